@@ -1,0 +1,129 @@
+/** Checks what callers pass, once, at the door of a store; everything behind it sees bytes. */
+import { compareBytes, copyBytes, keyAfter, utf8Encode } from './bytes.ts'
+import { InvalidArgumentError } from './errors.ts'
+import {
+  type BytesInput,
+  KEY_SIZE_MAX,
+  type KeyRange,
+  type ScanOptions,
+  VALUE_SIZE_MAX,
+} from './key-value-store.ts'
+
+/** The bytes of a key. Throws InvalidArgumentError unless it has 1 to `sizeMax` of them. */
+export function keyBytes(key: BytesInput, sizeMax = KEY_SIZE_MAX): Uint8Array {
+  const bytes = inputBytes(key, 'key')
+  if (bytes.length >= 1 && bytes.length <= sizeMax) return bytes
+  throw new InvalidArgumentError(`key must have 1 to ${sizeMax} bytes, got ${bytes.length}`)
+}
+
+/** The bytes of a value. Throws InvalidArgumentError when there are more than `sizeMax`. */
+export function valueBytes(value: BytesInput, sizeMax = VALUE_SIZE_MAX): Uint8Array {
+  const bytes = inputBytes(value, 'value')
+  if (bytes.length <= sizeMax) return bytes
+  throw new InvalidArgumentError(`value must have at most ${sizeMax} bytes, got ${bytes.length}`)
+}
+
+/** Its size counts as part of the batch. */
+export function logDataBytes(logData: BytesInput): Uint8Array {
+  return inputBytes(logData, 'logData')
+}
+
+function inputBytes(input: BytesInput, name: string): Uint8Array {
+  if (typeof input === 'string') return utf8Encode(input)
+  if (input instanceof Uint8Array) return input
+  throw new InvalidArgumentError(`${name} must be a Uint8Array or a string, got ${describe(input)}`)
+}
+
+function describe(value: unknown): string {
+  if (value === null) return 'null'
+  return typeof value === 'object' ? value.constructor.name : typeof value
+}
+
+/** Milliseconds to live. Throws InvalidArgumentError unless positive and finite. */
+export function checkTtl(ttlMs: number): number {
+  if (Number.isFinite(ttlMs) && ttlMs > 0 && ttlMs <= Number.MAX_SAFE_INTEGER / 4) return ttlMs
+  throw new InvalidArgumentError(`ttlMs must be a positive number of milliseconds, got ${ttlMs}`)
+}
+
+/** The bounds of a scan as bytes: a lower and an upper one, each inclusive or not. */
+export interface ByteRange {
+  readonly gt?: Uint8Array | undefined
+  readonly gte?: Uint8Array | undefined
+  readonly lt?: Uint8Array | undefined
+  readonly lte?: Uint8Array | undefined
+}
+
+/** Bounds may be empty: `gte: ''` is every key. Throws InvalidArgumentError for a double bound. */
+export function byteRange(range: KeyRange): ByteRange {
+  if (range.gt !== undefined && range.gte !== undefined) {
+    throw new InvalidArgumentError('a range takes gt or gte, not both')
+  }
+  if (range.lt !== undefined && range.lte !== undefined) {
+    throw new InvalidArgumentError('a range takes lt or lte, not both')
+  }
+  return {
+    gt: optionalBytes(range.gt, 'gt'),
+    gte: optionalBytes(range.gte, 'gte'),
+    lt: optionalBytes(range.lt, 'lt'),
+    lte: optionalBytes(range.lte, 'lte'),
+  }
+}
+
+function optionalBytes(input: BytesInput | undefined, name: string): Uint8Array | undefined {
+  return input === undefined ? undefined : boundBytes(input, name)
+}
+
+/** A place among keys, which may be empty: a bound of a scan, or where to seek to. */
+export function boundBytes(input: BytesInput, name: string): Uint8Array {
+  // A copy: a scan outlives the call, and the caller may reuse the buffer.
+  return copyBytes(inputBytes(input, name))
+}
+
+/** True when no key can lie in the range. */
+export function isEmptyRange(range: ByteRange): boolean {
+  const lower = range.gt ?? range.gte
+  const upper = range.lt ?? range.lte
+  if (lower === undefined || upper === undefined) return false
+  const order = compareBytes(lower, upper)
+  return order > 0 || (order === 0 && (range.gt !== undefined || range.lt !== undefined))
+}
+
+/** The keys from `start` on and below `end`. */
+export interface KeyInterval {
+  readonly start: Uint8Array
+  /** Empty when there is no end. */
+  readonly end: Uint8Array
+}
+
+/**
+ * The keys of a range as an interval, or undefined when it has none. Throws InvalidArgumentError
+ * for bounds that are longer than a key.
+ */
+export function keyInterval(range: KeyRange): KeyInterval | undefined {
+  const bounds = byteRange(range)
+  if (isEmptyRange(bounds)) return undefined
+  const { gt, gte, lt, lte } = bounds
+  for (const bound of [gt, gte, lt, lte]) {
+    if (bound === undefined || bound.length <= KEY_SIZE_MAX) continue
+    throw new InvalidArgumentError(
+      `a bound must have at most ${KEY_SIZE_MAX} bytes, got ${bound.length}`,
+    )
+  }
+  const lower = gt === undefined ? (gte ?? NO_BYTES) : keyAfter(gt, KEY_SIZE_MAX)
+  const upper = lte === undefined ? lt : keyAfter(lte, KEY_SIZE_MAX)
+  if (lower === undefined) return undefined
+  const start = lower.length === 0 ? FIRST_KEY : lower
+  if (upper !== undefined && compareBytes(start, upper) >= 0) return undefined
+  return { start, end: upper ?? NO_BYTES }
+}
+
+const NO_BYTES = new Uint8Array(0)
+const FIRST_KEY = new Uint8Array(1)
+
+/** How many entries a scan may deliver. Throws InvalidArgumentError for a negative or odd limit. */
+export function scanLimit(options: ScanOptions): number {
+  const { limit } = options
+  if (limit === undefined || limit === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY
+  if (Number.isSafeInteger(limit) && limit >= 0) return limit
+  throw new InvalidArgumentError(`limit must be a whole number of entries, got ${limit}`)
+}

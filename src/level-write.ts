@@ -1,0 +1,37 @@
+/** The writes of abstract-level in the words of the engine. */
+import type { BatchOperation, Durability, PutOptions } from './key-value-store.ts'
+import { dataBytes, type LevelData, storedKey } from './level-key.ts'
+import type { WriteOptions } from './level-options.ts'
+
+/** An operation of a batch as abstract-level hands it over: encoded, its options beside it. */
+export type LevelOperation =
+  | { type: 'put'; key: LevelData; value: LevelData; ttlMs?: number | undefined }
+  | { type: 'del'; key: LevelData }
+
+export interface LevelWriteOptions extends WriteOptions {
+  readonly ttlMs?: number | undefined
+}
+
+/** The engine's options for those of a put, del, batch or clear. */
+export function putOptions(options: LevelWriteOptions): PutOptions {
+  const durability = writeDurability(options)
+  const { ttlMs } = options
+  return {
+    ...(durability !== undefined && { durability }),
+    ...(ttlMs !== undefined && { ttlMs }),
+  }
+}
+
+/** What a write asks for; undefined for what the database gives by itself. */
+function writeDurability({ sync, durability }: WriteOptions): Durability | undefined {
+  if (durability !== undefined || sync === undefined) return durability
+  return sync ? 'sync' : 'interval'
+}
+
+export function engineOperation(operation: LevelOperation): BatchOperation {
+  const key = storedKey(operation.key)
+  if (operation.type === 'del') return { type: 'del', key }
+  const { ttlMs } = operation
+  const value = dataBytes(operation.value)
+  return { type: 'put', key, value, ...(ttlMs !== undefined && { ttlMs }) }
+}

@@ -1,0 +1,59 @@
+/** Structured logging: one line of JSON an event. A library is silent unless given a logger. */
+
+export type LogFields = Readonly<Record<string, unknown>>
+
+/** Shaped like pino's methods, so that a pino instance can be adapted in one line each. */
+export interface Logger {
+  debug(message: string, fields?: LogFields): void
+  info(message: string, fields?: LogFields): void
+  warn(message: string, fields?: LogFields): void
+  error(message: string, fields?: LogFields): void
+}
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+function ignore(): void {}
+
+/** Drops everything: the default of a library. */
+export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore }
+
+/**
+ * Writes one JSON object a line: `{"time":…,"level":…,"message":…,…fields}`. Errors in fields are
+ * written with their code and message.
+ */
+export function jsonLogger(
+  write: (line: string) => void,
+  wallMs: () => number,
+  level: LogLevel = 'info',
+): Logger {
+  const threshold = LOG_LEVELS.indexOf(level)
+  function log(at: LogLevel): Logger['info'] {
+    if (LOG_LEVELS.indexOf(at) < threshold) return ignore
+    return (message, fields) => {
+      const event = { time: new Date(wallMs()).toISOString(), level: at, message }
+      write(
+        `${stringify({ ...event, ...fields }) ?? stringify({ ...event, fields: 'circular' })}\n`,
+      )
+    }
+  }
+  return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') }
+}
+
+/** Undefined when the fields contain themselves: a log line must never be what fails. */
+function stringify(event: LogFields): string | undefined {
+  try {
+    return JSON.stringify(event, replaceUnprintable)
+  } catch (error) {
+    // A circle of plain objects is a TypeError, one of errors overflows the stack.
+    if (error instanceof TypeError || error instanceof RangeError) return undefined
+    throw error
+  }
+}
+
+function replaceUnprintable(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString()
+  if (!(value instanceof Error)) return value
+  const code = 'code' in value ? value.code : undefined
+  return { name: value.name, code, message: value.message, cause: value.cause }
+}
