@@ -1,0 +1,247 @@
+/**
+ * Makes a backup: copies of the tables that make up the database at one moment, and a file that
+ * names them. One directory takes many backups of one database; tables that an earlier one has
+ * already are not copied again.
+ *
+ * Invariants:
+ *  1. A table is copied under another name and gets its own once its bytes are durable and have
+ *     the checksum that the MANIFEST records. So whatever has the name of a table is whole.
+ *  2. BACKUP-<number> gets its name last: after a crash a backup is there and whole, or not there.
+ *  3. Files go only once a newer backup is durable, and only those that no backup kept names.
+ */
+
+import { equalBytes } from '../bytes.ts'
+import { InvalidArgumentError } from '../errors.ts'
+import { backupNumbers, isDamage, readBackupSync } from './backup-files.ts'
+import { type DecodedBackup, encodeBackup } from './backup-format.ts'
+import { expectWhole, explained } from './checkpoint-job.ts'
+import { copyFileSync, digestSync } from './copy-file.ts'
+import { formatFileName, parseFileName, TEMPORARY_SUFFIX } from './file-names.ts'
+import {
+  type DirectoryLock,
+  type FileSystem,
+  isWithin,
+  joinPath,
+  systemErrorCode,
+} from './file-system.ts'
+import { addProgress, beginProgress, type JobControl, throwIfCancelled } from './maintenance-job.ts'
+import { numbersOf } from './repair-source.ts'
+import type { JobEnvironment } from './run-job.ts'
+import type { TableMetadata } from './table-metadata.ts'
+import type { VersionEdit } from './version-edit.ts'
+
+export interface BackupJob {
+  readonly directory: string
+  readonly target: string
+  readonly databaseId: Uint8Array
+  /** Everything that a MANIFEST of the backup says. */
+  readonly snapshot: VersionEdit
+  /** How many backups stay, this one included. */
+  readonly keep: number
+  readonly control: JobControl
+}
+
+export interface BackupResult {
+  /** The directory of backups, as an absolute path. */
+  readonly directory: string
+  /** The number of this one. */
+  readonly backup: number
+  /** It holds every write up to this sequence, and none after it. */
+  readonly sequence: number
+  readonly tableCount: number
+  /** Bytes of its tables, and how many of them had to be copied. */
+  readonly tableBytes: number
+  readonly copiedBytes: number
+  /** Older backups that were removed. */
+  readonly removedBackups: number
+}
+
+/** Throws InvalidArgumentError, IoError, CorruptionError, LockedError or AbortedError. */
+export function runBackupJob(job: BackupJob, environment: JobEnvironment): BackupResult {
+  const { fileSystem } = environment
+  let lock: DirectoryLock | undefined
+  try {
+    const target = fileSystem.resolveSync(job.target)
+    if (isWithin(target, fileSystem.resolveSync(job.directory))) {
+      throw new InvalidArgumentError(
+        `a backup cannot lie in the database's own directory, got ${target}`,
+      )
+    }
+    fileSystem.makeDirectorySync(target)
+    lock = fileSystem.lockSync(target)
+    return new Backup(job, environment, target).run()
+  } catch (error) {
+    throw explained(error, `the backup in ${job.target}`, 'those before it are whole')
+  } finally {
+    lock?.releaseSync()
+  }
+}
+
+class Backup {
+  readonly #job: BackupJob
+  readonly #environment: JobEnvironment
+  readonly #target: string
+  readonly #names: ReadonlySet<string>
+  readonly #earlier: readonly DecodedBackup[]
+  readonly #number: number
+  #copiedBytes = 0
+
+  constructor(job: BackupJob, environment: JobEnvironment, target: string) {
+    const { fileSystem } = environment
+    this.#job = job
+    this.#environment = environment
+    this.#target = target
+    const names = fileSystem.listSync(target)
+    this.#names = new Set(names)
+    refuseDatabase(target, names)
+    const numbers = backupNumbers(names)
+    this.#number = (numbers[0] ?? 0) + 1
+    this.#earlier = this.#readEarlier(numbers)
+  }
+
+  run(): BackupResult {
+    const { control, snapshot, databaseId } = this.#job
+    const { fileSystem } = this.#environment
+    const tables = (snapshot.added ?? []).map(({ table }) => table)
+    const tableBytes = tables.reduce((sum, table) => sum + table.size, 0)
+    beginProgress(control, tableBytes)
+    for (const table of tables) {
+      throwIfCancelled(control)
+      this.#addTable(table)
+    }
+    fileSystem.syncDirectorySync(this.#target)
+    throwIfCancelled(control)
+    const name = formatFileName('backup', this.#number)
+    this.#writeFile(name, encodeBackup(databaseId, this.#number, snapshot))
+    fileSystem.syncDirectorySync(this.#target)
+    const removedBackups = this.#removeOlder(tables)
+    return {
+      directory: this.#target,
+      backup: this.#number,
+      sequence: snapshot.lastSequence ?? 0,
+      tableCount: tables.length,
+      tableBytes,
+      copiedBytes: this.#copiedBytes,
+      removedBackups,
+    }
+  }
+
+  /** Those that can be read. A damaged one stays for whoever looks into it, and lends nothing. */
+  #readEarlier(numbers: readonly number[]): DecodedBackup[] {
+    const { fileSystem } = this.#environment
+    const earlier: DecodedBackup[] = []
+    for (const number of numbers) {
+      try {
+        earlier.push(readBackupSync(fileSystem, this.#target, number))
+      } catch (error) {
+        if (!isDamage(error)) throw error
+      }
+    }
+    for (const { databaseId } of earlier) {
+      if (equalBytes(databaseId, this.#job.databaseId)) continue
+      throw new InvalidArgumentError(
+        `${this.#target} holds backups of another database: give each one a directory of its own`,
+      )
+    }
+    return earlier
+  }
+
+  #addTable(table: TableMetadata): void {
+    const { fileSystem, hasher } = this.#environment
+    const { control, directory } = this.#job
+    const name = formatFileName('table', table.fileNumber)
+    const path = joinPath(this.#target, name)
+    if (this.#isThere(table, name, path)) return
+    const source = joinPath(directory, name)
+    const temporary = `${path}${TEMPORARY_SUFFIX}`
+    removeIfExists(fileSystem, temporary)
+    try {
+      const copied = copyFileSync(fileSystem, source, temporary, hasher, control)
+      expectWhole(source, table, copied)
+      fileSystem.renameSync(temporary, path)
+      this.#copiedBytes += copied.size
+    } catch (error) {
+      removeIfExists(fileSystem, temporary)
+      throw error
+    }
+  }
+
+  /** Whether the table was copied before. What no backup vouches for is read to find out. */
+  #isThere(table: TableMetadata, name: string, path: string): boolean {
+    if (!this.#names.has(name)) return false
+    const { fileSystem, hasher } = this.#environment
+    const { control } = this.#job
+    const { size, fileChecksum } = table
+    const isKnown = this.#earlier.some(({ tables }) =>
+      tables.some(
+        other =>
+          other.fileNumber === table.fileNumber &&
+          other.size === size &&
+          other.fileChecksum === fileChecksum,
+      ),
+    )
+    const file = fileSystem.openSync(path)
+    try {
+      if (file.sizeSync() !== size) return false
+      if (isKnown) {
+        addProgress(control, size)
+        return true
+      }
+      return digestSync(file, hasher, control).checksum === fileChecksum
+    } finally {
+      file.closeSync()
+    }
+  }
+
+  #writeFile(name: string, bytes: Uint8Array): void {
+    const { fileSystem } = this.#environment
+    const path = joinPath(this.#target, name)
+    const temporary = `${path}${TEMPORARY_SUFFIX}`
+    removeIfExists(fileSystem, temporary)
+    const file = fileSystem.createSync(temporary)
+    try {
+      file.writeSync(bytes, 0, bytes.length, 0)
+      file.syncSync()
+    } finally {
+      file.closeSync()
+    }
+    fileSystem.renameSync(temporary, path)
+  }
+
+  /** Removes the backups beyond those to keep, and then the tables that none of the rest names. */
+  #removeOlder(tables: readonly TableMetadata[]): number {
+    const { fileSystem } = this.#environment
+    const kept = this.#earlier.slice(0, this.#job.keep - 1)
+    const needed = new Set(tables.map(({ fileNumber }) => fileNumber))
+    for (const backup of kept) for (const table of backup.tables) needed.add(table.fileNumber)
+    const removed = this.#earlier.slice(kept.length)
+    for (const { number } of removed) {
+      fileSystem.removeSync(joinPath(this.#target, formatFileName('backup', number)))
+    }
+    fileSystem.syncDirectorySync(this.#target)
+    for (const fileNumber of numbersOf([...this.#names], 'table')) {
+      if (needed.has(fileNumber)) continue
+      fileSystem.removeSync(joinPath(this.#target, formatFileName('table', fileNumber)))
+    }
+    return removed.length
+  }
+}
+
+function refuseDatabase(target: string, names: readonly string[]): void {
+  const isDatabase = names.some(name => {
+    const kind = parseFileName(name)?.kind
+    return kind === 'current' || kind === 'manifest' || kind === 'wal'
+  })
+  if (!isDatabase) return
+  throw new InvalidArgumentError(
+    `${target} holds a database: backups have a directory of their own, choose another one`,
+  )
+}
+
+function removeIfExists(fileSystem: FileSystem, path: string): void {
+  try {
+    fileSystem.removeSync(path)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+  }
+}

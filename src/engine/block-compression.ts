@@ -1,0 +1,142 @@
+/**
+ * Compressed data blocks: what is stored in place of a block when that saves enough.
+ *
+ *   data := block size u32 | deflate stream (RFC 1951)      codec 2, deflate-raw
+ *         | block size u32 | zstd frame (RFC 8878)          codec 3, zstd
+ *
+ * Deflate is part of every Node.js; zstd of 22.15, 23.8 and later. A database with zstd blocks says
+ * so with KV_VERSION_MISMATCH where it cannot be read, so nobody gets them without asking.
+ *
+ * Invariants:
+ *  1. Decompression never writes more than the size that stands in front, and that is at most
+ *     BLOCK_SIZE_MAX: damage costs no memory.
+ *  2. What comes out has exactly that size, or the block is corrupt.
+ */
+import * as zlib from 'node:zlib'
+import { CorruptionError, InvalidArgumentError, VersionMismatchError } from '../errors.ts'
+import { KEY_SIZE_MAX, VALUE_SIZE_MAX } from '../key-value-store.ts'
+import { BlockCodec, type BlockFile, type CompressedBlockCodec } from './block-codec.ts'
+
+/** How the data blocks of a level are stored. */
+export type Compression = 'none' | 'deflate' | 'zstd'
+
+const CODECS: Readonly<Record<Compression, BlockCodec>> = {
+  none: BlockCodec.none,
+  deflate: BlockCodec.deflateRaw,
+  zstd: BlockCodec.zstd,
+}
+
+/** Bytes in front of a stream: the size of the block that comes out. */
+const BLOCK_SIZE_SIZE = 4
+/** The biggest block: one entry of the biggest key and value, with its record. */
+export const BLOCK_SIZE_MAX = VALUE_SIZE_MAX + KEY_SIZE_MAX + 64
+/** A block that shrinks by less than an eighth is stored as it is. */
+const SAVING_MIN = 1 / 8
+/** The quickest: blocks of 4 KiB gain little from more effort (bench/compression). */
+const LEVEL = 1
+/** Blocks stored without a trial after trials that did not pay, at most. */
+const SKIPPED_MAX = 31
+
+/** The part of node:zlib that not every supported version has. */
+interface Zstd {
+  zstdCompressSync?: (bytes: Uint8Array, options: object) => Uint8Array
+  zstdDecompressSync?: (bytes: Uint8Array, options: object) => Uint8Array
+}
+const { zstdCompressSync, zstdDecompressSync } = zlib as Zstd
+/** ZSTD_c_compressionLevel, which the types of older versions do not name. */
+const ZSTD_LEVEL_PARAMETER = 100
+
+/** The codec for a setting. Throws InvalidArgumentError where this Node.js lacks it. */
+export function codecOf(compression: Compression): BlockCodec {
+  if (!Object.hasOwn(CODECS, compression)) {
+    throw new InvalidArgumentError(
+      `compression must be 'none', 'deflate' or 'zstd', got ${JSON.stringify(compression)}`,
+    )
+  }
+  if (compression === 'zstd' && zstdCompressSync === undefined) {
+    throw new InvalidArgumentError(
+      `compression 'zstd' needs Node.js 22.15 or later, this is ${process.version}: use 'deflate'`,
+    )
+  }
+  return CODECS[compression]
+}
+
+/** The data to store for `block`, or undefined when it would not pay. */
+export function compressBlock(
+  block: Uint8Array,
+  codec: CompressedBlockCodec,
+): Uint8Array | undefined {
+  const stream =
+    codec === BlockCodec.deflateRaw
+      ? zlib.deflateRawSync(block, { level: LEVEL })
+      : zstdCompressSync!(block, { params: { [ZSTD_LEVEL_PARAMETER]: LEVEL } })
+  const size = BLOCK_SIZE_SIZE + stream.length
+  if (size > block.length * (1 - SAVING_MIN)) return undefined
+  const data = new Uint8Array(size)
+  new DataView(data.buffer).setUint32(0, block.length, true)
+  data.set(stream, BLOCK_SIZE_SIZE)
+  return data
+}
+
+/** The block in the data `bytes[start, end)` of a codec, in a buffer of its own. */
+export function decompressBlock(
+  codec: CompressedBlockCodec,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  file: BlockFile,
+  offset: number,
+): Uint8Array {
+  const where = { path: file.path, offset }
+  if (end - start < BLOCK_SIZE_SIZE) throw new CorruptionError(where, 'a compressed block is cut')
+  const size = new DataView(bytes.buffer, bytes.byteOffset + start).getUint32(0, true)
+  if (size > BLOCK_SIZE_MAX) throw new CorruptionError(where, `a block is not ${size} bytes long`)
+  const stream = bytes.subarray(start + BLOCK_SIZE_SIZE, end)
+  if (codec === BlockCodec.zstd && zstdDecompressSync === undefined) {
+    throw new VersionMismatchError(
+      `${file.path}@${offset}: the block is compressed with zstd, which Node.js has ` +
+        `from 22.15 on; this is ${process.version}`,
+    )
+  }
+  let block: Uint8Array
+  try {
+    const options = { maxOutputLength: Math.max(size, 1) }
+    block =
+      codec === BlockCodec.deflateRaw
+        ? zlib.inflateRawSync(stream, options)
+        : zstdDecompressSync!(stream, options)
+  } catch (cause) {
+    throw new CorruptionError(where, 'a compressed block does not decompress', { cause })
+  }
+  if (block.length !== size) {
+    throw new CorruptionError(
+      { ...where, expected: String(size), actual: String(block.length) },
+      'a compressed block has another size than it says',
+    )
+  }
+  // What zlib gives is a Buffer and a view of something bigger; a plain array keeps hot code fast.
+  return new Uint8Array(block)
+}
+
+/**
+ * Which blocks are worth a trial. Values that are compressed already (pictures, random bytes) would
+ * cost the time of compressing every block for nothing: after a trial that did not pay the next
+ * blocks are stored as they are, twice as many each time, up to SKIPPED_MAX.
+ */
+export class CompressionTrials {
+  #skip = 0
+  #skipped = 0
+
+  /** Asked once for each block, in their order. */
+  shouldTry(): boolean {
+    if (this.#skipped >= this.#skip) return true
+    this.#skipped++
+    return false
+  }
+
+  /** Tells how the trial went. */
+  tried(paid: boolean): void {
+    this.#skip = paid ? 0 : Math.min(this.#skip * 2 + 1, SKIPPED_MAX)
+    this.#skipped = 0
+  }
+}

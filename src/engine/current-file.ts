@@ -1,0 +1,88 @@
+/**
+ * CURRENT: names the MANIFEST in force. Forty bytes or so of text, replaced as a whole, so that
+ * after any crash it names either the old MANIFEST or the new one.
+ *
+ *   current := name " " sum "\n"
+ *   sum     := XXH32 of the name, seed 0, as eight hexadecimal digits
+ */
+import { utf8Decode, utf8Encode } from '../bytes.ts'
+import { CorruptionError } from '../errors.ts'
+import { xxh32 } from '../hash.ts'
+import { CURRENT_FILE_NAME, formatFileName, parseFileName, TEMPORARY_SUFFIX } from './file-names.ts'
+import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+
+/** Longer than any CURRENT; what is longer is not one. */
+const CURRENT_SIZE_MAX = 64
+
+export function encodeCurrent(manifestNumber: number): Uint8Array {
+  const name = formatFileName('manifest', manifestNumber)
+  return utf8Encode(`${name} ${sumOf(name)}\n`)
+}
+
+function sumOf(name: string): string {
+  const bytes = utf8Encode(name)
+  return xxh32(bytes, 0, bytes.length, 0).toString(16).padStart(8, '0')
+}
+
+/** The number of the MANIFEST that `bytes` name, or undefined when they are no CURRENT. */
+export function decodeCurrent(bytes: Uint8Array): number | undefined {
+  const match = /^(\S+) ([0-9a-f]{8})\n$/.exec(utf8Decode(bytes))
+  if (match === null || sumOf(match[1]!) !== match[2]) return undefined
+  const name = parseFileName(match[1]!)
+  return name?.kind === 'manifest' ? name.fileNumber : undefined
+}
+
+/** The number of the MANIFEST in force, or undefined when there is no CURRENT. */
+export function readCurrentSync(fileSystem: FileSystem, directory: string): number | undefined {
+  const path = joinPath(directory, CURRENT_FILE_NAME)
+  let file: File
+  try {
+    file = fileSystem.openSync(path)
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+  try {
+    const bytes = new Uint8Array(CURRENT_SIZE_MAX)
+    const length = file.readSync(bytes, 0, bytes.length, 0)
+    const manifestNumber = decodeCurrent(bytes.subarray(0, length))
+    if (manifestNumber !== undefined) return manifestNumber
+    throw new CorruptionError({ path, offset: 0 }, 'CURRENT does not name a MANIFEST')
+  } finally {
+    file.closeSync()
+  }
+}
+
+/** The first half of a replacement: the new CURRENT beside the old one, durable. */
+export function prepareCurrentSync(
+  fileSystem: FileSystem,
+  directory: string,
+  manifestNumber: number,
+): string {
+  const path = joinPath(directory, `${CURRENT_FILE_NAME}${TEMPORARY_SUFFIX}`)
+  try {
+    fileSystem.removeSync(path)
+  } catch (error) {
+    // Left by an attempt that did not come to its end, or, usually, not there.
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+  }
+  const file = fileSystem.createSync(path)
+  try {
+    const bytes = encodeCurrent(manifestNumber)
+    file.writeSync(bytes, 0, bytes.length, 0)
+    file.syncSync()
+  } finally {
+    file.closeSync()
+  }
+  return path
+}
+
+/** The second half: from here on, after any crash, either one may be in force until it returns. */
+export function replaceCurrentSync(
+  fileSystem: FileSystem,
+  directory: string,
+  prepared: string,
+): void {
+  fileSystem.renameSync(prepared, joinPath(directory, CURRENT_FILE_NAME))
+  fileSystem.syncDirectorySync(directory)
+}

@@ -1,0 +1,223 @@
+/** Builds the parts of an open database from what recovery found, and takes them down at close. */
+import type { PoisonedError, WriteOutcome } from '../errors.ts'
+import type { Hasher } from '../hash.ts'
+import { ChangeFeeds } from './change-feed.ts'
+import { collectStats } from './collect-stats.ts'
+import { Compactor } from './compactor.ts'
+import { Db } from './db.ts'
+import type { EventStream } from './event-stream.ts'
+import type { ExpiryClock } from './expiry-clock.ts'
+import { Flusher } from './flusher.ts'
+import { type BackgroundHost, JobRunner } from './job-runner.ts'
+import { LiveBytes } from './live-bytes.ts'
+import { Maintenance } from './maintenance.ts'
+import type { Manifest } from './manifest.ts'
+import { Memtable } from './memtable.ts'
+import type { ObsoleteFiles } from './obsolete-files.ts'
+import type { DbEnvironment, ResolvedDbOptions } from './options.ts'
+import { PointReads } from './point-reads.ts'
+import { RangeReads } from './range-reads.ts'
+import { RangeSizes } from './range-sizes.ts'
+import type { Recovered } from './recovery.ts'
+import { runAll } from './run-all.ts'
+import { Snapshots } from './snapshots.ts'
+import { TableCache } from './table-cache.ts'
+import { TreeState } from './tree-state.ts'
+import { WalProgress } from './wal-progress.ts'
+import type { WalSegments } from './wal-segments.ts'
+import { WriteQueue } from './write-queue.ts'
+import { WriteRoom } from './write-room.ts'
+
+/** A memtable's hash index has a 4-byte slot for every 32 bytes of arena, rounded up at most 2x. */
+const MEMTABLE_INDEX_SHARE = 1 / 4
+/** The block cache gets at least this share of the budget, however large the memtables are. */
+const CACHE_SHARE_MIN = 1 / 4
+/** Writes that wait may hold this share of the budget, and always one batch. */
+const QUEUE_SHARE = 1 / 4
+const QUEUED_BYTES_MIN = 128 * 1024 * 1024
+
+export interface DbAssembly {
+  readonly directory: string
+  readonly options: ResolvedDbOptions
+  readonly environment: DbEnvironment
+  readonly hasher: Hasher
+  readonly manifest: Manifest
+  readonly obsoleteFiles: ObsoleteFiles
+  readonly walSegments: WalSegments
+  readonly recovered: Recovered
+  readonly expiry: ExpiryClock
+  readonly events: EventStream
+  /** Milliseconds that recovery took. */
+  readonly elapsedMs: number
+  /** Throws when this process no longer holds the directory. */
+  readonly verifyLock: () => void
+  /** What to undo at close, in reverse order. */
+  readonly cleanup: (() => void | Promise<void>)[]
+}
+
+/** Everything of an open database but its door. */
+interface Machinery {
+  readonly host: BackgroundHost
+  readonly tables: TableCache
+  readonly runner: JobRunner
+  readonly compactor: Compactor
+  readonly flusher: Flusher
+  readonly room: WriteRoom
+  readonly progress: WalProgress
+  readonly fail: (what: string, cause: unknown, outcome: WriteOutcome) => PoisonedError
+}
+
+export function buildDb(assembly: DbAssembly): Db {
+  const { options, environment, hasher, expiry } = assembly
+  const { clock } = environment
+  const machinery = buildMachinery(assembly)
+  const { host, tables, room, fail, compactor, progress } = machinery
+  const { state } = host
+  const writes = new WriteQueue({
+    state,
+    clock,
+    expiry,
+    hasher,
+    syncIntervalMs: options.syncIntervalMs,
+    queuedBytesMax: Math.max(QUEUED_BYTES_MIN, options.memoryBudget * QUEUE_SHARE),
+    wal: () => room.wal,
+    makeRoom: (entryCount, dataSize) => room.makeRoom(entryCount, dataSize),
+    freeze: () => room.freeze(),
+    slowDownMs: () => room.slowDownMs(),
+    durable: () => progress.step(),
+    fail,
+  })
+  const pointReads = new PointReads(state, tables, expiry)
+  const rangeReads = new RangeReads(state, tables, expiry)
+  const maintenance = new Maintenance({ ...machinery, writes, random: environment.random })
+  const liveBytes = new LiveBytes()
+  const sources = { ...assembly, ...machinery, state, liveBytes, writes, pointReads, rangeReads }
+  compactor.schedule()
+  return new Db({
+    durability: options.durability,
+    clock,
+    state,
+    writes,
+    pointReads,
+    rangeReads,
+    maintenance,
+    listen: listener => assembly.events.listen(listener),
+    setPurgeBound: sequence => {
+      state.purgeBound = sequence
+      compactor.schedule()
+    },
+    changes: new ChangeFeeds({
+      fileSystem: environment.fileSystem,
+      directory: assembly.directory,
+      databaseId: assembly.manifest.databaseId,
+      hasher,
+      clock,
+      expiry,
+      state,
+      segments: assembly.walSegments,
+      progress,
+      durableSize: () => room.wal.synced.length,
+    }),
+    holdWal: sequence => assembly.walSegments.hold(sequence),
+    openingHold:
+      options.holdWalFrom === undefined
+        ? undefined
+        : assembly.walSegments.holdFromOpening(options.holdWalFrom),
+    rangeSizes: new RangeSizes(state, tables),
+    beginClosing: () => room.beginClosing(),
+    close: () => closeDb(assembly, machinery),
+    stats: () => collectStats(sources),
+  })
+}
+
+function buildMachinery(assembly: DbAssembly): Machinery {
+  const { directory, options, environment, hasher, manifest, obsoleteFiles, recovered } = assembly
+  const { fileSystem, executor, clock, random } = environment
+  const { logger } = options
+  const budget = cacheBudget(options)
+  const { openFilesMax } = options
+  const arena = new SharedArrayBuffer(options.memtableSize)
+  const memtable = new Memtable(arena, recovered.wal.fileNumber, random)
+  const state = new TreeState(
+    memtable,
+    manifest.version,
+    recovered.sequence,
+    new Snapshots(),
+    options.purgeBound,
+  )
+  const tables = new TableCache({ fileSystem, directory, hasher, budget, openFilesMax })
+  const host: BackgroundHost = {
+    directory,
+    options,
+    state,
+    manifest,
+    executor,
+    obsoleteFiles,
+    walSegments: assembly.walSegments,
+    clock,
+    expiry: assembly.expiry,
+    logger,
+    events: assembly.events,
+    fail: (what, cause) => fail(what, cause, 'rejected'),
+  }
+  const progress = new WalProgress()
+  const runner = new JobRunner(host)
+  const compactor = new Compactor(host, runner, tables, () => room.relieved())
+  const flusher = new Flusher(host, runner, () => {
+    room.relieved()
+    compactor.schedule()
+  })
+  const room = new WriteRoom({
+    host,
+    fileSystem,
+    random,
+    flusher,
+    compactor,
+    runner,
+    verifyLock: assembly.verifyLock,
+    databaseId: manifest.databaseId,
+    wal: recovered.wal,
+  })
+
+  function fail(what: string, cause: unknown, outcome: WriteOutcome): PoisonedError {
+    const known = state.failure !== undefined
+    const error = state.poison(what, cause, outcome)
+    if (!known) {
+      logger.error('writes are refused from now on', { error })
+      assembly.events.emit({ type: 'poisoned', error })
+    }
+    flusher.wakeAll()
+    compactor.wakeAll()
+    progress.step()
+    return error
+  }
+  return { host, tables, runner, compactor, flusher, room, progress, fail }
+}
+
+/** Called once the writes have drained. Releases everything, whatever fails on the way. */
+async function closeDb(assembly: DbAssembly, machinery: Machinery): Promise<void> {
+  const { host, runner, flusher, compactor, room, tables } = machinery
+  const { state, manifest } = host
+  await runner.stop()
+  flusher.wakeAll()
+  compactor.close()
+  const { wal } = room
+  const sealLog = async () => {
+    if (state.failure !== undefined) return
+    await wal.sync()
+    await manifest.append({
+      lastSequence: state.visibleSequence,
+      closedWal: { fileNumber: wal.fileNumber, length: wal.size },
+      wallMsMax: runner.wallMs,
+    })
+  }
+  const undo = [sealLog, () => wal.close(), () => tables.closeAll(), ...assembly.cleanup.reverse()]
+  const [failure] = await runAll(undo)
+  if (failure !== undefined) throw failure
+}
+
+function cacheBudget(options: ResolvedDbOptions): number {
+  const { memoryBudget, memtableSize, frozenMemtablesMax } = options
+  const memtables = (frozenMemtablesMax + 1) * memtableSize * (1 + MEMTABLE_INDEX_SHARE)
+  return Math.floor(Math.max(memoryBudget - memtables, memoryBudget * CACHE_SHARE_MIN))
+}

@@ -1,0 +1,106 @@
+/** What stats() tells of a database: plain numbers, all of them counted since it was opened. */
+import type { StallStats } from './stalls.ts'
+import type { WalHoldStats } from './wal-segments.ts'
+
+export interface LevelStats {
+  readonly tables: number
+  readonly bytes: number
+  readonly entries: number
+  readonly tombstones: number
+  readonly rangeTombstones: number
+}
+
+export interface DbRatios {
+  /** Blocks that were in the cache, of those asked for. */
+  readonly cacheHits: number | undefined
+  /** Of the tables that lack the key, those in which the filter spared a block. */
+  readonly filterUse: number | undefined
+  /** Bytes written to log and tables, a byte of keys and values. */
+  readonly writeAmplification: number | undefined
+  /** Tables in which a block was searched, a point read. */
+  readonly readAmplification: number | undefined
+  /** Bytes of tables, a live one. */
+  readonly spaceAmplification: number | undefined
+}
+
+export interface DbStats {
+  /**
+   * Bytes on disk: tables by level (0 first), which add up to `tableBytes`, and the WAL segments
+   * still needed.
+   */
+  readonly levels: readonly LevelStats[]
+  readonly tableBytes: number
+  /**
+   * Of `tableBytes` an estimate: bytes of tables whose keys no deeper table spans. The rest may
+   * replace or delete what is deeper, or be new: that much is dead at most. They add up.
+   */
+  readonly liveBytes: number
+  readonly deadBytes: number
+  readonly walBytes: number
+  /** Segments beyond those, which are on disk for who holds them; see Db.holdWal. */
+  readonly walHolds: WalHoldStats
+  readonly sequence: number
+  readonly snapshots: number
+  /**
+   * Bytes in memory: `total` is the sum of the consumers behind it, `budget` what memtables, cache
+   * and tables may take together.
+   */
+  readonly memory: {
+    readonly budget: number
+    readonly total: number
+    readonly memtables: number
+    /** Of flushed memtables, kept for the next ones. */
+    readonly spareMemtables: number
+    readonly blockCache: number
+    /** Indices, filters and range tombstones of open tables. */
+    readonly tables: number
+    /** Writes that wait. */
+    readonly writeQueue: number
+  }
+  readonly writes: {
+    readonly operations: number
+    readonly groups: number
+    readonly syncs: number
+    readonly queuedBytes: number
+    /** Bytes of keys and values that were written, and of the log that took them. */
+    readonly userBytes: number
+    readonly walBytes: number
+  }
+  readonly reads: {
+    readonly points: number
+    readonly memtableHits: number
+    readonly waits: number
+    readonly ranges: number
+    readonly cacheHits: number
+    readonly cacheMisses: number
+    /** Tables that point reads asked: the three below together. */
+    readonly tableProbes: number
+    /** The bloom filter knew that the key is not there. */
+    readonly filterNegatives: number
+    readonly tableHits: number
+    /** A block was searched in vain: the filter erred, or the table has none. */
+    readonly tableMisses: number
+  }
+  readonly flushes: { readonly count: number; readonly bytesWritten: number }
+  readonly compactions: {
+    readonly count: number
+    readonly moves: number
+    readonly running: number
+    readonly bytesRead: number
+    readonly bytesWritten: number
+    /** Bytes by which levels exceed their target. */
+    readonly debt: number
+  }
+  /** Writers held back: how often, for how long, and why. */
+  readonly stalls: StallStats
+  /** What the counts above come to; undefined while there is nothing to divide by. */
+  readonly ratios: DbRatios
+  /** Milliseconds that opening took, and what the recovery found. */
+  readonly recovery: {
+    readonly elapsedMs: number
+    readonly walSegments: number
+    readonly entries: number
+    /** Bytes of a torn tail that were dropped; they were never acknowledged. */
+    readonly droppedBytes: number
+  }
+}

@@ -1,0 +1,318 @@
+/**
+ * One process per directory: the LOCK file and the rules by which it is taken and released.
+ *
+ *   LOCK := JSON { id, pid, bootId, host, startTime, program }
+ *
+ * `startTime` is the process's start in clock ticks since boot (/proc/<pid>/stat, field 22) and
+ * `bootId` the kernel's (/proc/sys/kernel/random/boot_id); both are empty where there is no /proc.
+ *
+ * Node has no flock, so the file itself is the lock. Invariants:
+ *  1. LOCK appears whole or not at all: it is a hard link to a claim (`LOCK-<id>.claim`), a file
+ *     that was written, synced and only then given its claim name.
+ *  2. A holder counts as alive only if host and boot are ours and its pid runs with the recorded
+ *     start time and is no zombie. So neither a reboot, nor a recycled pid, nor pid 1 of a
+ *     restarted container keeps a directory locked, and nothing but pid and start time is trusted.
+ *  3. LOCK is removed only by its holder, or, when the holder is dead, by the one process that saw
+ *     no other live claim after making its own. Whoever makes a claim later sees that one and
+ *     waits, so two openers never remove each other's LOCK. Claims have unique names, so removing
+ *     a dead one can hit no other.
+ *  4. A lock of another host is never judged: its processes cannot be seen from here.
+ *
+ * What it cannot do: a file that a user deletes locks nothing. If LOCK or the directory is removed
+ * under a running process, a second one can open the directory; `verifySync` tells the first one,
+ * which must stop writing. Two containers that share a directory and carry the same host name
+ * cannot see each other's processes; give them different host names. Network file systems are not
+ * supported.
+ */
+import {
+  closeSync,
+  fdatasyncSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { hostname } from 'node:os'
+import { basename } from 'node:path'
+import { LockedError } from '../errors.ts'
+import { secureBytes } from '../random.ts'
+import { type DirectoryLock, joinPath, systemErrorCode } from './file-system.ts'
+
+export const LOCK_NAME = 'LOCK'
+const CLAIM_PATTERN = /^LOCK-[0-9a-f]+\.(?:claim|tmp)$/
+
+/** A process as LOCK and claims record it. */
+interface Holder {
+  /** Random, so that one process's locks can be told apart. */
+  readonly id: string
+  readonly pid: number
+  readonly bootId: string
+  readonly host: string
+  readonly startTime: string
+  readonly program: string
+}
+
+/** How often a contended takeover looks again, and how long it waits between: 2 s in all. */
+const ATTEMPTS_MAX = 400
+const ATTEMPT_INTERVAL_MS = 5
+
+/** See FileSystem.lockSync. Requires that the directory exists. */
+export function lockDirectorySync(directory: string): DirectoryLock {
+  const self = describeSelf()
+  const claimPath = joinPath(directory, `LOCK-${self.id}.claim`)
+  writeClaim(directory, claimPath, self)
+  try {
+    takeLock(directory, claimPath, self)
+  } finally {
+    removeIfExists(claimPath)
+  }
+  const lock = heldLock(directory, self)
+  try {
+    removeDeadClaims(directory, self)
+  } catch (error) {
+    lock.releaseSync()
+    throw error
+  }
+  return lock
+}
+
+function heldLock(directory: string, self: Holder): DirectoryLock {
+  const lockPath = joinPath(directory, LOCK_NAME)
+  let held = true
+  return {
+    verifySync() {
+      const holder = held ? readHolder(lockPath) : undefined
+      if (typeof holder === 'object' && holder.id === self.id) return
+      throw new LockedError(
+        `${directory} is no longer locked by this process: ${lockPath} was removed or replaced. ` +
+          'Another process may have opened the store; close it here at once, and never delete ' +
+          'the LOCK file of a running process',
+      )
+    },
+    releaseSync() {
+      if (!held) return
+      held = false
+      const holder = readHolder(lockPath)
+      if (typeof holder === 'object' && holder.id === self.id) removeIfExists(lockPath)
+    },
+  }
+}
+
+function takeLock(directory: string, claimPath: string, self: Holder): void {
+  const lockPath = joinPath(directory, LOCK_NAME)
+  const waiter = new Int32Array(new SharedArrayBuffer(4))
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    if (linkClaim(claimPath, lockPath)) return
+    refuseIfHeld(directory, lockPath)
+    const rival = liveRival(directory, self)
+    if (rival === undefined) {
+      // Alone among the living, so nobody else removes LOCK from here on. It may have changed hands
+      // before we looked for rivals, so look again. An absent LOCK must not be removed: anybody
+      // may create it at any time.
+      if (refuseIfHeld(directory, lockPath) !== 'absent') removeIfExists(lockPath)
+      continue
+    }
+    if (rival.id < self.id) {
+      throw new LockedError(`${directory} is being opened by ${describeHolder(rival)}; try again`)
+    }
+    Atomics.wait(waiter, 0, 0, ATTEMPT_INTERVAL_MS)
+  }
+  throw new LockedError(`${directory} is being opened by other processes; try again`)
+}
+
+/** Makes LOCK a second name of the claim. False when LOCK exists. */
+function linkClaim(claimPath: string, lockPath: string): boolean {
+  try {
+    linkSync(claimPath, lockPath)
+    return true
+  } catch (error) {
+    if (systemErrorCode(error) === 'EEXIST') return false
+    throw error
+  }
+}
+
+/** Throws LockedError unless LOCK is absent or left behind by a process that is gone. */
+function refuseIfHeld(directory: string, lockPath: string): 'absent' | 'stale' {
+  const holder = readHolder(lockPath)
+  if (holder === 'absent') return 'absent'
+  if (holder === 'unreadable') {
+    throw new LockedError(
+      `${directory} holds a ${LOCK_NAME} file that Duramen did not write. If no other program ` +
+        `uses this directory, delete ${lockPath} and try again`,
+    )
+  }
+  if (holder.host !== hostname()) {
+    throw new LockedError(
+      `${directory} is locked by ${describeHolder(holder)}${since(lockPath)}, on another host ` +
+        'whose processes cannot be seen from here. If that process is gone for certain, delete ' +
+        `${lockPath} and try again`,
+    )
+  }
+  if (!isAlive(holder)) return 'stale'
+  const where = holder.pid === process.pid ? ' (this very process)' : ''
+  throw new LockedError(
+    `${directory} is open in ${describeHolder(holder)}${where}${since(lockPath)}; ` +
+      'close it, or share the store through `kvd serve`',
+  )
+}
+
+/** The live claim of another opener with the smallest id, if there is any. */
+function liveRival(directory: string, self: Holder): Holder | undefined {
+  let rival: Holder | undefined
+  for (const name of readdirSync(directory)) {
+    if (!CLAIM_PATTERN.test(name) || !name.endsWith('.claim')) continue
+    const holder = readHolder(joinPath(directory, name))
+    if (typeof holder !== 'object' || holder.id === self.id) continue
+    // Rivals of another host count as alive: they cannot be judged.
+    if (holder.host === self.host && !isAlive(holder)) continue
+    if (rival === undefined || holder.id < rival.id) rival = holder
+  }
+  return rival
+}
+
+/**
+ * Clears away what openers that died half-way left. Requires that LOCK is held: an opener whose
+ * half-written file is taken from it could not have got the lock.
+ */
+function removeDeadClaims(directory: string, self: Holder): void {
+  for (const name of readdirSync(directory)) {
+    if (!CLAIM_PATTERN.test(name)) continue
+    const path = joinPath(directory, name)
+    const holder = readHolder(path)
+    const foreign = typeof holder === 'object' && (holder.host !== self.host || isAlive(holder))
+    if (!foreign) removeIfExists(path)
+  }
+}
+
+/** Makes the claim appear whole. */
+function writeClaim(directory: string, claimPath: string, self: Holder): void {
+  const temporaryPath = joinPath(directory, `LOCK-${self.id}.tmp`)
+  for (let attempt = 1; ; attempt++) {
+    const fd = openSync(temporaryPath, 'wx')
+    try {
+      writeFileSync(fd, `${JSON.stringify(self)}\n`)
+      fdatasyncSync(fd)
+    } catch (error) {
+      // A full disk: the name would stay behind, and the next attempt makes another.
+      removeIfExists(temporaryPath)
+      throw error
+    } finally {
+      closeSync(fd)
+    }
+    try {
+      renameSync(temporaryPath, claimPath)
+      return
+    } catch (error) {
+      // A process that has just taken the lock clears away what looks half-written.
+      if (systemErrorCode(error) !== 'ENOENT' || attempt === ATTEMPTS_MAX) throw error
+      refuseIfHeld(directory, joinPath(directory, LOCK_NAME))
+    }
+  }
+}
+
+function describeSelf(): Holder {
+  return {
+    id: Buffer.from(secureBytes(8)).toString('hex'),
+    pid: process.pid,
+    bootId: readBootId(),
+    host: hostname(),
+    startTime: readProcess(process.pid)?.startTime ?? '',
+    program: basename(process.argv[1] ?? process.execPath),
+  }
+}
+
+function describeHolder(holder: Holder): string {
+  return `process ${holder.pid} (${holder.program}) on host ${holder.host}`
+}
+
+/** LOCK is written once, when the lock is taken, so its time is that of the taking. */
+function since(lockPath: string): string {
+  try {
+    return ` since ${statSync(lockPath).mtime.toISOString()}`
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return ''
+    throw error
+  }
+}
+
+function isAlive(holder: Holder): boolean {
+  if (holder.bootId !== readBootId()) return false
+  if (holder.startTime !== '') {
+    const running = readProcess(holder.pid)
+    if (running !== undefined) return !running.dead && running.startTime === holder.startTime
+  }
+  try {
+    process.kill(holder.pid, 0)
+    return true
+  } catch (error) {
+    // EPERM: it runs, under another user.
+    return systemErrorCode(error) !== 'ESRCH'
+  }
+}
+
+function readBootId(): string {
+  return readProcFile('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
+}
+
+/** What the kernel says of a running process; undefined when it runs not, or without /proc. */
+function readProcess(pid: number): { startTime: string; dead: boolean } | undefined {
+  const stat = readProcFile(`/proc/${pid}/stat`)
+  if (stat === undefined) return undefined
+  // The second field is the program's name in parentheses and may itself contain both.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const state = fields[0]
+  return { startTime: fields[19] ?? '', dead: state === 'Z' || state === 'X' }
+}
+
+function readProcFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    // ESRCH: the process went away between open and read.
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES') return undefined
+    throw error
+  }
+}
+
+/** The process that a LOCK or claim names. */
+function readHolder(path: string): Holder | 'absent' | 'unreadable' {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return 'absent'
+    throw error
+  }
+  return parseHolder(text) ?? 'unreadable'
+}
+
+function parseHolder(text: string): Holder | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+  if (typeof value !== 'object' || value === null) return undefined
+  const { id, pid, bootId, host, startTime, program } = value as Partial<Record<string, unknown>>
+  if (typeof id !== 'string' || typeof pid !== 'number' || !Number.isSafeInteger(pid)) {
+    return undefined
+  }
+  if (typeof bootId !== 'string' || typeof host !== 'string') return undefined
+  if (typeof startTime !== 'string' || typeof program !== 'string') return undefined
+  return { id, pid, bootId, host, startTime, program }
+}
+
+function removeIfExists(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+  }
+}

@@ -1,0 +1,14 @@
+/** An internal entry as plain fields, for readers that go through blocks without a cursor. */
+export class EntryFields {
+  /** User key: keyBytes[keyStart, keyEnd). Borrowed, as the value is. */
+  keyBytes: Uint8Array = new Uint8Array(0)
+  keyStart = 0
+  keyEnd = 0
+  sequence = 0
+  /** An EntryKind. */
+  kind = 0
+  /** Value: valueBytes[valueStart, valueEnd). */
+  valueBytes: Uint8Array = new Uint8Array(0)
+  valueStart = 0
+  valueEnd = 0
+}

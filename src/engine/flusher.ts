@@ -1,0 +1,165 @@
+/**
+ * Turns frozen memtables into level-0 tables, oldest first, one at a time, and retires the WAL
+ * segments that held the same entries.
+ *
+ * Invariants:
+ *  1. A memtable leaves TreeState.frozen in the same synchronous step in which its table enters
+ *     the version.
+ *  2. A WAL segment is retired only after the edit that raises logNumber past it is durable.
+ *  3. Whoever waits for room is woken after every flush, also a failed one, and when flushing has
+ *     ended for good.
+ */
+import { assert } from '../assert.ts'
+import { ClosedError, toError } from '../errors.ts'
+import type { BackgroundHost, JobRunner } from './job-runner.ts'
+import type { Memtable } from './memtable.ts'
+import { RepeatedFailure } from './repeated-failure.ts'
+
+export interface FlushStats {
+  readonly flushes: number
+  readonly bytesWritten: number
+  /** Bytes of keys and values, and of the log that held them, that went into the tables. */
+  readonly userBytes: number
+  readonly walBytes: number
+}
+
+export class Flusher {
+  readonly #host: BackgroundHost
+  readonly #runner: JobRunner
+  readonly #onFlushed: () => void
+  #running = false
+  #waiting: (() => void)[] = []
+  #flushes = 0
+  #bytesWritten = 0
+  #userBytes = 0
+  #walBytes = 0
+  /** Why the last flush failed; undefined once one has succeeded. */
+  #failure: Error | undefined
+  readonly failures = new RepeatedFailure('writing a table')
+  /** Arenas of flushed memtables, reused: touching fresh memory costs more than flushing it. */
+  readonly #spareArenas: SharedArrayBuffer[] = []
+
+  constructor(host: BackgroundHost, runner: JobRunner, onFlushed: () => void) {
+    this.#host = host
+    this.#runner = runner
+    this.#onFlushed = onFlushed
+  }
+
+  get stats(): FlushStats {
+    return {
+      flushes: this.#flushes,
+      bytesWritten: this.#bytesWritten,
+      userBytes: this.#userBytes,
+      walBytes: this.#walBytes,
+    }
+  }
+
+  /** Bytes of the arenas that wait to be used again. */
+  get spareBytes(): number {
+    return this.#spareArenas.reduce((sum, arena) => sum + arena.byteLength, 0)
+  }
+
+  /** An arena of exactly `size` bytes, used before or new. */
+  takeArena(size: number): SharedArrayBuffer {
+    const index = this.#spareArenas.findIndex(arena => arena.byteLength === size)
+    return index < 0 ? new SharedArrayBuffer(size) : this.#spareArenas.splice(index, 1)[0]!
+  }
+
+  /** Flushes what is frozen, if it is not being done already. */
+  schedule(): void {
+    if (this.#running || this.#host.state.frozen.length === 0) return
+    this.#running = true
+    this.#runner.supervise('flush', () => this.#flushAll())
+  }
+
+  /** Resolves after the next flush. Rejects when none will come. */
+  async waitForFlush(): Promise<void> {
+    const { state } = this.#host
+    if (state.failure !== undefined) throw state.failure
+    if (this.#runner.stopped) throw new ClosedError('the database is closed')
+    this.schedule()
+    await new Promise<void>(resolve => this.#waiting.push(resolve))
+  }
+
+  /**
+   * Resolves once nothing of what is frozen now is left. Rejects when a flush fails, though it will
+   * be tried again, or when none will come.
+   */
+  async drain(): Promise<void> {
+    const { state } = this.#host
+    const awaited = state.frozen
+    while (state.frozen.some(memtable => awaited.includes(memtable))) {
+      await this.waitForFlush()
+      if (this.#failure !== undefined) throw this.#failure
+    }
+  }
+
+  /** Called when no flush will come any more. */
+  wakeAll(): void {
+    for (const wake of this.#waiting.splice(0)) wake()
+  }
+
+  async #flushAll(): Promise<void> {
+    for (;;) {
+      const oldest = this.#host.state.frozen.at(-1)
+      if (oldest === undefined) break
+      const { events, clock } = this.#host
+      const startMs = clock.monotonicMs()
+      const { entryCount: entries, dataSize: bytesIn } = oldest
+      const end = (bytesOut: number, error: Error | undefined) => {
+        if (!events.active) return
+        const durationMs = clock.monotonicMs() - startMs
+        events.emit({ type: 'flushEnd', entries, bytesIn, bytesOut, durationMs, error })
+      }
+      if (events.active) events.emit({ type: 'flushBegin', entries, bytesIn })
+      try {
+        end(await this.#flush(oldest), undefined)
+      } catch (error) {
+        this.#failure = toError(error)
+        this.failures.failed(error)
+        end(0, this.#failure)
+        this.wakeAll()
+        throw error
+      }
+    }
+    this.#running = false
+  }
+
+  /** Returns the bytes written. */
+  async #flush(memtable: Memtable): Promise<number> {
+    const { state, manifest, walSegments, options } = this.#host
+    assert(memtable.frozen, 'only a frozen memtable is flushed')
+    const { tables, bytesWritten } = await this.#runner.run(
+      {
+        kind: 'flush',
+        arena: memtable.arena,
+        order: 'sorted',
+        largestKey: state.version.largestKey,
+      },
+      1,
+    )
+    const remaining = state.frozen.slice(0, -1)
+    const logNumber = (remaining.at(-1) ?? state.memtable).walNumber
+    const added = tables.map(table => ({ level: 0, table }))
+    try {
+      const version = await manifest.append({ logNumber, added, wallMsMax: this.#runner.wallMs })
+      state.version = version
+      state.frozen = state.frozen.slice(0, -1)
+    } catch (error) {
+      throw this.#host.fail('the MANIFEST could not be written', error)
+    }
+    walSegments.retire(memtable.walNumber)
+    if (memtable.arena.byteLength === options.memtableSize && this.#spareArenas.length < 2) {
+      this.#spareArenas.push(memtable.arena)
+    }
+    this.#flushes++
+    this.#bytesWritten += bytesWritten
+    this.#userBytes += memtable.dataSize
+    this.#walBytes += memtable.walSize
+    this.#failure = undefined
+    this.failures.succeeded()
+    this.wakeAll()
+    this.#onFlushed()
+    return bytesWritten
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * Runs background jobs for the flusher and the compactor: reserves file numbers, removes the
+ * outputs of a failed job, waits before the next try, stops everything at close.
+ *
+ * Invariants:
+ *  1. A failed job leaves no file behind and changes nothing.
+ *  2. After stop() no job starts, and the running ones end early.
+ */
+import type { CancelTimer, Clock } from '../clock.ts'
+import { AbortedError, toError } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import type { EventStream } from './event-stream.ts'
+import type { ExpiryClock } from './expiry-clock.ts'
+import { formatFileName } from './file-names.ts'
+import type { Executor, Job, JobResult } from './job.ts'
+import type { Manifest } from './manifest.ts'
+import type { ObsoleteFiles } from './obsolete-files.ts'
+import { type ResolvedDbOptions, tableOptionsAt } from './options.ts'
+import type { TreeState } from './tree-state.ts'
+import type { WalSegments } from './wal-segments.ts'
+
+/** Milliseconds before failed work is tried again; doubled up to the maximum. */
+const RETRY_DELAY_MS_MIN = 500
+const RETRY_DELAY_MS_MAX = 30_000
+
+/** What background work needs of the database around it. */
+export interface BackgroundHost {
+  readonly directory: string
+  readonly options: ResolvedDbOptions
+  readonly state: TreeState
+  readonly manifest: Manifest
+  readonly executor: Executor
+  readonly obsoleteFiles: ObsoleteFiles
+  readonly walSegments: WalSegments
+  readonly clock: Clock
+  readonly expiry: ExpiryClock
+  readonly logger: Logger
+  readonly events: EventStream
+  /** Refuses all writes from now on: the MANIFEST could not be written. Returns the error. */
+  fail(what: string, cause: unknown): Error
+}
+
+/** The parts of a job that the runner fills in. */
+type JobCommonFields =
+  | 'directory'
+  | 'firstFileNumber'
+  | 'fileNumberCount'
+  | 'tableOptions'
+  | 'snapshots'
+  | 'wallMs'
+  | 'cancel'
+type WithoutCommon<T> = T extends Job ? Omit<T, JobCommonFields> : never
+export type JobBody = WithoutCommon<Job>
+
+export class JobRunner {
+  readonly #host: BackgroundHost
+  /** One word shared with every job: non-zero stops them. */
+  readonly #cancel = new Int32Array(new SharedArrayBuffer(4))
+  readonly #timers = new Set<CancelTimer>()
+  readonly #running = new Set<Promise<unknown>>()
+  #stopped = false
+  #failures = 0
+
+  constructor(host: BackgroundHost) {
+    this.#host = host
+  }
+
+  /** The time that expiry goes by, in whole milliseconds. */
+  get wallMs(): number {
+    return Math.floor(this.#host.expiry.nowMs)
+  }
+
+  get stopped(): boolean {
+    return this.#stopped || this.#host.state.failure !== undefined
+  }
+
+  /** Failed jobs since the last one that succeeded. */
+  get failures(): number {
+    return this.#failures
+  }
+
+  /** Runs a job whose outputs take at most `fileNumberCount` files. */
+  async run(body: JobBody, fileNumberCount: number): Promise<JobResult> {
+    const { manifest, state, options, directory, executor } = this.#host
+    const firstFileNumber = manifest.reserveFileNumbers(fileNumberCount)
+    const common = {
+      directory,
+      firstFileNumber,
+      fileNumberCount,
+      tableOptions: tableOptionsAt(options, body.kind === 'flush' ? 0 : body.outputLevel),
+      snapshots: state.snapshots.sequences,
+      wallMs: this.wallMs,
+      cancel: this.#cancel,
+    }
+    try {
+      const result = await executor.run({ ...body, ...common })
+      this.#failures = 0
+      return result
+    } catch (error) {
+      for (let offset = 0; offset < fileNumberCount; offset++) {
+        this.#host.obsoleteFiles.removeIfExists(formatFileName('table', firstFileNumber + offset))
+      }
+      throw error
+    }
+  }
+
+  /**
+   * Runs `work` now, and again after a growing delay for as long as it fails. Work ends silently
+   * when the runner is stopped or the database poisoned.
+   */
+  supervise(name: 'flush' | 'compaction', work: () => Promise<void>): void {
+    const running = this.#attempt(name, work)
+    this.#running.add(running)
+    running.finally(() => this.#running.delete(running)).catch(rethrowAsBug)
+  }
+
+  async #attempt(name: 'flush' | 'compaction', work: () => Promise<void>): Promise<void> {
+    if (this.stopped) return
+    try {
+      await work()
+    } catch (error) {
+      if (this.stopped || error instanceof AbortedError) return
+      this.#failures++
+      const delayMs = Math.min(RETRY_DELAY_MS_MIN * 2 ** (this.#failures - 1), RETRY_DELAY_MS_MAX)
+      const { logger, events } = this.#host
+      logger.error(`${name} failed; trying again`, { error, delayMs })
+      if (events.active) {
+        const failure = { what: name, error: toError(error), retryMs: delayMs }
+        events.emit({ type: 'backgroundError', ...failure })
+      }
+      const cancel = this.#host.clock.setTimer(delayMs, () => {
+        this.#timers.delete(cancel)
+        this.supervise(name, work)
+      })
+      this.#timers.add(cancel)
+    }
+  }
+
+  /** Stops running jobs and waits for them. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    Atomics.store(this.#cancel, 0, 1)
+    for (const cancel of this.#timers) cancel()
+    this.#timers.clear()
+    await Promise.all(this.#running)
+  }
+}
+
+/** #attempt handles what can fail; anything that still comes through must end the process. */
+function rethrowAsBug(error: unknown): void {
+  process.nextTick(() => {
+    throw error
+  })
+}

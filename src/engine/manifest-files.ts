@@ -1,0 +1,84 @@
+/** What recovery looks at in the directory besides the MANIFEST's edits. Changes nothing. */
+import { CorruptionError, IoError } from '../errors.ts'
+import { CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
+import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+import type { Version } from './version.ts'
+import { WAL_HEADER_SIZE } from './wal-format.ts'
+
+/** The largest number of any file of ours in the directory, 0 for none. */
+export function largestFileNumberSync(fileSystem: FileSystem, directory: string): number {
+  let largest = 0
+  for (const name of fileSystem.listSync(directory)) {
+    largest = Math.max(largest, parseFileName(name)?.fileNumber ?? 0)
+  }
+  return largest
+}
+
+/**
+ * Throws when data is there though CURRENT is not. A crash while the database was being created
+ * leaves at most a MANIFEST and a WAL segment without frames.
+ */
+export function expectNoDataSync(fileSystem: FileSystem, directory: string): void {
+  for (const name of fileSystem.listSync(directory)) {
+    const kind = parseFileName(name)?.kind
+    if (kind !== 'table' && kind !== 'wal') continue
+    if (kind === 'wal' && sizeOf(fileSystem, joinPath(directory, name)) <= WAL_HEADER_SIZE) continue
+    throw new CorruptionError(
+      { path: joinPath(directory, CURRENT_FILE_NAME), offset: 0 },
+      `CURRENT is missing, although the directory holds ${name}`,
+    )
+  }
+}
+
+/** Throws unless every table of the version exists and has the size that was recorded. */
+export function checkTablesSync(fileSystem: FileSystem, directory: string, version: Version): void {
+  for (const { table } of version.tables()) {
+    const path = joinPath(directory, formatFileName('table', table.fileNumber))
+    const expected = `${table.size} bytes`
+    let size: number
+    try {
+      size = sizeOf(fileSystem, path)
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT') throw error
+      const place = { path, offset: 0, expected }
+      throw new CorruptionError(place, 'a table of the database is missing', { cause: error })
+    }
+    if (size === table.size) continue
+    throw new CorruptionError(
+      { path, offset: Math.min(size, table.size), expected, actual: `${size} bytes` },
+      'a table has another size than when it was written',
+    )
+  }
+}
+
+function sizeOf(fileSystem: FileSystem, path: string): number {
+  const file = fileSystem.openSync(path)
+  try {
+    return file.sizeSync()
+  } finally {
+    file.closeSync()
+  }
+}
+
+/** All bytes of the MANIFEST that CURRENT names. */
+export function readManifestSync(fileSystem: FileSystem, path: string): Uint8Array {
+  let file: File
+  try {
+    file = fileSystem.openSync(path)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+    const what = 'the MANIFEST that CURRENT names is missing'
+    throw new CorruptionError({ path, offset: 0 }, what, { cause: error })
+  }
+  try {
+    const bytes = new Uint8Array(file.sizeSync())
+    const length = file.readSync(bytes, 0, bytes.length, 0)
+    if (length === bytes.length) return bytes
+    throw new IoError(
+      `${path}: a read returned ${length} of ${bytes.length} bytes that the file has; ` +
+        'check the disk and open again',
+    )
+  } finally {
+    file.closeSync()
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Removes files that nothing needs any more. Called only after the MANIFEST edit that made them
+ * obsolete is durable, so a file that could not be removed is an orphan that the next open removes.
+ *
+ * One after another and off the main thread: the system takes 10 ms and more to free the pages of a
+ * large file, and a compaction leaves several (70 ms without a turn of the event loop were seen).
+ *
+ * Invariants:
+ *  1. A file that somebody holds (a checkpoint that copies it) stays until it is let go.
+ *  2. drain() is awaited before a name may be used again and before the directory is let go.
+ */
+import type { Logger } from '../logger.ts'
+import { EventStream } from './event-stream.ts'
+import { parseFileName } from './file-names.ts'
+import { type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+
+export class ObsoleteFiles {
+  readonly #fileSystem: FileSystem
+  readonly #directory: string
+  readonly #logger: Logger
+  readonly #events: EventStream
+  /** By name: how many hold it. */
+  readonly #holders = new Map<string, number>()
+  /** Held files that are to be removed. */
+  readonly #postponed = new Set<string>()
+  readonly #queue: string[] = []
+  #working: Promise<void> | undefined
+  #removed = 0
+
+  constructor(
+    fileSystem: FileSystem,
+    directory: string,
+    logger: Logger,
+    events = new EventStream(logger),
+  ) {
+    this.#fileSystem = fileSystem
+    this.#directory = directory
+    this.#logger = logger
+    this.#events = events
+  }
+
+  get removed(): number {
+    return this.#removed
+  }
+
+  /** Keeps the files where they are until the function that it returns is called. */
+  hold(names: readonly string[]): () => void {
+    for (const name of names) this.#holders.set(name, (this.#holders.get(name) ?? 0) + 1)
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      for (const name of names) this.#letGo(name)
+    }
+  }
+
+  /** Removes a file soon; a failure is logged and left to the next open. */
+  remove(name: string): void {
+    if (this.#holders.has(name)) {
+      this.#postponed.add(name)
+      return
+    }
+    this.#queue.push(name)
+    this.#working ??= this.#work()
+  }
+
+  /** Resolves once every removal so far is over, but for those that are held up. Never rejects. */
+  async drain(): Promise<void> {
+    await this.#working
+  }
+
+  /** Requires a name in the queue. */
+  async #work(): Promise<void> {
+    for (let name = this.#queue.shift(); name !== undefined; name = this.#queue.shift()) {
+      await this.#removeNow(name)
+    }
+    this.#working = undefined
+  }
+
+  async #removeNow(name: string): Promise<void> {
+    try {
+      await this.#fileSystem.remove(joinPath(this.#directory, name))
+      this.#removed++
+      this.#tell(name)
+    } catch (error) {
+      // Gone already is as good: a crash may have come between a removal and its name.
+      if (systemErrorCode(error) === 'ENOENT') return
+      this.#logger.warn('an obsolete file could not be removed', { name, error })
+    }
+  }
+
+  #tell(name: string): void {
+    if (!this.#events.active) return
+    const { kind, fileNumber } = parseFileName(name) ?? {}
+    if (fileNumber === undefined) return
+    if (kind === 'table') this.#events.emit({ type: 'tableDeleted', fileNumber })
+    if (kind === 'wal') this.#events.emit({ type: 'walDeleted', fileNumber })
+  }
+
+  /** Removes a file that a failed job may have left, at once: its name may be used again. */
+  removeIfExists(name: string): void {
+    try {
+      this.#fileSystem.removeSync(joinPath(this.#directory, name))
+      this.#removed++
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return
+      this.#logger.warn('the output of a failed job could not be removed', { name, error })
+    }
+  }
+
+  #letGo(name: string): void {
+    const count = this.#holders.get(name) ?? 0
+    if (count > 1) {
+      this.#holders.set(name, count - 1)
+      return
+    }
+    this.#holders.delete(name)
+    if (this.#postponed.delete(name)) this.remove(name)
+  }
+}

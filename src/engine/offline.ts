@@ -1,0 +1,174 @@
+/**
+ * Work on the files of a database that is closed, under its lock: what `kvcli debug` does. Each
+ * call runs on a thread of its own, can be aborted and tells how far it is.
+ */
+import type { Clock } from '../clock.ts'
+import { NotFoundError } from '../errors.ts'
+import { loadHasher } from '../hash.ts'
+import type { Random } from '../random.ts'
+import { DATABASE_ID_SIZE } from './database-id.ts'
+import { dumpPath } from './dump.ts'
+import type { DumpOptions, DumpSink } from './dump-item.ts'
+import { type FileSystem, systemErrorCode } from './file-system.ts'
+import type { Executor } from './job.ts'
+import { type MaintenanceOptions, type Operation, operate } from './maintenance-operation.ts'
+import { nodeFileSystem } from './node-file-system.ts'
+import { systemTimeAndChance } from './options.ts'
+import type { RepairReport } from './repair-job.ts'
+import type { RestoreResult } from './restore-job.ts'
+import type { VerifyReport } from './verify-job.ts'
+import { WorkerExecutor } from './worker-executor.ts'
+
+/** The outside world, in the caller's hands: for tests. */
+export interface OfflineEnvironment {
+  readonly fileSystem: FileSystem
+  readonly executor: Executor
+  readonly clock: Clock
+  readonly random: Random
+}
+
+export interface RestoreOptions extends MaintenanceOptions {
+  /** Its number. @defaultValue the newest */
+  readonly backup?: number
+}
+
+function machine(): OfflineEnvironment {
+  return {
+    fileSystem: nodeFileSystem(),
+    executor: new WorkerExecutor(1),
+    ...systemTimeAndChance(),
+  }
+}
+
+/**
+ * As `Db.verify`, of a database that nobody has open: reads and checks every file, and changes
+ * none. Throws NotFoundError when there is no directory, LockedError when a process has it open.
+ *
+ *   const { ok, findings } = await verifyDirectory('./data')
+ */
+export function verifyDirectory(
+  directory: string,
+  options: MaintenanceOptions = {},
+): Promise<VerifyReport> {
+  return verifyInEnvironment(directory, options, machine())
+}
+
+export function verifyInEnvironment(
+  directory: string,
+  options: MaintenanceOptions,
+  environment: Omit<OfflineEnvironment, 'random'>,
+): Promise<VerifyReport> {
+  return locked(directory, options, environment, ({ control, thread }) =>
+    thread().run('verify', { directory, live: undefined, control }),
+  )
+}
+
+/**
+ * Makes a database that opens out of one that does not: keeps what is sound, saves every whole
+ * block of damaged tables and every whole frame of a damaged log, and lists what is lost. Files
+ * that are not needed any more are moved to `lost/` in the directory, never deleted. Changes
+ * nothing in a database that is whole. A value that was overwritten may come back where the newer
+ * one is lost.
+ *
+ * Throws NotFoundError, LockedError, VersionMismatchError when a newer version wrote a file.
+ *
+ *   const { changed, findings, lostDirectory } = await repairDirectory('./data')
+ */
+export function repairDirectory(
+  directory: string,
+  options: MaintenanceOptions = {},
+): Promise<RepairReport> {
+  return repairInEnvironment(directory, options, machine())
+}
+
+export function repairInEnvironment(
+  directory: string,
+  options: MaintenanceOptions,
+  environment: OfflineEnvironment,
+): Promise<RepairReport> {
+  const databaseId = environment.random.bytes(DATABASE_ID_SIZE)
+  return locked(directory, options, environment, ({ control, thread }) =>
+    thread().run('repair', { directory, databaseId, control }),
+  )
+}
+
+/**
+ * Makes the database of a backup in `target`, which must not exist or be empty: copies whose
+ * checksums are compared, with an identity of their own. A damaged backup is refused, and nothing
+ * is left of the attempt. The directory of backups is only read.
+ *
+ *   await restoreBackup('/mnt/backups/users', './data')
+ */
+export function restoreBackup(
+  directory: string,
+  target: string,
+  options: RestoreOptions = {},
+): Promise<RestoreResult> {
+  return restoreInEnvironment(directory, target, options, machine())
+}
+
+export async function restoreInEnvironment(
+  directory: string,
+  target: string,
+  options: RestoreOptions,
+  environment: OfflineEnvironment,
+): Promise<RestoreResult> {
+  const { executor, clock, random } = environment
+  const databaseId = random.bytes(DATABASE_ID_SIZE)
+  const { backup } = options
+  try {
+    return await operate({ executor, clock, closing: NEVER }, options, ({ control, thread }) =>
+      thread().run('restore', { directory, target, backup, databaseId, control }),
+    )
+  } finally {
+    await executor.close()
+  }
+}
+
+/**
+ * Tells what a file of a database consists of, or what files a directory holds: each item goes to
+ * `sink`, and the next one waits for it. What a file is goes by its name. Reads only, and takes no
+ * lock. Damage is an item too, behind which the dump goes on where it can.
+ *
+ *   await dumpFile('./data/000012.sst', async item => write(item), { entries: true })
+ */
+export async function dumpFile(
+  path: string,
+  sink: DumpSink,
+  options: DumpOptions = {},
+): Promise<void> {
+  await dumpPath(path, options, sink, { fileSystem: nodeFileSystem(), hasher: await loadHasher() })
+}
+
+async function locked<Result>(
+  directory: string,
+  options: MaintenanceOptions,
+  environment: Omit<OfflineEnvironment, 'random'>,
+  work: (operation: Operation) => Promise<Result>,
+): Promise<Result> {
+  const { fileSystem, executor, clock } = environment
+  try {
+    requireDirectory(fileSystem, directory)
+    const lock = fileSystem.lockSync(directory)
+    try {
+      return await operate({ executor, clock, closing: NEVER }, options, work)
+    } finally {
+      lock.releaseSync()
+    }
+  } finally {
+    await executor.close()
+  }
+}
+
+function requireDirectory(fileSystem: FileSystem, directory: string): void {
+  try {
+    fileSystem.listSync(directory)
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error
+    throw new NotFoundError(`there is no directory ${directory}: check the path`, { cause: error })
+  }
+}
+
+/** Nobody closes what is closed. */
+const NEVER = new AbortController().signal

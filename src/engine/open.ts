@@ -1,0 +1,254 @@
+/**
+ * Opens a database: takes the lock, reads the MANIFEST, replays the log, removes what a crash left
+ * behind, and builds the parts of a Db.
+ *
+ * Invariants:
+ *  1. Nothing is removed before the recovered MANIFEST is durable, and then only files with names
+ *     of ours that it does not mention.
+ *  2. A failure at any step closes what was opened and gives the lock back.
+ */
+import { InvalidArgumentError, NotFoundError } from '../errors.ts'
+import { type Hasher, loadHasher } from '../hash.ts'
+import { DATABASE_ID_SIZE } from './database-id.ts'
+import type { Db } from './db.ts'
+import { buildDb } from './db-assembly.ts'
+import { destroyIn } from './destroy.ts'
+import { EventStream } from './event-stream.ts'
+import { ExpiryClock } from './expiry-clock.ts'
+import { parseFileName } from './file-names.ts'
+import { type DirectoryLock, type FileSystem, systemErrorCode } from './file-system.ts'
+import { Manifest } from './manifest.ts'
+import { nodeFileSystem } from './node-file-system.ts'
+import { ObsoleteFiles } from './obsolete-files.ts'
+import {
+  type DbEnvironment,
+  type DbOptions,
+  type DbTuning,
+  type ResolvedDbOptions,
+  resolveDbOptions,
+  systemTimeAndChance,
+} from './options.ts'
+import { type Recovered, recoverWal } from './recovery.ts'
+import { runAll } from './run-all.ts'
+import { findKeptSegments, WalSegments } from './wal-segments.ts'
+import { WorkerExecutor } from './worker-executor.ts'
+
+/**
+ * Opens the database in `directory`, and creates it when it does not exist.
+ *
+ * Throws LockedError while another process has it open, CorruptionError when a file is damaged,
+ * NotFoundError or InvalidArgumentError as createIfMissing and errorIfExists ask for.
+ */
+export async function open(directory: string, options: DbOptions = {}): Promise<Db> {
+  const resolved = resolveDbOptions(options)
+  return openWith(directory, resolved, {
+    ...systemTimeAndChance(),
+    fileSystem: nodeFileSystem(),
+    executor: new WorkerExecutor(1 + resolved.compactionThreads),
+  })
+}
+
+/** open() with the outside world and the hidden sizes in the caller's hands: for tests. */
+export async function openInEnvironment(
+  directory: string,
+  options: DbOptions & DbTuning,
+  environment: DbEnvironment,
+): Promise<Db> {
+  return openWith(directory, resolveDbOptions(options), environment)
+}
+
+/**
+ * Removes the database in `directory`, and the directory unless it holds other files. Does nothing
+ * when there is none. There is no way back.
+ *
+ * Throws LockedError while it is open, here or in another process. Cut short by a crash it leaves
+ * the whole database or none; then call it again.
+ */
+export function destroy(directory: string): Promise<void> {
+  return destroyIn(nodeFileSystem(), directory)
+}
+
+async function openWith(
+  directory: string,
+  options: ResolvedDbOptions,
+  environment: DbEnvironment,
+): Promise<Db> {
+  const { fileSystem } = environment
+  const hasher = environment.hasher ?? (await loadHasher())
+  const cleanup: (() => void | Promise<void>)[] = [() => environment.executor.close()]
+  try {
+    const names = existingNames(fileSystem, directory)
+    checkExistence(directory, options, names)
+    if (options.createIfMissing) fileSystem.makeDirectorySync(directory)
+    const lock = fileSystem.lockSync(directory)
+    cleanup.push(() => lock.releaseSync())
+    return await recover(directory, options, environment, hasher, lock, cleanup)
+  } catch (error) {
+    for (const failure of await runAll(cleanup.reverse())) {
+      options.logger.warn('opening failed, and then part of the clean-up', { error: failure })
+    }
+    throw error
+  }
+}
+
+/** `cleanup` gets what must be undone on failure, and on close, last things first. */
+async function recover(
+  directory: string,
+  options: ResolvedDbOptions,
+  environment: DbEnvironment,
+  hasher: Hasher,
+  lock: DirectoryLock,
+  cleanup: (() => void | Promise<void>)[],
+): Promise<Db> {
+  const { fileSystem, executor, clock, random } = environment
+  const { logger } = options
+  const events = new EventStream(logger)
+  if (options.onEvent !== undefined) events.listen(options.onEvent)
+  const startMs = clock.monotonicMs()
+  const obsoleteFiles = new ObsoleteFiles(fileSystem, directory, logger, events)
+  cleanup.push(() => obsoleteFiles.drain())
+  const verifyLock = () => lock.verifySync()
+  const parts = { fileSystem, directory, obsoleteFiles, verifyLock }
+  const existing = Manifest.recover(parts)
+  const manifest = existing ?? Manifest.create(parts, random.bytes(DATABASE_ID_SIZE))
+  cleanup.push(() => manifest.close())
+  const expiry = new ExpiryClock(clock, manifest.wallMsMax)
+  // Without a MANIFEST every segment is empty, and what a crash left of another attempt to create
+  // the database: it bears another identity and is removed as an orphan.
+  const walNumbers = existing === undefined ? [] : numbersOf(fileSystem, directory, 'wal')
+  const recovered = await recoverWal({
+    directory,
+    options,
+    fileSystem,
+    executor,
+    hasher,
+    clock,
+    expiry,
+    manifest,
+    walNumbers,
+  })
+  cleanup.push(() => recovered.wal.close())
+  const walSegments = recoveredSegments({ ...parts, options, manifest, recovered, events })
+  removeOrphans(fileSystem, directory, manifest, obsoleteFiles, walSegments)
+  await obsoleteFiles.drain()
+  const elapsedMs = clock.monotonicMs() - startMs
+  const { replay } = recovered
+  if (replay.tornTail !== undefined || manifest.tornTail !== undefined) {
+    logger.warn('a torn tail was dropped; it was never acknowledged', {
+      wal: replay.tornTail,
+      manifest: manifest.tornTail,
+    })
+  }
+  events.emit({
+    type: 'opened',
+    durationMs: elapsedMs,
+    walSegments: replay.segmentCount,
+    entries: replay.entryCount,
+    droppedBytes: replay.tornTail?.length ?? 0,
+  })
+  logger.info('database opened', {
+    directory,
+    elapsedMs: Math.round(elapsedMs),
+    tables: manifest.version.tableCount,
+    recoveredEntries: replay.entryCount,
+    recoveredBytes: replay.size,
+  })
+  return buildDb({
+    directory,
+    options,
+    environment,
+    hasher,
+    manifest,
+    obsoleteFiles,
+    walSegments,
+    recovered,
+    expiry,
+    events,
+    elapsedMs,
+    verifyLock,
+    cleanup,
+  })
+}
+
+/** The log from the active segment on, and what is to be kept of before. */
+function recoveredSegments(found: {
+  readonly fileSystem: FileSystem
+  readonly directory: string
+  readonly options: ResolvedDbOptions
+  readonly manifest: Manifest
+  readonly obsoleteFiles: ObsoleteFiles
+  readonly recovered: Recovered
+  readonly events: EventStream
+}): WalSegments {
+  const { fileSystem, directory, options, manifest, recovered } = found
+  const { holdWalFrom, heldWalSizeMax: heldSizeMax, logger } = options
+  const { fileNumber } = recovered.wal
+  const active = { fileNumber, firstSequence: recovered.sequence + 1 }
+  const { databaseId } = manifest
+  const kept =
+    holdWalFrom === undefined
+      ? []
+      : findKeptSegments(fileSystem, directory, databaseId, active, holdWalFrom)
+  return new WalSegments({ ...found, logger, heldSizeMax, active, kept })
+}
+
+function existingNames(fileSystem: FileSystem, directory: string): string[] | undefined {
+  try {
+    return fileSystem.listSync(directory)
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function checkExistence(
+  directory: string,
+  options: ResolvedDbOptions,
+  names: string[] | undefined,
+): void {
+  const exists = names?.some(name => parseFileName(name)?.kind === 'current') === true
+  if (exists && options.errorIfExists) {
+    throw new InvalidArgumentError(
+      `a database exists in ${directory} already: choose another directory, or drop errorIfExists`,
+    )
+  }
+  if (!exists && !options.createIfMissing) {
+    throw new NotFoundError(
+      `a database does not exist in ${directory}: check the path, or allow createIfMissing`,
+    )
+  }
+}
+
+function numbersOf(fileSystem: FileSystem, directory: string, kind: 'wal'): number[] {
+  const numbers: number[] = []
+  for (const name of fileSystem.listSync(directory)) {
+    const parsed = parseFileName(name)
+    if (parsed?.kind === kind) numbers.push(parsed.fileNumber)
+  }
+  return numbers
+}
+
+/** Removes what no edit of the MANIFEST mentions any more. Requires that it is durable. */
+function removeOrphans(
+  fileSystem: FileSystem,
+  directory: string,
+  manifest: Manifest,
+  obsoleteFiles: ObsoleteFiles,
+  walSegments: WalSegments,
+): void {
+  const tables = new Set<number>()
+  for (const { table } of manifest.version.tables()) tables.add(table.fileNumber)
+  for (const name of fileSystem.listSync(directory)) {
+    const parsed = parseFileName(name)
+    if (parsed === undefined) continue
+    const { kind, fileNumber } = parsed
+    const orphan =
+      kind === 'temporary' ||
+      (kind === 'table' && !tables.has(fileNumber)) ||
+      (kind === 'wal' &&
+        fileNumber < manifest.logNumber &&
+        walSegments.complete(fileNumber) === undefined) ||
+      (kind === 'manifest' && fileNumber !== manifest.fileNumber)
+    if (orphan) obsoleteFiles.remove(name)
+  }
+}

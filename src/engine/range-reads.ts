@@ -1,0 +1,221 @@
+/**
+ * Range reads: one chunk of a range in key order, merged from memtables and tables.
+ *
+ * A chunk is gathered in synchronous slices. When a block is not in memory, what was gathered is
+ * kept, the block is loaded, and the slice goes on behind the last key, against the tables of that
+ * moment; the sequence stays, so the chunk is of one state.
+ *
+ * Invariants:
+ *  1. While a chunk waits, its sequence is held as a snapshot, so compaction keeps what it sees.
+ *  2. A slice ends after SLICE_ENTRIES entries, so that the event loop is not held up.
+ */
+import { assert } from '../assert.ts'
+import { compareRanges } from '../bytes.ts'
+import { yieldToEventLoop } from '../clock.ts'
+import { BlockMiss } from './block-source.ts'
+import { CopyPool } from './copy-pool.ts'
+import type { Cursor } from './cursor.ts'
+import type { ExpiryClock } from './expiry-clock.ts'
+import { LevelCursor } from './level-cursor.ts'
+import { mergeCursors } from './merging-cursor.ts'
+import type { RangeChunk, RangeRead } from './range-read.ts'
+import type { TableCache } from './table-cache.ts'
+import type { TreeState } from './tree-state.ts'
+import { UndeletedCursors } from './undeleted-cursor.ts'
+import { VisibleCursor } from './visible-cursor.ts'
+
+/** Entries gathered in one synchronous slice: below a millisecond. */
+const SLICE_ENTRIES = 1024
+/** After so many waits in a row without a new entry the cache is too small: read at once. */
+const FRUITLESS_WAITS_MAX = 32
+
+export class RangeReads {
+  readonly #state: TreeState
+  readonly #tables: TableCache
+  readonly #expiry: ExpiryClock
+  readonly #copies = new CopyPool()
+  #count = 0
+
+  constructor(state: TreeState, tables: TableCache, expiry: ExpiryClock) {
+    this.#state = state
+    this.#tables = tables
+    this.#expiry = expiry
+  }
+
+  /** Chunks read so far. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** The next chunk, directly when memory has all of it. `sequence` undefined is the newest. */
+  read(range: RangeRead, sequence: number | undefined): RangeChunk | Promise<RangeChunk> {
+    assert(range.countMax >= 1, 'a chunk has room for an entry')
+    this.#count++
+    const at = sequence ?? this.#state.visibleSequence
+    const chunk = new Chunk(range, this.#copies)
+    try {
+      if (this.#gather(chunk, at, true)) return chunk
+    } catch (error) {
+      if (!(error instanceof BlockMiss)) throw error
+      return this.#gatherLater(chunk, at, this.#load(error))
+    }
+    return this.#gatherLater(chunk, at, yieldToEventLoop())
+  }
+
+  async #gatherLater(chunk: Chunk, sequence: number, firstWait: Promise<void>): Promise<Chunk> {
+    using _snapshot = this.#state.snapshots.take(sequence)
+    let wait = firstWait
+    let fruitlessWaits = 0
+    for (;;) {
+      await wait
+      const countBefore = chunk.keys.length
+      try {
+        if (this.#gather(chunk, sequence, fruitlessWaits < FRUITLESS_WAITS_MAX)) return chunk
+        wait = yieldToEventLoop()
+      } catch (error) {
+        if (!(error instanceof BlockMiss)) throw error
+        wait = this.#load(error)
+      }
+      fruitlessWaits = chunk.keys.length > countBefore ? 0 : fruitlessWaits + 1
+    }
+  }
+
+  async #load(miss: BlockMiss): Promise<void> {
+    const { version } = this.#state
+    try {
+      await miss.load()
+    } catch (error) {
+      // A table that a compaction replaced meanwhile is not needed any more: look again.
+      if (version === this.#state.version) throw error
+    }
+  }
+
+  /** Returns true when the chunk is complete, false to go on in a later slice. */
+  #gather(chunk: Chunk, sequence: number, mayMiss: boolean): boolean {
+    const merged = this.#merged(chunk, sequence, mayMiss)
+    const cursor = new VisibleCursor(merged, sequence, this.#expiry.nowMs)
+    chunk.seek(cursor)
+    const { reverse } = chunk.range
+    for (let count = 0; count < SLICE_ENTRIES; count++) {
+      if (!chunk.take(cursor)) return true
+      if (reverse) cursor.prev()
+      else cursor.next()
+    }
+    return false
+  }
+
+  /**
+   * A cursor over all that may hold what the chunk still wants. No other table is opened: the seek
+   * is cheaper, and a damaged table concerns only the ranges it overlaps.
+   */
+  #merged(chunk: Chunk, sequence: number, mayMiss: boolean): Cursor {
+    const { memtable, frozen, version } = this.#state
+    const source = mayMiss ? this.#tables.deferred : this.#tables.transient
+    const undeleted = this.#hasRanges() ? new UndeletedCursors(sequence) : undefined
+    const children: Cursor[] = []
+    for (const table of [memtable, ...frozen]) {
+      children.push(undeleted?.memtable(table) ?? table.cursor())
+    }
+    const { smallest, largest } = chunk
+    for (const table of version.overlapping(0, smallest, largest)) {
+      children.push(undeleted?.run([table], source) ?? new LevelCursor([table], source))
+    }
+    for (let level = 1; level < version.levels.length; level++) {
+      if (version.levelSizes[level] === 0) continue
+      const tables = version.overlapping(level, smallest, largest)
+      if (tables.length === 0) continue
+      children.push(undeleted?.run(tables, source) ?? new LevelCursor(tables, source))
+    }
+    return mergeCursors(children)
+  }
+
+  /** Whether there are range tombstones anywhere. */
+  #hasRanges(): boolean {
+    const { memtable, frozen, version } = this.#state
+    return (
+      version.rangeTombstoneCount > 0 ||
+      memtable.rangeCount > 0 ||
+      frozen.some(({ rangeCount }) => rangeCount > 0)
+    )
+  }
+}
+
+/** The entries gathered so far, and where to go on. */
+class Chunk implements RangeChunk {
+  readonly range: RangeRead
+  readonly keys: Uint8Array[] = []
+  readonly values: Uint8Array[] = []
+  size = 0
+  done = false
+  readonly #copies: CopyPool
+
+  constructor(range: RangeRead, copies: CopyPool) {
+    this.range = range
+    this.#copies = copies
+  }
+
+  /** No wanted key is smaller; undefined when there is no bound. */
+  get smallest(): Uint8Array | undefined {
+    const { gt, gte, reverse } = this.range
+    return (reverse ? undefined : this.keys.at(-1)) ?? gt ?? gte
+  }
+
+  /** No wanted key is larger; undefined when there is no bound. */
+  get largest(): Uint8Array | undefined {
+    const { lt, lte, reverse } = this.range
+    return (reverse ? this.keys.at(-1) : undefined) ?? lt ?? lte
+  }
+
+  /** Puts the cursor on the first entry that is wanted and not yet gathered. */
+  seek(cursor: VisibleCursor): void {
+    const { gt, gte, lt, lte, reverse } = this.range
+    const last = this.keys.at(-1)
+    if (reverse) {
+      const before = last ?? lt
+      if (before !== undefined) cursor.seekBefore(before, 0, before.length)
+      else if (lte !== undefined) cursor.seekAtOrBefore(lte, 0, lte.length)
+      else cursor.seekToLast()
+      return
+    }
+    const from = last ?? gt ?? gte
+    if (from === undefined) {
+      cursor.seekToFirst()
+      return
+    }
+    cursor.seek(from, 0, from.length)
+    const isExclusive = last !== undefined || gt !== undefined
+    if (isExclusive && cursor.valid && compareKey(cursor, from) === 0) cursor.next()
+  }
+
+  /** Takes the cursor's entry. Returns false when the chunk is complete. */
+  take(cursor: VisibleCursor): boolean {
+    if (!cursor.valid || this.#isPastEnd(cursor)) {
+      this.done = true
+      return false
+    }
+    const { keysOnly, countMax, bytesMax } = this.range
+    if (this.keys.length >= countMax || (this.size >= bytesMax && this.keys.length > 0)) {
+      return false
+    }
+    this.keys.push(this.#copies.copy(cursor.keyBytes, cursor.keyStart, cursor.keyEnd))
+    this.size += cursor.keyEnd - cursor.keyStart
+    if (keysOnly) return true
+    this.values.push(this.#copies.copy(cursor.valueBytes, cursor.valueStart, cursor.valueEnd))
+    this.size += cursor.valueEnd - cursor.valueStart
+    return true
+  }
+
+  #isPastEnd(cursor: VisibleCursor): boolean {
+    const { gt, gte, lt, lte, reverse } = this.range
+    if (reverse) {
+      if (gt !== undefined) return compareKey(cursor, gt) <= 0
+      return gte !== undefined && compareKey(cursor, gte) < 0
+    }
+    if (lt !== undefined) return compareKey(cursor, lt) >= 0
+    return lte !== undefined && compareKey(cursor, lte) > 0
+  }
+}
+
+function compareKey(cursor: VisibleCursor, key: Uint8Array): number {
+  return compareRanges(cursor.keyBytes, cursor.keyStart, cursor.keyEnd, key, 0, key.length)
+}

@@ -1,0 +1,402 @@
+/**
+ * An open SSTable: its index and filter in memory, its blocks read on demand through a BlockSource.
+ *
+ * Invariants:
+ *  1. Opening verified the footer, the checksum of every section, and that the table is the one
+ *     the MANIFEST describes: number, size, counts, key range and sequences.
+ *  2. The file stays open while the reader is retained; `close` takes effect at the last release.
+ */
+import { assert } from '../assert.ts'
+import { compareBytes, DecodeError, equalBytes } from '../bytes.ts'
+import { CorruptionError } from '../errors.ts'
+import type { Hasher } from '../hash.ts'
+import { BlockAnswer, findInBlock } from './block.ts'
+import { BLOCK_TRAILER_SIZE, BlockCodec, type BlockFile, openSealedBlock } from './block-codec.ts'
+import { decompressBlock } from './block-compression.ts'
+import { checkBlock } from './block-format.ts'
+import { BlockIndex } from './block-index.ts'
+import type { BlockSource } from './block-source.ts'
+import { BloomFilter } from './bloom-filter.ts'
+import type { File } from './file-system.ts'
+import type { LookupResult } from './lookup-result.ts'
+import {
+  fragmentsMemorySize,
+  lastKeyBefore,
+  NO_FRAGMENTS,
+  type RangeFragments,
+} from './range-fragment.ts'
+import { decodeRangeTombstones } from './range-tombstone-format.ts'
+import {
+  type BlockHandle,
+  decodeFooter,
+  decodeProperties,
+  FOOTER_SIZE,
+  type Footer,
+  type TableProperties,
+} from './sstable-format.ts'
+import type { TableMetadata } from './table-metadata.ts'
+
+/** What the parts of a reader take that are not in typed arrays, roughly. */
+const READER_OVERHEAD = 512
+/** Absent from BlockSource's caches; see `slots`. */
+export const NO_SLOT = -1
+
+/** Properties that the MANIFEST repeats. */
+const COMPARED = [
+  'entryCount',
+  'tombstoneCount',
+  'rangeTombstoneCount',
+  'expiringCount',
+  'expiryMax',
+  'rawSize',
+  'smallestSequence',
+  'largestSequence',
+] as const
+
+export class SstableReader {
+  readonly metadata: TableMetadata
+  readonly file: File
+  readonly hasher: Hasher
+  readonly blockCount: number
+  /** Where the block cache of this thread holds each block. Owned by the cache. */
+  readonly slots: Int32Array
+  /** The range tombstones of the table. They hide entries of this table too. */
+  readonly ranges: RangeFragments
+  /** When this reader was used last, on the table cache's own clock. Owned by the table cache. */
+  lastUse = 0
+  readonly #index: BlockIndex
+  readonly #filter: BloomFilter | undefined
+  readonly #place: BlockFile
+  #holderCount = 1
+  #closed = false
+
+  private constructor(
+    file: File,
+    metadata: TableMetadata,
+    hasher: Hasher,
+    index: BlockIndex,
+    filter: BloomFilter | undefined,
+    ranges: RangeFragments,
+  ) {
+    this.file = file
+    this.metadata = metadata
+    this.hasher = hasher
+    this.blockCount = index.blockCount
+    this.slots = new Int32Array(index.blockCount).fill(NO_SLOT)
+    this.#index = index
+    this.#filter = filter
+    this.ranges = ranges
+    this.#place = { path: file.path, fileNumber: metadata.fileNumber }
+  }
+
+  /**
+   * Opens the table in `file`, which belongs to the reader from then on, also when this throws.
+   * Throws CorruptionError unless it is the table that `metadata` describes.
+   */
+  static openSync(file: File, metadata: TableMetadata, hasher: Hasher): SstableReader {
+    try {
+      const footer = readFooterSync(file, metadata, hasher)
+      const start = sectionsStart(footer)
+      const sections = new Uint8Array(metadata.size - FOOTER_SIZE - start)
+      expectAll(file, file.readSync(sections, 0, sections.length, start), sections.length, start)
+      return SstableReader.#fromSections(file, metadata, hasher, footer, sections)
+    } catch (error) {
+      file.closeSync()
+      throw error
+    }
+  }
+
+  /** Like openSync, but reads without holding up the event loop. */
+  static async open(file: File, metadata: TableMetadata, hasher: Hasher): Promise<SstableReader> {
+    try {
+      const at = checkSize(file, metadata) - FOOTER_SIZE
+      const bytes = new Uint8Array(FOOTER_SIZE)
+      expectAll(file, await file.read(bytes, 0, FOOTER_SIZE, at), FOOTER_SIZE, at)
+      const place = { path: file.path, fileNumber: metadata.fileNumber }
+      const footer = decodeFooter(bytes, at, place, hasher)
+      const start = sectionsStart(footer)
+      const sections = new Uint8Array(at - start)
+      expectAll(file, await file.read(sections, 0, sections.length, start), sections.length, start)
+      return SstableReader.#fromSections(file, metadata, hasher, footer, sections)
+    } catch (error) {
+      file.closeSync()
+      throw error
+    }
+  }
+
+  static #fromSections(
+    file: File,
+    metadata: TableMetadata,
+    hasher: Hasher,
+    footer: Footer,
+    sections: Uint8Array,
+  ): SstableReader {
+    const place = { path: file.path, fileNumber: metadata.fileNumber }
+    const base = sectionsStart(footer)
+    function decode<T>(
+      handle: BlockHandle,
+      decodeData: (bytes: Uint8Array, start: number, end: number) => T,
+    ): T {
+      const start = handle.offset - base
+      const end = start + handle.size
+      const codec = openSealedBlock(sections, start, end, place, handle.offset, hasher)
+      return located(file.path, handle.offset, start, () => {
+        if (codec !== BlockCodec.none) throw new DecodeError('sections are not compressed', start)
+        return decodeData(sections, start, end - BLOCK_TRAILER_SIZE)
+      })
+    }
+    const properties = decode(footer.properties, decodeProperties)
+    const index = decode(footer.index, BlockIndex.decode)
+    const filter = footer.filter.size === 0 ? undefined : decode(footer.filter, BloomFilter.decode)
+    const ranges =
+      footer.ranges.size === 0 ? NO_FRAGMENTS : decode(footer.ranges, decodeRangeTombstones)
+    checkProperties(file.path, metadata, properties, footer.properties.offset)
+    checkRanges(file.path, metadata, ranges, footer.ranges.offset)
+    if (index.blockCount !== properties.blockCount || index.offsets[index.blockCount] !== base) {
+      throw new CorruptionError(
+        { path: file.path, offset: footer.index.offset },
+        'the index does not cover the data blocks',
+      )
+    }
+    return new SstableReader(file, metadata, hasher, index, filter, ranges)
+  }
+
+  /** Bytes of memory that the open table holds. */
+  get memorySize(): number {
+    return (
+      READER_OVERHEAD +
+      this.#index.memorySize +
+      this.slots.byteLength +
+      (this.#filter?.memorySize ?? 0) +
+      fragmentsMemorySize(this.ranges)
+    )
+  }
+
+  /** False only when the table holds no version of any key with this hash. */
+  mayContain(hash: number): boolean {
+    const filter = this.#filter
+    return filter === undefined || filter.mayContain(hash)
+  }
+
+  /** The first block that can hold an entry at or after the key; blockCount when none can. */
+  findBlock(key: Uint8Array, keyStart: number, keyEnd: number): number {
+    return this.#index.find(key, keyStart, keyEnd)
+  }
+
+  /** Offset of a block in the file; of the end of the data for blockCount. */
+  blockOffset(ordinal: number): number {
+    return this.#index.offsets[ordinal]!
+  }
+
+  /** Bytes of the stored block, trailer included. */
+  storedSize(ordinal: number): number {
+    const offsets = this.#index.offsets
+    return offsets[ordinal + 1]! - offsets[ordinal]!
+  }
+
+  /**
+   * Finds the newest version of the key at or below `maxSequence` and describes it in `result`,
+   * borrowing the block. Returns false when the table holds none. `hash` is the key's XXH32, seed
+   * 0. Throws BlockMiss when `source` must load a block first; then it is asked again.
+   */
+  get(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    hash: number,
+    maxSequence: number,
+    source: BlockSource,
+    result: LookupResult,
+  ): boolean {
+    return (
+      this.mayContain(hash) && this.find(key, keyStart, keyEnd, hash, maxSequence, source, result)
+    )
+  }
+
+  /** As get, for who has asked the filter already. */
+  find(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    hash: number,
+    maxSequence: number,
+    source: BlockSource,
+    result: LookupResult,
+  ): boolean {
+    const blockCount = this.blockCount
+    const view = source.lookupView
+    for (let ordinal = this.#index.find(key, keyStart, keyEnd); ordinal < blockCount; ordinal++) {
+      source.fetch(this, ordinal, view)
+      const { bytes, start, end } = view
+      const answer = findInBlock(
+        bytes,
+        start,
+        end,
+        hash,
+        key,
+        keyStart,
+        keyEnd,
+        maxSequence,
+        result,
+      )
+      if (answer !== BlockAnswer.continues) return answer === BlockAnswer.found
+    }
+    return false
+  }
+
+  /**
+   * Verifies the stored block `ordinal` that was read to `bytes[start, end)`, trailer included.
+   * Returns the block itself when it was compressed, or undefined when it stands in
+   * bytes[start, end - BLOCK_TRAILER_SIZE). Throws CorruptionError.
+   */
+  verifyBlock(
+    ordinal: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): Uint8Array | undefined {
+    const offset = this.blockOffset(ordinal)
+    return verifyStoredBlock(bytes, start, end, this.#place, offset, this.hasher)
+  }
+
+  /** The error for a block that the file did not give whole. */
+  shortRead(ordinal: number, length: number): CorruptionError {
+    return new CorruptionError(
+      {
+        path: this.file.path,
+        offset: this.blockOffset(ordinal),
+        expected: `${this.storedSize(ordinal)} bytes`,
+        actual: `${length} bytes`,
+      },
+      'the file ends inside a block',
+    )
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Keeps the file open until `release`, even through `close`. Requires that it is open. */
+  retain(): void {
+    assert(this.#holderCount > 0, 'a closed table is not retained')
+    this.#holderCount++
+  }
+
+  release(): void {
+    assert(this.#holderCount > 0, 'a table is released once for each time it was retained')
+    this.#holderCount--
+    if (this.#holderCount === 0) this.file.closeSync()
+  }
+
+  /** Lets the file close as soon as nobody retains the reader. Idempotent. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.release()
+  }
+}
+
+/** As SstableReader.verifyBlock, of a block that stands at `offset` of `file`. */
+export function verifyStoredBlock(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  file: BlockFile,
+  offset: number,
+  hasher: Hasher,
+): Uint8Array | undefined {
+  const codec = openSealedBlock(bytes, start, end, file, offset, hasher)
+  const dataEnd = end - BLOCK_TRAILER_SIZE
+  if (codec === BlockCodec.none) {
+    located(file.path, offset, start, () => checkBlock(bytes, start, dataEnd))
+    return undefined
+  }
+  const block = decompressBlock(codec, bytes, start, dataEnd, file, offset)
+  located(file.path, offset, 0, () => checkBlock(block, 0, block.length))
+  return block
+}
+
+/** Runs a decoder and turns its DecodeError into damage at a place of the file. */
+export function located<T>(path: string, offset: number, start: number, decode: () => T): T {
+  try {
+    return decode()
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error
+    const detail = { path, offset: offset + error.offset - start }
+    throw new CorruptionError(detail, error.message, { cause: error })
+  }
+}
+
+function sectionsStart(footer: Footer): number {
+  return footer.filter.size === 0 ? footer.index.offset : footer.filter.offset
+}
+
+function checkSize(file: File, metadata: TableMetadata): number {
+  const size = file.sizeSync()
+  if (size === metadata.size && size >= FOOTER_SIZE) return size
+  throw new CorruptionError(
+    { path: file.path, offset: 0, expected: `${metadata.size} bytes`, actual: `${size} bytes` },
+    'the table has not the size that the manifest records',
+  )
+}
+
+function readFooterSync(file: File, metadata: TableMetadata, hasher: Hasher): Footer {
+  const at = checkSize(file, metadata) - FOOTER_SIZE
+  const bytes = new Uint8Array(FOOTER_SIZE)
+  expectAll(file, file.readSync(bytes, 0, FOOTER_SIZE, at), FOOTER_SIZE, at)
+  const place = { path: file.path, fileNumber: metadata.fileNumber }
+  return decodeFooter(bytes, at, place, hasher)
+}
+
+function expectAll(file: File, actual: number, expected: number, offset: number): void {
+  if (actual === expected) return
+  throw new CorruptionError(
+    { path: file.path, offset, expected: `${expected} bytes`, actual: `${actual} bytes` },
+    'the file ends too early',
+  )
+}
+
+function checkProperties(
+  path: string,
+  metadata: TableMetadata,
+  properties: TableProperties,
+  offset: number,
+): void {
+  for (const name of COMPARED) {
+    if (metadata[name] !== properties[name]) {
+      const detail = { expected: String(metadata[name]), actual: String(properties[name]) }
+      throw new CorruptionError({ path, offset, ...detail }, `${name} differs from the manifest`)
+    }
+  }
+  for (const name of ['smallestKey', 'largestKey'] as const) {
+    if (!equalBytes(metadata[name], properties[name])) {
+      throw new CorruptionError({ path, offset }, `${name} differs from the manifest`)
+    }
+  }
+}
+
+/** The range tombstones are as many as the properties say, and within their bounds. */
+function checkRanges(
+  path: string,
+  metadata: TableMetadata,
+  ranges: RangeFragments,
+  offset: number,
+): void {
+  const { rangeTombstoneCount, smallestKey, largestKey, smallestSequence, largestSequence } =
+    metadata
+  if (ranges.length !== rangeTombstoneCount) {
+    const numbers = { expected: String(rangeTombstoneCount), actual: String(ranges.length) }
+    throw new CorruptionError({ path, offset, ...numbers }, 'the table has other range tombstones')
+  }
+  const [first, last] = [ranges[0], ranges.at(-1)]
+  if (first === undefined || last === undefined) return
+  const isWithin =
+    compareBytes(smallestKey, first.start) <= 0 &&
+    compareBytes(lastKeyBefore(last.end), largestKey) <= 0 &&
+    ranges.every(
+      ({ sequences }) => sequences[0]! <= largestSequence && sequences.at(-1)! >= smallestSequence,
+    )
+  if (!isWithin) {
+    throw new CorruptionError({ path, offset }, 'a range tombstone lies beyond the table')
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * How long writers have been held back, and why: counted for the stats, and told as one event at
+ * the beginning and one at the end of a stall, however many group commits it holds back.
+ */
+import type { Clock } from '../clock.ts'
+import type { StallReason } from './db-event.ts'
+import type { EventStream } from './event-stream.ts'
+
+export interface StallStats {
+  /** Group commits that were held back. */
+  readonly count: number
+  readonly totalMs: number
+  /** Why, the last time. */
+  readonly reason: StallReason | undefined
+  /** The same by reason; they add up to the whole. */
+  readonly byReason: Readonly<Partial<Record<StallReason, ReasonStats>>>
+}
+
+export interface ReasonStats {
+  readonly count: number
+  readonly totalMs: number
+}
+
+interface OpenStall {
+  readonly reason: StallReason
+  readonly startMs: number
+  commits: number
+  heldMs: number
+}
+
+export class Stalls {
+  readonly #clock: Clock
+  readonly #events: EventStream
+  #open: OpenStall | undefined
+  #isHolding = false
+  readonly #byReason = new Map<StallReason, { count: number; totalMs: number }>()
+  #reason: StallReason | undefined
+
+  constructor(clock: Clock, events: EventStream) {
+    this.#clock = clock
+    this.#events = events
+  }
+
+  get stats(): StallStats {
+    let count = 0
+    let totalMs = 0
+    const byReason: Partial<Record<StallReason, ReasonStats>> = {}
+    for (const [reason, stats] of this.#byReason) {
+      count += stats.count
+      totalMs += stats.totalMs
+      byReason[reason] = { ...stats }
+    }
+    return { count, totalMs, reason: this.#reason, byReason }
+  }
+
+  /** Holds a group commit back until `wait` is over, which is counted also when it rejects. */
+  async hold(reason: StallReason, wait: () => Promise<void>): Promise<void> {
+    const startMs = this.#clock.monotonicMs()
+    if (this.#open?.reason !== reason) {
+      this.end()
+      this.#open = { reason, startMs, commits: 0, heldMs: 0 }
+      if (this.#events.active) this.#events.emit({ type: 'stallBegin', reason })
+    }
+    const stall = this.#open
+    stall.commits++
+    const stats = this.#byReason.get(reason) ?? { count: 0, totalMs: 0 }
+    this.#byReason.set(reason, stats)
+    stats.count++
+    this.#reason = reason
+    this.#isHolding = true
+    try {
+      await wait()
+    } finally {
+      this.#isHolding = false
+      const heldMs = this.#clock.monotonicMs() - startMs
+      stall.heldMs += heldMs
+      stats.totalMs += heldMs
+    }
+  }
+
+  /** There is no reason to hold writers back any more. Nothing happens while one is held. */
+  end(): void {
+    const stall = this.#open
+    if (stall === undefined || this.#isHolding) return
+    this.#open = undefined
+    if (!this.#events.active) return
+    const { reason, startMs, commits, heldMs } = stall
+    const durationMs = this.#clock.monotonicMs() - startMs
+    this.#events.emit({ type: 'stallEnd', reason, durationMs, commits, heldMs })
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Open tables, and the blocks of them that are in memory, under one budget: what the indices and
+ * filters of open tables take is taken from the block cache.
+ *
+ * Invariants:
+ *  1. At most `openFilesMax` tables are open, except during a synchronous slice whose cursors need
+ *     more at once; the next load closes what is too much. The least recently used closes first.
+ *  2. Indices and filters take at most half of the budget, or belong to a single table.
+ *  3. A table is opened once, however many wait for it, and never after `closeAll`.
+ */
+import { ClosedError } from '../errors.ts'
+import type { Hasher } from '../hash.ts'
+import { BlockCache, type BlockCacheStats } from './block-cache.ts'
+import { BlockLoader } from './block-loader.ts'
+import type { BlockSource, MissLoader } from './block-source.ts'
+import {
+  DeferredBlockSource,
+  type OpenTables,
+  PointBlockSource,
+  TransientBlockSource,
+} from './cached-block-source.ts'
+import { formatFileName } from './file-names.ts'
+import { type File, type FileSystem, joinPath } from './file-system.ts'
+import { SstableReader } from './sstable-reader.ts'
+import type { TableMetadata } from './table-metadata.ts'
+
+/** Of the budget, for indices and filters. */
+const TABLE_SHARE_MAX = 1 / 2
+
+export interface TableCacheOptions {
+  readonly fileSystem: FileSystem
+  readonly directory: string
+  readonly hasher: Hasher
+  /** Bytes for blocks, indices and filters together. */
+  readonly budget: number
+  readonly openFilesMax: number
+}
+
+export interface TableCacheStats {
+  readonly openTables: number
+  /** Bytes of indices and filters. */
+  readonly tableBytes: number
+  readonly blocks: BlockCacheStats
+}
+
+export class TableCache implements OpenTables, MissLoader {
+  /** For synchronous point lookups. */
+  readonly points: BlockSource
+  /** For lookups and cursors that can wait: throws BlockMiss. */
+  readonly deferred: BlockSource
+  /** For synchronous cursors. */
+  readonly transient: BlockSource
+  readonly #options: TableCacheOptions
+  readonly #blocks: BlockCache
+  readonly #loader: BlockLoader
+  readonly #readers = new Map<number, SstableReader>()
+  readonly #opening = new Map<number, Promise<SstableReader>>()
+  /** Tables that were closed for good while they were being opened. */
+  readonly #unwanted = new Set<number>()
+  #tableBytes = 0
+  #clock = 0
+  #closed = false
+
+  constructor(options: TableCacheOptions) {
+    this.#options = options
+    this.#blocks = new BlockCache(options.budget)
+    this.#loader = new BlockLoader(this.#blocks)
+    this.points = new PointBlockSource(this, this.#blocks)
+    this.deferred = new DeferredBlockSource(this, this.#blocks, this)
+    this.transient = new TransientBlockSource(this, this.#blocks)
+  }
+
+  get stats(): TableCacheStats {
+    return {
+      openTables: this.#readers.size,
+      tableBytes: this.#tableBytes,
+      blocks: this.#blocks.stats,
+    }
+  }
+
+  find(fileNumber: number): SstableReader | undefined {
+    const reader = this.#readers.get(fileNumber)
+    if (reader !== undefined) reader.lastUse = ++this.#clock
+    return reader
+  }
+
+  openSync(table: TableMetadata, evict: boolean): SstableReader {
+    this.#checkOpen()
+    const reader = SstableReader.openSync(this.#openFile(table), table, this.#options.hasher)
+    this.#add(reader)
+    if (evict) this.#trim(reader)
+    return reader
+  }
+
+  /**
+   * Opens the table unless it is open. Rejects with CorruptionError, or as the file system does.
+   */
+  openTable(table: TableMetadata): Promise<SstableReader> {
+    const open = this.#readers.get(table.fileNumber)
+    if (open !== undefined) return Promise.resolve(open)
+    const underWay = this.#opening.get(table.fileNumber)
+    if (underWay !== undefined) return underWay
+    const opening = this.#open(table)
+    this.#opening.set(table.fileNumber, opening)
+    return opening
+  }
+
+  /** Resolves when the block is in memory, or known not to fit in it. */
+  async loadBlock(reader: SstableReader, ordinal: number): Promise<void> {
+    this.#checkOpen()
+    await this.#loader.load(reader, ordinal)
+    this.#trim(reader)
+  }
+
+  /** Forgets a table that was deleted; its file closes once no load uses it any more. */
+  close(fileNumber: number): void {
+    if (this.#opening.has(fileNumber)) this.#unwanted.add(fileNumber)
+    const reader = this.#readers.get(fileNumber)
+    if (reader !== undefined) this.#remove(reader)
+  }
+
+  /** Closes all tables. Later calls fail with ClosedError. */
+  closeAll(): void {
+    this.#closed = true
+    for (const reader of [...this.#readers.values()]) this.#remove(reader)
+  }
+
+  async #open(table: TableMetadata): Promise<SstableReader> {
+    const { fileNumber } = table
+    try {
+      this.#checkOpen()
+      const file = this.#openFile(table)
+      const reader = await SstableReader.open(file, table, this.#options.hasher)
+      if (this.#closed || this.#unwanted.has(fileNumber)) {
+        reader.close()
+        throw new ClosedError(`table ${fileNumber} was closed while it was being opened`)
+      }
+      // Somebody may have opened it synchronously in the meantime.
+      const other = this.#readers.get(fileNumber)
+      if (other !== undefined) {
+        reader.close()
+        return other
+      }
+      this.#add(reader)
+      this.#trim(reader)
+      return reader
+    } finally {
+      this.#opening.delete(fileNumber)
+      this.#unwanted.delete(fileNumber)
+    }
+  }
+
+  #openFile(table: TableMetadata): File {
+    const { fileSystem, directory } = this.#options
+    return fileSystem.openSync(joinPath(directory, formatFileName('table', table.fileNumber)))
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new ClosedError('the database is closed')
+  }
+
+  #add(reader: SstableReader): void {
+    reader.lastUse = ++this.#clock
+    this.#readers.set(reader.metadata.fileNumber, reader)
+    this.#tableBytes += reader.memorySize
+  }
+
+  #remove(reader: SstableReader): void {
+    this.#readers.delete(reader.metadata.fileNumber)
+    this.#blocks.forget(reader)
+    reader.close()
+    this.#tableBytes -= reader.memorySize
+    this.#blocks.resize(this.#options.budget - this.#tableBytes)
+  }
+
+  /**
+   * Closes the tables that are too many or take too much, but never `kept`, and leaves the rest of
+   * the budget to the blocks. Only for moments when nobody borrows blocks (block-source.ts).
+   */
+  #trim(kept: SstableReader): void {
+    const { budget, openFilesMax } = this.#options
+    while (
+      this.#readers.size > 1 &&
+      (this.#readers.size > openFilesMax || this.#tableBytes > budget * TABLE_SHARE_MAX)
+    ) {
+      let coldest: SstableReader | undefined
+      for (const reader of this.#readers.values()) {
+        if (reader !== kept && (coldest === undefined || reader.lastUse < coldest.lastUse)) {
+          coldest = reader
+        }
+      }
+      if (coldest === undefined) break
+      this.#remove(coldest)
+    }
+    this.#blocks.resize(budget - this.#tableBytes)
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * Writes one WAL segment: one positional write a frame, syncs apart from it, and the bookkeeping
+ * of what is written, what is durable, and the chain that links the frames.
+ *
+ * Invariants:
+ *  1. Header and name are durable before the first frame is written.
+ *  2. The segment before is durable to its end before the first frame is written, so whatever this
+ *     segment acknowledges, nothing before it can be missing.
+ *  3. One append at a time; syncs may overlap appends, never each other: a sync that failed takes
+ *     the error with it, and one beside it would wrongly report success.
+ *  4. After a failed write or sync nothing is written or believed any more.
+ */
+import { assert } from '../assert.ts'
+import { toError } from '../errors.ts'
+import { formatFileName } from './file-names.ts'
+import { fileSeed, placeSeed } from './file-seed.ts'
+import { type File, type FileSystem, joinPath } from './file-system.ts'
+import { encodeWalHeader, WAL_HEADER_SIZE, type WalPosition } from './wal-format.ts'
+import type { WalFrameBuilder } from './wal-frame.ts'
+
+export interface WalSegmentOptions {
+  readonly fileNumber: number
+  readonly databaseId: Uint8Array
+  /** No entry written to the segment may have a smaller sequence. */
+  readonly firstSequence: number
+  /**
+   * What the segment follows: the writer in use until now, which may still be written to until the
+   * first append here; or the number of the newest segment that recovery read, 0 for none. Nothing
+   * may be appended here before all that recovery read is durable elsewhere: a recovered segment
+   * may still lose what only the page cache held.
+   */
+  readonly previous: WalWriter | number
+}
+
+export class WalWriter {
+  readonly fileNumber: number
+  readonly #file: File
+  readonly #seed: number
+  readonly #firstSequence: number
+  /** Set until the first append, if the segment follows one of this process. */
+  #previous: WalWriter | undefined
+  #written: WalPosition
+  #synced: WalPosition
+  #appending = false
+  /** The sync under way. Never rejects: see #failure. */
+  #syncing: Promise<void> | undefined
+  #failure: Error | undefined
+
+  /** Use create(). */
+  private constructor(file: File, options: WalSegmentOptions, chain: number) {
+    const { fileNumber, databaseId, firstSequence, previous } = options
+    this.fileNumber = fileNumber
+    this.#file = file
+    this.#seed = fileSeed(databaseId, fileNumber)
+    this.#firstSequence = firstSequence
+    this.#previous = previous instanceof WalWriter ? previous : undefined
+    this.#written = { fileNumber, length: WAL_HEADER_SIZE, chain }
+    this.#synced = this.#written
+  }
+
+  /**
+   * Creates the segment and makes it durable. May be called ahead of time: the header then records
+   * of the segment before what is durable now, and the first frame links to its end.
+   */
+  static create(fileSystem: FileSystem, directory: string, options: WalSegmentOptions): WalWriter {
+    const { fileNumber, databaseId, firstSequence } = options
+    const previous =
+      options.previous instanceof WalWriter
+        ? options.previous.#endForNext()
+        : { fileNumber: options.previous, length: 0, chain: 0 }
+    const header = encodeWalHeader({ fileNumber, databaseId, firstSequence, previous })
+    const file = fileSystem.createSync(joinPath(directory, formatFileName('wal', fileNumber)))
+    try {
+      file.writeSync(header, 0, header.length, 0)
+      file.syncSync()
+      fileSystem.syncDirectorySync(directory)
+    } catch (error) {
+      file.closeSync()
+      throw error
+    }
+    return new WalWriter(file, options, previous.chain)
+  }
+
+  get path(): string {
+    return this.#file.path
+  }
+
+  /** Bytes written, header included. */
+  get size(): number {
+    return this.#written.length
+  }
+
+  /** How far the segment is known to be durable. */
+  get synced(): WalPosition {
+    return this.#synced
+  }
+
+  /** The first error of a write or sync, after which every call fails with it. */
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
+  /**
+   * Writes the frame; not durable before a later sync(). The builder is borrowed until the promise
+   * settles: nothing may be added to it, reading it is fine.
+   */
+  async append(builder: WalFrameBuilder, firstSequence: number): Promise<void> {
+    const length = this.#begin(builder, firstSequence)
+    this.#appending = true
+    try {
+      await this.#file.write(builder.bytes, 0, length, this.#written.length)
+    } catch (error) {
+      throw this.#fail(error)
+    } finally {
+      this.#appending = false
+    }
+    this.#end(builder, length)
+  }
+
+  /** Hands the frame to the operating system within the call; see append. */
+  appendSync(builder: WalFrameBuilder, firstSequence: number): void {
+    const length = this.#begin(builder, firstSequence)
+    try {
+      this.#file.writeSync(builder.bytes, 0, length, this.#written.length)
+    } catch (error) {
+      throw this.#fail(error)
+    }
+    this.#end(builder, length)
+  }
+
+  /** Resolves once everything that was written before the call is durable. */
+  async sync(): Promise<void> {
+    const target = this.#written.length
+    while (this.#failure === undefined && this.#synced.length < target) {
+      this.#syncing ??= this.#syncWritten()
+      await this.#syncing
+    }
+    this.#checkUsable()
+  }
+
+  /** Closes the file; does not sync. Idempotent. */
+  close(): void {
+    this.#file.closeSync()
+  }
+
+  async #syncWritten(): Promise<void> {
+    const covered = this.#written
+    try {
+      await this.#file.sync()
+      if (this.#failure === undefined) this.#synced = covered
+    } catch (error) {
+      this.#fail(error)
+    } finally {
+      this.#syncing = undefined
+    }
+  }
+
+  /** Completes the frame for its place and returns its length. */
+  #begin(builder: WalFrameBuilder, firstSequence: number): number {
+    this.#checkUsable()
+    assert(!this.#appending, 'frames are appended one after another')
+    assert(firstSequence >= this.#firstSequence, 'sequences only rise')
+    if (this.#previous !== undefined) this.#follow(this.#previous)
+    return builder.finish({
+      firstSequence,
+      syncedUpTo: this.#synced.length,
+      previousChain: this.#written.chain,
+      seed: placeSeed(this.#seed, this.#written.length),
+    })
+  }
+
+  #end(builder: WalFrameBuilder, length: number): void {
+    this.#written = {
+      fileNumber: this.fileNumber,
+      length: this.#written.length + length,
+      chain: builder.chain,
+    }
+  }
+
+  /** What the header of the next segment records of this one. */
+  #endForNext(): WalPosition {
+    assert(this.#previous === undefined, 'at most one segment is created ahead')
+    return this.#synced
+  }
+
+  /** Takes over the chain of the segment before, which ends here. */
+  #follow(previous: WalWriter): void {
+    assert(!previous.#appending, 'the segment before is written to its end')
+    assert(previous.#synced === previous.#written, 'the segment before is durable to its end')
+    this.#written = { ...this.#written, chain: previous.#written.chain }
+    this.#synced = this.#written
+    this.#previous = undefined
+  }
+
+  #checkUsable(): void {
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  #fail(error: unknown): Error {
+    this.#failure ??= toError(error)
+    return this.#failure
+  }
+}

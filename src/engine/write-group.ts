@@ -1,0 +1,156 @@
+/**
+ * The writes that are committed together, and what the writers need of the database around them.
+ */
+import type { Clock } from '../clock.ts'
+import type { PoisonedError, WriteOutcome } from '../errors.ts'
+import { type Hasher, xxh32 } from '../hash.ts'
+import type { ExpiryClock } from './expiry-clock.ts'
+import { EntryKind } from './internal-key.ts'
+import type { TreeState } from './tree-state.ts'
+import { WalFrameBuilder } from './wal-frame.ts'
+import type { WalWriter } from './wal-writer.ts'
+
+/** One operation, already validated. Buffers are borrowed only during the call. */
+export type EngineOperation =
+  | {
+      readonly type: 'put'
+      readonly key: Uint8Array
+      readonly value: Uint8Array
+      /** Milliseconds since the Unix epoch by the wall clock of now; undefined or 0 for never. */
+      readonly expiryMs?: number | undefined
+    }
+  | { readonly type: 'del'; readonly key: Uint8Array }
+  | {
+      readonly type: 'del-range'
+      /** The first key. */
+      readonly key: Uint8Array
+      /** The first key after the range, greater than `key`; empty when the range has no end. */
+      readonly end: Uint8Array
+    }
+
+/** Bytes of an operation's key and value. */
+export function operationSize(operation: EngineOperation): number {
+  const { key } = operation
+  if (operation.type === 'put') return key.length + operation.value.length
+  return operation.type === 'del' ? key.length : key.length + operation.end.length
+}
+
+/** What the writers need of the database around them. */
+export interface WriteQueueHost {
+  readonly state: TreeState
+  readonly clock: Clock
+  readonly expiry: ExpiryClock
+  readonly hasher: Hasher
+  readonly syncIntervalMs: number
+  /** Bytes that may wait in the queue before writes are refused with KV_OVERLOADED. */
+  readonly queuedBytesMax: number
+  /** The active segment, which belongs to the active memtable. */
+  wal(): WalWriter
+  /**
+   * Makes the memtable (and with it the segment) ready for so many entries and bytes, waiting for
+   * a flush when it must. Called between groups only. Rejects when that failed.
+   */
+  makeRoom(entryCount: number, dataSize: number): Promise<void>
+  /** Freezes the memtable if it holds anything. Called between groups only. */
+  freeze(): Promise<void>
+  /** Milliseconds to hold back the next group, so that compaction keeps up; 0 for full speed. */
+  slowDownMs(): number
+  /** Called when more is durable, and visible, than before. */
+  durable(): void
+  /** Poisons the database and returns the error for the writers concerned. */
+  fail(what: string, cause: unknown, outcome: WriteOutcome): PoisonedError
+}
+
+/** Writes that share a frame, a sync and a promise. */
+export class WriteGroup {
+  readonly builder: WalFrameBuilder
+  readonly promise: Promise<void>
+  resolve!: () => void
+  reject!: (error: Error) => void
+  needsSync = false
+  /** The sequence of its first entry, once it is being committed. */
+  firstSequence = 0
+  /** Bytes charged to the queue for it. */
+  queuedBytes = 0
+
+  constructor(builder: WalFrameBuilder) {
+    this.builder = builder
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+  }
+}
+
+export function createWalFrameBuilder(hasher: Hasher): WalFrameBuilder {
+  const builder = new WalFrameBuilder(hasher)
+  builder.begin()
+  return builder
+}
+
+/** Adds the operations as one batch. `logData` is handed back with them by recovery. */
+export function addOperations(
+  builder: WalFrameBuilder,
+  operations: readonly EngineOperation[],
+  expiry: ExpiryClock,
+  logData?: Uint8Array,
+): void {
+  builder.beginBatch(operations.length + (logData === undefined ? 0 : 1))
+  if (logData !== undefined) builder.addLogData(logData)
+  for (const operation of operations) {
+    if (operation.type === 'del') builder.addDelete(operation.key)
+    else if (operation.type === 'del-range') builder.addDeleteRange(operation.key, operation.end)
+    else if (!operation.expiryMs) builder.addPut(operation.key, operation.value)
+    else {
+      const expiryMs = expiry.fromWall(operation.expiryMs)
+      builder.addPutExpiring(operation.key, operation.value, expiryMs)
+    }
+  }
+}
+
+/**
+ * Inserts the entries among ops [from, to) of the frame, the first of which gets `firstSequence`.
+ * Returns the sequence after the last.
+ */
+export function insertEntries(
+  builder: WalFrameBuilder,
+  from: number,
+  to: number,
+  firstSequence: number,
+  state: TreeState,
+): number {
+  const { bytes } = builder
+  const { memtable } = state
+  let sequence = firstSequence
+  for (let index = from; index < to; index++) {
+    const keyStart = builder.keyStart(index)
+    const keyEnd = builder.keyEnd(index)
+    const kind = builder.kind(index)
+    if (kind === EntryKind.logData) continue
+    if (kind === EntryKind.deleteRange) {
+      memtable.insertRange(
+        bytes,
+        keyStart,
+        keyEnd,
+        sequence++,
+        bytes,
+        keyEnd,
+        builder.valueEnd(index),
+        state.readers,
+      )
+      continue
+    }
+    memtable.insert(
+      xxh32(bytes, keyStart, keyEnd, 0),
+      bytes,
+      keyStart,
+      keyEnd,
+      sequence++,
+      kind,
+      bytes,
+      keyEnd,
+      builder.valueEnd(index),
+    )
+  }
+  return sequence
+}
