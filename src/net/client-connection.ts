@@ -1,0 +1,371 @@
+/**
+ * The client's side of one connection: HELLO, requests in flight by id, replies in any order.
+ *
+ *   dialing --connected--> greeting --HELLO--> ready --GOAWAY, close--> draining --> closed
+ *
+ * A request id is a slot in its lower half and a generation in its upper half. A slot is free again
+ * as soon as its call is settled, whether by its reply or by its deadline; a reply that comes later
+ * carries an old generation and is dropped.
+ *
+ * Invariants:
+ *  1. All requests of a tick leave in one write.
+ *  2. A call in a slot is settled, or handed back by `closed`, exactly once.
+ *  3. A connection that says nothing for three ping intervals is dead, whatever TCP believes.
+ */
+import { assert } from '../assert.ts'
+import { DecodeError } from '../bytes.ts'
+import type { CancelTimer, Clock } from '../clock.ts'
+import { InvalidArgumentError, type KvError, ProtocolError, UnavailableError } from '../errors.ts'
+import { CallOptionsView, type PendingCall } from './call.ts'
+import { formatAddress, type NodeAddress } from './connection-url.ts'
+import type { Connector, Wire } from './connector.ts'
+import { describeForeignServer } from './foreign-bytes.ts'
+import { FrameDecoder } from './frame.ts'
+import { FRAME_OVERHEAD_MAX, HELLO_FRAME_SIZE_MAX } from './limits.ts'
+import {
+  FEATURES_SUPPORTED,
+  Opcode,
+  PROTOCOL_VERSION_MAX,
+  PROTOCOL_VERSION_MIN,
+  STATUS_ERROR_MIN,
+} from './opcode.ts'
+import { OutputBuffer } from './output-buffer.ts'
+import { ReplyHeader } from './reply-header.ts'
+import { encodeRequest } from './request.ts'
+import { decodeHelloReply, type HelloReply } from './response-body.ts'
+import { decodeErrorBody, remoteError } from './status-error.ts'
+
+const HELLO_ID = 1
+const SLOT_COUNT_MAX = 0x8000
+const GENERATION_MAX = 0xffff
+/** Slots that only calls bound to this connection may take: further pages of scans. */
+const RESERVED_SLOT_COUNT_MAX = 160
+/** With more than this unsent, further calls wait in the queue instead. */
+const SEND_BYTES_MAX = 4 * 1024 * 1024
+const NOTHING = new Uint8Array(0)
+
+export type ClientConnectionState = 'dialing' | 'greeting' | 'ready' | 'draining' | 'closed'
+
+export interface ClientConnectionOptions {
+  readonly clock: Clock
+  readonly connector: Connector
+  readonly clientName: string
+  readonly connectTimeoutMs: number
+  readonly pingIntervalMs: number
+  readonly inFlightMax: number
+}
+
+/** What a connection tells its pool. */
+export interface ClientConnectionOwner {
+  ready(connection: ClientConnection): void
+  /** The server is going away; no further calls are taken. */
+  draining(connection: ClientConnection): void
+  /** A reply came. The body is borrowed until this returns. */
+  replied(call: PendingCall, status: number, bytes: Uint8Array, start: number, end: number): void
+  /** Slots or output are free again. */
+  roomy(): void
+  /** Exactly once. Hands back the calls that had no reply. */
+  closed(connection: ClientConnection, calls: readonly PendingCall[], error: KvError): void
+}
+
+export class ClientConnection {
+  readonly address: NodeAddress
+  readonly #options: ClientConnectionOptions
+  readonly #owner: ClientConnectionOwner
+  readonly #output = new OutputBuffer()
+  readonly #decoder = new FrameDecoder(HELLO_FRAME_SIZE_MAX)
+  readonly #header = new ReplyHeader()
+  readonly #callOptions = new CallOptionsView()
+  readonly #wire: Wire
+  #state: ClientConnectionState = 'dialing'
+  #hello: HelloReply | undefined
+  #slots: (PendingCall | undefined)[] = []
+  #generations = new Uint16Array(0)
+  #freeSlots = new Uint16Array(0)
+  #freeCount = 0
+  #flushCount = 0
+  #flushScheduled = false
+  #backlogged = false
+  #receivedMs: number
+  #reservedCount = 0
+  #ended = false
+  #cancelTimer: CancelTimer | undefined
+  #failure: KvError | undefined
+
+  constructor(
+    address: NodeAddress,
+    options: ClientConnectionOptions,
+    owner: ClientConnectionOwner,
+  ) {
+    this.address = address
+    this.#options = options
+    this.#owner = owner
+    this.#receivedMs = options.clock.monotonicMs()
+    this.#cancelTimer = options.clock.setTimer(options.connectTimeoutMs, () => {
+      this.destroy(this.#unavailable(`no answer within ${options.connectTimeoutMs} ms`))
+    })
+    this.#wire = options.connector.dial(address, {
+      opened: () => this.#opened(),
+      received: chunk => this.#received(chunk),
+      drained: () => this.#drained(),
+      closed: error => this.#wireClosed(error),
+    })
+  }
+
+  get state(): ClientConnectionState {
+    return this.#state
+  }
+
+  /** What the server said of itself; undefined until it has. */
+  get hello(): HelloReply | undefined {
+    return this.#hello
+  }
+
+  get inFlightCount(): number {
+    return this.#slots.length - this.#freeCount
+  }
+
+  /** True when any call may be sent now. */
+  get hasRoom(): boolean {
+    return (
+      this.#state === 'ready' &&
+      this.#freeCount > this.#reservedCount &&
+      this.#output.length + (this.#backlogged ? this.#wire.backlogBytes : 0) < SEND_BYTES_MAX
+    )
+  }
+
+  /** True when a call that is bound to this connection may be sent now. */
+  get hasReservedRoom(): boolean {
+    const alive = this.#state === 'ready' || this.#state === 'draining'
+    return alive && !this.#ended && this.#freeCount > 0
+  }
+
+  /** Calls encoded since fewer flushes than this have left. */
+  wasFlushed(call: PendingCall): boolean {
+    return call.flushMark < this.#flushCount
+  }
+
+  #unavailable(what: string, cause?: unknown): UnavailableError {
+    return new UnavailableError(`${formatAddress(this.address)}: ${what}`, { cause })
+  }
+
+  #opened(): void {
+    if (this.#state !== 'dialing') return
+    this.#state = 'greeting'
+    encodeRequest(this.#output, HELLO_ID, this.#callOptions, {
+      type: 'hello',
+      versionMin: PROTOCOL_VERSION_MIN,
+      versionMax: PROTOCOL_VERSION_MAX,
+      features: FEATURES_SUPPORTED,
+      clientName: this.#options.clientName,
+      credentials: NOTHING,
+    })
+    this.#flush()
+  }
+
+  /** Sends the call. Requires room; throws InvalidArgumentError when no frame can hold it. */
+  send(call: PendingCall, nowMs: number): void {
+    assert(this.#freeCount > 0, 'the pool asked for room first')
+    const slot = this.#freeSlots[this.#freeCount - 1]!
+    const generation = this.#generations[slot]! + 1
+    const id = (slot | (generation << 16)) >>> 0
+    const { spec } = call
+    const options = this.#callOptions
+    options.budgetMs = Math.max(1, Math.ceil(spec.deadlineMs - nowMs))
+    options.consistency = spec.consistency
+    options.durability = spec.durability
+    options.version = spec.version
+    const before = this.#output.length
+    encodeRequest(this.#output, id, options, spec.request)
+    const size = this.#output.length - before
+    if (size > this.#hello!.frameSizeMax) {
+      this.#output.truncate(before)
+      throw new InvalidArgumentError(
+        `the request takes ${size} bytes, this server's frames ${this.#hello!.frameSizeMax}`,
+      )
+    }
+    this.#freeCount--
+    this.#generations[slot] = generation === GENERATION_MAX ? 0 : generation
+    this.#slots[slot] = call
+    call.id = id
+    call.connection = this
+    call.state = 'sent'
+    call.flushMark = this.#flushCount
+    this.#scheduleFlush()
+  }
+
+  /** Frees the slot of a call that was sent here and has no reply yet. */
+  abandon(call: PendingCall): void {
+    const slot = call.id & 0xffff
+    if (this.#slots[slot] !== call) return
+    this.#freeSlot(slot)
+  }
+
+  #freeSlot(slot: number): void {
+    this.#slots[slot] = undefined
+    this.#freeSlots[this.#freeCount++] = slot
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flushScheduled) return
+    this.#flushScheduled = true
+    // Runs after this tick's callers have had their turn.
+    process.nextTick(() => {
+      this.#flushScheduled = false
+      if (this.#state !== 'closed') this.#flush()
+    })
+  }
+
+  #flush(): void {
+    if (this.#output.length === 0) return
+    this.#flushCount++
+    const taken = this.#wire.write(this.#output.written)
+    this.#backlogged = !taken
+    if (taken) this.#output.reset()
+    else this.#output.release()
+  }
+
+  #drained(): void {
+    this.#backlogged = false
+    this.#owner.roomy()
+  }
+
+  #received(chunk: Uint8Array): void {
+    if (this.#state === 'closed') return
+    this.#receivedMs = this.#options.clock.monotonicMs()
+    try {
+      this.#decoder.push(chunk)
+      while (this.#decoder.next()) this.#take()
+    } catch (error) {
+      if (!(error instanceof DecodeError) && !(error instanceof ProtocolError)) throw error
+      this.destroy(this.#malformed(error, chunk))
+      return
+    }
+    this.#owner.roomy()
+    this.#finishDraining()
+  }
+
+  /** Bytes that are no reply: of another protocol, or damaged on the way. */
+  #malformed(error: Error, chunk: Uint8Array): KvError {
+    if (this.#hello !== undefined) return this.#unavailable(`bad reply: ${error.message}`, error)
+    const what = describeForeignServer(chunk)
+    return new ProtocolError(`${formatAddress(this.address)} is ${what}`, { cause: error })
+  }
+
+  #take(): void {
+    const { bytes, start, end } = this.#decoder
+    const header = this.#header
+    header.decode(bytes, start, end)
+    if (this.#state === 'greeting') {
+      this.#takeHello(bytes, end)
+      return
+    }
+    if (header.id === 0) {
+      this.#takePush(bytes, end)
+      return
+    }
+    const slot = header.id & 0xffff
+    const call = this.#slots[slot]
+    if (call === undefined || call.id !== header.id) return
+    this.#freeSlot(slot)
+    this.#owner.replied(call, header.status, bytes, header.bodyStart, end)
+  }
+
+  #takeHello(bytes: Uint8Array, end: number): void {
+    const { status, opcode, id, bodyStart } = this.#header
+    if (status >= STATUS_ERROR_MIN) {
+      this.#refused(status, bytes, bodyStart, end)
+      return
+    }
+    if (opcode !== Opcode.hello || id !== HELLO_ID) {
+      throw new ProtocolError('the first reply does not answer HELLO')
+    }
+    const hello = decodeHelloReply(bytes, bodyStart, end)
+    this.#hello = hello
+    this.#decoder.frameSizeMax = hello.frameSizeMax + FRAME_OVERHEAD_MAX
+    const { inFlightMax, clock, pingIntervalMs } = this.#options
+    const slotCount = Math.min(hello.inFlightMax, inFlightMax, SLOT_COUNT_MAX)
+    this.#reservedCount = Math.min(RESERVED_SLOT_COUNT_MAX, Math.floor(slotCount / 4))
+    this.#slots = new Array<PendingCall | undefined>(slotCount).fill(undefined)
+    this.#generations = new Uint16Array(slotCount)
+    this.#freeSlots = Uint16Array.from({ length: slotCount }, (_, slot) => slotCount - 1 - slot)
+    this.#freeCount = slotCount
+    this.#state = 'ready'
+    this.#cancelTimer?.()
+    this.#cancelTimer = clock.setTimer(pingIntervalMs, () => this.#keepAlive(), BACKGROUND)
+    this.#owner.ready(this)
+  }
+
+  #takePush(bytes: Uint8Array, end: number): void {
+    const { status, opcode, bodyStart } = this.#header
+    if (status >= STATUS_ERROR_MIN) this.#refused(status, bytes, bodyStart, end)
+    else if (opcode === Opcode.goaway) this.drain()
+  }
+
+  /** The server turns the whole connection away, and closes it. */
+  #refused(status: number, bytes: Uint8Array, start: number, end: number): void {
+    const error = remoteError(status, decodeErrorBody(bytes, start, end))
+    error.message = `${formatAddress(this.address)}: ${error.message}`
+    this.destroy(error)
+  }
+
+  /** Takes no further calls, and closes once those in flight have their replies. */
+  drain(): void {
+    if (this.#state !== 'ready') return
+    this.#state = 'draining'
+    this.#owner.draining(this)
+    this.#finishDraining()
+  }
+
+  #finishDraining(): void {
+    if (this.#state !== 'draining' || this.#ended || this.inFlightCount > 0) return
+    this.#ended = true
+    this.#flush()
+    this.#wire.end()
+  }
+
+  /** Looks whether the server is still there, and asks it when it was silent. */
+  #keepAlive(): void {
+    const { clock, pingIntervalMs } = this.#options
+    const silentMs = clock.monotonicMs() - this.#receivedMs
+    if (silentMs > 3 * pingIntervalMs) {
+      this.destroy(this.#unavailable(`silent for ${Math.round(silentMs)} ms`))
+      return
+    }
+    if (silentMs >= pingIntervalMs - 1) this.#ping()
+    this.#cancelTimer = clock.setTimer(pingIntervalMs, () => this.#keepAlive(), BACKGROUND)
+  }
+
+  /** A PING that nobody waits for: id 0xffffffff is never a call's, so its reply is dropped. */
+  #ping(): void {
+    this.#callOptions.budgetMs = this.#options.pingIntervalMs
+    this.#callOptions.version = undefined
+    encodeRequest(this.#output, PING_ID, this.#callOptions, { type: 'ping', payload: NOTHING })
+    this.#scheduleFlush()
+  }
+
+  /** Closes now, failing what is in flight with `error`. */
+  destroy(error: KvError): void {
+    if (this.#state === 'closed') return
+    this.#failure ??= error
+    this.#wire.destroy()
+    this.#wireClosed(undefined)
+  }
+
+  #wireClosed(cause: Error | undefined): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#cancelTimer?.()
+    this.#decoder.dispose()
+    const why = cause?.message ?? 'the server closed the connection'
+    const error = this.#failure ?? this.#unavailable(why, cause)
+    const calls = this.#slots.filter(call => call !== undefined)
+    this.#slots = []
+    this.#freeCount = 0
+    this.#owner.closed(this, calls, error)
+  }
+}
+
+const BACKGROUND = { background: true }
+/** Slot 0xffff does not exist. */
+const PING_ID = 0xffff_ffff

@@ -1,0 +1,144 @@
+/** What a client may be told, and what it does when it is not. */
+import { type Clock, systemClock } from '../clock.ts'
+import { InvalidArgumentError } from '../errors.ts'
+import type { Consistency, Durability } from '../key-value-store.ts'
+import { type Logger, silentLogger } from '../logger.ts'
+import { type Random, systemRandom } from '../random.ts'
+import { toConsistency, toDurability } from './arguments.ts'
+import type { ConnectionEvent } from './connection-pool.ts'
+import { type NodeAddress, parseConnectionUrl } from './connection-url.ts'
+import { type Connector, tcpConnector } from './connector.ts'
+import { CLIENT_NAME_SIZE_MAX, DEFAULT_PORT } from './limits.ts'
+import type { Backoff } from './retry.ts'
+
+const MIB = 1024 * 1024
+
+export interface ClientOptions {
+  /** `kv://host:port,host:port?timeoutMs=1000`. Instead of `nodes`. */
+  readonly url?: string
+  /** Servers of one cluster. Instead of `url`. */
+  readonly nodes?: readonly { readonly host: string; readonly port?: number }[]
+  /** Milliseconds that a call may take, all its attempts together. @defaultValue 5,000 */
+  readonly timeoutMs?: number
+  /** Milliseconds for one attempt to connect, HELLO included. @defaultValue 3,000 */
+  readonly connectTimeoutMs?: number
+  /** Shown in the server's log. @defaultValue 'duramen-js' */
+  readonly clientName?: string
+  /** For calls that name none. @defaultValue the server's own setting, 'one' */
+  readonly consistency?: Consistency
+  /** For writes that name none. @defaultValue the server's own setting, 'sync' unless changed */
+  readonly durability?: Durability
+  /**
+   * Unanswered calls of one connection; more wait in the queue. The server's own limit counts when
+   * it is lower. @defaultValue 2,048
+   */
+  readonly inFlightMax?: number
+  /** Calls that wait for a connection; more fail at once. @defaultValue 100,000 */
+  readonly queueCountMax?: number
+  /** Bytes of those calls; more fail at once. @defaultValue 64 MiB */
+  readonly queueBytesMax?: number
+  /** A connection that is silent for so long is asked for a sign of life. @defaultValue 5,000 */
+  readonly pingIntervalMs?: number
+  /** The first pause before connecting again; it doubles from there. @defaultValue 25 */
+  readonly reconnectDelayMinMs?: number
+  /** The longest pause before connecting again. @defaultValue 2,000 */
+  readonly reconnectDelayMaxMs?: number
+  /**
+   * `connect` resolves at once, and connects in the background; calls wait for it as long as they
+   * may. Without it `connect` rejects when no server answers. @defaultValue false
+   */
+  readonly lazy?: boolean
+  /**
+   * Gives each write its version, 16 bytes, which every retry of it repeats; then writes may be
+   * retried like reads. Without it the server assigns one, and a write that may have been sent is
+   * never repeated.
+   */
+  readonly writeVersion?: () => Uint8Array
+  /** Told when a connection is made or lost. Must not throw. */
+  readonly onConnection?: (event: ConnectionEvent) => void
+  /** @defaultValue silent */
+  readonly logger?: Logger
+  readonly clock?: Clock
+  readonly random?: Random
+  /** How servers are reached. @defaultValue TCP */
+  readonly connector?: Connector
+}
+
+export interface ResolvedClientOptions {
+  readonly nodes: readonly NodeAddress[]
+  readonly timeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly clientName: string
+  readonly consistency: Consistency | undefined
+  readonly durability: Durability | undefined
+  readonly inFlightMax: number
+  readonly queueCountMax: number
+  readonly queueBytesMax: number
+  readonly pingIntervalMs: number
+  readonly reconnectBackoff: Backoff
+  readonly lazy: boolean
+  readonly writeVersion: (() => Uint8Array) | undefined
+  readonly onConnection: ((event: ConnectionEvent) => void) | undefined
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+  readonly connector: Connector
+}
+
+/** Fills in defaults, checks and freezes. Explicit options win over those of the URL. */
+export function resolveClientOptions(given: ClientOptions): ResolvedClientOptions {
+  const fromUrl = given.url === undefined ? undefined : parseConnectionUrl(given.url)
+  if (fromUrl !== undefined && given.nodes !== undefined) {
+    throw new InvalidArgumentError('give the client a url or nodes, not both')
+  }
+  const options: ClientOptions = { ...fromUrl?.options, ...withoutUndefined(given) }
+  const nodes = fromUrl?.nodes ?? (given.nodes ?? []).map(resolveNode)
+  if (nodes.length === 0) throw new InvalidArgumentError('the client needs a url or nodes')
+  const clientName = options.clientName ?? 'duramen-js'
+  if (Buffer.byteLength(clientName) > CLIENT_NAME_SIZE_MAX) {
+    throw new InvalidArgumentError(`clientName has at most ${CLIENT_NAME_SIZE_MAX} bytes`)
+  }
+  const delayMinMs = positive('reconnectDelayMinMs', options.reconnectDelayMinMs, 25)
+  const delayMaxMs = positive('reconnectDelayMaxMs', options.reconnectDelayMaxMs, 2000)
+  return Object.freeze({
+    nodes,
+    timeoutMs: positive('timeoutMs', options.timeoutMs, 5000),
+    connectTimeoutMs: positive('connectTimeoutMs', options.connectTimeoutMs, 3000),
+    clientName,
+    consistency: toConsistency(options.consistency),
+    durability: toDurability(options.durability),
+    inFlightMax: positive('inFlightMax', options.inFlightMax, 2048),
+    queueCountMax: positive('queueCountMax', options.queueCountMax, 100_000),
+    queueBytesMax: positive('queueBytesMax', options.queueBytesMax, 64 * MIB),
+    pingIntervalMs: positive('pingIntervalMs', options.pingIntervalMs, 5000),
+    reconnectBackoff: { delayMinMs, delayMaxMs: Math.max(delayMinMs, delayMaxMs) },
+    lazy: options.lazy ?? false,
+    writeVersion: options.writeVersion,
+    onConnection: options.onConnection,
+    logger: options.logger ?? silentLogger,
+    clock: options.clock ?? systemClock(),
+    random: options.random ?? systemRandom(),
+    connector: options.connector ?? tcpConnector(),
+  })
+}
+
+function resolveNode(node: { readonly host: string; readonly port?: number }): NodeAddress {
+  const { host, port = DEFAULT_PORT } = node
+  if (host === '' || !Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw new InvalidArgumentError(`'${host}:${port}' is not an address of a server`)
+  }
+  return { host, port }
+}
+
+/** The longest time that timers understand. */
+const NUMBER_MAX = 2 ** 31 - 1
+
+function positive(name: string, value: number | undefined, fallback: number): number {
+  if (value === undefined) return fallback
+  if (Number.isSafeInteger(value) && value >= 1 && value <= NUMBER_MAX) return value
+  throw new InvalidArgumentError(`${name} must be an integer from 1 to ${NUMBER_MAX}, got ${value}`)
+}
+
+function withoutUndefined(options: ClientOptions): ClientOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}

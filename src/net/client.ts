@@ -1,0 +1,380 @@
+/**
+ * The client: the same API as the embedded store, over connections to one or more servers.
+ *
+ * Keys and values given to a call are read until its promise settles: do not change them before.
+ * Every call has a deadline, so nothing ever hangs; see requester.ts for what is tried until then.
+ */
+import {
+  AbortedError,
+  ClosedError,
+  InvalidArgumentError,
+  ProtocolError,
+  UnavailableError,
+} from '../errors.ts'
+import type {
+  BatchOperation,
+  BytesInput,
+  CallOptions,
+  Consistency,
+  Durability,
+  Entry,
+  KeyRange,
+  KeyValueStore,
+  PutOptions,
+  ReadOptions,
+  ScanOptions,
+  Snapshot,
+  WriteOptions,
+} from '../key-value-store.ts'
+import {
+  keyGroup,
+  toConsistency,
+  toCount,
+  toDurability,
+  toKey,
+  toLimit,
+  toOperations,
+  toScan,
+  toTimeout,
+  toTtl,
+  toValue,
+} from './arguments.ts'
+import type { CallSpec, DecodeResult } from './call.ts'
+import {
+  type ClientOptions,
+  type ResolvedClientOptions,
+  resolveClientOptions,
+} from './client-options.ts'
+import { ClientScans } from './client-scans.ts'
+import type { ConnectionEvent } from './connection-pool.ts'
+import { WRITE_VERSION_SIZE } from './limits.ts'
+import { type PageItems, RemoteScan } from './remote-scan.ts'
+import type { Request } from './request.ts'
+import { Requester } from './requester.ts'
+import type { PageReply } from './response-body.ts'
+import {
+  decodeCountResult,
+  decodeDone,
+  decodePong,
+  decodeStats,
+  decodeValue,
+  decodeValuesResult,
+} from './result.ts'
+
+const NOTHING = new Uint8Array(0)
+const PAGE_ENTRIES_MAX = 1_000_000
+const PAGE_BYTES_MAX = 64 * 1024 * 1024
+const READ_AHEAD_PAGES_MAX = 4
+
+/** What a remote scan can be told besides what every scan can. */
+export interface RemoteScanCallOptions extends ScanOptions {
+  /** `cursor` of an earlier scan with the same bounds and order: goes on where that one stood. */
+  readonly cursor?: Uint8Array
+  /** Goes on by itself after a lost connection, with a later state. @defaultValue true */
+  readonly resume?: boolean
+  /** Entries of a page, as far as the server allows. @defaultValue 1,000 */
+  readonly pageEntries?: number
+  /** Bytes of a page, as far as the server allows. @defaultValue 256 KiB */
+  readonly pageBytes?: number
+  /** Pages asked for ahead of the reader, 1 to 4. @defaultValue 2 */
+  readonly readAheadPages?: number
+}
+
+/** How the client stands with its servers. */
+export type ClientStatus = 'connecting' | 'connected' | 'disconnected' | 'closed'
+
+interface Expectations extends CallOptions {
+  readonly consistency?: Consistency
+  readonly durability?: Durability
+  readonly snapshot?: Snapshot
+}
+
+/**
+ * Connects to `kv://host:port[,host:port…]` or as the options say. Resolves with the first
+ * connection; rejects when no server can be reached, unless `lazy`.
+ */
+export async function connect(
+  target: string | ClientOptions,
+  options: ClientOptions = {},
+): Promise<Client> {
+  const given = typeof target === 'string' ? { ...options, url: target } : target
+  const client = new Client(given)
+  try {
+    await client.ready()
+  } catch (error) {
+    await client.close()
+    throw error
+  }
+  return client
+}
+
+export class Client implements KeyValueStore {
+  readonly #options: ResolvedClientOptions
+  readonly #requester: Requester
+  readonly #scans: ClientScans
+  #status: ClientStatus = 'connecting'
+  /** First attempts that failed, until the first success. */
+  #failedCount = 0
+  #waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
+  #closing: Promise<void> | undefined
+
+  /** Begins to connect. `connect` also waits for it. */
+  constructor(options: ClientOptions) {
+    this.#options = resolveClientOptions(options)
+    this.#requester = new Requester(this.#options, event => this.#changed(event))
+    this.#scans = new ClientScans(this.#requester, this.#options)
+    this.#requester.pool.dial()
+  }
+
+  get status(): ClientStatus {
+    return this.#status
+  }
+
+  /** Resolves once connected; rejects once every server was tried in vain. At once when lazy. */
+  ready(): Promise<void> {
+    if (this.#options.lazy || this.#status === 'connected') return Promise.resolve()
+    if (this.#status !== 'connecting') return Promise.reject(this.#connectError())
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+    })
+  }
+
+  #changed(event: ConnectionEvent): void {
+    if (this.#status === 'closed') return
+    if (event.type === 'disconnected') this.#failedCount++
+    const { connectedCount } = this.#requester.pool
+    if (connectedCount > 0) this.#status = 'connected'
+    else if (this.#status === 'connected') this.#status = 'disconnected'
+    else if (this.#failedCount >= this.#options.nodes.length) this.#status = 'disconnected'
+    this.#settleWaiting()
+    try {
+      this.#options.onConnection?.(event)
+    } catch (error) {
+      this.#options.logger.error('the onConnection callback threw', { error })
+    }
+  }
+
+  #settleWaiting(): void {
+    if (this.#status === 'connecting') return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const { resolve, reject } of waiting) {
+      if (this.#status === 'connected') resolve()
+      else reject(this.#connectError())
+    }
+  }
+
+  /** A single server's own refusal says more than that it cannot be reached. */
+  #connectError(): Error {
+    if (this.#status === 'closed') return new ClosedError('the client was closed')
+    const { pool } = this.#requester
+    const cause = pool.lastError
+    if (this.#options.nodes.length === 1 && cause !== undefined) return cause
+    return new UnavailableError(`no server can be reached: ${pool.describeFailures()}`, { cause })
+  }
+
+  get(key: BytesInput, options: ReadOptions = {}): Promise<Uint8Array | undefined> {
+    return new Promise((resolve, reject) => {
+      const spec = this.#read({ type: 'get', key: toKey(key) }, decodeValue, options)
+      this.#requester.start(spec, resolve, reject)
+    })
+  }
+
+  async getMany(
+    keys: readonly BytesInput[],
+    options: ReadOptions = {},
+  ): Promise<(Uint8Array | undefined)[]> {
+    const wanted = keys.map(toKey)
+    // Nothing is sent for no keys; the call is refused all the same where any other would be.
+    if (wanted.length === 0) this.#checkBegin(options)
+    const results: (Uint8Array | undefined)[] = []
+    const endMs = this.#deadline(options)
+    while (results.length < wanted.length) {
+      const group = keyGroup(wanted, results.length)
+      const timeoutMs = Math.max(1, endMs - this.#options.clock.monotonicMs())
+      const request: Request = { type: 'getMany', keys: group }
+      const spec = this.#read(request, decodeValuesResult, { ...options, timeoutMs })
+      const values = await this.#start(spec)
+      if (values.length === 0 || values.length > group.length) {
+        throw new ProtocolError(`${group.length} keys brought ${values.length} results`)
+      }
+      for (const value of values) results.push(value)
+    }
+    return results
+  }
+
+  put(key: BytesInput, value: BytesInput, options: PutOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const ttlMs = toTtl(options.ttlMs)
+      const request: Request = { type: 'put', key: toKey(key), value: toValue(value), ttlMs }
+      this.#requester.start(this.#write(request, options), resolve, reject)
+    })
+  }
+
+  delete(key: BytesInput, options: WriteOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const spec = this.#write({ type: 'delete', key: toKey(key) }, options)
+      this.#requester.start(spec, resolve, reject)
+    })
+  }
+
+  batch(operations: readonly BatchOperation[], options: WriteOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const request: Request = { type: 'batch', operations: toOperations(operations) }
+      this.#requester.start(this.#write(request, options), resolve, reject)
+    })
+  }
+
+  entries(options: RemoteScanCallOptions = {}): RemoteScan<Entry> {
+    return this.#scan(options, false, entriesOf)
+  }
+
+  keys(options: RemoteScanCallOptions = {}): RemoteScan<Uint8Array> {
+    return this.#scan(options, true, keysOf)
+  }
+
+  values(options: RemoteScanCallOptions = {}): RemoteScan<Uint8Array> {
+    return this.#scan(options, false, valuesOf)
+  }
+
+  /**
+   * Number of live keys in the range, counted by the server. Exact, and therefore as slow as
+   * reading them all: give a large range the time it needs in `timeoutMs`.
+   */
+  count(range: KeyRange = {}, options: CallOptions = {}): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const scan = { ...toScan(range), keysOnly: true }
+      const spec = this.#read({ type: 'count', scan }, decodeCountResult, options)
+      this.#requester.start(spec, resolve, reject)
+    })
+  }
+
+  /** What the server says of itself. */
+  stats(options: CallOptions = {}): Promise<Record<string, unknown>> {
+    return new Promise((resolve, reject) => {
+      this.#requester.start(this.#read({ type: 'stats' }, decodeStats, options), resolve, reject)
+    })
+  }
+
+  /** Asks a server for a sign of life. Resolves with the milliseconds it took. */
+  async ping(options: CallOptions = {}): Promise<number> {
+    const { clock } = this.#options
+    const startMs = clock.monotonicMs()
+    await this.#start(this.#read({ type: 'ping', payload: NOTHING }, decodePong, options))
+    return clock.monotonicMs() - startMs
+  }
+
+  #start<T>(spec: CallSpec<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#requester.start(spec, resolve, reject)
+    })
+  }
+
+  #checkBegin({ signal }: CallOptions): void {
+    if (this.#closing !== undefined) throw new ClosedError('the client was closed')
+    if (signal?.aborted !== true) return
+    throw new AbortedError('aborted before it began', { cause: signal.reason })
+  }
+
+  #deadline(options: CallOptions): number {
+    const { clock, timeoutMs } = this.#options
+    return clock.monotonicMs() + toTimeout(options.timeoutMs, timeoutMs)
+  }
+
+  #read<T>(request: Request, decode: DecodeResult<T>, options: Expectations): CallSpec<T> {
+    if (options.snapshot !== undefined) {
+      throw new InvalidArgumentError('snapshots exist in embedded stores only')
+    }
+    return {
+      request,
+      decode,
+      deadlineMs: this.#deadline(options),
+      idempotent: true,
+      write: false,
+      consistency: toConsistency(options.consistency) ?? this.#options.consistency,
+      durability: undefined,
+      version: undefined,
+      signal: options.signal,
+      connection: undefined,
+    }
+  }
+
+  #write(request: Request, options: Expectations): CallSpec<void> {
+    const version = this.#options.writeVersion?.()
+    if (version !== undefined && version.length !== WRITE_VERSION_SIZE) {
+      throw new InvalidArgumentError(`a write version has ${WRITE_VERSION_SIZE} bytes`)
+    }
+    return {
+      request,
+      decode: decodeDone,
+      deadlineMs: this.#deadline(options),
+      idempotent: version !== undefined,
+      write: true,
+      consistency: toConsistency(options.consistency) ?? this.#options.consistency,
+      durability: toDurability(options.durability) ?? this.#options.durability,
+      version,
+      signal: options.signal,
+      connection: undefined,
+    }
+  }
+
+  #scan<T>(
+    options: RemoteScanCallOptions,
+    keysOnly: boolean,
+    itemsOf: PageItems<T>,
+  ): RemoteScan<T> {
+    if (this.#closing !== undefined) throw new ClosedError('the client was closed')
+    if (options.snapshot !== undefined) {
+      throw new InvalidArgumentError('snapshots exist in embedded stores only')
+    }
+    const scan = new RemoteScan(
+      this.#scans,
+      {
+        scan: { ...toScan(options), keysOnly },
+        limit: toLimit(options.limit),
+        pageEntries: toCount('pageEntries', options.pageEntries, 1000, PAGE_ENTRIES_MAX),
+        pageBytes: toCount('pageBytes', options.pageBytes, 256 * 1024, PAGE_BYTES_MAX),
+        readAheadPages: toCount('readAheadPages', options.readAheadPages, 2, READ_AHEAD_PAGES_MAX),
+        resume: options.resume ?? true,
+        cursor: options.cursor,
+        signal: options.signal,
+        timeoutMs: toTimeout(options.timeoutMs, this.#options.timeoutMs),
+      },
+      itemsOf,
+    )
+    this.#scans.add(scan)
+    return scan
+  }
+
+  /** Ends scans, lets calls in flight finish, fails those never sent, and disconnects. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#status = 'closed'
+    this.#settleWaiting()
+    this.#scans.closeAll(new ClosedError('the client was closed'))
+    await this.#requester.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+function entriesOf(page: PageReply): Entry[] {
+  const values = valuesOf(page)
+  return page.keys.map((key, index): Entry => [key, values[index]!])
+}
+
+function keysOf(page: PageReply): Uint8Array[] {
+  return page.keys.slice()
+}
+
+function valuesOf(page: PageReply): Uint8Array[] {
+  if (page.keys.length === 0) return []
+  if (page.values?.length === page.keys.length) return page.values.slice()
+  throw new ProtocolError('a page came without its values')
+}

@@ -1,0 +1,107 @@
+/**
+ * Where servers are, as text.
+ *
+ *   url     := "kv://" address ("," address)* ["/"] ["?" name "=" value ("&" name "=" value)*]
+ *   address := host [":" port]          an IPv6 host stands in brackets
+ */
+import { InvalidArgumentError } from '../errors.ts'
+import type { Consistency, Durability } from '../key-value-store.ts'
+import { DEFAULT_PORT } from './limits.ts'
+
+export interface NodeAddress {
+  readonly host: string
+  readonly port: number
+}
+
+/** What a URL may say besides addresses. */
+export interface UrlOptions {
+  readonly timeoutMs?: number
+  readonly connectTimeoutMs?: number
+  readonly clientName?: string
+  readonly consistency?: Consistency
+  readonly durability?: Durability
+}
+
+export interface ParsedUrl {
+  readonly nodes: readonly NodeAddress[]
+  readonly options: UrlOptions
+}
+
+const SCHEME = 'kv://'
+const CONSISTENCIES: readonly Consistency[] = ['one', 'quorum', 'all']
+const DURABILITIES: readonly Durability[] = ['sync', 'interval', 'none']
+
+/** Throws InvalidArgumentError that says what is wrong and what would be right. */
+export function parseConnectionUrl(url: string): ParsedUrl {
+  if (!url.startsWith(SCHEME)) {
+    throw invalid(url, 'it must begin with kv://, for example kv://127.0.0.1:7700')
+  }
+  const rest = url.slice(SCHEME.length)
+  const queryStart = rest.indexOf('?')
+  const authority = (queryStart < 0 ? rest : rest.slice(0, queryStart)).replace(/\/$/, '')
+  if (authority.includes('/')) throw invalid(url, 'it has no path')
+  if (authority.includes('@')) {
+    throw invalid(url, 'it must not have a user or password; servers do not accept any yet')
+  }
+  const nodes = authority.split(',').map(address => parseAddress(url, address))
+  const options = queryStart < 0 ? {} : parseQuery(url, rest.slice(queryStart + 1))
+  return { nodes, options }
+}
+
+/** `host`, `host:port`, `[ipv6]` or `[ipv6]:port`. */
+function parseAddress(url: string, text: string): NodeAddress {
+  const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^[\]:]+))(?::(.*))?$/.exec(text)
+  const host = match?.[1] ?? match?.[2]
+  if (host === undefined) throw invalid(url, `'${text}' is not host:port`)
+  const port = match?.[3]
+  return { host, port: port === undefined ? DEFAULT_PORT : parsePort(url, port) }
+}
+
+function parsePort(url: string, text: string): number {
+  const port = /^\d+$/.test(text) ? Number(text) : 0
+  if (port < 1 || port > 65_535) throw invalid(url, `port '${text}' is not from 1 to 65535`)
+  return port
+}
+
+function parseQuery(url: string, query: string): UrlOptions {
+  const options: Record<string, unknown> = {}
+  for (const [name, value] of new URLSearchParams(query)) {
+    if (name in options) throw invalid(url, `it says '${name}' twice`)
+    options[name] = parseOption(url, name, value)
+  }
+  return options
+}
+
+function parseOption(url: string, name: string, value: string): unknown {
+  switch (name) {
+    case 'timeoutMs':
+    case 'connectTimeoutMs':
+      if (!/^\d+$/.test(value)) throw invalid(url, `${name} must be whole milliseconds`)
+      return Number(value)
+    case 'clientName':
+      return value
+    case 'consistency':
+      return oneOf(url, name, value, CONSISTENCIES)
+    case 'durability':
+      return oneOf(url, name, value, DURABILITIES)
+    default:
+      throw invalid(
+        url,
+        `'${name}' is not one of timeoutMs, connectTimeoutMs, clientName, consistency, durability`,
+      )
+  }
+}
+
+function oneOf(url: string, name: string, value: string, allowed: readonly string[]): string {
+  if (allowed.includes(value)) return value
+  throw invalid(url, `${name} must be ${allowed.join(', ')}, got '${value}'`)
+}
+
+function invalid(url: string, what: string): InvalidArgumentError {
+  return new InvalidArgumentError(`cannot connect to '${url}': ${what}`)
+}
+
+/** `host:port` as people write it. */
+export function formatAddress({ host, port }: NodeAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}

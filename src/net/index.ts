@@ -1,0 +1,41 @@
+/** The network layer's only door: the protocol, its server and its client. */
+export {
+  Client,
+  type ClientStatus,
+  connect,
+  type RemoteScanCallOptions,
+} from './client.ts'
+export type { ClientOptions } from './client-options.ts'
+export type { ConnectionEvent } from './connection-pool.ts'
+export { formatAddress, type NodeAddress, parseConnectionUrl } from './connection-url.ts'
+export { type Connector, tcpConnector, type Wire, type WireEvents } from './connector.ts'
+export { LatencyHistogram, type LatencySummary } from './latency-histogram.ts'
+export {
+  DEFAULT_PORT,
+  DEFAULT_SERVER_LIMITS,
+  type ServerLimits,
+  WRITE_VERSION_SIZE,
+} from './limits.ts'
+export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
+export type { RemoteScan } from './remote-scan.ts'
+export type {
+  HandlerDelete,
+  HandlerOperation,
+  HandlerPut,
+  HandlerScan,
+  MaybePromise,
+  RequestContext,
+  RequestHandler,
+  ScanPage,
+  ScanSession,
+} from './request-handler.ts'
+/** For programs that speak the protocol themselves, such as load generators and proxies. */
+export { decodeResponse, encodeResponse, type Response } from './response.ts'
+export { Server } from './server.ts'
+export type {
+  CloseOptions,
+  ListenAddress,
+  ListenOptions,
+  ServerOptions,
+} from './server-options.ts'
+export type { ServerStatsSnapshot } from './server-stats.ts'

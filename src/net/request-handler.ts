@@ -1,0 +1,104 @@
+/**
+ * What the front doors (binary server, later RESP and HTTP) call. Implemented elsewhere: by the
+ * cluster's node in `kvd`, by a plain map in tests. A door never knows what stands behind it.
+ *
+ * Methods answer directly when they can and with a promise when they must wait, so that a hot read
+ * costs no promise. They fail by throwing or rejecting with a KvError. Keys, values and options
+ * arrive validated against the limits of limits.ts; buffers are borrowed only until the method
+ * returns, so an implementation that answers later copies what it keeps. The context lives until
+ * the answer: read what outlives it before answering.
+ */
+import type { ClientIdentity } from '../fair-queue.ts'
+import type { Consistency, Durability } from '../key-value-store.ts'
+
+export type MaybePromise<T> = T | Promise<T>
+
+/** What is known of the request besides its arguments. */
+export interface RequestContext {
+  /** Monotonic milliseconds (Clock.monotonicMs) after which nobody waits for the answer. */
+  readonly deadlineMs: number
+  readonly consistency: Consistency
+  /** Undefined leaves it to the server's own setting. */
+  readonly durability: Durability | undefined
+  /**
+   * The version that the writer assigned to this write, 16 opaque bytes, the same in every retry;
+   * undefined for clients that leave it to the server (then the first coordinator assigns one).
+   */
+  readonly version: Uint8Array | undefined
+  /**
+   * Who asks, usually a connection: long work is divided between clients, not between requests.
+   * Absent: a client of its own.
+   */
+  readonly client?: ClientIdentity
+  /**
+   * True once nobody waits for the answer any more: the client cancelled, or its connection is
+   * gone. Long work (a count) looks between steps and fails with AbortedError. Absent means never.
+   */
+  readonly cancelled?: boolean
+}
+
+export interface HandlerPut {
+  readonly type: 'put'
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+  /** Milliseconds from now; 0 for never. */
+  readonly ttlMs: number
+}
+
+export interface HandlerDelete {
+  readonly type: 'del'
+  readonly key: Uint8Array
+}
+
+export type HandlerOperation = HandlerPut | HandlerDelete
+
+export interface HandlerScan {
+  readonly gt?: Uint8Array
+  readonly gte?: Uint8Array
+  readonly lt?: Uint8Array
+  readonly lte?: Uint8Array
+  readonly reverse: boolean
+  readonly order: 'ordered' | 'unordered'
+  /** Undefined means values are wanted. */
+  readonly keysOnly: boolean
+  /** A cursor from an earlier page of an unordered scan, to go on after it. */
+  readonly cursor: Uint8Array | undefined
+}
+
+export interface ScanPage {
+  readonly keys: readonly Uint8Array[]
+  /** As many as keys, or empty when only keys were asked for. */
+  readonly values: readonly Uint8Array[]
+  /** Unordered scans: resumes after this page, even in another connection or after a restart. */
+  readonly cursor: Uint8Array | undefined
+  readonly done: boolean
+}
+
+/** A scan in progress on the server, of one frozen state. */
+export interface ScanSession {
+  /** The next page: at most so many entries, and about so many bytes, but at least one entry. */
+  next(entriesMax: number, bytesMax: number): MaybePromise<ScanPage>
+  /** Releases what the scan holds. May come while `next` is under way. Idempotent. */
+  close(): void
+}
+
+export interface RequestHandler {
+  get(key: Uint8Array, context: RequestContext): MaybePromise<Uint8Array | undefined>
+  /**
+   * One result per key, in their order. May answer only the first of them, at least one, once the
+   * values come to `bytesMax`; the client then asks for the rest.
+   */
+  getMany(
+    keys: readonly Uint8Array[],
+    context: RequestContext,
+    bytesMax: number,
+  ): MaybePromise<(Uint8Array | undefined)[]>
+  put(put: HandlerPut, context: RequestContext): MaybePromise<void>
+  delete(key: Uint8Array, context: RequestContext): MaybePromise<void>
+  batch(operations: readonly HandlerOperation[], context: RequestContext): MaybePromise<void>
+  openScan(scan: HandlerScan, context: RequestContext): MaybePromise<ScanSession>
+  /** Number of live keys in the range; exact, by reading it. */
+  count(scan: HandlerScan, context: RequestContext): MaybePromise<number>
+  /** A JSON-serialisable object; see `kvcli stats`. */
+  stats(): MaybePromise<Readonly<Record<string, unknown>>>
+}

@@ -1,0 +1,301 @@
+/**
+ * Sends calls and brings them to their end: queue, deadlines, retries, abortion.
+ *
+ * What a call that fails may do next, as long as its deadline and the retry budget allow:
+ *
+ *   not sent yet, connection lost        send it again (costs no budget: no server saw it)
+ *   reply overloaded                     send it again after the pause the server asked for
+ *   reply unavailable, outcome rejected  send it again after a pause
+ *   may have been sent, connection lost  send it again only when it is idempotent
+ *   reply unavailable, outcome unknown   the same
+ *   anything else                        fail
+ *
+ * Invariants:
+ *  1. Every call is settled once, by its deadline at the latest.
+ *  2. A write that fails says truly whether it may have happened: `unknown` if any attempt may have
+ *     reached a server and none was answered with a refusal.
+ */
+import {
+  AbortedError,
+  ClosedError,
+  type KvError,
+  OverloadedError,
+  TimeoutError,
+  toError,
+  UnavailableError,
+  type WriteOutcome,
+} from '../errors.ts'
+import { Call, type CallSpec, type PendingCall } from './call.ts'
+import { CallQueue } from './call-queue.ts'
+import type { ClientConnection } from './client-connection.ts'
+import type { ResolvedClientOptions } from './client-options.ts'
+import {
+  type ConnectionEvent,
+  ConnectionPool,
+  type ConnectionPoolOwner,
+} from './connection-pool.ts'
+import { formatAddress } from './connection-url.ts'
+import { STATUS_ERROR_MIN } from './opcode.ts'
+import { OutstandingCalls } from './outstanding-calls.ts'
+import { backoffMs, CALL_BACKOFF, RetryBudget } from './retry.ts'
+import { decodeErrorBody, remoteError } from './status-error.ts'
+
+export class Requester implements ConnectionPoolOwner {
+  readonly #options: ResolvedClientOptions
+  readonly #pool: ConnectionPool
+  readonly #queue: CallQueue
+  readonly #outstanding: OutstandingCalls
+  readonly #budget: RetryBudget
+  readonly #onConnection: (event: ConnectionEvent) => void
+  #closed = false
+
+  constructor(options: ResolvedClientOptions, onConnection: (event: ConnectionEvent) => void) {
+    const { clock } = options
+    this.#options = options
+    this.#onConnection = onConnection
+    this.#queue = new CallQueue(options.queueCountMax, options.queueBytesMax)
+    this.#outstanding = new OutstandingCalls(clock, call => this.#expire(call))
+    this.#budget = new RetryBudget(clock.monotonicMs())
+    const { nodes, reconnectBackoff, random } = options
+    this.#pool = new ConnectionPool(nodes, options, reconnectBackoff, random, this)
+  }
+
+  get pool(): ConnectionPool {
+    return this.#pool
+  }
+
+  get outstandingCount(): number {
+    return this.#outstanding.count
+  }
+
+  /** Takes over a call; its promise says how it went. */
+  start<T>(
+    spec: CallSpec<T>,
+    resolve: (value: T) => void,
+    reject: (error: Error) => void,
+  ): Call<T> {
+    const call = new Call(spec, resolve, reject)
+    if (this.#closed) {
+      call.state = 'settled'
+      reject(new ClosedError('the client was closed'))
+      return call
+    }
+    const { signal } = spec
+    if (signal !== undefined) {
+      if (signal.aborted) {
+        call.state = 'settled'
+        reject(new AbortedError('aborted before it began', { cause: signal.reason }))
+        return call
+      }
+      this.#watch(call, signal)
+    }
+    this.#outstanding.add(call)
+    this.#send(call)
+    return call
+  }
+
+  #watch(call: PendingCall, signal: AbortSignal): void {
+    const onAbort = (): void => {
+      const outcome = this.#outcome(call)
+      this.#giveUp(call, new AbortedError('aborted', { cause: signal.reason, outcome }))
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    call.removeAbortListener = () => signal.removeEventListener('abort', onAbort)
+  }
+
+  /** Sends the call now if it can, else puts it into the queue. */
+  #send(call: PendingCall): void {
+    const bound = call.spec.connection
+    if (bound !== undefined) {
+      this.#sendBound(call, bound)
+      return
+    }
+    const connection = this.#queue.count === 0 ? this.#pool.pick() : undefined
+    if (connection === undefined) this.#enqueue(call)
+    else this.#sendOn(call, connection)
+  }
+
+  #sendBound(call: PendingCall, connection: ClientConnection): void {
+    if (connection.hasReservedRoom) this.#sendOn(call, connection)
+    else this.#fail(call, new UnavailableError('the connection that the scan was on is gone'))
+  }
+
+  #sendOn(call: PendingCall, connection: ClientConnection): void {
+    try {
+      call.attempts++
+      connection.send(call, this.#options.clock.monotonicMs())
+    } catch (error) {
+      this.#fail(call, toError(error))
+    }
+  }
+
+  #enqueue(call: PendingCall): void {
+    if (this.#queue.push(call)) return
+    const waiting = `${this.#queue.count} calls wait already`
+    if (this.#pool.connectedCount > 0) {
+      const retryAfterMs = CALL_BACKOFF.delayMaxMs
+      this.#fail(call, new OverloadedError(`the client's queue is full: ${waiting}`, retryAfterMs))
+      return
+    }
+    const why = this.#pool.describeFailures()
+    const outcome = this.#outcome(call)
+    this.#fail(call, new UnavailableError(`not connected, and ${waiting} (${why})`, { outcome }))
+  }
+
+  /** Pool: sends what waits, as far as there is room. */
+  roomy(): void {
+    while (this.#queue.count > 0) {
+      const connection = this.#pool.pick()
+      if (connection === undefined) return
+      const call = this.#queue.shift()
+      if (call === undefined) return
+      this.#sendOn(call, connection)
+    }
+  }
+
+  /** Pool: a reply came. */
+  replied(call: PendingCall, status: number, bytes: Uint8Array, start: number, end: number): void {
+    try {
+      if (status >= STATUS_ERROR_MIN) {
+        this.#repliedError(call, remoteError(status, decodeErrorBody(bytes, start, end)))
+        return
+      }
+      call.complete(status, bytes, start, end)
+    } catch (error) {
+      // The connection ends with this error; the call must not wait for its deadline.
+      call.inDoubt = true
+      this.#failLost(call, toError(error))
+      throw error
+    }
+    this.#settle(call)
+    this.#budget.succeeded()
+  }
+
+  #repliedError(call: PendingCall, error: KvError): void {
+    if (error.outcome === 'unknown') call.inDoubt = true
+    const repeatable = error.outcome === 'rejected' || call.spec.idempotent
+    const worthIt = error instanceof OverloadedError || error instanceof UnavailableError
+    const pauseMs = error instanceof OverloadedError ? error.retryAfterMs : 0
+    if (worthIt && repeatable && this.#retry(call, pauseMs)) return
+    if (error.outcome === 'unknown' || !call.inDoubt || !call.spec.write) {
+      this.#fail(call, error)
+      return
+    }
+    const what = `an earlier attempt may have been carried out; the last said: ${error.message}`
+    this.#fail(call, new UnavailableError(what, { cause: error, outcome: 'unknown' }))
+  }
+
+  /** Pool: a connection broke under these calls. */
+  lost(connection: ClientConnection, calls: readonly PendingCall[], error: KvError): void {
+    for (const call of calls) {
+      const sent = connection.wasFlushed(call)
+      if (sent) call.inDoubt = true
+      if (!sent && !this.#closed && call.spec.connection === undefined) this.#send(call)
+      else if (sent && call.spec.idempotent && this.#retry(call, 0)) continue
+      else this.#failLost(call, error)
+    }
+  }
+
+  #failLost(call: PendingCall, error: Error): void {
+    const outcome = this.#outcome(call)
+    const what = `the connection was lost before the answer (${error.message})`
+    this.#fail(call, new UnavailableError(what, { cause: error, outcome }))
+  }
+
+  /** Sends the call again after a pause; false when it must not be. */
+  #retry(call: PendingCall, pauseMs: number): boolean {
+    if (this.#closed || call.spec.connection !== undefined) return false
+    const { clock, random } = this.#options
+    const nowMs = clock.monotonicMs()
+    const delayMs = Math.max(pauseMs, backoffMs(call.attempts, CALL_BACKOFF, random))
+    if (nowMs + delayMs >= call.spec.deadlineMs) return false
+    if (!this.#budget.take(nowMs)) return false
+    call.state = 'waiting'
+    call.cancelRetry = clock.setTimer(delayMs, () => {
+      call.cancelRetry = undefined
+      call.state = 'new'
+      this.#send(call)
+    })
+    return true
+  }
+
+  #outcome(call: PendingCall): WriteOutcome {
+    const inFlight = call.state === 'sent' && call.connection?.wasFlushed(call) === true
+    return call.spec.write && (call.inDoubt || inFlight) ? 'unknown' : 'rejected'
+  }
+
+  /** The deadline passed. */
+  #expire(call: PendingCall): void {
+    const outcome = this.#outcome(call)
+    const { request } = call.spec
+    const where =
+      call.state === 'sent'
+        ? 'no answer came'
+        : this.#pool.connectedCount > 0
+          ? 'it waited for its turn'
+          : `not connected (${this.#pool.describeFailures()})`
+    this.#giveUp(call, new TimeoutError(`${request.type} took too long: ${where}`, { outcome }))
+  }
+
+  /** Settles a call that is still on its way somewhere. */
+  #giveUp(call: PendingCall, error: KvError): void {
+    const { connection } = call
+    if (call.state === 'sent' && connection !== undefined) {
+      connection.abandon(call)
+      // A count may read for minutes; anything else is over before a cancellation arrives.
+      if (call.spec.request.type === 'count') this.#cancel(call.id, connection)
+    }
+    this.#fail(call, error)
+  }
+
+  /** Tells the server that nobody waits for a request any more. */
+  #cancel(requestId: number, connection: ClientConnection): void {
+    if (!connection.hasReservedRoom) return
+    const deadlineMs = this.#options.clock.monotonicMs() + this.#options.timeoutMs
+    this.start<void>(
+      {
+        request: { type: 'cancel', requestId },
+        decode: () => undefined,
+        deadlineMs,
+        idempotent: false,
+        write: false,
+        connection,
+      },
+      () => undefined,
+      error => this.#options.logger.debug('a cancellation failed', { error }),
+    )
+  }
+
+  #fail(call: PendingCall, error: Error): void {
+    this.#settle(call)
+    call.reject(error)
+  }
+
+  #settle(call: PendingCall): void {
+    if (call.state === 'queued') this.#queue.forget(call)
+    call.cancelRetry?.()
+    call.removeAbortListener?.()
+    call.state = 'settled'
+    this.#outstanding.remove(call)
+  }
+
+  /** Pool: a connection was made or lost. */
+  changed(event: ConnectionEvent): void {
+    const { type, address } = event
+    const error = event.type === 'disconnected' ? event.error : undefined
+    this.#options.logger.debug(type, { address: formatAddress(address), error })
+    this.#onConnection(event)
+  }
+
+  /** Lets calls in flight finish; those that were never sent fail. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    for (const call of this.#outstanding.all()) {
+      if (call.state !== 'sent') this.#fail(call, new ClosedError('the client was closed'))
+    }
+    await this.#outstanding.untilEmpty()
+    this.#outstanding.close()
+    this.#pool.close()
+  }
+}

@@ -1,0 +1,61 @@
+/** When and how often to try again. Pure: time and randomness come in as arguments. */
+import type { Random } from '../random.ts'
+
+/**
+ * Calls may be repeated at this fraction of those that succeed, so that retries cannot snowball.
+ */
+const TOKENS_PER_SUCCESS = 0.1
+/** So often a second even when nothing succeeds. */
+const TOKENS_PER_SECOND = 10
+/** Enough for everything in flight on two connections that break at once. */
+const TOKENS_MAX = 4096
+
+/** A token bucket: every repeated call takes a token; successes and time bring them back. */
+export class RetryBudget {
+  #tokens = TOKENS_MAX
+  #updatedMs: number
+
+  constructor(nowMs: number) {
+    this.#updatedMs = nowMs
+  }
+
+  get tokens(): number {
+    return this.#tokens
+  }
+
+  succeeded(): void {
+    if (this.#tokens < TOKENS_MAX) this.#add(TOKENS_PER_SUCCESS)
+  }
+
+  /** Takes a token; false when there is none, and then the call fails with what it has. */
+  take(nowMs: number): boolean {
+    this.#add(((nowMs - this.#updatedMs) / 1000) * TOKENS_PER_SECOND)
+    this.#updatedMs = nowMs
+    if (this.#tokens < 1) return false
+    this.#tokens--
+    return true
+  }
+
+  #add(tokens: number): void {
+    this.#tokens = Math.min(TOKENS_MAX, this.#tokens + tokens)
+  }
+}
+
+export interface Backoff {
+  readonly delayMinMs: number
+  readonly delayMaxMs: number
+}
+
+/** Between attempts of one call. */
+export const CALL_BACKOFF: Backoff = { delayMinMs: 25, delayMaxMs: 500 }
+
+/**
+ * Milliseconds to wait before attempt `attempt` (1 is the first repetition): doubles from the
+ * minimum to the maximum, and lies uniformly between half of that and all of it, so that clients
+ * which failed together do not come back together.
+ */
+export function backoffMs(attempt: number, backoff: Backoff, random: Random): number {
+  const doubled = backoff.delayMinMs * 2 ** Math.min(30, Math.max(0, attempt - 1))
+  const ceiling = Math.min(backoff.delayMaxMs, doubled)
+  return ceiling / 2 + (random.next() * ceiling) / 2
+}

@@ -1,0 +1,19 @@
+/** What all connections of one server share. */
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import type { Admission } from './admission.ts'
+import type { ServerIdentity } from './handshake.ts'
+import type { ServerLimits } from './limits.ts'
+import type { RequestHandler } from './request-handler.ts'
+import type { ServerStats, ServerStatsSnapshot } from './server-stats.ts'
+
+export interface ServerContext {
+  readonly handler: RequestHandler
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly limits: ServerLimits
+  readonly identity: ServerIdentity
+  readonly admission: Admission
+  readonly stats: ServerStats
+  snapshot(): ServerStatsSnapshot
+}

@@ -1,0 +1,268 @@
+/**
+ * The server of the binary protocol: accepts connections, watches over time limits and counts.
+ *
+ *   new --listen--> listening --close--> draining --all gone, or grace over--> closed
+ *
+ * Everything runs on one event loop. Requests of all connections that wait in the handler are
+ * answered in the tick in which the handler answers them, with one write for each connection.
+ */
+import { createServer, type Server as NetServer, type Socket } from 'node:net'
+import type { CancelTimer } from '../clock.ts'
+import { ClosedError, InvalidArgumentError, type KvError, LockedError } from '../errors.ts'
+import { type Logger, silentLogger } from '../logger.ts'
+import { WorkTurns } from '../work-turns.ts'
+import { Admission } from './admission.ts'
+import { Connection, type ConnectionOwner } from './connection.ts'
+import { resolveServerLimits } from './limits.ts'
+import { relievePressure } from './pressure.ts'
+import type { ServerContext } from './server-context.ts'
+import {
+  CLOSE_GRACE_DEFAULT_MS,
+  type CloseOptions,
+  type ListenAddress,
+  type ListenOptions,
+  requireLoopback,
+  resolveListenOptions,
+  type ServerOptions,
+} from './server-options.ts'
+import { ServerStats, type ServerStatsSnapshot } from './server-stats.ts'
+
+/** Time limits are looked at so often; they are therefore this much late at most. */
+const SWEEP_INTERVAL_MS = 250
+const DRAIN_SWEEP_INTERVAL_MS = 25
+/** Connections that were turned away and may still read why; above it they are just closed. */
+const REFUSED_MAX = 256
+/** Notices in the log between two sweeps; a flood of bad clients must not flood the log. */
+const NOTICES_MAX = 10
+/** Connections that the kernel may hold before they are accepted. */
+const ACCEPT_BACKLOG = 1024
+
+export class Server implements ConnectionOwner {
+  readonly #context: ServerContext
+  readonly #logger: Logger
+  readonly #allowInsecureRemote: boolean
+  readonly #connections = new Set<Connection>()
+  readonly #turns: WorkTurns
+  #refusedCount = 0
+  #unflushed: Connection[] = []
+  #listener: NetServer | undefined
+  #address: ListenAddress | undefined
+  #cancelSweep: CancelTimer | undefined
+  #closing: Promise<void> | undefined
+  #allGone: (() => void) | undefined
+  #notices = 0
+
+  constructor(options: ServerOptions) {
+    const limits = resolveServerLimits(options.limits)
+    const nodeId = options.nodeId ?? Buffer.from(options.random.bytes(8)).toString('hex')
+    this.#logger = options.logger ?? silentLogger
+    this.#allowInsecureRemote = options.allowInsecureRemote ?? false
+    this.#turns = new WorkTurns(options.clock)
+    this.#context = {
+      handler: options.handler,
+      clock: options.clock,
+      logger: this.#logger,
+      limits,
+      identity: {
+        nodeId,
+        serverName: options.serverName ?? 'duramen',
+        serverVersion: options.serverVersion ?? '',
+      },
+      admission: new Admission(limits),
+      stats: new ServerStats(),
+      snapshot: () => this.stats(),
+    }
+  }
+
+  /** Where it listens; undefined before `listen` and after `close`. */
+  get address(): ListenAddress | undefined {
+    return this.#address
+  }
+
+  /** Resolves with the address once connections are accepted. */
+  async listen(options: ListenOptions = {}): Promise<ListenAddress> {
+    if (this.#closing !== undefined) throw new ClosedError('the server was closed')
+    if (this.#listener !== undefined) throw new InvalidArgumentError('the server listens already')
+    const wanted = resolveListenOptions(options, this.#allowInsecureRemote)
+    const listener = createServer({ allowHalfOpen: true }, socket => this.#accept(socket))
+    this.#listener = listener
+    try {
+      await listenOn(listener, wanted)
+      const bound = listener.address()
+      if (bound === null || typeof bound === 'string') throw new ClosedError('the server closed')
+      // A name such as localhost may stand for any address.
+      if (!this.#allowInsecureRemote) requireLoopback(bound.address)
+      this.#address = { host: bound.address, port: bound.port }
+    } catch (error) {
+      this.#listener = undefined
+      listener.close()
+      throw listenError(error, wanted)
+    }
+    listener.on('error', error => this.#logger.error('accepting connections failed', { error }))
+    this.#scheduleSweep(SWEEP_INTERVAL_MS)
+    return this.#address
+  }
+
+  #accept(socket: Socket): void {
+    const { limits, stats, admission } = this.#context
+    stats.connectionsTotal++
+    const isFull = stats.connections >= limits.connectionsMax
+    if (isFull) stats.connectionsRefused++
+    if (isFull && this.#refusedCount >= REFUSED_MAX) {
+      socket.destroy()
+      return
+    }
+    const connection = new Connection(socket, this.#context, this)
+    this.#connections.add(connection)
+    if (isFull) {
+      this.#refusedCount++
+      connection.isRefused = true
+      connection.refuse(admission.overloaded(`${limits.connectionsMax} connections are open`))
+      return
+    }
+    stats.connections++
+    if (this.#closing !== undefined) {
+      connection.refuse(new ClosedError('the server is shutting down'))
+    }
+  }
+
+  /** A copy of the counters. */
+  stats(): ServerStatsSnapshot {
+    const { stats, admission } = this.#context
+    return {
+      connections: stats.connections,
+      connectionsTotal: stats.connectionsTotal,
+      connectionsRefused: stats.connectionsRefused,
+      connectionsFailed: stats.connectionsFailed,
+      inFlight: admission.inFlight,
+      inFlightBytes: admission.inFlightBytes,
+      receiveBytes: admission.receiveBytes,
+      bytesReceived: stats.bytesReceived,
+      bytesSent: stats.bytesSent,
+      requests: stats.requestsByName(),
+      errors: stats.errorsByCode(),
+      latency: stats.latency.summary(),
+    }
+  }
+
+  scheduleFlush(connection: Connection): void {
+    if (connection.flushScheduled) return
+    connection.flushScheduled = true
+    this.#unflushed.push(connection)
+    // Runs after all promises that the handler has settled in this tick.
+    if (this.#unflushed.length === 1) process.nextTick(() => this.#flushTick())
+  }
+
+  #flushTick(): void {
+    const connections = this.#unflushed
+    this.#unflushed = []
+    for (const connection of connections) {
+      connection.flushScheduled = false
+      connection.flushTick()
+    }
+  }
+
+  scheduleTurn(connection: Connection): void {
+    void this.#turns.pause(connection).then(() => connection.goOn())
+  }
+
+  notice(connection: Connection, why: string): void {
+    this.#notices++
+    if (this.#notices > NOTICES_MAX) return
+    const { remoteAddress, session } = connection
+    const fields = { address: remoteAddress, client: session.clientName, why }
+    this.#logger.warn('a connection was closed', fields)
+  }
+
+  closed(connection: Connection): void {
+    if (!this.#connections.delete(connection)) return
+    if (connection.isRefused) this.#refusedCount--
+    else this.#context.stats.connections--
+    if (this.#connections.size === 0) this.#allGone?.()
+  }
+
+  #scheduleSweep(delayMs: number): void {
+    const { clock } = this.#context
+    this.#cancelSweep?.()
+    this.#cancelSweep = clock.setTimer(delayMs, () => this.#sweep(delayMs), { background: true })
+  }
+
+  #sweep(delayMs: number): void {
+    const nowMs = this.#context.clock.monotonicMs()
+    for (const connection of this.#connections) connection.sweep(nowMs)
+    const { admission, limits } = this.#context
+    relievePressure(this.#connections, admission, limits, nowMs)
+    if (this.#notices > NOTICES_MAX) {
+      const count = this.#notices - NOTICES_MAX
+      this.#logger.warn('more connections were closed', { count })
+    }
+    this.#notices = 0
+    this.#scheduleSweep(delayMs)
+  }
+
+  /**
+   * Stops accepting, tells every client to go elsewhere, answers what is under way, and closes the
+   * connections as their clients fall silent; those that are left after the grace are cut.
+   * Idempotent: every call waits for the first.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#drain(options.graceMs ?? CLOSE_GRACE_DEFAULT_MS)
+    return this.#closing
+  }
+
+  async #drain(graceMs: number): Promise<void> {
+    const listener = this.#listener
+    this.#address = undefined
+    const released = listener === undefined ? Promise.resolve() : closeListener(listener)
+    for (const connection of [...this.#connections]) connection.goAway(graceMs)
+    if (this.#connections.size > 0) await this.#untilAllGone(graceMs)
+    for (const connection of [...this.#connections]) connection.destroy()
+    this.#cancelSweep?.()
+    await released
+  }
+
+  #untilAllGone(graceMs: number): Promise<void> {
+    this.#scheduleSweep(DRAIN_SWEEP_INTERVAL_MS)
+    return new Promise(resolve => {
+      const cancelGrace = this.#context.clock.setTimer(graceMs, resolve)
+      this.#allGone = () => {
+        cancelGrace()
+        resolve()
+      }
+    })
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+function listenOn(listener: NetServer, address: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    listener.once('error', reject)
+    listener.listen({ ...address, backlog: ACCEPT_BACKLOG }, () => {
+      listener.removeListener('error', reject)
+      resolve()
+    })
+  })
+}
+
+function closeListener(listener: NetServer): Promise<void> {
+  return new Promise(resolve => {
+    listener.close(() => resolve())
+  })
+}
+
+/** Says what the operator can do about a port that cannot be had. */
+function listenError(error: unknown, { host, port }: ListenAddress): unknown {
+  if (!(error instanceof Error) || !('code' in error)) return error
+  if (error.code === 'EADDRINUSE') {
+    return new LockedError(`another program listens on ${host}:${port}; stop it or choose a port`, {
+      cause: error,
+    })
+  }
+  if (typeof error.code !== 'string' || error.code.startsWith('KV_')) return error
+  const what = `cannot listen on ${host}:${port}: ${error.message}`
+  const mapped: KvError = new InvalidArgumentError(what, { cause: error })
+  return mapped
+}

@@ -1,0 +1,427 @@
+/**
+ * The server's side of one conversation: bytes come in through `receive`, replies gather in
+ * `output`. No sockets and no timers here; connection.ts has the socket.
+ *
+ *   hello --HELLO accepted--> open --malformed input, end of input--> ending
+ *
+ * Invariants:
+ *  1. Every request gets exactly one reply, unless the conversation ends before.
+ *  2. Nothing a client sends throws out of this class: malformed input is answered with an error
+ *     and ends this conversation; what a handler throws fails one request.
+ *  3. While `blocked`, no request is begun: too many wait, or too many replies were not taken.
+ *  4. A run of requests ends after SLICE_MS, with input left over: the connection goes on with it
+ *     when others have had their turn.
+ */
+import { copyBytes, DecodeError } from '../bytes.ts'
+import {
+  AbortedError,
+  InvalidArgumentError,
+  KvError,
+  ProtocolError,
+  TimeoutError,
+} from '../errors.ts'
+import type { Share } from './admission.ts'
+import { describeForeignBytes } from './foreign-bytes.ts'
+import { FRAME_LENGTH_SIZE, FrameDecoder } from './frame.ts'
+import { acceptHello } from './handshake.ts'
+import { FRAME_OVERHEAD_MAX, HELLO_FRAME_SIZE_MAX, WRITE_VERSION_SIZE } from './limits.ts'
+import {
+  CONSISTENCY_CODE_MAX,
+  consistencyOf,
+  DURABILITY_CODE_MAX,
+  durabilityOf,
+  Opcode,
+} from './opcode.ts'
+import { type EncodeReply, Operations, type Responder } from './operations.ts'
+import { OutputBuffer } from './output-buffer.ts'
+import { RequestHeader } from './request.ts'
+import { decodeHello } from './request-body.ts'
+import type { MaybePromise } from './request-handler.ts'
+import { encodeErrorReply, encodeGoaway, encodeHelloReply, GoawayReason } from './response-body.ts'
+import type { ServerContext } from './server-context.ts'
+import { ServerRequest } from './server-request.ts'
+import { SessionScans } from './session-scans.ts'
+import { errorBodyOf, statusOfError } from './status-error.ts'
+import { WaitingRequests } from './waiting-requests.ts'
+
+/** Output is handed to the socket during a long run of requests once it exceeds this. */
+const FLUSH_BYTES = 64 * 1024
+/** Requests of one connection are begun for so long before others have their turn. */
+const SLICE_MS = 0.5
+/** Requests between two looks at the clock. */
+const REQUESTS_PER_LOOK = 8
+/** What an idle connection holds for its replies. */
+const OUTPUT_CAPACITY = 1024
+/** Bytes of a connection that are kept until its HELLO, to say what it sent instead. */
+const FIRST_BYTES_MAX = 16
+
+/** What a session needs of its connection. */
+export interface SessionSink {
+  /** Bytes handed to the socket that the peer has not taken. */
+  readonly backlogBytes: number
+  /** Hands `output` to the socket now. */
+  flush(): void
+  /** Something was written to `output` outside `receive`: flush at the end of this tick. */
+  scheduleFlush(): void
+}
+
+export class Session implements Responder {
+  readonly output = new OutputBuffer(OUTPUT_CAPACITY)
+  readonly share: Share
+  /** Named in the log. */
+  clientName = ''
+  /** When the last complete request arrived, in monotonic milliseconds. */
+  lastRequestMs: number
+  /** When the incomplete frame at the end of the input began; undefined when there is none. */
+  frameBeganMs: number | undefined
+  readonly #context: ServerContext
+  readonly #sink: SessionSink
+  readonly #decoder: FrameDecoder
+  readonly #header = new RequestHeader()
+  readonly #scans: SessionScans
+  readonly #operations: Operations
+  readonly #waiting = new WaitingRequests()
+  #request: ServerRequest
+  #state: 'hello' | 'open' | 'ending' = 'hello'
+  #receivedMs: number
+  /** Requests answered at once; their latency is recorded by the chunk. */
+  #answeredCount = 0
+  #firstBytes: number[] = []
+  #writers: (() => void)[] = []
+  #failure: string | undefined
+
+  constructor(context: ServerContext, sink: SessionSink, nowMs: number) {
+    this.#context = context
+    this.#sink = sink
+    this.share = context.admission.share()
+    this.#request = new ServerRequest(this.share)
+    this.#decoder = new FrameDecoder(HELLO_FRAME_SIZE_MAX, this.share)
+    this.#scans = new SessionScans(context, this)
+    this.#operations = new Operations(context, this, this.#scans)
+    this.lastRequestMs = this.#receivedMs = nowMs
+  }
+
+  get open(): boolean {
+    return this.#state === 'open'
+  }
+
+  /** True once nothing more will be read. */
+  get ending(): boolean {
+    return this.#state === 'ending'
+  }
+
+  /** Why the conversation ended early; undefined when it did not. */
+  get failure(): string | undefined {
+    return this.#failure
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.count
+  }
+
+  get scanCount(): number {
+    return this.#scans.count
+  }
+
+  /** Replies that the peer has not taken. */
+  get backlogBytes(): number {
+    return this.#sink.backlogBytes + this.output.length
+  }
+
+  /** True while no further request may begin; see invariant 3. */
+  get blocked(): boolean {
+    const limits = this.#context.limits
+    return (
+      this.#waiting.count >= limits.connectionInFlightMax ||
+      this.backlogBytes > limits.outputPauseBytes
+    )
+  }
+
+  /** True when bytes arrived that were not looked at: blocked, or it is the turn of others. */
+  get hasInput(): boolean {
+    return this.#decoder.pending > 0
+  }
+
+  /** Takes a chunk, borrowed until `hasInput` is false. Requires that it was before. */
+  receive(chunk: Uint8Array, nowMs: number): void {
+    if (this.ending) return
+    if (this.#state === 'hello') this.#rememberFirst(chunk)
+    this.#receivedMs = nowMs
+    this.#decoder.push(chunk)
+    this.process(nowMs)
+  }
+
+  #rememberFirst(chunk: Uint8Array): void {
+    const missing = FIRST_BYTES_MAX - this.#firstBytes.length
+    if (missing > 0) this.#firstBytes.push(...chunk.subarray(0, missing))
+  }
+
+  /** Begins requests until the input or the time is used up, or the session is blocked. */
+  process(nowMs: number): void {
+    const before = this.#answeredCount
+    const endMs = nowMs + SLICE_MS
+    let count = 0
+    try {
+      while (!this.ending && !this.blocked && this.#decoder.next()) {
+        this.lastRequestMs = nowMs
+        this.frameBeganMs = undefined
+        this.#begin(nowMs)
+        if (this.output.length > FLUSH_BYTES) this.#sink.flush()
+        if (++count % REQUESTS_PER_LOOK === 0 && this.#isOver(endMs)) break
+      }
+    } catch (error) {
+      this.#failInput(error)
+    }
+    this.frameBeganMs = this.#decoder.incomplete ? (this.frameBeganMs ?? nowMs) : undefined
+    const answeredCount = this.#answeredCount - before
+    if (answeredCount === 0) return
+    const elapsedMs = this.#context.clock.monotonicMs() - this.#receivedMs
+    this.#context.stats.latency.record(elapsedMs, answeredCount)
+  }
+
+  #isOver(endMs: number): boolean {
+    return this.#context.clock.monotonicMs() >= endMs
+  }
+
+  #begin(nowMs: number): void {
+    const { bytes, start, end, skipped } = this.#decoder
+    const request = this.#request
+    this.#decodeHeader(request, bytes, start, end)
+    try {
+      if (this.#state === 'hello') {
+        this.#hello(request, bytes, end)
+        return
+      }
+      if (skipped) throw this.#context.admission.overloaded('no memory for a frame of this size')
+      if (request.deadlineMs <= nowMs) throw expiredBeforeStart()
+      this.#decodeOptions(request, bytes)
+      this.#operations.begin(request, this.#header, bytes, end)
+    } catch (error) {
+      this.fail(request, error)
+      if (error instanceof DecodeError || this.#state === 'hello') this.#end(error)
+    }
+  }
+
+  #decodeHeader(request: ServerRequest, bytes: Uint8Array, start: number, end: number): void {
+    const header = this.#header
+    header.decode(bytes, start, end)
+    request.id = header.id
+    request.opcode = header.opcode
+    request.size = end - start + FRAME_LENGTH_SIZE
+    request.receivedMs = this.#receivedMs
+    const { budgetDefaultMs, budgetMaxMs } = this.#context.limits
+    const budgetMs = header.budgetMs === 0 ? budgetDefaultMs : header.budgetMs
+    request.deadlineMs = this.#receivedMs + Math.min(budgetMs, budgetMaxMs)
+    request.cancelled = false
+    this.#context.stats.countRequest(header.opcode)
+  }
+
+  #decodeOptions(request: ServerRequest, bytes: Uint8Array): void {
+    const { consistencyCode, durabilityCode, versionStart } = this.#header
+    if (consistencyCode > CONSISTENCY_CODE_MAX) {
+      throw new InvalidArgumentError(`unknown consistency code ${consistencyCode}`)
+    }
+    if (durabilityCode > DURABILITY_CODE_MAX) {
+      throw new InvalidArgumentError(`unknown durability code ${durabilityCode}`)
+    }
+    request.consistency = consistencyOf(consistencyCode) ?? 'one'
+    request.durability = durabilityOf(durabilityCode)
+    request.version =
+      versionStart < 0
+        ? undefined
+        : copyBytes(bytes, versionStart, versionStart + WRITE_VERSION_SIZE)
+  }
+
+  #hello(request: ServerRequest, bytes: Uint8Array, end: number): void {
+    if (request.opcode !== Opcode.hello) {
+      throw new ProtocolError('the first request of a connection must be HELLO')
+    }
+    const hello = decodeHello(bytes, this.#header.bodyStart, end)
+    const { limits, clock, identity } = this.#context
+    this.clientName = hello.clientName
+    const answer = acceptHello(hello, identity, limits, clock.wallMs())
+    encodeHelloReply(this.output, request.id, answer)
+    this.#decoder.frameSizeMax = limits.frameSizeMax
+    this.#state = 'open'
+    this.share.join()
+    this.#answeredCount++
+  }
+
+  /** Responder: replies with the result, now or when it comes. */
+  answer<T>(request: ServerRequest, result: MaybePromise<T>, encode: EncodeReply<T>): void {
+    if (!(result instanceof Promise)) {
+      this.#encode(request, result, encode)
+      this.#answeredCount++
+      return
+    }
+    if (request === this.#request) this.#request = new ServerRequest(this.share)
+    this.#waiting.add(request)
+    this.share.begin(request.size)
+    result.then(
+      value => {
+        if (!this.#endWait(request)) return
+        this.#encode(request, value, encode)
+        this.#sink.scheduleFlush()
+      },
+      error => this.#failWaiting(request, error),
+    )
+  }
+
+  #encode<T>(request: ServerRequest, value: T, encode: EncodeReply<T>): void {
+    const before = this.output.length
+    try {
+      encode(this.output, request, value)
+    } catch (error) {
+      this.output.truncate(before)
+      this.fail(request, error)
+    }
+  }
+
+  /** Replies with an error. Requires that the request does not wait. */
+  fail(request: ServerRequest, error: unknown): void {
+    if (!(error instanceof KvError) && !(error instanceof DecodeError)) {
+      const stack = error instanceof Error ? error.stack : undefined
+      const { opcode } = request
+      const fields = { opcode, client: this.clientName, error, stack }
+      this.#context.logger.error('a request failed with a bug of the server', fields)
+    }
+    const shown = error instanceof DecodeError ? malformed(error) : error
+    const status = statusOfError(shown)
+    this.#context.stats.countError(status)
+    encodeErrorReply(this.output, status, request.opcode, request.id, errorBodyOf(shown))
+  }
+
+  /** Takes a request from the list; false when its deadline or the end took it before. */
+  #endWait(request: ServerRequest): boolean {
+    if (!this.#waiting.remove(request)) return false
+    this.share.end(request.size)
+    const elapsedMs = this.#context.clock.monotonicMs() - request.receivedMs
+    this.#context.stats.latency.record(elapsedMs)
+    return true
+  }
+
+  #failWaiting(request: ServerRequest, error: unknown): void {
+    if (!this.#endWait(request)) return
+    this.fail(request, error)
+    this.#sink.scheduleFlush()
+  }
+
+  /** Responder: gives up the waiting request `id`, if there is one. */
+  cancel(id: number): void {
+    const request = this.#waiting.find(id)
+    if (request === undefined) return
+    request.cancelled = true
+    this.#failWaiting(request, new AbortedError('cancelled by the client', { outcome: 'unknown' }))
+  }
+
+  /** Responder: throws when a body of `size` bytes is too much for a frame or for this reader. */
+  checkReply(size: number): void {
+    const { limits, admission } = this.#context
+    if (size > limits.frameSizeMax - FRAME_OVERHEAD_MAX) {
+      throw new InvalidArgumentError(
+        `what is stored, ${size} bytes, does not fit in this server's frames of ` +
+          `${limits.frameSizeMax} bytes; raise limits.frameSizeMax to read it`,
+      )
+    }
+    const backlogBytes = this.backlogBytes
+    // What the next flush hands over anyway; it tells the budgets.
+    if (backlogBytes + size <= FLUSH_BYTES) return
+    if (backlogBytes + size > limits.outputBytesMax) {
+      throw admission.overloaded('this client does not take its replies quickly enough')
+    }
+    this.share.setOutput(backlogBytes)
+    this.share.checkOutput(size)
+  }
+
+  /** Responder: undefined when a page may be produced, else a promise to look again after. */
+  whenWritable(): Promise<void> | undefined {
+    if (this.ending || this.backlogBytes <= this.#context.limits.outputPauseBytes) return undefined
+    return new Promise(resolve => {
+      this.#writers.push(resolve)
+    })
+  }
+
+  /** The peer took what waited. */
+  outputDrained(): void {
+    if (this.#writers.length === 0) return
+    const writers = this.#writers
+    this.#writers = []
+    for (const resolve of writers) resolve()
+  }
+
+  /** Fails requests whose deadline passed without an answer, and closes forgotten scans. */
+  sweep(nowMs: number): void {
+    if (this.blocked) this.frameBeganMs = undefined
+    for (const request of this.#waiting.expired(nowMs)) {
+      request.cancelled = true
+      const late = new TimeoutError('the server found no answer within the deadline')
+      this.#failWaiting(request, late)
+    }
+    this.#scans.sweep(nowMs)
+  }
+
+  /** Tells the client to go elsewhere. */
+  goAway(graceMs: number): void {
+    const message = 'the server is shutting down'
+    encodeGoaway(this.output, { reason: GoawayReason.shutdown, graceMs, message })
+  }
+
+  /** No more input will come; what waits is still answered. */
+  endInput(): void {
+    this.#state = 'ending'
+  }
+
+  /** Ends the conversation with an error that concerns all of it. */
+  refuse(error: KvError): void {
+    const status = statusOfError(error)
+    this.#context.stats.countError(status)
+    encodeErrorReply(this.output, status, 0, 0, errorBodyOf(error))
+    this.#end(error)
+  }
+
+  /** The input cannot be cut into frames, or a header is broken: no request can be named. */
+  #failInput(error: unknown): void {
+    if (error instanceof DecodeError) this.refuse(malformed(error))
+    else if (error instanceof KvError) this.refuse(error)
+    else throw error
+  }
+
+  #end(error: unknown): void {
+    const what = error instanceof Error ? error.message : String(error)
+    const foreign = this.#state === 'hello' && !this.#sawMagic()
+    this.#failure = foreign ? `${what}; it sent ${this.describeFirstBytes()}` : what
+    this.#state = 'ending'
+  }
+
+  /** What the client sent before any HELLO was accepted, for the log. */
+  describeFirstBytes(): string {
+    return describeForeignBytes(Uint8Array.from(this.#firstBytes))
+  }
+
+  /** True when the input began like a HELLO: opcode 1 in a frame of a plausible length. */
+  #sawMagic(): boolean {
+    const [, , high0, high1, opcode] = this.#firstBytes
+    return high0 === 0 && high1 === 0 && opcode === Opcode.hello
+  }
+
+  /** Nobody is there any more: releases everything. Late answers of the handler are dropped. */
+  dispose(): void {
+    this.#state = 'ending'
+    for (const request of this.#waiting.all()) {
+      request.cancelled = true
+      this.#endWait(request)
+    }
+    this.outputDrained()
+    this.#scans.closeAll()
+    this.#decoder.dispose()
+    this.share.leave()
+  }
+}
+
+function malformed(error: DecodeError): ProtocolError {
+  return new ProtocolError(`malformed request: ${error.message}`)
+}
+
+function expiredBeforeStart(): TimeoutError {
+  return new TimeoutError('the deadline passed before the request began', { outcome: 'rejected' })
+}
