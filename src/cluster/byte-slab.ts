@@ -1,0 +1,23 @@
+/**
+ * One allocation for many small byte strings that live and die together, as those of a batch: an
+ * array with memory of its own costs ten times a view, and the collector counts each.
+ */
+import { assert } from '../assert.ts'
+
+/** A new array of so many zero bytes. */
+export type Allocate = (size: number) => Uint8Array
+
+export function allocateAlone(size: number): Uint8Array {
+  return new Uint8Array(size)
+}
+
+/** Room for `capacity` bytes, handed out from the front; never more. */
+export function slabAllocator(capacity: number): Allocate {
+  const slab = new Uint8Array(capacity)
+  let used = 0
+  return size => {
+    assert(used + size <= capacity, 'the slab was made large enough')
+    used += size
+    return slab.subarray(used - size, used)
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * The clock that versions writes: wall-clock milliseconds that never repeat and never go back,
+ * with a counter within the millisecond (hybrid logical clock; Kulkarni et al. 2014).
+ *
+ * A high-water mark, durable in the node's own records, lies ahead of every version that the node
+ * acknowledged. After a restart the clock goes on above it, whatever the wall clock says by then.
+ * The mark is extended while there are writes and not otherwise, LEASE_MS at a time, in the same
+ * group commit as they; it stays below the skew that peers and clients tolerate, so a restart
+ * right after a crash does not stamp from their future.
+ *
+ * Invariants:
+ *  1. A version from next() is greater than every version from next() and witness() before it, in
+ *     this process and before its start.
+ *  2. The clock is never ahead of the wall clock because of others by more than SKEW_AHEAD_MAX_MS,
+ *     so one client with a wrong clock cannot drag a node into the future.
+ *  3. covered() resolves only once a durable mark lies at or above every version so far.
+ */
+import { assert } from '../assert.ts'
+import type { Clock } from '../clock.ts'
+import { ClockSkewError, UnavailableError } from '../errors.ts'
+import { encodeVersion, VERSION_SIZE, versionCounter, versionTimeMs } from './versioned-value.ts'
+
+/** A version further ahead of the wall clock is refused. */
+export const SKEW_AHEAD_MAX_MS = 500
+/**
+ * A version further behind is refused: it comes from a client whose clock is wrong, and would lose
+ * silently. It also bounds how late an old write can arrive, and so how long a tombstone must stay.
+ */
+export const SKEW_BEHIND_MAX_MS = 3_600_000
+/** How far the mark is put ahead; the next extension begins when half of it is used up. */
+export const LEASE_MS = 400
+
+const COUNTER_MAX = 0xffff
+
+export interface HybridLogicalClockOptions {
+  readonly clock: Clock
+  /** Eight bytes that no other writer uses. */
+  readonly writer: Uint8Array
+  /** The mark that the last process left; 0 for none. */
+  readonly markMs: number
+  /** Resolves once the mark is durable, whatever durability writes ask for. */
+  readonly persistMark: (markMs: number) => Promise<void>
+}
+
+export class HybridLogicalClock {
+  readonly #options: HybridLogicalClockOptions
+  #timeMs: number
+  #counter = COUNTER_MAX
+  /** Durable. */
+  #markMs: number
+  /** Asked for, and durable once #extending resolves without a failure. */
+  #markAskedMs: number
+  #extending: Promise<void> | undefined
+  #failure: unknown
+
+  constructor(options: HybridLogicalClockOptions) {
+    this.#options = options
+    // Everything up to the mark may have been used.
+    this.#timeMs = options.markMs
+    this.#markMs = options.markMs
+    this.#markAskedMs = options.markMs
+  }
+
+  /** Milliseconds since the Unix epoch, never less than any version so far. */
+  get timeMs(): number {
+    return Math.max(this.#timeMs, Math.floor(this.#options.clock.wallMs()))
+  }
+
+  /** A version of this writer, greater than every one before. */
+  next(): Uint8Array {
+    const wallMs = Math.floor(this.#options.clock.wallMs())
+    if (wallMs > this.#timeMs) {
+      this.#timeMs = wallMs
+      this.#counter = 0
+    } else if (this.#counter === COUNTER_MAX) {
+      this.#timeMs++
+      this.#counter = 0
+    } else {
+      this.#counter++
+    }
+    this.#extend()
+    return encodeVersion(this.#timeMs, this.#counter, this.#options.writer)
+  }
+
+  /**
+   * Takes note of a version that somebody else assigned, so that later ones of this clock are
+   * greater. Throws ClockSkewError when it is too far from this node's time.
+   */
+  witness(version: Uint8Array): void {
+    assert(version.length === VERSION_SIZE, 'the door checked the size of the version')
+    const wallMs = Math.floor(this.#options.clock.wallMs())
+    const timeMs = versionTimeMs(version)
+    // What this clock has already reached is no news: accepting it moves nothing.
+    if (timeMs > Math.max(wallMs + SKEW_AHEAD_MAX_MS, this.#timeMs)) {
+      throw skewError(timeMs - wallMs, 'ahead of', SKEW_AHEAD_MAX_MS, wallMs)
+    }
+    const nowMs = Math.max(wallMs, this.#timeMs)
+    if (timeMs < nowMs - SKEW_BEHIND_MAX_MS) {
+      throw skewError(nowMs - timeMs, 'behind', SKEW_BEHIND_MAX_MS, wallMs)
+    }
+    const counter = versionCounter(version)
+    if (timeMs < this.#timeMs || (timeMs === this.#timeMs && counter <= this.#counter)) return
+    this.#timeMs = timeMs
+    this.#counter = counter
+    this.#extend()
+  }
+
+  /** Undefined when a durable mark covers every version so far, else a promise that it does. */
+  covered(): Promise<void> | undefined {
+    return this.#timeMs <= this.#markMs ? undefined : this.#cover(this.#timeMs)
+  }
+
+  /** Leaves an exact mark, so that the next process need not skip ahead. Nothing may follow it. */
+  async close(): Promise<void> {
+    await this.#extending
+    if (this.#timeMs < this.#markMs) await this.#options.persistMark(this.#timeMs)
+  }
+
+  async #cover(timeMs: number): Promise<void> {
+    await this.#extending
+    if (timeMs <= this.#markMs) return
+    throw new UnavailableError('the clock of this node could not be made durable', {
+      cause: this.#failure,
+      outcome: 'unknown',
+    })
+  }
+
+  #extend(): void {
+    if (this.#timeMs + LEASE_MS / 2 <= this.#markAskedMs) return
+    const markMs = this.#timeMs + LEASE_MS
+    this.#markAskedMs = markMs
+    const before = this.#extending
+    const extending = this.#persist(markMs).then(() => before)
+    this.#extending = extending
+  }
+
+  /** Never rejects: whoever waits finds the mark where it was. */
+  async #persist(markMs: number): Promise<void> {
+    try {
+      await this.#options.persistMark(markMs)
+      this.#markMs = Math.max(this.#markMs, markMs)
+    } catch (error) {
+      this.#failure = error
+      // The next version asks again.
+      this.#markAskedMs = this.#markMs
+    }
+  }
+}
+
+function skewError(byMs: number, where: string, limitMs: number, wallMs: number): ClockSkewError {
+  const now = new Date(wallMs).toISOString()
+  return new ClockSkewError(
+    `the write's version is ${Math.round(byMs)} ms ${where} this server's clock (${now}), ` +
+      `more than ${limitMs} ms: set the clocks of both machines`,
+  )
+}

@@ -1,0 +1,117 @@
+/**
+ * What the front doors of a node call: requests in, operations of the partitioned store out. On a
+ * cluster of one every consistency is met by the one replica there is.
+ */
+import { AbortedError, InvalidArgumentError, TimeoutError } from '../errors.ts'
+import type { ClientIdentity } from '../fair-queue.ts'
+import type {
+  HandlerOperation,
+  HandlerPut,
+  HandlerScan,
+  MaybePromise,
+  RequestContext,
+  RequestHandler,
+  ScanSession,
+} from '../net/index.ts'
+import { OrderedScan } from './ordered-scan.ts'
+import type { PartitionedStore } from './partitioned-store.ts'
+import type { PartitionScan } from './scan.ts'
+import { ScanMemory } from './scan-memory.ts'
+import { UnorderedScan } from './unordered-scan.ts'
+import { WorkPlaces } from './work-places.ts'
+
+/** What count reads between two looks at the request. */
+const COUNT_ENTRIES = 256
+const COUNT_BYTES = 256 * 1024
+/** Pages that are produced at the same time: each takes up to a megabyte, and one entry more. */
+const PAGES_AT_ONCE = 32
+
+export type NodeStats = Readonly<Record<string, unknown>>
+
+export class NodeHandler implements RequestHandler {
+  readonly #store: PartitionedStore
+  readonly #stats: () => NodeStats
+  readonly #scanMemory: ScanMemory
+  readonly #pagePlaces = new WorkPlaces(PAGES_AT_ONCE)
+
+  constructor(store: PartitionedStore, stats: () => NodeStats) {
+    this.#store = store
+    this.#stats = stats
+    this.#scanMemory = new ScanMemory(store.clock)
+  }
+
+  get orderedScans(): number {
+    return this.#scanMemory.open
+  }
+
+  get(key: Uint8Array): MaybePromise<Uint8Array | undefined> {
+    return this.#store.get(key)
+  }
+
+  getMany(
+    keys: readonly Uint8Array[],
+    context: RequestContext,
+    bytesMax: number,
+  ): Promise<(Uint8Array | undefined)[]> {
+    return this.#store.getMany(keys, bytesMax, context.client)
+  }
+
+  put(put: HandlerPut, context: RequestContext): Promise<void> {
+    return this.#store.batch([put], context)
+  }
+
+  delete(key: Uint8Array, context: RequestContext): Promise<void> {
+    return this.#store.delete(key, context)
+  }
+
+  batch(operations: readonly HandlerOperation[], context: RequestContext): Promise<void> {
+    return this.#store.batch(operations, context)
+  }
+
+  openScan(scan: HandlerScan, context: RequestContext): ScanSession {
+    const client = context.client ?? {}
+    const request = { ...scan, client }
+    if (scan.order === 'unordered') {
+      return this.#inPlaces(client, new UnorderedScan(this.#store, request))
+    }
+    if (scan.cursor === undefined) {
+      return this.#inPlaces(client, new OrderedScan(this.#store, request, this.#scanMemory))
+    }
+    throw new InvalidArgumentError(
+      'an ordered scan has no cursor: go on with gt (or lt, in reverse) the last key',
+    )
+  }
+
+  #inPlaces(client: ClientIdentity, scan: PartitionScan): ScanSession {
+    return {
+      next: (entriesMax, bytesMax) =>
+        this.#pagePlaces.use(client, () => scan.next(entriesMax, bytesMax)),
+      close: () => scan.close(),
+    }
+  }
+
+  async count(scan: HandlerScan, context: RequestContext): Promise<number> {
+    const { clock } = this.#store
+    const { deadlineMs } = context
+    const request = { ...scan, keysOnly: true, cursor: undefined }
+    const session = this.openScan({ ...request, order: 'unordered', reverse: false }, context)
+    try {
+      let count = 0
+      for (;;) {
+        const page = await session.next(COUNT_ENTRIES, COUNT_BYTES)
+        count += page.keys.length
+        if (page.done) return count
+        if (context.cancelled === true) throw new AbortedError('nobody waits for the count')
+        if (clock.monotonicMs() < deadlineMs) continue
+        const message = `counting took too long; ${count} keys were counted by then`
+        throw new TimeoutError(message, { outcome: 'rejected' })
+      }
+    } finally {
+      session.close()
+    }
+  }
+
+  stats(): NodeStats {
+    return this.#stats()
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * A node, put together: engine, identity, clock, partitioned store, request handler, server. The
+ * only place where all of them meet.
+ *
+ *   startNode --> serving --close--> draining (clients finish) --> engine closed
+ */
+import { delay, systemClock } from '../clock.ts'
+import { type Db, type DbOptions, open } from '../engine/index.ts'
+import { type Logger, silentLogger } from '../logger.ts'
+import { type CloseOptions, type ListenAddress, Server } from '../net/index.ts'
+import { secureBytes, systemRandom } from '../random.ts'
+import { readClockMark, writeClockMark } from './clock-mark.ts'
+import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
+import { NodeHandler, type NodeStats } from './node-handler.ts'
+import { type NodeIdentity, openIdentity, writerOf } from './node-identity.ts'
+import type { NodeEnvironment, NodeOptions } from './options.ts'
+import { Partitioner } from './partition.ts'
+import { PartitionedStore } from './partitioned-store.ts'
+
+/** A node that serves. */
+export interface Node {
+  readonly address: ListenAddress
+  readonly identity: NodeIdentity
+  /** What `kvcli stats` shows, of node, engine and net. */
+  stats(): NodeStats
+  /**
+   * Lets clients finish, then closes the data. Rejects when the engine could not be closed cleanly;
+   * what was acknowledged is safe all the same. Idempotent.
+   */
+  close(options?: CloseOptions): Promise<void>
+}
+
+/** Resolves once the node accepts connections. Nothing is left behind when it rejects. */
+export async function startNode(
+  options: NodeOptions,
+  environment: Partial<NodeEnvironment> = {},
+): Promise<Node> {
+  const resolved: NodeEnvironment = {
+    clock: environment.clock ?? systemClock(),
+    random: environment.random ?? systemRandom(),
+    entropy: environment.entropy ?? secureBytes,
+  }
+  const db = await open(options.directory, engineOptions(options))
+  try {
+    return await serve(db, options, resolved)
+  } catch (error) {
+    await db.close()
+    throw error
+  }
+}
+
+async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment): Promise<Node> {
+  const { clock, random, entropy } = environment
+  const { directory: path, logger = silentLogger } = options
+  const startedMs = clock.monotonicMs()
+  const { partitionCount } = options
+  const wallMs = () => clock.wallMs()
+  const identity = await openIdentity(db, { path, partitionCount, wallMs, entropy })
+  const versions = await startClock(db, path, identity, environment, logger)
+  const partitioner = new Partitioner(identity.partitionCount)
+  const store = new PartitionedStore({ store: db, partitioner, versions, clock, path })
+  const nodeId = Buffer.from(identity.nodeId).toString('hex')
+  const stats = (): NodeStats => ({
+    node: {
+      id: nodeId,
+      cluster: Buffer.from(identity.clusterId).toString('hex'),
+      partitions: identity.partitionCount,
+      uptimeMs: Math.round(clock.monotonicMs() - startedMs),
+      orderedScans: handler.orderedScans,
+      writes: store.stats,
+    },
+    engine: db.stats(),
+  })
+  const handler = new NodeHandler(store, stats)
+  const server = new Server({
+    handler,
+    clock,
+    random,
+    logger,
+    nodeId,
+    limits: options.limits ?? {},
+    serverVersion: options.version ?? '',
+    allowInsecureRemote: options.allowInsecureRemote ?? false,
+  })
+  const address = await server.listen({
+    ...(options.host === undefined ? {} : { host: options.host }),
+    ...(options.port === undefined ? {} : { port: options.port }),
+  })
+  return new RunningNode({ address, identity, server, versions, db, stats })
+}
+
+/** The clock goes on above the mark that the last process left. */
+async function startClock(
+  db: Db,
+  path: string,
+  identity: NodeIdentity,
+  { clock }: NodeEnvironment,
+  logger: Logger,
+): Promise<HybridLogicalClock> {
+  const markMs = await readClockMark(db, path)
+  const aheadMs = markMs - clock.wallMs()
+  if (aheadMs > LEASE_MS + SKEW_AHEAD_MAX_MS) {
+    logger.warn('the clock of this machine was set back; versions go on above the old time', {
+      aheadMs: Math.round(aheadMs),
+    })
+  } else if (aheadMs > 0) {
+    // A restart right after a crash: better late than with versions from the clients' future.
+    await delay(clock, aheadMs)
+  }
+  const persistMark = (next: number) => writeClockMark(db, next)
+  return new HybridLogicalClock({ clock, writer: writerOf(identity), markMs, persistMark })
+}
+
+function engineOptions(options: NodeOptions): DbOptions {
+  const { durability, syncIntervalMs, memoryBudget, compactionThreads, logger } = options
+  const { compression } = options
+  return {
+    ...(durability === undefined ? {} : { durability }),
+    ...(syncIntervalMs === undefined ? {} : { syncIntervalMs }),
+    ...(memoryBudget === undefined ? {} : { memoryBudget }),
+    ...(compactionThreads === undefined ? {} : { compactionThreads }),
+    ...(compression === undefined ? {} : { compression }),
+    ...(logger === undefined ? {} : { logger }),
+  }
+}
+
+interface NodeParts {
+  readonly address: ListenAddress
+  readonly identity: NodeIdentity
+  readonly server: Server
+  readonly versions: HybridLogicalClock
+  readonly db: Db
+  readonly stats: () => NodeStats
+}
+
+class RunningNode implements Node {
+  readonly address: ListenAddress
+  readonly identity: NodeIdentity
+  readonly #parts: NodeParts
+  #closing: Promise<void> | undefined
+
+  constructor(parts: NodeParts) {
+    this.address = parts.address
+    this.identity = parts.identity
+    this.#parts = parts
+  }
+
+  stats(): NodeStats {
+    return { ...this.#parts.stats(), net: this.#parts.server.stats() }
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    this.#closing ??= this.#close(options)
+    return this.#closing
+  }
+
+  async #close(options: CloseOptions | undefined): Promise<void> {
+    const { server, versions, db } = this.#parts
+    await server.close(options)
+    try {
+      await versions.close()
+    } finally {
+      await db.close()
+    }
+  }
+}

@@ -1,0 +1,76 @@
+/** What a user may set on a node. What belongs to the engine or the server is passed on to it. */
+import type { Clock } from '../clock.ts'
+import type { Durability } from '../key-value-store.ts'
+import type { Logger } from '../logger.ts'
+import type { ServerLimits } from '../net/index.ts'
+import type { Random } from '../random.ts'
+
+export interface NodeOptions {
+  /** Holds everything the node keeps, its identity included. Made when missing. */
+  readonly directory: string
+
+  /** @defaultValue '127.0.0.1' */
+  readonly host?: string
+
+  /** 0 lets the system choose. @defaultValue DEFAULT_PORT of the protocol */
+  readonly port?: number
+
+  /**
+   * Listens on addresses that other machines reach, although whoever reaches them can read and
+   * write everything: there is neither encryption nor authentication yet. @defaultValue false
+   */
+  readonly allowInsecureRemote?: boolean
+
+  /**
+   * What an acknowledged write has survived, unless the request says otherwise.
+   *
+   * @defaultValue 'sync'
+   */
+  readonly durability?: Durability
+
+  /**
+   * Milliseconds between fsyncs at durability `'interval'`: the most that a power loss can cost.
+   *
+   * @defaultValue 100
+   */
+  readonly syncIntervalMs?: number
+
+  /**
+   * Bytes of memory for memtables, cached blocks, filters and indices together. Buffers of
+   * connections and scans come on top; their limits are in `limits` and scan-memory.ts.
+   *
+   * @defaultValue 256 MiB
+   */
+  readonly memoryBudget?: number
+
+  /** Compactions that may run at once, each on a thread of its own. @defaultValue 1 */
+  readonly compactionThreads?: number
+
+  /** How the engine stores data blocks. @defaultValue 'none' */
+  readonly compression?: 'none' | 'deflate' | 'zstd'
+
+  /**
+   * Parts of the hash space: a power of two up to 65,536. Fixed when the directory is made; an
+   * ordered scan pays one seek for each, a cluster spreads data no finer than this.
+   *
+   * @defaultValue what the directory has, 1024 for a new one
+   */
+  readonly partitionCount?: number
+
+  /** What one client may do; see the server's limits.ts. */
+  readonly limits?: Partial<ServerLimits>
+
+  /** Shown to clients. @defaultValue '' */
+  readonly version?: string
+
+  /** @defaultValue silent */
+  readonly logger?: Logger
+}
+
+/** The outside world, replaced by tests. */
+export interface NodeEnvironment {
+  readonly clock: Clock
+  readonly random: Random
+  /** Unpredictable bytes, for identities. */
+  readonly entropy: (length: number) => Uint8Array
+}

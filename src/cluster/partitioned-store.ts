@@ -1,0 +1,273 @@
+/**
+ * The operations on user keys over the engine: partitions in front of keys, versions in front of
+ * values, expiry and tombstones behind the scenes.
+ *
+ * Deletions. A deletion is a tombstone, a stored form with a version like any other, so that an
+ * older put which arrives later (a retry, once the cluster has peers a hint or a repair) loses
+ * against it. On a cluster of one nothing else needs it, and no version older than
+ * SKEW_BEHIND_MAX_MS is accepted; so a tombstone is written with an engine expiry a little beyond
+ * that, and compaction drops it: no sweep, no growth. A value with a time to live counts as a
+ * tombstone of its version once expired, and is kept as long. A node with peers writes the same
+ * stored forms without that expiry, and purges by what its replicas confirmed; what it finds from
+ * before it had peers needs no migration, for no peer can hold anything older.
+ *
+ * Expiry is the version's time plus the time to live, so every retry, and later every replica,
+ * stores the same bytes.
+ */
+
+import { DecodeError, utf8Decode } from '../bytes.ts'
+import type { Clock } from '../clock.ts'
+import { CorruptionError, InvalidArgumentError } from '../errors.ts'
+import type { ClientIdentity } from '../fair-queue.ts'
+import type { Durability, Snapshot } from '../key-value-store.ts'
+import { WorkTurns } from '../work-turns.ts'
+import { type Allocate, allocateAlone, slabAllocator } from './byte-slab.ts'
+import { type HybridLogicalClock, SKEW_BEHIND_MAX_MS } from './hybrid-logical-clock.ts'
+import { engineUserKey, NodeKey, nodeKey, PARTITION_SIZE, type Partitioner } from './partition.ts'
+import type { MaybePromise, Store, StorePut } from './store.ts'
+import { TimeSlice } from './time-slice.ts'
+import {
+  encodeTombstone,
+  encodeValue,
+  expiryMs,
+  isTombstone,
+  liveValue,
+  STORED_HEADER_SIZE_MAX,
+  storedTimeMs,
+  UINT48_MAX,
+  versionTimeMs,
+} from './versioned-value.ts'
+import { VersionedWriter, type VersionedWriterStats } from './versioned-writer.ts'
+import { WorkPlaces } from './work-places.ts'
+
+/** How long tombstones outlive their version: longer than any older version is accepted. */
+export const TOMBSTONE_RETENTION_MS = SKEW_BEHIND_MAX_MS + 60_000
+
+/**
+ * Reads of one getMany that are under way at the same time, and so the values that it may hold
+ * beyond its bytesMax when small values made it expect more of them. Node's thread pool has four
+ * threads: twice as many keep it busy.
+ */
+const READS_AT_ONCE_MAX = 8
+/** Calls of getMany that read at the same time; the others hold nothing but their keys. */
+const GET_MANY_AT_ONCE = 32
+/** Characters of a key in a message. */
+const KEY_TEXT_SIZE_MAX = 80
+
+/** Something to write when only the durability of what was written before it matters. */
+const BARRIER: StorePut = {
+  type: 'put',
+  key: nodeKey(NodeKey.barrier),
+  value: new Uint8Array(0),
+  expiryMs: 0,
+}
+
+export type StoreWrite =
+  | {
+      readonly type: 'put'
+      readonly key: Uint8Array
+      readonly value: Uint8Array
+      /** Milliseconds from the version on; 0 for never. */
+      readonly ttlMs: number
+    }
+  | { readonly type: 'del'; readonly key: Uint8Array }
+
+export interface WriteTerms {
+  readonly durability: Durability | undefined
+  /** Assigned by the writer, the same in every retry; undefined leaves it to this node. */
+  readonly version: Uint8Array | undefined
+}
+
+export interface PartitionedStoreOptions {
+  readonly store: Store
+  readonly partitioner: Partitioner
+  readonly versions: HybridLogicalClock
+  readonly clock: Clock
+  /** The directory, for messages. */
+  readonly path: string
+}
+
+export class PartitionedStore {
+  readonly store: Store
+  readonly partitioner: Partitioner
+  readonly clock: Clock
+  /** Shared by everything that takes long: scans, counts, getMany. */
+  readonly turns: WorkTurns
+  readonly #getManyPlaces = new WorkPlaces(GET_MANY_AT_ONCE)
+  readonly #versions: HybridLogicalClock
+  readonly #writer: VersionedWriter
+  readonly #path: string
+
+  constructor(options: PartitionedStoreOptions) {
+    this.store = options.store
+    this.partitioner = options.partitioner
+    this.clock = options.clock
+    this.turns = new WorkTurns(options.clock)
+    this.#versions = options.versions
+    this.#path = options.path
+    this.#writer = new VersionedWriter({
+      store: options.store,
+      forgetMs: storeExpiryMs,
+      barrier: durability => options.store.write([BARRIER], { durability }),
+    })
+  }
+
+  get stats(): VersionedWriterStats {
+    return this.#writer.stats
+  }
+
+  /** The value in a buffer of the caller's own, or undefined. */
+  get(key: Uint8Array): MaybePromise<Uint8Array | undefined> {
+    const engineKey = this.partitioner.engineKey(key)
+    const stored = this.store.read(engineKey)
+    if (stored instanceof Promise) return stored.then(late => this.#live(engineKey, late))
+    return this.#live(engineKey, stored)
+  }
+
+  /**
+   * One result per key, of one moment. Answers only the first of them, at least one, once the
+   * values come to `bytesMax`. Nobody knows how large a value is before it is read, so it reads a
+   * single one first, then as many at once as would fit if they were like the largest so far.
+   * `client` is whom it is for; absent: a client of its own.
+   */
+  getMany(
+    keys: readonly Uint8Array[],
+    bytesMax: number,
+    client: ClientIdentity = {},
+  ): Promise<(Uint8Array | undefined)[]> {
+    const engineKeys = keys.map(key => this.partitioner.engineKey(key))
+    return this.#getManyPlaces.use(client, async () => {
+      const slice = new TimeSlice(this.turns, client)
+      await slice.begin()
+      const snapshot = this.store.snapshot()
+      try {
+        return await this.#readMany(engineKeys, bytesMax, snapshot, slice)
+      } finally {
+        snapshot.release()
+      }
+    })
+  }
+
+  async #readMany(
+    engineKeys: readonly Uint8Array[],
+    bytesMax: number,
+    snapshot: Snapshot,
+    slice: TimeSlice,
+  ): Promise<(Uint8Array | undefined)[]> {
+    const values: (Uint8Array | undefined)[] = []
+    let bytes = 0
+    let sizeMax = 1
+    let atOnce = 1
+    while (values.length < engineKeys.length) {
+      if (slice.isOver) await slice.pause()
+      const part = engineKeys.slice(values.length, values.length + atOnce)
+      const reads = part.map(engineKey => this.store.read(engineKey, snapshot))
+      const found = reads.some(read => read instanceof Promise) ? await Promise.all(reads) : reads
+      for (const [index, stored] of (found as (Uint8Array | undefined)[]).entries()) {
+        const value = this.#live(part[index]!, stored)
+        values.push(value)
+        bytes += value?.length ?? 0
+        sizeMax = Math.max(sizeMax, stored?.length ?? 0)
+        if (bytes >= bytesMax) return values
+      }
+      const fitting = Math.ceil((bytesMax - bytes) / sizeMax)
+      atOnce = Math.min(2 * atOnce, READS_AT_ONCE_MAX, fitting)
+    }
+    return values
+  }
+
+  put(key: Uint8Array, value: Uint8Array, ttlMs: number, terms: WriteTerms): Promise<void> {
+    return this.batch([{ type: 'put', key, value, ttlMs }], terms)
+  }
+
+  delete(key: Uint8Array, terms: WriteTerms): Promise<void> {
+    return this.batch([{ type: 'del', key }], terms)
+  }
+
+  /** All or none, under one version; of several operations on a key the last one counts. */
+  batch(operations: readonly StoreWrite[], terms: WriteTerms): Promise<void> {
+    if (operations.length === 0) return Promise.resolve()
+    const allocate = operations.length === 1 ? allocateAlone : slabAllocator(sizeOf(operations))
+    const keys = operations.map(({ key }) => this.partitioner.engineKey(key, allocate))
+    const version = this.#version(terms)
+    const stored = operations.map(operation => encodeOperation(operation, version, allocate))
+    const isOwn = terms.version === undefined
+    const written = this.#writer.write(keys, stored, isOwn, terms.durability)
+    const covered = this.#versions.covered()
+    return covered === undefined ? written : settleBoth(written, covered)
+  }
+
+  /** A stored form as scans see it: the user's value, borrowed, or undefined when not live. */
+  liveAt(engineKey: Uint8Array, stored: Uint8Array, nowMs: number): Uint8Array | undefined {
+    try {
+      return liveValue(stored, nowMs)
+    } catch (error) {
+      if (error instanceof DecodeError) throw this.#corruption(engineKey, error)
+      throw error
+    }
+  }
+
+  #live(engineKey: Uint8Array, stored: Uint8Array | undefined): Uint8Array | undefined {
+    return stored === undefined ? undefined : this.liveAt(engineKey, stored, this.clock.wallMs())
+  }
+
+  #version(terms: WriteTerms): Uint8Array {
+    if (terms.version === undefined) return this.#versions.next()
+    this.#versions.witness(terms.version)
+    return terms.version
+  }
+
+  #corruption(engineKey: Uint8Array, error: DecodeError): CorruptionError {
+    const userKey = engineUserKey(engineKey)
+    const where = `the stored form of key ${keyText(userKey)}`
+    const partition = this.partitioner.partitionOf(userKey)
+    return new CorruptionError(
+      { path: `${this.#path}/partition ${partition}`, offset: error.offset },
+      `${where} cannot be read: ${error.message}`,
+      { cause: error },
+    )
+  }
+}
+
+/** What engine keys and stored forms take at most. */
+function sizeOf(operations: readonly StoreWrite[]): number {
+  let size = operations.length * (PARTITION_SIZE + STORED_HEADER_SIZE_MAX)
+  for (const operation of operations) {
+    size += operation.key.length + (operation.type === 'put' ? operation.value.length : 0)
+  }
+  return size
+}
+
+function encodeOperation(
+  operation: StoreWrite,
+  version: Uint8Array,
+  allocate: Allocate,
+): Uint8Array {
+  if (operation.type === 'del') return encodeTombstone(version, allocate)
+  const { ttlMs, value } = operation
+  if (ttlMs === 0) return encodeValue(version, value, 0, allocate)
+  if (!(ttlMs > 0)) throw new InvalidArgumentError(`ttlMs must be positive, got ${ttlMs}`)
+  const until = Math.ceil(versionTimeMs(version) + ttlMs)
+  return encodeValue(version, value, Math.min(until, UINT48_MAX), allocate)
+}
+
+/** When the engine of a cluster of one may forget a stored form; see the head of this file. */
+export function storeExpiryMs(stored: Uint8Array): number {
+  const expiry = expiryMs(stored)
+  if (expiry === 0 && !isTombstone(stored)) return 0
+  return Math.max(expiry, storedTimeMs(stored) + TOMBSTONE_RETENTION_MS)
+}
+
+/** The failure of the write is the one to report; the clock's comes second. */
+async function settleBoth(written: Promise<void>, covered: Promise<void>): Promise<void> {
+  const [write, cover] = await Promise.allSettled([written, covered])
+  if (write.status === 'rejected') throw write.reason
+  if (cover.status === 'rejected') throw cover.reason
+}
+
+/** A key for messages: as text when it is printable, else in hex, cut when long. */
+export function keyText(key: Uint8Array): string {
+  const isText = key.every(byte => byte >= 0x20 && byte !== 0x7f)
+  const text = isText ? JSON.stringify(utf8Decode(key)) : Buffer.from(key).toString('hex')
+  return text.length <= KEY_TEXT_SIZE_MAX ? text : `${text.slice(0, KEY_TEXT_SIZE_MAX)}…`
+}

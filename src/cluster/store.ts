@@ -1,0 +1,55 @@
+/**
+ * What a node needs of the storage engine below it. The engine's Db satisfies it; tests bring a
+ * store of their own. Keys and values are bytes within the engine's limits.
+ *
+ * The order in which writes are submitted is the order in which they take effect, and after a
+ * crash the store holds a prefix of that order: versioned-writer.ts and hybrid-logical-clock.ts
+ * both build on it.
+ */
+import type { Durability, Snapshot } from '../key-value-store.ts'
+
+export type MaybePromise<T> = T | Promise<T>
+
+/** Every write of a node is a put: deletions are tombstones (versioned-value.ts). */
+export interface StorePut {
+  readonly type: 'put'
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+  /** Milliseconds since the Unix epoch from which on the engine may forget it; 0 for never. */
+  readonly expiryMs: number
+}
+
+/** A range of engine keys; see the engine's range-read.ts. */
+export interface StoreRange {
+  readonly gt?: Uint8Array | undefined
+  readonly gte?: Uint8Array | undefined
+  readonly lt?: Uint8Array | undefined
+  readonly lte?: Uint8Array | undefined
+  readonly reverse: boolean
+  readonly keysOnly: boolean
+  /** At most so many entries, at least 1. */
+  readonly countMax: number
+  /** Stops after the entry that brings keys and values to this many bytes. */
+  readonly bytesMax: number
+  readonly snapshot?: Snapshot | undefined
+}
+
+export interface StoreChunk {
+  readonly keys: readonly Uint8Array[]
+  readonly values: readonly Uint8Array[]
+  /** True when nothing of the range is left after this chunk. */
+  readonly done: boolean
+}
+
+export interface Store {
+  /** Answers directly when memory has it. The key is copied or used at once; the result is ours. */
+  read(key: Uint8Array, snapshot?: Snapshot): MaybePromise<Uint8Array | undefined>
+  /** The next entries of the range. Holds nothing between calls. */
+  readRange(range: StoreRange): MaybePromise<StoreChunk>
+  /** All or none; resolves when visible and as durable as asked. Buffers are borrowed. */
+  write(
+    operations: readonly StorePut[],
+    options?: { readonly durability?: Durability | undefined },
+  ): Promise<void>
+  snapshot(): Snapshot
+}

@@ -1,0 +1,254 @@
+/**
+ * Writes to the store so that of two writes to a key the one with the later version stays,
+ * whatever the order in which they arrive.
+ *
+ * The store keeps what was submitted last. A version that this node assigned is greater than every
+ * one it has met, so such a write is simply submitted. A version from elsewhere (assigned by a
+ * client, and the same in each of its retries) may be older than what is there: then the key is
+ * read first, and the write is left out when it has lost. It is acknowledged all the same, once
+ * what it lost against is visible and as durable as it asked to be itself.
+ *
+ * The store shows a write only when it is durable, so what is still on its way is kept here.
+ *
+ * Invariants:
+ *  1. For each key, stored versions are submitted to the store in ascending order.
+ *  2. While a key is being compared no other write to it is submitted.
+ *  3. One version cannot order two operations on a key: of those in one call the last is written.
+ */
+import { assert } from '../assert.ts'
+import { DecodeError } from '../bytes.ts'
+import type { Durability } from '../key-value-store.ts'
+import { keyName, lastOfKeys } from './last-of-keys.ts'
+import type { Store, StorePut } from './store.ts'
+import { checkStored, compareStored } from './versioned-value.ts'
+
+/** Writes that share a promise: a group commit answers all of its writers at once. */
+interface InFlightGroup {
+  readonly done: Promise<void>
+  /** Resolves, when it is over, to whether it succeeded: visible then, or never. */
+  readonly over: Promise<boolean>
+  /** In the order of their submission, so that the last on a key has its latest version. */
+  readonly writes: OrderedWrite[]
+  /** By the name of a key the last stored form, for so many of the writes; see lastIn(). */
+  readonly index: Map<string, Uint8Array>
+  indexedCount: number
+  isOver: boolean
+}
+
+/** Operations in the order in which they take effect; keys and stored forms correspond by index. */
+interface OrderedWrite {
+  readonly keys: readonly Uint8Array[]
+  readonly stored: readonly Uint8Array[]
+  readonly durability: Durability | undefined
+}
+
+/** A write that is compared; the names of its keys correspond by index, too. */
+interface ComparedWrite extends OrderedWrite {
+  readonly names: readonly string[]
+}
+
+export interface VersionedWriterStats {
+  /** Writes with a version from elsewhere. */
+  readonly compared: number
+  /** Operations that lost against what was there. */
+  readonly superseded: number
+}
+
+export interface VersionedWriterOptions {
+  readonly store: Store
+  /** When the engine may forget a stored form: milliseconds since the Unix epoch, 0 for never. */
+  readonly forgetMs: (stored: Uint8Array) => number
+  /** Resolves once everything submitted before it is as durable as asked. */
+  readonly barrier: (durability: Durability | undefined) => Promise<void>
+}
+
+export class VersionedWriter {
+  readonly #options: VersionedWriterOptions
+  /** Those not over yet, in the order of their submission. */
+  #inFlight: InFlightGroup[] = []
+  /** Keys that are being compared, and when that is over. */
+  readonly #locks = new Map<string, Promise<void>>()
+  #compared = 0
+  #superseded = 0
+
+  constructor(options: VersionedWriterOptions) {
+    this.#options = options
+  }
+
+  get stats(): VersionedWriterStats {
+    return { compared: this.#compared, superseded: this.#superseded }
+  }
+
+  /**
+   * All operations or none. `isNewest` says that their version is greater than every other that
+   * this node has met. Takes over the buffers: they must not change any more.
+   */
+  write(
+    keys: readonly Uint8Array[],
+    stored: readonly Uint8Array[],
+    isNewest: boolean,
+    durability: Durability | undefined,
+  ): Promise<void> {
+    assert(keys.length === stored.length, 'every key has a stored form')
+    const last = lastOfKeys(keys)
+    const all = { keys, stored, durability }
+    const write = last === undefined ? all : selectIndices(all, last)
+    if (isNewest && this.#locks.size === 0) return this.#submit(write)
+    const named = { ...write, names: write.keys.map(keyName) }
+    if (!isNewest) this.#compared++
+    else if (this.#locksOn(named).length === 0) return this.#submit(write)
+    return this.#compareAndSubmit(named)
+  }
+
+  async #compareAndSubmit(asked: ComparedWrite): Promise<void> {
+    let write = asked
+    for (;;) {
+      // From the moment at which nothing is left to wait for to the submission, or to the lock,
+      // nothing else is submitted.
+      const locks = this.#locksOn(write)
+      if (locks.length > 0) await Promise.all(locks)
+      else if (this.#isNewestInFlight(write)) break
+      else write = await this.#withoutLost(write)
+    }
+    const { keys, names } = write
+    const currents = names.map(
+      (name, index) => this.#lastInFlight(name)?.stored ?? this.#options.store.read(keys[index]!),
+    )
+    if (!currents.some(current => current instanceof Promise)) {
+      return this.#submitNewer(write, currents as (Uint8Array | undefined)[])
+    }
+    const release = this.#lock(names)
+    try {
+      return this.#submitNewer(write, await Promise.all(currents))
+    } finally {
+      release()
+    }
+  }
+
+  #locksOn(write: ComparedWrite): Promise<void>[] {
+    return write.names.flatMap(name => this.#locks.get(name) ?? [])
+  }
+
+  #isNewestInFlight(write: ComparedWrite): boolean {
+    return write.names.every((name, index) => {
+      const last = this.#lastInFlight(name)
+      return last === undefined || compareStored(write.stored[index]!, last.stored) > 0
+    })
+  }
+
+  /** What is left once the writes on their way are over that this one loses against. */
+  async #withoutLost(write: ComparedWrite): Promise<ComparedWrite> {
+    const lost = await Promise.all(
+      write.names.map((name, index) => {
+        const last = this.#lastInFlight(name)
+        if (last === undefined || compareStored(write.stored[index]!, last.stored) > 0) return false
+        // It may yet fail, and then this one has lost nothing.
+        return last.group.over
+      }),
+    )
+    return this.#select(write, index => !lost[index])
+  }
+
+  #lock(names: readonly string[]): () => void {
+    let resolve: () => void
+    const over = new Promise<void>(settle => {
+      resolve = settle
+    })
+    for (const name of names) this.#locks.set(name, over)
+    return () => {
+      for (const name of names) this.#locks.delete(name)
+      resolve()
+    }
+  }
+
+  /** Leaves out what has lost against what is there. */
+  #submitNewer(write: ComparedWrite, currents: readonly (Uint8Array | undefined)[]): Promise<void> {
+    const newer = this.#select(write, index => {
+      const current = currents[index]
+      if (current === undefined || !isIntact(current)) return true
+      return compareStored(write.stored[index]!, current) > 0
+    })
+    if (newer.names.length > 0) return this.#submit(newer)
+    return this.#options.barrier(newer.durability)
+  }
+
+  #select(write: ComparedWrite, isKept: (index: number) => boolean): ComparedWrite {
+    const kept = [...write.names.keys()].filter(isKept)
+    if (kept.length === write.names.length) return write
+    this.#superseded += write.names.length - kept.length
+    const names = kept.map(index => write.names[index]!)
+    return { ...selectIndices(write, kept), names }
+  }
+
+  #submit(write: OrderedWrite): Promise<void> {
+    const { keys, stored, durability } = write
+    const { store, forgetMs } = this.#options
+    const operations = keys.map((key, index): StorePut => {
+      const value = stored[index]!
+      return { type: 'put', key, value, expiryMs: forgetMs(value) }
+    })
+    const done = store.write(operations, { durability })
+    const last = this.#inFlight.at(-1)
+    // A promise that has long been resolved may come again, for a write that is visible at once.
+    const group = last?.done === done ? last : this.#startGroup(done)
+    group.writes.push(write)
+    return done
+  }
+
+  #startGroup(done: Promise<void>): InFlightGroup {
+    const finish = (succeeded: boolean): boolean => {
+      group.isOver = true
+      this.#inFlight = this.#inFlight.filter(other => !other.isOver)
+      return succeeded
+    }
+    // The writers get the failure from `done`; here it only matters that the write is over.
+    const over = done.then(
+      () => finish(true),
+      () => finish(false),
+    )
+    const index = new Map<string, Uint8Array>()
+    const group: InFlightGroup = { done, over, writes: [], index, indexedCount: 0, isOver: false }
+    this.#inFlight.push(group)
+    return group
+  }
+
+  /** The latest write on its way to a key. */
+  #lastInFlight(name: string): { stored: Uint8Array; group: InFlightGroup } | undefined {
+    for (let at = this.#inFlight.length - 1; at >= 0; at--) {
+      const group = this.#inFlight[at]!
+      const stored = lastIn(group, name)
+      if (stored !== undefined) return { stored, group }
+    }
+    return undefined
+  }
+}
+
+/** Only writes that are compared ask, so what nobody asks for is never put in an index. */
+function lastIn(group: InFlightGroup, name: string): Uint8Array | undefined {
+  const { writes, index } = group
+  for (; group.indexedCount < writes.length; group.indexedCount++) {
+    const { keys, stored } = writes[group.indexedCount]!
+    for (const [at, key] of keys.entries()) index.set(keyName(key), stored[at]!)
+  }
+  return index.get(name)
+}
+
+function selectIndices(write: OrderedWrite, indices: readonly number[]): OrderedWrite {
+  const { keys, stored, durability } = write
+  return {
+    keys: indices.map(index => keys[index]!),
+    stored: indices.map(index => stored[index]!),
+    durability,
+  }
+}
+
+/** Damaged bytes count as missing: the next write to the key heals it. */
+function isIntact(stored: Uint8Array): boolean {
+  try {
+    checkStored(stored)
+    return true
+  } catch (error) {
+    if (error instanceof DecodeError) return false
+    throw error
+  }
+}
