@@ -1,0 +1,35 @@
+/** The commands of kvcli, in the order of their help. */
+import { benchCommand } from './bench-command.ts'
+import type { Command } from './command.ts'
+import { debugCommand } from './debug-command.ts'
+import { exportCommand } from './export-command.ts'
+import { importCommand } from './import-command.ts'
+import { delCommand, getCommand, hasCommand, putCommand } from './point-commands.ts'
+import { countCommand, scanCommand } from './scan-commands.ts'
+import { pingCommand, statsCommand } from './server-commands.ts'
+import type { SessionMode } from './session.ts'
+import { connectCommand, helpCommand, historyCommand, quitCommand } from './session-commands.ts'
+
+const COMMANDS: readonly Command[] = [
+  getCommand,
+  putCommand,
+  delCommand,
+  hasCommand,
+  scanCommand,
+  countCommand,
+  importCommand,
+  exportCommand,
+  statsCommand,
+  pingCommand,
+  benchCommand,
+  debugCommand,
+  helpCommand,
+  historyCommand,
+  connectCommand,
+  quitCommand,
+]
+
+/** The commands that there are in this way of using the program. */
+export function commandsFor(mode: SessionMode): readonly Command[] {
+  return COMMANDS.filter(command => mode === 'repl' || command.replOnly !== true)
+}

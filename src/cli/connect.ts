@@ -1,0 +1,24 @@
+/** The SDK's client, as kvcli uses it. */
+import { Client } from '../net/index.ts'
+import type { Connect } from './remote-store.ts'
+
+/** A server that does not answer at all is given up after so long. */
+const CONNECT_TIMEOUT_MS = 3000
+
+export const connectClient: Connect = async ({ url, timeoutMs, lazy, onConnection }) => {
+  const client: Client = new Client({
+    url,
+    clientName: 'kvcli',
+    connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, timeoutMs ?? CONNECT_TIMEOUT_MS),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    lazy,
+    onConnection: () => onConnection?.(client.status === 'connected'),
+  })
+  try {
+    await client.ready()
+  } catch (error) {
+    await client.close()
+    throw error
+  }
+  return client
+}

@@ -1,0 +1,33 @@
+/**
+ * The world around kvd: arguments, environment, output, signals, the end of the process.
+ * node-daemon-io.ts is the real one; tests bring their own.
+ */
+import type { Clock } from '../clock.ts'
+import type { Environment } from './settings.ts'
+
+export interface DaemonOutput {
+  write(text: string): void
+  readonly isTTY: boolean
+}
+
+export interface DaemonIo {
+  /** What stands behind the program's name. */
+  readonly argv: readonly string[]
+  readonly env: Environment
+  readonly stdout: DaemonOutput
+  readonly stderr: DaemonOutput
+  readonly clock: Clock
+  readonly packageVersion: string
+  /** The absolute form of a path, as the current directory has it. */
+  absolutePath(path: string): string
+  /** The content of a file. Throws IoError that names it. */
+  readText(path: string): string
+  /** Calls back at every signal that asks the process to stop. */
+  onStopSignal(listener: (signal: string) => void): void
+  /**
+   * Calls back at an error that nobody caught: what the process knows may be wrong from then on.
+   */
+  onUncaught(listener: (error: unknown) => void): void
+  /** Ends the process now. */
+  exit(code: number): void
+}

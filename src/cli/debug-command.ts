@@ -1,0 +1,247 @@
+/**
+ * debug: looks at, checks and repairs the files of a database that no process has open. What a
+ * CorruptionError tells the user to run is here. Needs no server.
+ */
+import type {
+  Finding,
+  MaintenanceOptions,
+  Progress,
+  RepairReport,
+  VerifyReport,
+} from '../engine/index.ts'
+import type { Command, CommandContext } from './command.ts'
+import { dumpFiles } from './debug-dump.ts'
+import { ExitCode } from './exit-code.ts'
+import { countOption } from './option-values.ts'
+import { ProgressBar } from './progress-bar.ts'
+import { formatBytes, formatCount } from './render.ts'
+import type { Style } from './style.ts'
+import { UsageError } from './usage-error.ts'
+
+const ACTIONS = ['verify', 'repair', 'dump', 'backup', 'restore'] as const
+
+const DETAILS = [
+  'verify  reads every file of a directory, checks each checksum and whether all fits together,',
+  '        and changes nothing; exit code 1 when something is damaged',
+  'repair  makes a database that opens: saves what is whole, lists what is lost, and moves what is',
+  '        not needed any more to lost/ in it; a sound database is left as it is',
+  'dump    shows what a file (.sst, .wal, MANIFEST-, CURRENT) consists of, or the files of a',
+  '        directory; exit code 1 when something is damaged',
+  'backup  adds a backup of a database to the directory <target>: copies, of which only what no',
+  '        earlier backup there has is written; --keep says how many stay (1)',
+  'restore makes the database of the newest backup in a directory, or of --number, in <target>,',
+  '        which must not exist or be empty; a damaged backup is refused',
+  '',
+  'No server may have the directory open, but for dump.',
+].join('\n')
+
+export const debugCommand: Command = {
+  name: 'debug',
+  summary: 'check, repair, back up or look at the files of a database, without a server',
+  details: DETAILS,
+  args: [
+    { name: 'action', description: ACTIONS.join(', ') },
+    { name: 'path', description: 'the directory, or for dump a file' },
+    { name: 'target', description: 'of backup and restore: where to', required: false },
+  ],
+  options: [
+    { flags: '--entries', description: 'dump: also each key and value' },
+    { flags: '--keep <n>', description: 'backup: how many stay, this one included', standard: '1' },
+    { flags: '--number <n>', description: 'restore: which backup', standard: 'the newest' },
+    { flags: '--limit <n>', description: 'dump: at most so many lines' },
+  ],
+  examples: [
+    { line: 'kvcli debug verify ./duramen-data', says: 'is it sound?' },
+    { line: 'kvcli debug repair ./duramen-data', says: 'make it open again' },
+    { line: 'kvcli debug dump ./duramen-data', says: 'which files are there?' },
+    { line: 'kvcli debug dump --entries 000012.sst', says: 'what is in a table?' },
+    { line: 'kvcli debug dump --json 000007.wal', says: 'the log, for programs' },
+    { line: 'kvcli debug backup ./data /mnt/backups --keep 7', says: 'one a day, for a week' },
+    { line: 'kvcli debug restore /mnt/backups ./data', says: 'and back' },
+  ],
+  completes: 'files',
+  run: runDebug,
+}
+
+async function runDebug(context: CommandContext): Promise<ExitCode> {
+  const [action, path, target] = context.args
+  const copies = action === 'backup' || action === 'restore'
+  if (copies && target === undefined) throw new UsageError(`debug ${action} needs a target`)
+  if (!copies && target !== undefined) throw new UsageError(`debug ${action} takes one path`)
+  switch (action) {
+    case 'verify':
+      return await runVerify(context, path!)
+    case 'repair':
+      return await runRepair(context, path!)
+    case 'dump':
+      return await dumpFiles(context, path!)
+    case 'backup':
+      return await runBackup(context, path!, target!)
+    case 'restore':
+      return await runRestore(context, path!, target!)
+    default:
+      throw new UsageError(`debug does not know '${action}': use ${ACTIONS.join(', ')}`)
+  }
+}
+
+async function runVerify(context: CommandContext, directory: string): Promise<ExitCode> {
+  const files = context.session.io.databaseFiles
+  const report = await watched(context, 'verifying', options => files.verify(directory, options))
+  const { output } = context
+  await output.print({ directory, ...report }, () => renderVerify(directory, report, output.style))
+  return report.ok ? ExitCode.ok : ExitCode.failed
+}
+
+async function runRepair(context: CommandContext, directory: string): Promise<ExitCode> {
+  const files = context.session.io.databaseFiles
+  const report = await watched(context, 'repairing', options => files.repair(directory, options))
+  const { output } = context
+  await output.print({ directory, ...report }, () => renderRepair(directory, report, output.style))
+  return ExitCode.ok
+}
+
+const COUNT_BOUNDS = { min: 1, max: Number.MAX_SAFE_INTEGER }
+
+async function runBackup(
+  context: CommandContext,
+  directory: string,
+  target: string,
+): Promise<ExitCode> {
+  const files = context.session.io.databaseFiles
+  const keep = countOption(context.options, 'keep', COUNT_BOUNDS) ?? 1
+  const result = await watched(context, 'copying', options =>
+    files.backup(directory, target, { ...options, keep }),
+  )
+  await context.output.print({ ...result }, () => {
+    const { backup, tableBytes, copiedBytes } = result
+    return (
+      `backup ${backup} in ${result.directory}: ${formatBytes(tableBytes)}, ` +
+      `of which ${formatBytes(copiedBytes)} were copied`
+    )
+  })
+  return ExitCode.ok
+}
+
+async function runRestore(
+  context: CommandContext,
+  directory: string,
+  target: string,
+): Promise<ExitCode> {
+  const files = context.session.io.databaseFiles
+  const backup = countOption(context.options, 'number', COUNT_BOUNDS)
+  const which = backup === undefined ? {} : { backup }
+  const result = await watched(context, 'restoring', options =>
+    files.restore(directory, target, { ...options, ...which }),
+  )
+  await context.output.print({ ...result }, () => {
+    const { backup: number, tableBytes } = result
+    return `backup ${number} is restored in ${result.directory}: ${formatBytes(tableBytes)}`
+  })
+  return ExitCode.ok
+}
+
+/** With a bar on a terminal. */
+async function watched<Result>(
+  { output, session, signal }: CommandContext,
+  title: string,
+  work: (options: MaintenanceOptions) => Promise<Result>,
+): Promise<Result> {
+  const { clock, stderr } = session.io
+  let progress: Progress = { doneBytes: 0, totalBytes: 0 }
+  const bar =
+    stderr.isTTY === true && !output.json
+      ? new ProgressBar({
+          title,
+          clock,
+          terminal: stderr,
+          style: output.noteStyle,
+          sample: () => ({
+            done: progress.doneBytes,
+            total: progress.totalBytes > 0 ? progress.totalBytes : undefined,
+            records: undefined,
+            bytes: progress.doneBytes,
+          }),
+        })
+      : undefined
+  try {
+    return await work({
+      signal,
+      onProgress: now => {
+        progress = now
+      },
+    })
+  } finally {
+    bar?.stop()
+  }
+}
+
+function isDamage({ severity }: Finding): boolean {
+  return severity === 'damage'
+}
+
+export function renderVerify(directory: string, report: VerifyReport, style: Style): string {
+  const verdict = report.ok
+    ? `${style.good('sound')}: ${directory}`
+    : `${style.bad('damaged')}: ${directory}, ${counted(report.damages, 'finding')}`
+  const looked = [
+    counted(report.tables, 'table'),
+    counted(report.blocks, 'block'),
+    `${counted(report.entries, 'entry', 'entries')} in tables`,
+    counted(report.walSegments, 'log segment'),
+    `${counted(report.walEntries, 'entry', 'entries')} in the log`,
+    formatBytes(report.bytes),
+  ]
+  const lines = [verdict, `  looked at ${looked.join(', ')}`, ...renderFindings(report, style)]
+  if (!report.ok) {
+    lines.push(
+      `${style.dim('  ->')} restore it from a backup or replica, or save what is whole with: ` +
+        `kvcli debug repair ${directory}`,
+    )
+  }
+  return lines.join('\n')
+}
+
+export function renderRepair(directory: string, report: RepairReport, style: Style): string {
+  if (!report.changed) return `${style.good('sound')}: ${directory}; nothing was changed`
+  const lines = [`${style.good('repaired')}: ${directory}`, ...renderFindings(report, style)]
+  const rows: [number, string][] = [
+    [report.tablesWhole, 'whole'],
+    [report.tablesSalvaged, 'saved in part or as a copy'],
+    [report.tablesLost, 'lost'],
+  ]
+  const tables = rows.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`)
+  if (tables.length > 0) lines.push(`  tables: ${tables.join(', ')}`)
+  if (report.blocksLost > 0) lines.push(`  stretches of tables lost: ${report.blocksLost}`)
+  if (report.logEntries > 0 || report.logGaps > 0) {
+    lines.push(
+      `  from the log: ${counted(report.logEntries, 'entry', 'entries')} saved, ` +
+        `${counted(report.logGaps, 'stretch', 'stretches')} lost`,
+    )
+  }
+  if (report.manifest === 'rebuilt') {
+    lines.push('  the MANIFEST was of no use: the database was put together from its tables')
+  }
+  lines.push(
+    `  originals: ${counted(report.movedFiles.length, 'file')} in ${report.lostDirectory}`,
+    `${style.dim('  ->')} where a newer value or a deletion is lost, the value before it is back`,
+  )
+  return lines.join('\n')
+}
+
+function renderFindings(
+  { findings, findingsOmitted }: Pick<VerifyReport, 'findings' | 'findingsOmitted'>,
+  style: Style,
+): string[] {
+  const lines = findings.map(finding => {
+    const { path, offset, what, expected, actual } = finding
+    const mark = isDamage(finding) ? style.bad('damage') : style.dim('notice')
+    const sums = expected === undefined ? '' : ` (expected ${expected}, found ${actual})`
+    return `  ${mark} ${path}@${offset}: ${what}${sums}`
+  })
+  if (findingsOmitted > 0) lines.push(`  and ${formatCount(findingsOmitted)} more`)
+  return lines
+}
+
+function counted(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`
+}

@@ -1,0 +1,142 @@
+/** The program `kvcli`: one command and out, commands from a pipe, or the shell. */
+import type { CliIo } from './cli-io.ts'
+import { CommandParser, type Invocation } from './command-parser.ts'
+import { runPipe } from './command-pipe.ts'
+import { commandsFor } from './commands.ts'
+import { connectClient } from './connect.ts'
+import { ExitCode } from './exit-code.ts'
+import { HistoryFile, historyPath } from './history-file.ts'
+import { exitProcess, nodeCliIo } from './node-cli-io.ts'
+import { durationOption, flagOption, textOption } from './option-values.ts'
+import { Output } from './output.ts'
+import type { Connect } from './remote-store.ts'
+import { Repl } from './repl.ts'
+import { type CommandRun, printError, runCommand } from './run-command.ts'
+import { DEFAULT_URL, normalizeUrl, Session, type SessionMode } from './session.ts'
+import { colourWanted } from './style.ts'
+
+/** Runs kvcli in this process, and ends the process. */
+export async function main(): Promise<void> {
+  const io = nodeCliIo()
+  await exitProcess(io, await runKvcli(io, connectClient))
+}
+
+/** Runs kvcli from its arguments to its exit code. */
+export async function runKvcli(io: CliIo, connect: Connect): Promise<ExitCode> {
+  const parser = new CommandParser(commandsFor('once'), 'once')
+  const output = openOutput(io)
+  let start: Start
+  try {
+    start = readStart(io, parser)
+  } catch (error) {
+    const shown = output.forCommand(io.argv.includes('--json'))
+    const scene = { session: { url: DEFAULT_URL }, signal: new AbortController().signal }
+    return (await printError(error, shown, scene)).code
+  }
+  const program = { io, connect, start, parser, output: output.forCommand(start.json) }
+  if (flagOption(start.invocation.options, 'version')) return await printVersion(program)
+  if (start.invocation.command !== undefined) return await runOne(program)
+  return io.stdin.isTTY === true ? await runShell(program) : await runCommands(program)
+}
+
+/** What the arguments and the environment ask for. */
+interface Start {
+  readonly invocation: Invocation
+  readonly url: string
+  readonly timeoutMs: number | undefined
+  readonly json: boolean
+}
+
+/** Throws UsageError. */
+function readStart(io: CliIo, parser: CommandParser): Start {
+  const invocation = parser.parse(io.argv)
+  const { options } = invocation
+  // As with all of our variables, an empty one is an unset one.
+  const url = textOption(options, 'url') ?? (io.env['DURAMEN_URL'] || DEFAULT_URL)
+  return {
+    invocation,
+    url: normalizeUrl(url),
+    timeoutMs: durationOption(options, 'timeout'),
+    json: flagOption(options, 'json'),
+  }
+}
+
+interface Program {
+  readonly io: CliIo
+  readonly connect: Connect
+  readonly start: Start
+  readonly parser: CommandParser
+  readonly output: Output
+}
+
+function openOutput(io: CliIo): Output {
+  return Output.open({
+    stdout: io.stdout,
+    stderr: io.stderr,
+    json: false,
+    stdoutColour: colourWanted(io.stdout.isTTY === true, io.env),
+    stderrColour: colourWanted(io.stderr.isTTY === true, io.env),
+  })
+}
+
+function createSession({ io, connect, start }: Program, mode: SessionMode): Session {
+  return new Session({ io, connect, mode, url: start.url, timeoutMs: start.timeoutMs })
+}
+
+/** One command, named by the arguments. */
+async function runOne(program: Program): Promise<ExitCode> {
+  const session = createSession(program, 'once')
+  return await untilInterrupted(program, session, async run => {
+    return (await runCommand(program.start.invocation, run)).code
+  })
+}
+
+/** The commands that standard input holds. */
+async function runCommands(program: Program): Promise<ExitCode> {
+  const session = createSession(program, 'pipe')
+  const keepGoing = flagOption(program.start.invocation.options, 'keepGoing')
+  return await untilInterrupted(program, session, async run => {
+    return await runPipe({ ...run, input: program.io.stdin, keepGoing })
+  })
+}
+
+async function untilInterrupted(
+  { io, parser, output }: Program,
+  session: Session,
+  work: (run: CommandRun) => Promise<ExitCode>,
+): Promise<ExitCode> {
+  const controller = new AbortController()
+  // A second Ctrl-C finds no listener, and ends the process at once.
+  const stopListening = io.onInterrupt(() => {
+    stopListening()
+    controller.abort()
+  })
+  try {
+    return await work({ session, parser, output, signal: controller.signal })
+  } finally {
+    stopListening()
+    await session.close()
+  }
+}
+
+async function runShell({ io, connect, start, output }: Program): Promise<ExitCode> {
+  const history = new HistoryFile(historyPath(io), io.files)
+  await history.load()
+  const { url, timeoutMs } = start
+  const lines = (): readonly string[] => history.lines
+  const session = new Session({ io, connect, mode: 'repl', url, timeoutMs, history: lines })
+  const parser = new CommandParser(commandsFor('repl'), 'repl')
+  try {
+    return await new Repl({ session, parser, output, history }).run()
+  } finally {
+    await session.close()
+  }
+}
+
+async function printVersion({ io, output }: Program): Promise<ExitCode> {
+  const { version } = io
+  await output.print({ version: version.package, node: version.node }, () => {
+    return `kvcli ${version.package} (Node.js ${version.node})`
+  })
+  return ExitCode.ok
+}

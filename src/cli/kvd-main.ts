@@ -1,0 +1,112 @@
+/** The program `kvd`: its commands, its help, its exit codes for a wrong command line. */
+import { Command, CommanderError, Option } from 'commander'
+import { IoError } from '../errors.ts'
+import type { DaemonIo } from './daemon-io.ts'
+import { ExitCode } from './exit-code.ts'
+import { nodeDaemonIo } from './node-daemon-io.ts'
+import { serve } from './serve.ts'
+import {
+  CONFIG_VARIABLE,
+  type FlagValues,
+  type ResolvedSettings,
+  resolveSettings,
+  SETTING_NAMES,
+  settingHelp,
+  settingRows,
+} from './settings.ts'
+import { parseSettingsFile } from './settings-file.ts'
+import { UsageError } from './usage-error.ts'
+
+/** Resolves once the command is done, or the node serves. */
+export async function main(io: DaemonIo = nodeDaemonIo()): Promise<void> {
+  try {
+    await createProgram(io).parseAsync([...io.argv], { from: 'user' })
+  } catch (error) {
+    if (error instanceof UsageError || error instanceof IoError) {
+      io.stderr.write(`kvd: ${error.message}\n`)
+      io.exit(error instanceof UsageError ? ExitCode.usage : ExitCode.failed)
+    } else if (error instanceof CommanderError) {
+      // It has written its message, or the help that was asked for, already.
+      io.exit(error.exitCode === 0 ? ExitCode.ok : ExitCode.usage)
+    } else {
+      throw error
+    }
+  }
+}
+
+function createProgram(io: DaemonIo): Command {
+  const program = new Command('kvd')
+    .description('Duramen server: a durable key-value store')
+    .version(io.packageVersion, '--version', 'print the version')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand('help [command]', 'show the help of a command')
+    .addHelpText('after', EXAMPLES)
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({
+      writeOut: text => io.stdout.write(text),
+      writeErr: text => io.stderr.write(text.replace(/^error: /, 'kvd: ')),
+    })
+  const serveCommand = program
+    .command('serve')
+    .description('start a node, and serve until Ctrl-C')
+    .action(flags => serve(resolve(flags as Flags, io), io))
+  const configCommand = program
+    .command('config')
+    .description('print every setting, its value and where the value comes from')
+    .option('--json', 'print one JSON object')
+    .action(flags => printConfig(flags as Flags & { json?: boolean }, io))
+  for (const command of [serveCommand, configCommand]) {
+    command.option(
+      '--config <file>',
+      `settings as one JSON object (environment: ${CONFIG_VARIABLE})`,
+    )
+    for (const name of SETTING_NAMES) {
+      const { flags, description } = settingHelp(name)
+      const [first = '', ...negations] = flags
+      command.addOption(new Option(first, description))
+      for (const negation of negations) command.addOption(new Option(negation).hideHelp())
+    }
+  }
+  return program
+}
+
+/** As commander gives them. */
+type Flags = FlagValues & { readonly config?: string }
+
+/** Throws UsageError, or IoError when the file of settings cannot be read. */
+function resolve({ config, ...flags }: Flags, io: DaemonIo): ResolvedSettings {
+  const path = config ?? (io.env[CONFIG_VARIABLE] || undefined)
+  if (path === undefined) return resolveSettings(flags, io.env)
+  const values = parseSettingsFile(io.readText(path), path)
+  return resolveSettings(flags, io.env, { path, values })
+}
+
+function printConfig({ json, ...flags }: Flags & { json?: boolean }, io: DaemonIo): void {
+  const resolved = resolve(flags, io)
+  const rows = settingRows(resolved)
+  if (json === true) {
+    const entries = rows.map(({ name, source }) => {
+      return [name, { value: resolved.values[name] ?? null, source }] as const
+    })
+    io.stdout.write(`${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`)
+    return
+  }
+  const nameWidth = Math.max(...rows.map(row => row.name.length))
+  const valueWidth = Math.max(...rows.map(row => row.value.length))
+  for (const { name, value, source } of rows) {
+    io.stdout.write(`${name.padEnd(nameWidth)}  ${value.padEnd(valueWidth)}  ${source}\n`)
+  }
+}
+
+const EXAMPLES = `
+Examples:
+  kvd serve
+  kvd serve --dir /var/lib/duramen --memory-budget 1GiB
+  DURAMEN_PORT=7701 kvd serve --dir ./second
+  kvd config --json
+
+Settings come from flags, then the environment (DURAMEN_...), then the file that --config
+names, then defaults.
+Exit codes: 0 stopped cleanly, 1 failed, 2 wrong command line or setting.
+`

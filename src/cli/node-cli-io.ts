@@ -1,0 +1,76 @@
+/** CliIo of this process: the only file of kvcli that touches `process`. */
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../clock.ts'
+import { systemRandom } from '../random.ts'
+import type { CliIo, CliOutput, DatabaseFiles } from './cli-io.ts'
+import { nodeCliFiles } from './node-cli-files.ts'
+import { nodeStdout } from './node-stdout.ts'
+
+export function nodeCliIo(): CliIo {
+  return {
+    argv: process.argv.slice(2),
+    env: process.env,
+    stdin: process.stdin,
+    stdout: nodeStdout(),
+    stderr: process.stderr,
+    files: nodeCliFiles(),
+    databaseFiles: nodeDatabaseFiles(),
+    clock: systemClock(),
+    random: systemRandom(),
+    version: { package: packageVersion(), node: process.version },
+    stateDirectory: stateDirectory(),
+    onInterrupt(listener) {
+      process.on('SIGINT', listener)
+      return () => process.off('SIGINT', listener)
+    },
+  }
+}
+
+/** Every command but debug starts sooner without the engine, so it is loaded at the first call. */
+function nodeDatabaseFiles(): DatabaseFiles {
+  const engine = () => import('../engine/index.ts')
+  return {
+    verify: async (...args) => (await engine()).verifyDirectory(...args),
+    repair: async (...args) => (await engine()).repairDirectory(...args),
+    dump: async (...args) => (await engine()).dumpFile(...args),
+    restore: async (...args) => (await engine()).restoreBackup(...args),
+    backup: async (directory, target, options) => {
+      const db = await (await engine()).open(directory, { createIfMissing: false })
+      try {
+        return await db.backup(target, options)
+      } finally {
+        await db.close()
+      }
+    },
+  }
+}
+
+/** Ends the process once everything written has left it; whatever still runs is not waited for. */
+export async function exitProcess(io: CliIo, code: number): Promise<never> {
+  await Promise.all([flush(io.stdout), flush(io.stderr)])
+  process.exit(code)
+}
+
+function flush(stream: CliOutput): Promise<void> {
+  return new Promise(resolve => {
+    if (stream.destroyed || stream.writableEnded) resolve()
+    else stream.write('', () => resolve())
+  })
+}
+
+function packageVersion(): string {
+  // Two folders up from both src/cli and dist/cli.
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  const contents: unknown = JSON.parse(text)
+  const isPackage = typeof contents === 'object' && contents !== null && 'version' in contents
+  return isPackage ? String(contents.version) : 'unknown'
+}
+
+function stateDirectory(): string | undefined {
+  const given = process.env['XDG_STATE_HOME']
+  if (given?.startsWith('/') === true) return given
+  const home = homedir()
+  return home === '' ? undefined : join(home, '.local', 'state')
+}

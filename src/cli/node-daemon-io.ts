@@ -1,0 +1,54 @@
+/** DaemonIo of this process: the only file of kvd that touches `process`, besides its bin. */
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { systemClock } from '../clock.ts'
+import { IoError } from '../errors.ts'
+import type { DaemonIo, DaemonOutput } from './daemon-io.ts'
+
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+export function nodeDaemonIo(): DaemonIo {
+  return {
+    argv: process.argv.slice(2),
+    env: process.env,
+    stdout: outputOf(process.stdout),
+    stderr: outputOf(process.stderr),
+    clock: systemClock(),
+    packageVersion: readPackageVersion(),
+    absolutePath: path => resolve(path),
+    readText,
+    onStopSignal(listener) {
+      for (const signal of STOP_SIGNALS) process.on(signal, listener)
+    },
+    onUncaught(listener) {
+      // Covers unhandled rejections too: Node turns them into uncaught exceptions.
+      process.on('uncaughtException', listener)
+    },
+    exit: code => process.exit(code),
+  }
+}
+
+function outputOf(stream: NodeJS.WriteStream): DaemonOutput {
+  // Whoever reads the log may go away (a closed pipe, a full disk); the node goes on without.
+  stream.on('error', ignore)
+  return { write: text => stream.write(text), isTTY: stream.isTTY === true }
+}
+
+function ignore(): void {}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new IoError(`cannot read ${path}: ${why}`, { cause: error })
+  }
+}
+
+function readPackageVersion(): string {
+  // Two folders up from both src/cli and dist/cli.
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  const contents: unknown = JSON.parse(text)
+  const isPackage = typeof contents === 'object' && contents !== null && 'version' in contents
+  return isPackage ? String(contents.version) : 'unknown'
+}

@@ -1,0 +1,25 @@
+/**
+ * What kvcli needs of the SDK's client: the store, and what only a server can tell. The client of
+ * src/net satisfies it; tests bring a store in memory.
+ */
+import type { CallOptions, KeyRange, KeyValueStore } from '../key-value-store.ts'
+
+export interface RemoteStore extends KeyValueStore {
+  /** Resolves when a server has answered. */
+  ping(options?: CallOptions): Promise<unknown>
+  /** Keys in the range, exactly, counted by the server. */
+  count(range?: KeyRange, options?: CallOptions): Promise<number>
+  stats(options?: CallOptions): Promise<Readonly<Record<string, unknown>>>
+}
+
+export interface ConnectOptions {
+  readonly url: string
+  /** Milliseconds that a call may take; undefined leaves it to the client. */
+  readonly timeoutMs: number | undefined
+  /** True: resolves at once and connects in the background, again and again. */
+  readonly lazy: boolean
+  /** Told when the connection is made or lost. */
+  readonly onConnection?: ((connected: boolean) => void) | undefined
+}
+
+export type Connect = (options: ConnectOptions) => Promise<RemoteStore>

@@ -1,0 +1,224 @@
+/**
+ * `kvd serve`: one node, from the first log line to the exit code.
+ *
+ *   starting --up--> serving --signal--> draining --done--> exit 0
+ *      signal: exit 128 + n at once          second signal, half a second later: exit 1 at once
+ *
+ * Being killed at any moment is safe: draining is a courtesy to clients, not to the data. After an
+ * error that nobody caught the process must not go on, for it could acknowledge what it should not.
+ */
+import { type Node, type NodeOptions, startNode } from '../cluster/index.ts'
+import { KvError } from '../errors.ts'
+import { jsonLogger, type Logger } from '../logger.ts'
+import {
+  DEFAULT_PORT,
+  DEFAULT_SERVER_LIMITS,
+  formatAddress,
+  type ServerLimits,
+} from '../net/index.ts'
+import type { DaemonIo } from './daemon-io.ts'
+import { ExitCode } from './exit-code.ts'
+import type { ResolvedSettings } from './settings.ts'
+import {
+  misspeltVariables,
+  SETTING_NAMES,
+  type Settings,
+  settingHelp,
+  settingRows,
+} from './settings.ts'
+import { colourWanted, createStyle, type Style } from './style.ts'
+import { textLogger } from './text-logger.ts'
+
+const MIB = 1024 * 1024
+/** npm passes on the Ctrl-C that the terminal sent to us as well: that is one, not two. */
+const REPEATED_SIGNAL_MS = 500
+const SIGNAL_NUMBERS: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 }
+
+/**
+ * Resolves once the node serves or the process was told to exit; the server then keeps it alive.
+ */
+export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<void> {
+  const settings = resolved.values
+  const style = createStyle(colourWanted(io.stderr.isTTY, io.env))
+  const logger = createLogger(settings, io, style)
+  io.onUncaught(error => {
+    const stack = error instanceof Error ? error.stack : undefined
+    logger.error('a bug: stopping, for the state of this process is unknown', { error, stack })
+    io.exit(ExitCode.failed)
+  })
+  for (const { name, meant } of misspeltVariables(io.env)) {
+    logger.warn(`the environment has ${name}, which is no setting`, { meant })
+  }
+  const stopping = new Stopping(io, logger, settings.drainTimeout)
+  io.onStopSignal(signal => stopping.signal(signal))
+  const startedMs = io.clock.monotonicMs()
+  const directory = io.absolutePath(settings.dir)
+  logger.info('opening the data', { directory })
+  try {
+    const node = await startNode(nodeOptions(settings, directory, logger, io))
+    const elapsedMs = Math.round(io.clock.monotonicMs() - startedMs)
+    logger.info('serving', { address: formatAddress(node.address), elapsedMs })
+    if (!settings.jsonLogs) io.stderr.write(banner(node, directory, resolved, io, style))
+    stopping.serving(node)
+  } catch (error) {
+    io.stderr.write(`kvd: ${startError(error)}\n`)
+    io.exit(isUsage(error) ? ExitCode.usage : ExitCode.failed)
+  }
+}
+
+/** What to do at each signal. */
+class Stopping {
+  readonly #io: DaemonIo
+  readonly #logger: Logger
+  readonly #graceMs: number
+  #node: Node | undefined
+  /** Undefined until a signal asked for it. */
+  #drainingSinceMs: number | undefined
+
+  constructor(io: DaemonIo, logger: Logger, graceMs: number) {
+    this.#io = io
+    this.#logger = logger
+    this.#graceMs = graceMs
+  }
+
+  serving(node: Node): void {
+    this.#node = node
+  }
+
+  signal(name: string): void {
+    const node = this.#node
+    if (node === undefined) {
+      this.#logger.info(`${name} while starting: stopping`)
+      this.#io.exit(128 + (SIGNAL_NUMBERS[name] ?? 0))
+    } else if (this.#drainingSinceMs !== undefined) {
+      if (this.#io.clock.monotonicMs() - this.#drainingSinceMs < REPEATED_SIGNAL_MS) return
+      this.#logger.warn(`${name} again: stopping at once; what was acknowledged is safe`)
+      this.#io.exit(ExitCode.failed)
+    } else {
+      this.#drainingSinceMs = this.#io.clock.monotonicMs()
+      this.#logger.info(`${name}: letting clients finish; once more stops at once`)
+      void this.#drain(node)
+    }
+  }
+
+  async #drain(node: Node): Promise<void> {
+    try {
+      await node.close({ graceMs: this.#graceMs })
+    } catch (error) {
+      this.#logger.error('the data could not be closed cleanly; the next start recovers it', {
+        error,
+      })
+      this.#io.exit(ExitCode.failed)
+      return
+    }
+    this.#logger.info('stopped')
+    this.#io.exit(ExitCode.ok)
+  }
+}
+
+function createLogger(settings: Settings, io: DaemonIo, style: Style): Logger {
+  const write = (line: string): void => io.stderr.write(line)
+  const wallMs = () => io.clock.wallMs()
+  const level = settings.logLevel
+  if (settings.jsonLogs) return jsonLogger(write, wallMs, level)
+  return textLogger({ write, wallMs, level, style })
+}
+
+function nodeOptions(
+  settings: Settings,
+  directory: string,
+  logger: Logger,
+  io: DaemonIo,
+): NodeOptions {
+  const { partitions } = settings
+  return {
+    directory,
+    host: settings.host,
+    port: settings.port,
+    allowInsecureRemote: settings.allowInsecureRemote,
+    durability: settings.durability,
+    syncIntervalMs: settings.syncInterval,
+    memoryBudget: settings.memoryBudget,
+    compactionThreads: settings.compactionThreads,
+    compression: settings.compression,
+    ...(partitions === undefined ? {} : { partitionCount: partitions }),
+    limits: serverLimits(settings),
+    version: io.packageVersion,
+    logger,
+  }
+}
+
+/** Longer values need longer frames, and room for some of them. */
+function serverLimits({ maxValueSize, maxConnections }: Settings): Partial<ServerLimits> {
+  const standard = DEFAULT_SERVER_LIMITS
+  const frameSizeMax = Math.max(standard.frameSizeMax, maxValueSize + 2 * MIB)
+  return {
+    valueSizeMax: maxValueSize,
+    connectionsMax: maxConnections,
+    frameSizeMax,
+    inFlightBytesMax: Math.max(standard.inFlightBytesMax, 2 * frameSizeMax),
+    receiveBytesMax: Math.max(standard.receiveBytesMax, 2 * frameSizeMax),
+    outputBytesMax: Math.max(standard.outputBytesMax, 2 * frameSizeMax),
+  }
+}
+
+function banner(
+  node: Node,
+  directory: string,
+  resolved: ResolvedSettings,
+  io: DaemonIo,
+  style: Style,
+): string {
+  const { address, identity } = node
+  const isStandard = address.port === DEFAULT_PORT && address.host === '127.0.0.1'
+  const client = isStandard ? 'npx kvcli' : `npx kvcli --url kv://${formatAddress(address)}`
+  const { durability } = resolved.values
+  const memory = settingRows(resolved).find(row => row.name === 'memoryBudget')?.value
+  const id = Buffer.from(identity.nodeId).toString('hex').slice(0, 8)
+  const lines = [
+    '',
+    `  ${style.bold(`kvd ${io.packageVersion}`)}  node ${id}, a cluster of one`,
+    `  listening   ${style.key(formatAddress(address))}`,
+    `  data        ${style.key(directory)}`,
+    `  settings    durability ${durability}, memory ${memory}; all of them: kvd config`,
+    '',
+    '  In another terminal:',
+    `    ${style.key(`${client} put demo:greeting "hello, heartwood"`)}`,
+    `    ${style.key(`${client} get demo:greeting`)}`,
+    `  or, for a shell with history, completion and help:`,
+    `    ${style.key(client)}`,
+    '',
+    '  Ctrl-C stops the node; its data stays.',
+    '',
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+const LOCKED_ADVICE =
+  '  -> to use the node that runs: npx kvcli; for a second one: --dir and --port'
+
+const DISK_ADVICE =
+  '  -> the directory must be one that this user may write to, on a disk with room: see --dir'
+
+/** A line or two for what can go wrong in operation; a bug comes with its stack. */
+function startError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error instanceof KvError && error.code === 'KV_LOCKED') {
+    return `${error.message} [${error.code}]\n${LOCKED_ADVICE}`
+  }
+  if (error instanceof KvError) return `${withFlags(error.message)} [${error.code}]`
+  const isSystem = 'syscall' in error && 'code' in error
+  return isSystem ? `${error.message} [KV_IO]\n${DISK_ADVICE}` : (error.stack ?? error.message)
+}
+
+/** The layers below name their options; here they are flags. */
+function withFlags(message: string): string {
+  return SETTING_NAMES.filter(name => /[A-Z]/.test(name)).reduce((text, name) => {
+    const [flag = ''] = settingHelp(name).flags
+    return text.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), flag.replace(/ .*/, ''))
+  }, message)
+}
+
+function isUsage(error: unknown): boolean {
+  return error instanceof KvError && error.code === 'KV_INVALID_ARGUMENT'
+}

@@ -1,0 +1,137 @@
+/**
+ * What lasts from one command to the next: the address, the client once a command needed it, and
+ * how the program is being used. One-shot use is a session of one command.
+ *
+ * Invariant: at most one client is in use; it is closed before another address is used.
+ */
+import { DEFAULT_PORT, parseConnectionUrl } from '../net/index.ts'
+import { orAborted } from './abortable.ts'
+import type { CliIo } from './cli-io.ts'
+import type { Connect, RemoteStore } from './remote-store.ts'
+
+/** `once`: arguments of the program. `pipe`: lines of stdin. `repl`: somebody is typing. */
+export type SessionMode = 'once' | 'pipe' | 'repl'
+
+/** The address when neither --url nor DURAMEN_URL gives one: where `kvd serve` listens. */
+export const DEFAULT_URL = `kv://127.0.0.1:${DEFAULT_PORT}`
+
+/** `host:port` is enough: there is only one scheme. Throws when it is no address. */
+export function normalizeUrl(text: string): string {
+  const url = text.includes('://') ? text : `kv://${text}`
+  parseConnectionUrl(url)
+  return url
+}
+
+export interface SessionOptions {
+  readonly io: CliIo
+  readonly connect: Connect
+  readonly mode: SessionMode
+  readonly url: string
+  readonly timeoutMs: number | undefined
+  /** The session's own record of commands; only the REPL has one. */
+  readonly history?: () => readonly string[]
+}
+
+export class Session {
+  readonly io: CliIo
+  readonly mode: SessionMode
+  readonly history: () => readonly string[]
+  readonly #connect: Connect
+  #url: string
+  #timeoutMs: number | undefined
+  #client: Promise<RemoteStore> | undefined
+  /** Counts clients; what an earlier one still has to say is of no interest. */
+  #turn = 0
+  /** What #client resolved with. */
+  #opened: RemoteStore | undefined
+  #connected = false
+  #over = false
+  #onChange: () => void = ignore
+
+  constructor(options: SessionOptions) {
+    this.io = options.io
+    this.mode = options.mode
+    this.history = options.history ?? (() => [])
+    this.#connect = options.connect
+    this.#url = options.url
+    this.#timeoutMs = options.timeoutMs
+  }
+
+  get url(): string {
+    return this.#url
+  }
+
+  get timeoutMs(): number | undefined {
+    return this.#timeoutMs
+  }
+
+  /** True while a server is connected. */
+  get connected(): boolean {
+    return this.#connected
+  }
+
+  /** True once `quit` was said. */
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** Calls back whenever `connected`, `url` or `over` may have changed. */
+  onChange(listener: () => void): void {
+    this.#onChange = listener
+  }
+
+  end(): void {
+    this.#over = true
+    this.#onChange()
+  }
+
+  /**
+   * The client. One-shot and pipe fail at once when no server answers; the REPL's client keeps
+   * trying, and calls wait for it as long as they may. When the signal fires nobody waits any more.
+   */
+  client(signal?: AbortSignal): Promise<RemoteStore> {
+    this.#client ??= this.#open()
+    return signal === undefined ? this.#client : orAborted(this.#client, signal)
+  }
+
+  async #open(): Promise<RemoteStore> {
+    const turn = ++this.#turn
+    try {
+      const store = await this.#connect({
+        url: this.#url,
+        timeoutMs: this.#timeoutMs,
+        lazy: this.mode === 'repl',
+        onConnection: connected => {
+          if (turn !== this.#turn) return
+          this.#connected = connected
+          this.#onChange()
+        },
+      })
+      if (turn === this.#turn) this.#opened = store
+      else await store.close()
+      return store
+    } catch (error) {
+      if (turn === this.#turn) this.#client = undefined
+      throw error
+    }
+  }
+
+  /** Leaves the server for another one, whose address is one (see normalizeUrl). */
+  async moveTo(url: string): Promise<void> {
+    await this.close()
+    this.#url = url
+    this.#onChange()
+  }
+
+  /** Idempotent. A connection that is still being made is not waited for. */
+  async close(): Promise<void> {
+    const opened = this.#opened
+    this.#turn++
+    this.#opened = undefined
+    this.#client = undefined
+    this.#connected = false
+    await opened?.close()
+  }
+}
+
+function ignore(): void {}

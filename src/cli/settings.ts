@@ -1,0 +1,255 @@
+/**
+ * The settings of `kvd serve`: one table, from which come the flags, the environment variables, the
+ * help, the checks and what `kvd config` prints. Precedence: flag, environment, file, default.
+ */
+import { PARTITION_COUNT_MAX } from '../cluster/index.ts'
+import type { Compression } from '../engine/index.ts'
+import type { Durability } from '../key-value-store.ts'
+import { LOG_LEVELS, type LogLevel } from '../logger.ts'
+import { DEFAULT_PORT, DEFAULT_SERVER_LIMITS } from '../net/index.ts'
+import { closestWord } from './edit-distance.ts'
+import {
+  choiceValue,
+  durationValue,
+  integerValue,
+  optionalValue,
+  sizeValue,
+  switchValue,
+  textValue,
+  type ValueKind,
+} from './setting-values.ts'
+import { UsageError } from './usage-error.ts'
+
+const MIB = 1024 * 1024
+const COMPRESSIONS: readonly Compression[] = ['none', 'deflate', 'zstd']
+const DURABILITIES: readonly Durability[] = ['sync', 'interval', 'none']
+
+export interface Settings {
+  readonly dir: string
+  readonly host: string
+  readonly port: number
+  readonly allowInsecureRemote: boolean
+  readonly durability: Durability
+  readonly syncInterval: number
+  readonly memoryBudget: number
+  readonly compactionThreads: number
+  readonly compression: Compression
+  readonly partitions: number | undefined
+  readonly maxValueSize: number
+  readonly maxConnections: number
+  readonly drainTimeout: number
+  readonly logLevel: LogLevel
+  readonly jsonLogs: boolean
+}
+
+export type SettingName = keyof Settings
+
+interface Setting<T> {
+  readonly kind: ValueKind<T>
+  readonly standard: T
+  readonly description: string
+  /** How the help calls the value; a switch has none. */
+  readonly argument?: string
+}
+
+const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
+  dir: {
+    kind: textValue('a directory'),
+    standard: './duramen-data',
+    argument: 'directory',
+    description: 'where the data is kept; made when missing',
+  },
+  host: {
+    kind: textValue('a host name or address'),
+    standard: '127.0.0.1',
+    argument: 'host',
+    description: 'address to listen on',
+  },
+  port: {
+    kind: integerValue(0, 65_535),
+    standard: DEFAULT_PORT,
+    argument: 'port',
+    description: 'port to listen on; 0 lets the system choose',
+  },
+  allowInsecureRemote: {
+    kind: switchValue(),
+    standard: false,
+    description:
+      'listen on addresses that other machines reach, without encryption or authentication',
+  },
+  durability: {
+    kind: choiceValue(DURABILITIES),
+    standard: 'sync',
+    argument: 'level',
+    description: 'what an acknowledged write has survived: sync, interval or none',
+  },
+  syncInterval: {
+    kind: durationValue(1, 60_000),
+    standard: 100,
+    argument: 'duration',
+    description: 'time between fsyncs at durability interval',
+  },
+  memoryBudget: {
+    kind: sizeValue(MIB, 1024 * 1024 * MIB),
+    standard: 256 * MIB,
+    argument: 'size',
+    description: 'memory for memtables, cached blocks, filters and indices',
+  },
+  compactionThreads: {
+    kind: integerValue(1, 64),
+    standard: 1,
+    argument: 'count',
+    description: 'compactions at the same time, each on a thread of its own',
+  },
+  compression: {
+    kind: choiceValue(COMPRESSIONS),
+    standard: 'none',
+    argument: 'codec',
+    description: `how blocks are stored: ${COMPRESSIONS.join(', ')} (zstd needs Node.js 22.15)`,
+  },
+  partitions: {
+    kind: optionalValue(integerValue(1, PARTITION_COUNT_MAX), 'as made'),
+    standard: undefined,
+    argument: 'count',
+    description: 'a power of two, fixed when the directory is made (then 1024 unless given)',
+  },
+  maxValueSize: {
+    kind: sizeValue(1, 63 * MIB),
+    standard: DEFAULT_SERVER_LIMITS.valueSizeMax,
+    argument: 'size',
+    description: 'longest value that clients may store',
+  },
+  maxConnections: {
+    kind: integerValue(1, 1_000_000),
+    standard: DEFAULT_SERVER_LIMITS.connectionsMax,
+    argument: 'count',
+    description: 'connections at the same time',
+  },
+  drainTimeout: {
+    kind: durationValue(1, 3_600_000),
+    standard: 5000,
+    argument: 'duration',
+    description: 'how long clients may take to finish when the node stops',
+  },
+  logLevel: {
+    kind: choiceValue(LOG_LEVELS),
+    standard: 'info',
+    argument: 'level',
+    description: `what is logged: ${LOG_LEVELS.join(', ')}`,
+  },
+  jsonLogs: {
+    kind: switchValue(),
+    standard: false,
+    description: 'log one JSON object a line, and no banner',
+  },
+}
+
+/** The same without the types of the values, for whatever goes over all of them. */
+const SETTINGS: Readonly<Record<SettingName, Setting<unknown>>> = TABLE
+export const SETTING_NAMES = Object.keys(TABLE) as readonly SettingName[]
+const ENVIRONMENT_PREFIX = 'DURAMEN_'
+
+/** The variable that names a file of settings, as --config does. */
+export const CONFIG_VARIABLE = `${ENVIRONMENT_PREFIX}CONFIG`
+
+/** `memoryBudget` as the command line has it: `memory-budget`. */
+export function flagName(name: SettingName): string {
+  return name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
+}
+
+/** `memoryBudget` as the environment has it: `DURAMEN_MEMORY_BUDGET`. */
+export function environmentName(name: SettingName): string {
+  return ENVIRONMENT_PREFIX + flagName(name).replaceAll('-', '_').toUpperCase()
+}
+
+/** What commander declares: flags and help of a setting. */
+export function settingHelp(name: SettingName): { flags: string[]; description: string } {
+  const { kind, standard, description, argument } = SETTINGS[name]
+  const flag = `--${flagName(name)}`
+  const flags =
+    argument === undefined ? [flag, `--no-${flagName(name)}`] : [`${flag} <${argument}>`]
+  const origin = `default: ${kind.format(standard)}, environment: ${environmentName(name)}`
+  return { flags, description: `${description} (${origin})` }
+}
+
+/** Where a value came from. */
+export type SettingSource = 'flag' | 'environment' | 'file' | 'default'
+
+export interface ResolvedSettings {
+  readonly values: Settings
+  readonly sources: { readonly [Name in SettingName]: SettingSource }
+}
+
+export type FlagValues = Readonly<Partial<Record<SettingName, string | boolean>>>
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** What a file says; see settings-file.ts. */
+export interface SettingsFile {
+  readonly path: string
+  readonly values: FlagValues
+}
+
+/** Throws UsageError that names the flag, variable or file and says what would be right. */
+export function resolveSettings(
+  flags: FlagValues,
+  environment: Environment,
+  file?: SettingsFile,
+): ResolvedSettings {
+  const values: Partial<Record<SettingName, unknown>> = {}
+  const sources: Partial<Record<SettingName, SettingSource>> = {}
+  for (const name of SETTING_NAMES) {
+    const { kind, standard } = SETTINGS[name]
+    const flag = flags[name]
+    const variable = environment[environmentName(name)]
+    if (flag !== undefined) {
+      values[name] = parseSetting(kind, `--${flagName(name)}`, String(flag))
+      sources[name] = 'flag'
+    } else if (variable !== undefined && variable !== '') {
+      values[name] = parseSetting(kind, environmentName(name), variable)
+      sources[name] = 'environment'
+    } else if (file?.values[name] !== undefined) {
+      values[name] = parseSetting(kind, `${file.path}: ${name}`, String(file.values[name]))
+      sources[name] = 'file'
+    } else {
+      values[name] = standard
+      sources[name] = 'default'
+    }
+  }
+  return { values: values as Settings, sources: sources as ResolvedSettings['sources'] }
+}
+
+function parseSetting(kind: ValueKind<unknown>, name: string, text: string): unknown {
+  const value = kind.parse(text)
+  if (value !== undefined) return value
+  throw new UsageError(`${name} '${text}' is not ${kind.expected}`)
+}
+
+export interface SettingRow {
+  readonly name: SettingName
+  readonly value: string
+  /** The flag or variable that gave it, 'file' or 'default'. */
+  readonly source: string
+}
+
+/** What `kvd config` prints. */
+export function settingRows({ values, sources }: ResolvedSettings): SettingRow[] {
+  return SETTING_NAMES.map(name => {
+    const value = SETTINGS[name].kind.format(values[name])
+    const source = sources[name]
+    if (source === 'flag') return { name, value, source: `--${flagName(name)}` }
+    return { name, value, source: source === 'environment' ? environmentName(name) : source }
+  })
+}
+
+/**
+ * Variables that look like a misspelt setting, each with the one that was probably meant. Others
+ * with our prefix may belong to other programs, so they are none of our business.
+ */
+export function misspeltVariables(environment: Environment): { name: string; meant: string }[] {
+  const known = [...SETTING_NAMES.map(environmentName), CONFIG_VARIABLE]
+  return Object.keys(environment).flatMap(name => {
+    if (!name.startsWith(ENVIRONMENT_PREFIX) || known.includes(name)) return []
+    const meant = closestWord(name, known)
+    return meant === undefined ? [] : [{ name, meant }]
+  })
+}
