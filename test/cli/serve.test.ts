@@ -1,0 +1,125 @@
+// Goal: kvd says where it serves and what to type next; one Ctrl-C lets clients finish, a second
+// one stops at once, and one that arrives twice (from the terminal and from npm) is one; whoever
+// starts a second node learns who has the first, and what to do.
+// Method: the program itself on real directories and ports, in a world whose clock, signals and
+// exit are the test's.
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+import type { DaemonIo } from '../../src/cli/daemon-io.ts'
+import { main } from '../../src/cli/kvd-main.ts'
+import type { Clock } from '../../src/clock.ts'
+import { systemClock } from '../../src/clock.ts'
+import { connect } from '../../src/net/index.ts'
+import { temporaryDirectory } from '../support/temp-directory.ts'
+
+class Daemon {
+  text = ''
+  readonly exited: Promise<number>
+  readonly io: DaemonIo
+  #signal: (name: string) => void = () => undefined
+  #exit: (code: number) => void = () => undefined
+  #skippedMs = 0
+
+  constructor(argv: readonly string[]) {
+    this.exited = new Promise(resolve => {
+      this.#exit = resolve
+    })
+    const write = (text: string): void => {
+      this.text += text
+    }
+    this.io = {
+      argv,
+      env: {},
+      stdout: { write, isTTY: false },
+      stderr: { write, isTTY: false },
+      clock: this.#createClock(),
+      packageVersion: '1.2.3',
+      absolutePath: path => path,
+      readText: () => '',
+      onStopSignal: listener => {
+        this.#signal = listener
+      },
+      onUncaught: () => undefined,
+      exit: code => this.#exit(code),
+    }
+  }
+
+  #createClock(): Clock {
+    const clock = systemClock()
+    const monotonicMs = (): number => clock.monotonicMs() + this.#skippedMs
+    return Object.assign(Object.create(clock) as Clock, { monotonicMs })
+  }
+
+  signal(name: string, afterMs = 0): void {
+    this.#skippedMs += afterMs
+    this.#signal(name)
+  }
+
+  get port(): number {
+    return Number(/listening +127\.0\.0\.1:(\d+)/.exec(this.text)?.[1])
+  }
+}
+
+async function start(...argv: string[]): Promise<Daemon> {
+  const daemon = new Daemon(['serve', ...argv])
+  await main(daemon.io)
+  return daemon
+}
+
+describe('a node', () => {
+  test('tells where it is and what to type; a signal that comes twice at once is one', async () => {
+    const directory = temporaryDirectory({ after })
+    const daemon = await start('--dir', directory, '--port', '0')
+    assert.ok(daemon.text.includes(`data        ${directory}\n`), daemon.text)
+    assert.match(daemon.text, /npx kvcli --url kv:\/\/127\.0\.0\.1:\d+ put demo:greeting "hello/)
+    const client = await connect(`kv://127.0.0.1:${daemon.port}`)
+    await client.put('a', '1')
+    await client.close()
+    daemon.signal('SIGINT')
+    daemon.signal('SIGINT', 20)
+    assert.equal(await daemon.exited, 0)
+    assert.match(daemon.text, /SIGINT: letting clients finish; once more stops at once\n.*stopped/)
+  })
+
+  test('stops at once when it is asked a second time', async () => {
+    const daemon = await start('--dir', temporaryDirectory({ after }), '--port', '0')
+    const client = await connect(`kv://127.0.0.1:${daemon.port}`)
+    daemon.signal('SIGTERM')
+    daemon.signal('SIGTERM', 1000)
+    assert.equal(await daemon.exited, 1)
+    assert.match(daemon.text, /SIGTERM again: stopping at once/)
+    await client.close()
+  })
+
+  test('names who has its directory or its port', async () => {
+    const directory = temporaryDirectory({ after })
+    const daemon = await start('--dir', directory, '--port', '0')
+    const sameDirectory = await start('--dir', directory, '--port', '0')
+    assert.equal(await sameDirectory.exited, 1)
+    assert.match(sameDirectory.text, new RegExp(`is open in process ${process.pid} \\(`))
+    const other = temporaryDirectory({ after })
+    const samePort = await start('--dir', other, '--port', String(daemon.port))
+    assert.equal(await samePort.exited, 1)
+    assert.match(samePort.text, new RegExp(`another program listens on 127.0.0.1:${daemon.port}`))
+    for (const { text } of [sameDirectory, samePort]) {
+      assert.match(
+        text,
+        /-> to use the node that runs: npx kvcli; for a second one: --dir and --port/,
+      )
+    }
+    daemon.signal('SIGTERM')
+    assert.equal(await daemon.exited, 0)
+  })
+
+  for (const [argv, code, message] of [
+    [['--port', '70000'], 2, /^kvd: .*port/],
+    [['--prot', '1'], 2, /^kvd: unknown option '--prot'/],
+    [['--host', '0.0.0.0'], 2, /or set --allow-insecure-remote when/],
+  ] as const) {
+    test(`'${argv.join(' ')}' ends with exit code ${code}`, async () => {
+      const daemon = await start('--dir', temporaryDirectory({ after }), ...argv)
+      assert.equal(await daemon.exited, code)
+      assert.match(daemon.text, message)
+    })
+  }
+})

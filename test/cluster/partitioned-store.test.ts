@@ -1,0 +1,223 @@
+// Goal: users see a plain map with times to live; the store below sees partitions, versions and
+// tombstones that older writes cannot undo, now or after a restart.
+// Method: random operations against a Map, and the cases in which time and order matter.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
+import { SKEW_BEHIND_MAX_MS } from '../../src/cluster/hybrid-logical-clock.ts'
+import { joinEngineKey } from '../../src/cluster/partition.ts'
+import {
+  keyText,
+  type PartitionedStore,
+  type StoreWrite,
+  TOMBSTONE_RETENTION_MS,
+  type WriteTerms,
+} from '../../src/cluster/partitioned-store.ts'
+import { encodeVersion, isTombstone } from '../../src/cluster/versioned-value.ts'
+import { ClockSkewError, CorruptionError, InvalidArgumentError } from '../../src/errors.ts'
+import { seededRandom } from '../../src/random.ts'
+import { startFakeNode } from '../support/fake-node.ts'
+import { printSeed } from '../support/seed.ts'
+
+const OWN: WriteTerms = { durability: undefined, version: undefined }
+const STRANGER = new Uint8Array(8).fill(9)
+const KEY = utf8Encode('key')
+
+function from(timeMs: number): WriteTerms {
+  return { durability: undefined, version: encodeVersion(timeMs, 0, STRANGER) }
+}
+
+async function textAt(store: PartitionedStore, key = KEY): Promise<string | undefined> {
+  const value = await store.get(key)
+  return value && utf8Decode(value)
+}
+
+describe('partitioned store', () => {
+  test('is a map with times to live', async t => {
+    const random = seededRandom(printSeed(t))
+    const { store, clock, engine } = await startFakeNode({ random })
+    const model = new Map<string, { text: string; untilMs: number }>()
+    const keys = Array.from({ length: 30 }, (_, index) => `k${index}`)
+    for (let step = 0; step < 1500; step++) {
+      const operations = Array.from({ length: 1 + random.below(3) }, (): StoreWrite => {
+        const name = keys[random.below(keys.length)]!
+        const key = utf8Encode(name)
+        if (random.below(3) === 0) {
+          model.delete(name)
+          return { type: 'del', key }
+        }
+        const ttlMs = random.below(2) * (1 + random.below(1000))
+        const untilMs = ttlMs === 0 ? Infinity : clock.wallMs() + ttlMs
+        model.set(name, { text: `v${step}`, untilMs })
+        return { type: 'put', key, value: utf8Encode(`v${step}`), ttlMs }
+      })
+      await store.batch(operations, OWN)
+      if (random.below(5) === 0) clock.advance(random.below(400))
+      const asked = keys.filter(() => random.below(3) === 0)
+      const found = await store.getMany(asked.map(utf8Encode), Number.POSITIVE_INFINITY)
+      for (const [index, name] of asked.entries()) {
+        const known = model.get(name)
+        const expected = known && known.untilMs > clock.wallMs() ? known.text : undefined
+        assert.equal(found[index] && utf8Decode(found[index]), expected, `step ${step}`)
+        assert.equal(await textAt(store, utf8Encode(name)), expected)
+      }
+    }
+    assert.equal(engine.openSnapshots, 0)
+  })
+
+  test('answers a read without a promise when memory has it', async () => {
+    const { store } = await startFakeNode()
+    await store.put(KEY, utf8Encode('v'), 0, OWN)
+    assert.deepEqual(store.get(KEY), utf8Encode('v'))
+    assert.equal(store.get(utf8Encode('absent')), undefined)
+  })
+
+  test('getMany stops once the values come to the bytes asked for', async () => {
+    const { store } = await startFakeNode()
+    const keys = Array.from({ length: 200 }, (_, index) => utf8Encode(`k${index}`))
+    for (const key of keys) await store.put(key, new Uint8Array(10), 0, OWN)
+    assert.equal((await store.getMany(keys, 25)).length, 3)
+    assert.equal((await store.getMany(keys, 0)).length, 1)
+    assert.equal((await store.getMany(keys, 1e9)).length, 200)
+  })
+
+  test('getMany reads little beyond the bytes asked for, whatever it expected', async t => {
+    const random = seededRandom(printSeed(t))
+    const { store, engine } = await startFakeNode({ random })
+    const size = 64 * 1024
+    const keys = Array.from({ length: 64 }, (_, index) => utf8Encode(`k${index}`))
+    let bytesRead = 0
+    const { read } = engine
+    engine.read = (key, snapshot) => {
+      const row = engine.rows.find(candidate => Buffer.compare(candidate.key, key) === 0)
+      bytesRead += row?.value.length ?? 0
+      return read.call(engine, key, snapshot)
+    }
+    async function bytesOf(valueSizes: (index: number) => number): Promise<number> {
+      for (const [index, key] of keys.entries()) {
+        await store.put(key, new Uint8Array(valueSizes(index)), 0, OWN)
+      }
+      bytesRead = 0
+      const found = await store.getMany(keys, 8 * size)
+      const bytes = found.reduce((sum, value) => sum + (value?.length ?? 0), 0)
+      assert.ok(bytes >= 8 * size && bytes < 9 * size)
+      return bytesRead
+    }
+    assert.ok((await bytesOf(() => size)) <= 9 * (size + 100))
+    // Small values first, so that many large ones are read at once.
+    assert.ok((await bytesOf(index => (index < 40 ? 1 : size))) <= 16 * (size + 100))
+  })
+
+  test('a retry of an old put does not undo a deletion', async () => {
+    const { store, clock } = await startFakeNode()
+    const put = from(clock.wallMs())
+    await store.put(KEY, utf8Encode('old'), 0, put)
+    clock.advance(10)
+    await store.delete(KEY, OWN)
+    await store.put(KEY, utf8Encode('old'), 0, put)
+    assert.equal(await textAt(store), undefined)
+  })
+
+  test('the larger version wins whatever the arrival order', async () => {
+    const { store, clock } = await startFakeNode()
+    const nowMs = clock.wallMs()
+    await store.put(KEY, utf8Encode('late'), 0, from(nowMs + 2))
+    await Promise.all([
+      store.put(KEY, utf8Encode('early'), 0, from(nowMs + 1)),
+      store.delete(KEY, from(nowMs)),
+    ])
+    assert.equal(await textAt(store), 'late')
+    await store.put(KEY, utf8Encode('own'), 0, OWN)
+    assert.equal(await textAt(store), 'own')
+    assert.deepEqual(store.stats, { compared: 3, superseded: 2 })
+  })
+
+  test('no accepted write is older than a forgotten tombstone', async t => {
+    const random = seededRandom(printSeed(t))
+    const { store, clock, engine } = await startFakeNode()
+    const deletedMs = clock.wallMs() + 300
+    await store.delete(KEY, from(deletedMs))
+    const row = engine.rows.find(({ value }) => value.length > 7 && isTombstone(value))
+    assert.equal(row?.expiryMs, deletedMs + TOMBSTONE_RETENTION_MS)
+    const endMs = deletedMs + 2 * TOMBSTONE_RETENTION_MS
+    while (clock.wallMs() < endMs) {
+      const lateMs = deletedMs - random.below(SKEW_BEHIND_MAX_MS)
+      try {
+        await store.put(KEY, utf8Encode('zombie'), 0, from(lateMs))
+      } catch (error) {
+        assert.ok(error instanceof ClockSkewError)
+      }
+      assert.equal(await textAt(store), undefined)
+      clock.advance(random.below(100_000))
+    }
+  })
+
+  test('an expired value still wins over older writes', async () => {
+    const { store, clock } = await startFakeNode()
+    const olderMs = clock.wallMs()
+    await store.put(KEY, utf8Encode('short'), 10, from(olderMs + 5))
+    clock.advance(60_000)
+    await store.put(KEY, utf8Encode('older'), 0, from(olderMs))
+    assert.equal(await textAt(store), undefined)
+  })
+
+  test('a retry stores the same bytes, expiry included', async () => {
+    const { store, clock, engine } = await startFakeNode()
+    const terms = from(clock.wallMs())
+    await store.put(KEY, utf8Encode('v'), 5000, terms)
+    const before = engine.rows
+    clock.advance(1000)
+    await store.put(KEY, utf8Encode('v'), 5000, terms)
+    const users = (rows: typeof before) => rows.filter(row => row.key.length > 2)
+    assert.deepEqual(users(engine.rows), users(before))
+  })
+
+  test('own writes win over everything from before a restart with an earlier clock', async () => {
+    const first = await startFakeNode()
+    await first.store.put(KEY, utf8Encode('before'), 0, OWN)
+    await first.store.put(KEY, utf8Encode('before'), 0, from(first.clock.wallMs() + 400))
+    first.clock.jumpWall(-3000)
+    const second = await startFakeNode({ clock: first.clock, engine: first.engine.crashed() })
+    await second.store.put(KEY, utf8Encode('after'), 0, OWN)
+    await second.store.put(KEY, utf8Encode('retry'), 0, from(first.clock.wallMs() + 400))
+    assert.equal(await textAt(second.store), 'after')
+  })
+
+  test('names the key whose stored form is damaged', async () => {
+    const { store, engine } = await startFakeNode()
+    const key = joinEngineKey(store.partitioner.partitionOf(KEY), KEY)
+    for (const value of [new Uint8Array(5), new Uint8Array(40).fill(255), new Uint8Array(18)]) {
+      await engine.write([{ type: 'put', key, value, expiryMs: 0 }])
+      assert.throws(
+        () => store.get(KEY),
+        (error: unknown) => error instanceof CorruptionError && /key "key"/.test(error.message),
+      )
+      await assert.rejects(store.getMany([KEY], 100), CorruptionError)
+    }
+    await store.put(KEY, utf8Encode('healed'), 0, OWN)
+    assert.equal(await textAt(store), 'healed')
+  })
+
+  test('refuses keys that are empty or too long, and writes nothing then', async () => {
+    const { store, engine } = await startFakeNode()
+    for (const size of [0, 65_534]) {
+      const key = new Uint8Array(size)
+      assert.throws(() => store.get(key), InvalidArgumentError)
+      const batch: StoreWrite[] = [
+        { type: 'del', key: KEY },
+        { type: 'del', key },
+      ]
+      assert.throws(() => store.batch(batch, OWN), InvalidArgumentError)
+    }
+    assert.equal(engine.writes, 0)
+    const longest = new Uint8Array(65_533)
+    await store.put(longest, utf8Encode('v'), 0, OWN)
+    assert.equal(await textAt(store, longest), 'v')
+  })
+
+  test('shows keys as text or hex, cut', () => {
+    assert.equal(keyText(utf8Encode('a"é')), '"a\\"é"')
+    assert.equal(keyText(Uint8Array.of(0, 255)), '00ff')
+    assert.equal(keyText(new Uint8Array(1000).fill(97)).length, 81)
+  })
+})

@@ -1,0 +1,76 @@
+// Goal: PROTOCOL.md tells the truth, byte by byte.
+// Method: the bytes in its tables are built by the code, and looked up in the text.
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { utf8Encode } from '../../src/bytes.ts'
+import {
+  LEASE_MS,
+  SKEW_AHEAD_MAX_MS,
+  SKEW_BEHIND_MAX_MS,
+} from '../../src/cluster/hybrid-logical-clock.ts'
+import { NodeKey, Partitioner, USER_KEY_SIZE_MAX } from '../../src/cluster/partition.ts'
+import { TOMBSTONE_RETENTION_MS } from '../../src/cluster/partitioned-store.ts'
+import { UnorderedScan } from '../../src/cluster/unordered-scan.ts'
+import { encodeTombstone, encodeValue, encodeVersion } from '../../src/cluster/versioned-value.ts'
+import { startFakeNode } from '../support/fake-node.ts'
+
+const text = readFileSync(new URL('../../src/cluster/PROTOCOL.md', import.meta.url), 'utf8')
+const HELLO = utf8Encode('hello')
+
+/** The last cell of the row that begins with `cells`, without spaces and code marks. */
+function lastCell(...cells: string[]): string {
+  const rows = text.split('\n').map(line => line.split(/(?<!\\)\|/).map(cell => cell.trim()))
+  const row = rows.find(([, ...rest]) => cells.every((cell, index) => rest[index] === cell))
+  assert.ok(row !== undefined, `the page has a row ${cells.join(' | ')}`)
+  return row.at(-2)!.replaceAll(/[` ]/g, '')
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
+}
+
+test('engine keys are as documented', () => {
+  for (const [count, name] of [
+    [1024, '1024'],
+    [65_536, '65,536'],
+    [1, '1'],
+  ] as const) {
+    assert.equal(hex(new Partitioner(count).engineKey(HELLO)), lastCell('`hello`', name))
+  }
+  assert.ok(text.includes(`[1..${USER_KEY_SIZE_MAX.toLocaleString('en')}]`))
+})
+
+test('stored forms are as documented', () => {
+  const writer = Uint8Array.of(0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8)
+  const version = encodeVersion(0x0123_4567_89ab, 0xcdef, writer)
+  const value = utf8Encode('hi')
+  const until = encodeValue(version, value, 0x0123_4567_ffff)
+  assert.equal(hex(encodeValue(version, value, 0)), lastCell('value `hi`'))
+  assert.equal(hex(until), lastCell('value `hi` until 0x01234567ffff'))
+  assert.equal(hex(encodeTombstone(version)), lastCell('tombstone'))
+})
+
+test('every record of the node is documented', () => {
+  for (const name of Object.values(NodeKey)) lastCell(`\`0${name}\``)
+})
+
+test('times are as documented', () => {
+  const times = [SKEW_AHEAD_MAX_MS, SKEW_BEHIND_MAX_MS, TOMBSTONE_RETENTION_MS, LEASE_MS]
+  for (const ms of [...times, LEASE_MS + SKEW_AHEAD_MAX_MS]) {
+    assert.ok(text.includes(` ${ms.toLocaleString('en')} ms`), `${ms} ms`)
+  }
+})
+
+test('cursors are as documented', async () => {
+  const { store } = await startFakeNode({ partitionCount: 1024 })
+  const terms = { durability: undefined, version: undefined }
+  const names = Array.from({ length: 20 }, (_, index) => utf8Encode(`k${index}`))
+  for (const key of [HELLO, ...names]) await store.put(key, HELLO, 0, terms)
+  const scan = new UnorderedScan(store, { reverse: false, keysOnly: true, cursor: undefined })
+  let page = await scan.next(1, 1)
+  while (hex(page.keys[0]!) !== hex(HELLO)) page = await scan.next(1, 1)
+  scan.close()
+  assert.ok(page.cursor !== undefined && hex(page.cursor) === '010a68656c6c6f')
+  assert.ok(text.includes('`01 0a 68656c6c6f`'))
+})

@@ -1,0 +1,152 @@
+// Goal: of all writes to a key the one with the latest version stays, whatever the order in which
+// they arrive, start, finish or fail.
+// Method: concurrent random writes with versions from here and elsewhere, over a store that makes
+// them visible late and answers reads late; then each key must hold its latest acknowledged write.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { utf8Encode } from '../../src/bytes.ts'
+import { yieldToEventLoop } from '../../src/clock.ts'
+import { compareStored, encodeValue, encodeVersion } from '../../src/cluster/versioned-value.ts'
+import { VersionedWriter } from '../../src/cluster/versioned-writer.ts'
+import { OverloadedError } from '../../src/errors.ts'
+import { type Random, seededRandom } from '../../src/random.ts'
+import { FakeEngine } from '../support/fake-engine.ts'
+import { printSeed } from '../support/seed.ts'
+
+const WRITER = new Uint8Array(8)
+const NOTHING = new Uint8Array(0)
+const BARRIER = Uint8Array.of(3)
+const STRANGER = new Uint8Array(8).fill(1)
+
+function newWriter(random?: Random): { store: FakeEngine; writer: VersionedWriter } {
+  const store = new FakeEngine({ wallMs: () => 0, ...(random === undefined ? {} : { random }) })
+  const barrier = () => store.write([{ type: 'put', key: BARRIER, value: NOTHING, expiryMs: 0 }])
+  return { store, writer: new VersionedWriter({ store, forgetMs: () => 0, barrier }) }
+}
+
+function form(timeMs: number, writer = WRITER): Uint8Array {
+  return encodeValue(encodeVersion(timeMs, 0, writer), utf8Encode(`at ${timeMs}`), 0)
+}
+
+const KEY = utf8Encode('00key')
+
+describe('versioned writer', () => {
+  test('keeps the latest version of concurrent writes, own and foreign', async t => {
+    const random = seededRandom(printSeed(t))
+    for (let round = 0; round < 300; round++) {
+      const { store, writer } = newWriter(random)
+      const keys = ['a', 'b', 'c'].map(name => utf8Encode(`00${name}`))
+      const latest = new Map<Uint8Array, Uint8Array>()
+      const writes: Promise<void>[] = []
+      let newestMs = 1000
+      for (let step = 0; step < 40; step++) {
+        if (random.below(4) === 0) await yieldToEventLoop()
+        if (random.below(10) === 0) store.failNextWrite = new OverloadedError('full', 1)
+        const isOwn = random.below(2) === 0
+        // Own versions are newer than everything met before; foreign ones may be older.
+        const timeMs = isOwn ? newestMs + 1 : newestMs - random.below(20) + 5
+        newestMs = Math.max(newestMs, timeMs)
+        const some = keys.filter(() => random.below(2) === 0)
+        if (some.length === 0) continue
+        const stored = some.map(() => form(timeMs, isOwn ? WRITER : STRANGER))
+        const write = writer.write(some, stored, isOwn, undefined).then(
+          () => {
+            for (const [index, key] of some.entries()) {
+              const asked = stored[index]!
+              const known = latest.get(key)
+              if (known === undefined || compareStored(asked, known) > 0) latest.set(key, asked)
+            }
+          },
+          (error: unknown) => assert.ok(error instanceof OverloadedError),
+        )
+        writes.push(write)
+      }
+      await Promise.all(writes)
+      for (const key of keys) {
+        const found = await store.read(key)
+        const expected = latest.get(key)
+        assert.deepEqual(found, expected, `round ${round}`)
+      }
+    }
+  })
+
+  test('submits own writes at once, and pipelines those to one key', async () => {
+    const { store, writer } = newWriter()
+    const writes = [1, 2, 3].map(timeMs => writer.write([KEY], [form(timeMs)], true, undefined))
+    assert.equal(store.writes, 3)
+    await Promise.all(writes)
+    assert.deepEqual(await store.read(KEY), form(3))
+  })
+
+  test('a late retry is acknowledged and changes nothing', async () => {
+    const { store, writer } = newWriter()
+    await writer.write([KEY], [form(5)], true, undefined)
+    await writer.write([KEY], [form(4, STRANGER)], false, 'sync')
+    assert.deepEqual(await store.read(KEY), form(5))
+    assert.deepEqual(writer.stats, { compared: 1, superseded: 1 })
+    // Its answer waited for a write that is as durable as it asked for.
+    assert.equal(store.writes, 2)
+  })
+
+  test('a write that lost against one that then failed is written after all', async () => {
+    const { store, writer } = newWriter()
+    const rejected: Promise<void>[] = []
+    store.write = () => {
+      const failed = yieldToEventLoop().then(() => Promise.reject(new OverloadedError('full', 1)))
+      rejected.push(failed)
+      return failed
+    }
+    const newer = writer.write([KEY], [form(9)], true, undefined)
+    store.write = FakeEngine.prototype.write
+    const older = writer.write([KEY], [form(8, STRANGER)], false, undefined)
+    await assert.rejects(newer, OverloadedError)
+    await older
+    assert.deepEqual(await store.read(KEY), form(8, STRANGER))
+  })
+
+  test('a retry on a key that never comes to rest is answered', async () => {
+    const { writer } = newWriter()
+    let timeMs = 10
+    let isBusy = true
+    const keepBusy = async (): Promise<void> => {
+      while (isBusy) {
+        void writer.write([KEY], [form(timeMs++)], true, undefined)
+        await Promise.resolve()
+        if (timeMs % 50 === 0) await yieldToEventLoop()
+      }
+    }
+    const busy = keepBusy()
+    for (let turn = 0; turn < 3; turn++) {
+      await writer.write([KEY], [form(5, STRANGER)], false, undefined)
+    }
+    isBusy = false
+    await busy
+    assert.equal(writer.stats.superseded, 3)
+  })
+
+  test('of several operations on a key in one call the last one counts', async () => {
+    const { store, writer } = newWriter()
+    const other = utf8Encode('00other')
+    const [first, second] = [form(1), encodeValue(encodeVersion(1, 0, WRITER), utf8Encode('!'), 0)]
+    await writer.write([KEY, other, KEY], [first, first, second], true, undefined)
+    assert.deepEqual(await store.read(KEY), second)
+    assert.deepEqual(await store.read(other), first)
+  })
+
+  test('a damaged record is overwritten', async () => {
+    const { store, writer } = newWriter()
+    await store.write([{ type: 'put', key: KEY, value: Uint8Array.of(1, 77), expiryMs: 0 }])
+    await writer.write([KEY], [form(1, STRANGER)], false, undefined)
+    assert.deepEqual(await store.read(KEY), form(1, STRANGER))
+  })
+
+  test('forgets keys whose writes are over', async () => {
+    const { store, writer } = newWriter()
+    const forms = Array.from({ length: 50 }, (_, index) => form(index + 1))
+    for (const stored of forms) await writer.write([KEY], [stored], true, undefined)
+    // A read of the store, not of leftovers, decides now.
+    await store.write([{ type: 'put', key: KEY, value: form(1), expiryMs: 0 }])
+    await writer.write([KEY], [form(20, STRANGER)], false, undefined)
+    assert.deepEqual(await store.read(KEY), form(20, STRANGER))
+  })
+})

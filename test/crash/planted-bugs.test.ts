@@ -1,0 +1,82 @@
+// Goal: the power-loss checker can fail. An engine that forgets one kind of sync is caught.
+// Method: the sweep of power-loss.test.ts on a disk on which the syncs of one kind of file do
+// nothing; it must end in an OracleError each time, and without the planted bug it must not.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { OracleError } from '../support/crash-oracle.ts'
+import type { FailingFileSystem, FaultReport } from '../support/failing-file-system.ts'
+import {
+  CRASHES,
+  type SweepOptions,
+  type SweepResult,
+  sweepPowerLoss,
+} from '../support/power-loss-sweep.ts'
+
+const isWal = (path: string) => path.endsWith('.wal')
+const isManifest = (path: string) => path.includes('MANIFEST')
+
+const BUGS: readonly (readonly [string, (disk: FailingFileSystem) => FaultReport])[] = [
+  ['the fsync of the WAL', disk => disk.skipSync(isWal)],
+  ['the fsync of frames of the WAL', disk => disk.skipSync(afterTheFirst(isWal))],
+  ['the fsync of tables', disk => disk.skipSync(path => path.endsWith('.sst'))],
+  ['the fsync of the MANIFEST', disk => disk.skipSync(isManifest)],
+  ['the fsync of edits of the MANIFEST', disk => disk.skipSync(afterTheFirst(isManifest))],
+  ['the fsync of CURRENT', disk => disk.skipSync(path => path.includes('CURRENT'))],
+  ['the fsync of the directory', disk => disk.skipDirectorySync()],
+]
+
+/** True from the second call with a path on: the first sync of a file, of its header, is made. */
+function afterTheFirst(matches: (path: string) => boolean): (path: string) => boolean {
+  const seen = new Set<string>()
+  return path => {
+    if (!matches(path)) return false
+    const again = seen.has(path)
+    seen.add(path)
+    return again
+  }
+}
+
+const SEED = 3
+
+function sweep(bugs: Pick<SweepOptions, 'plant' | 'losesLogData'> = {}): Promise<SweepResult> {
+  return sweepPowerLoss({
+    seed: SEED,
+    operationCount: 60,
+    crashes: CRASHES,
+    doubleCrashEvery: 0,
+    ...bugs,
+  })
+}
+
+function outcomeOf(swept: Promise<unknown>): Promise<unknown> {
+  return swept.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+}
+
+describe('the power-loss checker', () => {
+  for (const [what, plant] of BUGS) {
+    test(`catches an engine that skips ${what}`, async t => {
+      const reports: FaultReport[] = []
+      const caught = await outcomeOf(sweep({ plant: disk => reports.push(plant(disk)) }))
+      const skipped = reports.reduce((sum, report) => sum + report.injected, 0)
+      assert.ok(skipped > 0, 'there were syncs to skip')
+      assert.ok(caught instanceof OracleError, `not caught: ${String(caught)}`)
+      t.diagnostic(caught.message)
+    })
+  }
+
+  test('catches a recovery that keeps the log data of one batch to itself', async t => {
+    for (const lost of [1, 3]) {
+      const caught = await outcomeOf(sweep({ losesLogData: index => index === lost }))
+      assert.ok(caught instanceof OracleError, `not caught: ${String(caught)}`)
+      t.diagnostic(caught.message)
+    }
+  })
+
+  test('has nothing to say about the same script without a planted bug', async () => {
+    const { script } = await sweep()
+    assert.ok(script.flushes > 0 && script.compactions > 0, 'the bugs had their chance')
+  })
+})

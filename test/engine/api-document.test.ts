@@ -1,0 +1,118 @@
+// Goal: API.md is true: it describes what the engine exports and no more, says of each function
+// what it costs and how it fails, and its examples run.
+// Method: names are read out of index.ts, the class and the document and held against each other;
+// the examples become modules that run one after another on one database on the real disk.
+import assert from 'node:assert/strict'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { systemClock } from '../../src/clock.ts'
+import * as engine from '../../src/engine/index.ts'
+import { loadHasher } from '../../src/hash.ts'
+import { seededRandom } from '../../src/random.ts'
+import { temporaryDirectory } from '../support/temp-directory.ts'
+
+const ENGINE = new URL('../../src/engine/', import.meta.url)
+const DOCUMENT = readFileSync(new URL('API.md', ENGINE), 'utf8')
+const INDEX = readFileSync(new URL('index.ts', ENGINE), 'utf8')
+
+interface Section {
+  /** As it is called: `db.get`, `open`. */
+  readonly name: string
+  readonly text: string
+  readonly example: string
+}
+
+const sections = [...DOCUMENT.matchAll(/^### `(?:new )?([\w.]+)[^\n]*`\n([\s\S]*?)(?=^##)/gm)].map(
+  ([, name, text]): Section => {
+    const example = /^```ts\n([\s\S]*?)^```$/m.exec(text!)?.[1] ?? ''
+    return { name: name!, text: text!, example }
+  },
+)
+
+/** Names that index.ts exports, those of types apart. */
+function exportedNames(): { values: string[]; types: string[] } {
+  const values = Object.keys(engine)
+  const types: string[] = []
+  for (const [, isType, list] of INDEX.matchAll(/^export (type )?\{([^}]*)\}/gm)) {
+    for (const item of list!.split(',')) {
+      const [, mark, name] = /^\s*(type )?(\w+)\s*$/.exec(item) ?? []
+      if (name !== undefined && (isType ?? mark) !== undefined) types.push(name)
+    }
+  }
+  return { values, types }
+}
+
+describe('API.md', () => {
+  test('describes every function, and no other', () => {
+    const members = Object.getOwnPropertyNames(engine.Db.prototype)
+      .filter(name => name !== 'constructor')
+      .map(name => `db.${name}`)
+    const documented = sections.map(({ name }) => name)
+    assert.deepEqual(sorted(documented), sorted([...members, ...exportedNames().values]))
+  })
+
+  test('names every type, and no other', () => {
+    const table = DOCUMENT.slice(DOCUMENT.indexOf('## Types')).split('\n\n')[1]!
+    const rows = table.split('\n').slice(2)
+    const named = rows.flatMap(row => [...row.split('|')[1]!.matchAll(/`(\w+)`/g)])
+    const { types } = exportedNames()
+    assert.ok(types.length > 30)
+    assert.deepEqual(sorted(named.map(match => match[1]!)), sorted(types))
+  })
+
+  test('says of each function how it fails, what it costs and how it is used', () => {
+    for (const { name, text, example } of sections) {
+      assert.match(text, /^- \*\*Errors\*\*: \S/m, name)
+      assert.match(text, /^- \*\*Cost\*\*: \S/m, name)
+      assert.ok(example.includes(name.replace('db.', '.').replace('.status', 'status')), name)
+    }
+  })
+
+  test('knows only codes that there are', () => {
+    const errors = readFileSync(new URL('../errors.ts', ENGINE), 'utf8')
+    const known = new Set([...errors.matchAll(/'(KV_\w+)'/g)].map(match => match[1]))
+    const used = [...DOCUMENT.matchAll(/`(KV_\w+)`/g)].map(match => match[1])
+    assert.deepEqual(
+      used.filter(code => !known.has(code)),
+      [],
+    )
+  })
+
+  test('has examples that run', async t => {
+    const folder = temporaryDirectory(t)
+    const directory = join(folder, 'data')
+    mkdirSync(directory)
+    const [clock, random, hasher] = [systemClock(), seededRandom(1), await loadHasher()]
+    const db = await engine.open(join(directory, 'db'))
+    for (const [index, { name, example }] of sections.entries()) {
+      const path = join(folder, `example-${index}.mts`)
+      writeFileSync(path, moduleOf(example))
+      const { run } = (await import(pathToFileURL(path).href)) as {
+        run: (scope: object) => Promise<void>
+      }
+      const environment = { fileSystem: engine.nodeFileSystem(), hasher, clock }
+      const executor = new engine.InlineExecutor(environment)
+      assert.doesNotMatch(example, /^await db\.close/m, `${name} would end the other examples`)
+      await run({ db, directory, clock, random, hasher, executor, engine })
+    }
+    await db.close()
+  })
+})
+
+function sorted(names: readonly string[]): string[] {
+  return [...names].sort((a, b) => (a < b ? -1 : 1))
+}
+
+function moduleOf(example: string): string {
+  const names = Object.keys(engine).join(', ')
+  return `export async function run(scope: any) {
+const { db, directory, clock, random, hasher, executor } = scope
+const { ${names} } = scope.engine
+{
+${example}
+}
+}
+`
+}

@@ -1,0 +1,133 @@
+// Goal: stats add up: parts to their totals, and all of them to what can be seen from outside:
+// files on the disk, calls that were made.
+// Method: a database on a simulated disk under random writes and reads, looked at now and then.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import {
+  type Db,
+  type DbStats,
+  InlineExecutor,
+  type Job,
+  type JobResult,
+} from '../../src/engine/index.ts'
+import { seededRandom } from '../../src/random.ts'
+import { drive, openEngine } from '../support/engine-on-disk.ts'
+import { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { printSeed } from '../support/seed.ts'
+import { SimClock } from '../support/sim-clock.ts'
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}
+
+function bytesOf(disk: MemoryFileSystem, pattern: RegExp): number {
+  return sum(disk.paths().map(path => (pattern.test(path) ? disk.peek(path).length : 0)))
+}
+
+/** What holds at any moment. */
+function checkSums(stats: DbStats): void {
+  const { levels, memory, reads, stalls, writes, ratios } = stats
+  assert.equal(sum(levels.map(({ bytes }) => bytes)), stats.tableBytes)
+  assert.equal(stats.liveBytes + stats.deadBytes, stats.tableBytes)
+  assert.ok(stats.liveBytes >= 0 && stats.deadBytes >= 0)
+  const { budget, total, ...consumers } = memory
+  assert.equal(sum(Object.values(consumers)), total)
+  assert.ok(memory.memtables + memory.blockCache + memory.tables <= budget * 1.3)
+  assert.equal(reads.tableProbes, reads.filterNegatives + reads.tableHits + reads.tableMisses)
+  assert.ok(reads.memtableHits + reads.tableHits <= reads.points)
+  const reasons = Object.values(stalls.byReason)
+  assert.equal(sum(reasons.map(({ count }) => count)), stalls.count)
+  assert.equal(sum(reasons.map(({ totalMs }) => totalMs)), stalls.totalMs)
+  const written = writes.walBytes + stats.flushes.bytesWritten + stats.compactions.bytesWritten
+  if (writes.userBytes > 0) assert.equal(ratios.writeAmplification, written / writes.userBytes)
+}
+
+describe('stats', () => {
+  test('add up to their totals, and to files and calls', async t => {
+    const random = seededRandom(printSeed(t))
+    const disk = new MemoryFileSystem()
+    const clock = new SimClock()
+    const db = await openEngine(disk, { clock })
+    let [operations, userBytes, points] = [0, 0, 0]
+    for (let step = 0; step < 1500; step++) {
+      const key = `key-${random.below(400)}`
+      const draw = random.below(10)
+      if (draw < 5) {
+        const value = 'v'.repeat(random.below(100))
+        await drive(clock, db.put(key, value))
+        userBytes += key.length + value.length
+        operations++
+      } else if (draw === 5) {
+        await drive(clock, db.delete(key))
+        userBytes += key.length
+        operations++
+      } else {
+        await drive(clock, db.get(draw < 8 ? key : `${key}-absent`))
+        points++
+      }
+      if (step % 50 !== 0) continue
+      const stats = db.stats()
+      checkSums(stats)
+      assert.equal(stats.writes.operations, operations)
+      assert.equal(stats.writes.userBytes, userBytes)
+      assert.equal(stats.reads.points, points)
+    }
+    // Nothing is under way.
+    await drive(clock, db.compact({ gte: 'zzz' }))
+    const stats = db.stats()
+    assert.equal(stats.tableBytes, bytesOf(disk, /\.sst$/))
+    assert.equal(stats.walBytes, bytesOf(disk, /\.wal$/))
+    assert.ok(stats.ratios.filterUse! > 0.9, JSON.stringify(stats.ratios))
+    assert.ok(stats.ratios.cacheHits! > 0 && stats.ratios.cacheHits! <= 1)
+    assert.ok(stats.ratios.writeAmplification! > 2)
+    await drive(clock, db.close())
+  })
+
+  test('tell live bytes from those that newer ones may replace', async () => {
+    const clock = new SimClock()
+    const db = await openEngine(new MemoryFileSystem(), { clock })
+    await fill(db, clock, 300)
+    await drive(clock, db.compact())
+    const settled = db.stats()
+    assert.equal(settled.deadBytes, 0)
+    assert.equal(settled.ratios.spaceAmplification, 1)
+    await fill(db, clock, 150)
+    await drive(clock, db.compact({ gte: 'zzz' }))
+    const { deadBytes, tableBytes } = db.stats()
+    assert.ok(deadBytes > tableBytes / 20 && deadBytes < tableBytes, `${deadBytes} ${tableBytes}`)
+    await drive(clock, db.compact({ rewrite: true }))
+    assert.equal(db.stats().deadBytes, 0)
+    await drive(clock, db.close())
+  })
+
+  test('count each stall under its reason', async () => {
+    let open: () => void = () => undefined
+    const gate = new Promise<void>(resolve => {
+      open = resolve
+    })
+    /** Compactions wait for the gate, so level 0 grows and writers are held back. */
+    class GatedExecutor extends InlineExecutor {
+      override async run(job: Job): Promise<JobResult> {
+        if (job.kind === 'compaction') await gate
+        return await super.run(job)
+      }
+    }
+    const clock = new SimClock()
+    const db = await openEngine(new MemoryFileSystem(), { clock, executor: GatedExecutor })
+    for (let index = 0; db.stats().stalls.totalMs === 0 && index < 2000; index++) {
+      await drive(clock, db.put(`key-${index}`, 'v'.repeat(200)))
+    }
+    open()
+    const stats = db.stats()
+    checkSums(stats)
+    assert.ok(stats.stalls.count > 0 && stats.stalls.totalMs > 0)
+    assert.deepEqual(Object.keys(stats.stalls.byReason), [stats.stalls.reason])
+    await drive(clock, db.close())
+  })
+})
+
+async function fill(db: Db, clock: SimClock, keys: number): Promise<void> {
+  for (let index = 0; index < keys; index++) {
+    await drive(clock, db.put(`key-${index}`, 'v'.repeat(40 + (index % 50))))
+  }
+}

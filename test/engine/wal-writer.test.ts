@@ -1,0 +1,169 @@
+// Goal: the writer claims as durable only what a sync covered, never writes or believes anything
+// after a failure, and never starts a segment while the one before is incomplete.
+// Method: a simulated disk whose asynchronous calls finish when the test says so, and one that
+// fails on demand; what reaches the disk is counted.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { AssertionError } from '../../src/assert.ts'
+import { WAL_HEADER_SIZE } from '../../src/engine/wal-format.ts'
+import { WalFrameBuilder } from '../../src/engine/wal-frame.ts'
+import { WalWriter } from '../../src/engine/wal-writer.ts'
+import { loadHasher } from '../../src/hash.ts'
+import { FailingFileSystem } from '../support/failing-file-system.ts'
+import { type CallKind, MemoryFileSystem } from '../support/memory-file-system.ts'
+
+const hasher = await loadHasher()
+const databaseId = new Uint8Array(16)
+
+function frame(): WalFrameBuilder {
+  const builder = new WalFrameBuilder(hasher)
+  builder.begin()
+  builder.addPut(Uint8Array.of(1), new Uint8Array(10))
+  return builder
+}
+
+/** A writer whose asynchronous calls finish one by one, when finish() is called. */
+function manual() {
+  const steps: (() => void)[] = []
+  const disk = new MemoryFileSystem({ defer: step => steps.push(step) })
+  disk.makeDirectorySync('/db')
+  const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
+  const wal = WalWriter.create(disk, '/db', options)
+  async function finish(): Promise<void> {
+    steps.shift()!()
+    // Two turns: what awaits the call, and what awaits that.
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  return { disk, wal, finish, steps }
+}
+
+describe('WalWriter', () => {
+  test('a sync covers what was written before it, not beside it', async () => {
+    const { wal, finish } = manual()
+    assert.equal(wal.synced.length, WAL_HEADER_SIZE)
+    const first = wal.append(frame(), 1)
+    await finish()
+    await first
+    const { size } = wal
+    const sync = wal.sync()
+    const second = wal.append(frame(), 2)
+    await finish()
+    await finish()
+    await Promise.all([sync, second])
+    assert.equal(wal.synced.length, size)
+    assert.ok(wal.size > size, 'both frames are written')
+  })
+
+  test('syncs never overlap, and each caller waits for one that covers it', async () => {
+    const { wal, finish, steps } = manual()
+    wal.appendSync(frame(), 1)
+    const firstSize = wal.size
+    const first = wal.sync()
+    const same = wal.sync()
+    wal.appendSync(frame(), 2)
+    let secondDone = false
+    const second = wal.sync().then(() => {
+      secondDone = true
+    })
+    assert.equal(steps.length, 1)
+    await finish()
+    await Promise.all([first, same])
+    assert.equal(wal.synced.length, firstSize)
+    assert.equal(secondDone, false)
+    assert.equal(steps.length, 1)
+    await finish()
+    await second
+    assert.equal(wal.synced.length, wal.size)
+    await wal.sync()
+    assert.equal(steps.length, 0, 'nothing new is not synced again')
+  })
+
+  test('after a failed write or sync every call fails with the first error', async () => {
+    for (const kind of ['write', 'sync'] as const) {
+      for (const asynchronous of [true, false]) {
+        const memory = new MemoryFileSystem()
+        const disk = new FailingFileSystem(memory)
+        disk.makeDirectorySync('/db')
+        const wal = WalWriter.create(disk, '/db', {
+          fileNumber: 2,
+          databaseId,
+          firstSequence: 1,
+          previous: 0,
+        })
+        wal.appendSync(frame(), 1)
+        disk.fail({ fault: 'EIO', kind })
+        const { synced } = wal
+        let failure: unknown
+        try {
+          if (asynchronous) await wal.append(frame(), 2)
+          else wal.appendSync(frame(), 2)
+          await wal.sync()
+        } catch (error) {
+          failure = error
+        }
+        assert.ok(failure instanceof Error, 'the fault was met')
+        assert.equal(wal.failure, failure)
+        assert.equal(wal.synced, synced)
+        const calls: CallKind[] = []
+        memory.onCall = (_index, call) => calls.push(call)
+        await assert.rejects(wal.append(frame(), 3), failure)
+        assert.throws(() => wal.appendSync(frame(), 3), failure)
+        await assert.rejects(wal.sync(), failure)
+        assert.deepEqual(calls, [])
+        wal.close()
+      }
+    }
+  })
+
+  test('a sync that succeeds beside a failing write is not believed', async () => {
+    const disk = new FailingFileSystem(new MemoryFileSystem())
+    disk.makeDirectorySync('/db')
+    const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
+    const wal = WalWriter.create(disk, '/db', options)
+    wal.appendSync(frame(), 1)
+    const sync = wal.sync()
+    disk.fail({ fault: 'ENOSPC', kind: 'write' })
+    assert.throws(() => wal.appendSync(frame(), 2), { code: 'ENOSPC' })
+    await assert.rejects(sync, { code: 'ENOSPC' })
+    assert.equal(wal.synced.length, WAL_HEADER_SIZE)
+  })
+
+  test('a segment that could not be made durable is none', () => {
+    for (const kind of ['create', 'write', 'sync', 'syncDirectory'] as const) {
+      const disk = new FailingFileSystem(new MemoryFileSystem())
+      disk.makeDirectorySync('/db')
+      disk.fail({ fault: 'EIO', kind })
+      const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
+      assert.throws(() => WalWriter.create(disk, '/db', options), { code: 'EIO' })
+    }
+  })
+
+  test('one append at a time, and sequences from the first on', async () => {
+    const { wal, finish } = manual()
+    const append = wal.append(frame(), 5)
+    await assert.rejects(wal.append(frame(), 6), AssertionError)
+    assert.throws(() => wal.appendSync(frame(), 6), AssertionError)
+    await finish()
+    await append
+    assert.throws(() => wal.appendSync(frame(), 0), AssertionError)
+    assert.equal(wal.failure, undefined)
+  })
+
+  test('a segment is not written to before the one it follows is durable to its end', async () => {
+    const { disk, wal, finish } = manual()
+    wal.appendSync(frame(), 1)
+    const options = { fileNumber: 3, databaseId, firstSequence: 1, previous: wal }
+    const next = WalWriter.create(disk, '/db', options)
+    assert.throws(() => next.appendSync(frame(), 2), AssertionError)
+    const sync = wal.sync()
+    assert.throws(() => next.appendSync(frame(), 2), AssertionError)
+    await finish()
+    await sync
+    wal.appendSync(frame(), 2)
+    assert.throws(() => next.appendSync(frame(), 3), AssertionError)
+    const last = wal.sync()
+    await finish()
+    await last
+    next.appendSync(frame(), 3)
+  })
+})

@@ -1,0 +1,108 @@
+// Goal: what any build of a format version left on disk, this one and all later ones read; and
+// FORMAT.md shows no example that no test holds against the code.
+// Method: directories of earlier builds, kept as they were after a kill, are checked, opened, read,
+// compacted and opened again. DURAMEN_GOLDEN=1 makes the directories that are not there yet.
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, test } from 'node:test'
+import { type ChangeBatch, InlineExecutor, verifyInEnvironment } from '../../src/engine/index.ts'
+import { loadHasher } from '../../src/hash.ts'
+import { readState, text } from '../support/crash-oracle.ts'
+import { DIRECTORY, drive, openEngine } from '../support/engine-on-disk.ts'
+import {
+  GOLDEN_LIVES,
+  GOLDEN_WALL_MS,
+  goldenDisk,
+  goldenEntries,
+  LAST_LOG_DATA,
+  writeGolden,
+} from '../support/golden-database.ts'
+import type { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { SimClock } from '../support/sim-clock.ts'
+
+if (process.env['DURAMEN_GOLDEN'] === '1') await writeGolden()
+
+async function checkFiles(disk: MemoryFileSystem): Promise<void> {
+  const clock = new SimClock({ wallMs: GOLDEN_WALL_MS })
+  const executor = new InlineExecutor({ fileSystem: disk, hasher: await loadHasher(), clock })
+  const environment = { fileSystem: disk, executor, clock }
+  const { findings, damages } = await drive(clock, verifyInEnvironment(DIRECTORY, {}, environment))
+  assert.equal(damages, 0, JSON.stringify(findings))
+}
+
+for (const { name, hasRanges } of GOLDEN_LIVES) {
+  describe(`the directory ${name}`, () => {
+    const entries = goldenEntries(name)
+
+    test('has what there is to have', async () => {
+      const disk = goldenDisk(name)
+      const tables = disk.listSync(DIRECTORY).filter(file => file.endsWith('.sst'))
+      assert.ok(tables.length >= 3, 'tables')
+      // See FORMAT.md, "Footer": the version is 20 bytes before the end.
+      const versions = tables.map(file => disk.peek(`${DIRECTORY}/${file}`).at(-20))
+      assert.equal(versions.includes(2), hasRanges, versions.join(' '))
+      const clock = new SimClock({ wallMs: GOLDEN_WALL_MS })
+      // As it was, before compaction goes on.
+      const db = await openEngine(disk, { clock, options: { level0CompactionTrigger: 100 } })
+      const { levels, recovery } = db.stats()
+      assert.ok(levels.filter(level => level.tables > 0).length > 1, 'levels')
+      const tombstones = levels.reduce((sum, level) => sum + level.tombstones, 0)
+      assert.ok(tombstones > 0, 'tombstones')
+      assert.ok(recovery.entries > 3, 'a log')
+      await drive(clock, db.close())
+    })
+
+    test('passes every check', () => checkFiles(goldenDisk(name)))
+
+    test('opens with all its entries, and gives back its log data', async () => {
+      const disk = goldenDisk(name)
+      const clock = new SimClock({ wallMs: GOLDEN_WALL_MS })
+      const found: string[] = []
+      const onLogData = ({ logData }: ChangeBatch): void => {
+        found.push(text(logData!))
+      }
+      const db = await openEngine(disk, { clock, options: { onLogData } })
+      assert.deepEqual(await readState(db), entries)
+      assert.deepEqual(found, [LAST_LOG_DATA])
+      for (const [key, value] of entries) {
+        const stored = db.getSync(Buffer.from(key, 'latin1'))
+        assert.equal(stored && text(stored), value)
+      }
+      for (let index = 0; index < 300; index++) {
+        const key = `key-${String(index).padStart(3, '0')}`
+        assert.equal(db.getSync(key) !== undefined, entries.has(key), key)
+      }
+      await drive(clock, db.close())
+    })
+
+    test('goes on: written to, compacted, and opened again', async () => {
+      const disk = goldenDisk(name)
+      const clock = new SimClock({ wallMs: GOLDEN_WALL_MS })
+      const db = await openEngine(disk, { clock })
+      await drive(clock, db.put('new', 'value'))
+      await drive(clock, db.compact({ rewrite: true }))
+      await drive(clock, db.close())
+      await checkFiles(disk)
+      const again = await openEngine(disk, { clock })
+      const expected = new Map(entries).set('new', 'value')
+      assert.deepEqual(await readState(again), expected)
+      await drive(clock, again.close())
+    })
+  })
+}
+
+test('every example of FORMAT.md is held against the code', () => {
+  const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8')
+  const format = read('../../src/engine/FORMAT.md')
+  const names = [...format.matchAll(/^```hex (\S+)$/gm)].map(match => match[1]!)
+  assert.ok(names.length >= 7)
+  const tests = readdirSync(new URL('.', import.meta.url))
+    .filter(file => file.endsWith('-format.test.ts'))
+    .map(read)
+  for (const name of names) {
+    assert.ok(
+      tests.some(source => source.includes(`formatExample('${name}')`)),
+      `a test reads the example ${name}`,
+    )
+  }
+})

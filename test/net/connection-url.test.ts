@@ -1,0 +1,76 @@
+// Goal: a URL says which servers and options are meant, and a wrong one says what is wrong with it.
+// Method: tables of right and wrong ones.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { InvalidArgumentError } from '../../src/errors.ts'
+import { formatAddress, parseConnectionUrl } from '../../src/net/connection-url.ts'
+import { DEFAULT_PORT } from '../../src/net/limits.ts'
+
+const RIGHT = [
+  ['kv://localhost', ['localhost', DEFAULT_PORT], {}],
+  ['kv://127.0.0.1:1', ['127.0.0.1', 1], {}],
+  ['kv://a:1,b:2/', ['a', 1, 'b', 2], {}],
+  ['kv://[::1]:65535', ['::1', 65_535], {}],
+  ['kv://[fe80::1]', ['fe80::1', DEFAULT_PORT], {}],
+  ['kv://h?timeoutMs=100', ['h', DEFAULT_PORT], { timeoutMs: 100 }],
+  [
+    'kv://h/?clientName=a%20b&consistency=quorum&durability=none&connectTimeoutMs=7',
+    ['h', DEFAULT_PORT],
+    { clientName: 'a b', consistency: 'quorum', durability: 'none', connectTimeoutMs: 7 },
+  ],
+] as const
+
+const WRONG = [
+  ['', /begin with kv:/],
+  ['redis://localhost', /begin with kv:/],
+  ['./data', /begin with kv:/],
+  ['kv://', /not host:port/],
+  ['kv://a,', /not host:port/],
+  ['kv://:7000', /not host:port/],
+  ['kv://a:b:c', /port 'b:c'/],
+  ['kv://::1', /not host:port/],
+  ['kv://a:0', /port '0'/],
+  ['kv://a:65536', /port '65536'/],
+  ['kv://a:', /port ''/],
+  ['kv://a:1e3', /port '1e3'/],
+  ['kv://a/db', /no path/],
+  ['kv://me:secret@a', /user or password/],
+  ['kv://a?timeout=5', /'timeout' is not one of/],
+  ['kv://a?timeoutMs=5s', /whole milliseconds/],
+  ['kv://a?timeoutMs=5&timeoutMs=6', /twice/],
+  ['kv://a?consistency=most', /must be one, quorum, all/],
+  ['kv://a?durability=', /must be sync, interval, none/],
+] as const
+
+describe('parseConnectionUrl', () => {
+  for (const [url, flat, options] of RIGHT) {
+    test(`understands ${url}`, () => {
+      const parsed = parseConnectionUrl(url)
+      assert.deepEqual(
+        parsed.nodes.flatMap(({ host, port }) => [host, port]),
+        flat,
+      )
+      assert.deepEqual(parsed.options, options)
+    })
+  }
+  for (const [url, message] of WRONG) {
+    test(`refuses '${url}'`, () => {
+      assert.throws(
+        () => parseConnectionUrl(url),
+        (error: unknown) => {
+          assert.ok(error instanceof InvalidArgumentError)
+          assert.match(error.message, message)
+          return true
+        },
+      )
+    })
+  }
+  test('addresses are written as they are read', () => {
+    for (const address of [
+      { host: 'a', port: 1 },
+      { host: '::1', port: 2 },
+    ]) {
+      assert.deepEqual(parseConnectionUrl(`kv://${formatAddress(address)}`).nodes, [address])
+    }
+  })
+})

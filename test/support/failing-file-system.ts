@@ -1,0 +1,278 @@
+/**
+ * A disk that misbehaves by rule: any FileSystem with errors injected, and with planted bugs that
+ * show whether a checker can catch them.
+ *
+ *   const disk = new FailingFileSystem(new MemoryFileSystem())
+ *   const rule = disk.fail({ fault: 'EIO', kind: 'sync', path: isWal, nth: 3 })
+ *
+ * A fault happens in place of the call, save for those that do half of it. Rules are asked in the
+ * order in which they were added; every rule counts the calls that match it, and the first that is
+ * due decides.
+ */
+import type { DirectoryLock, File, FileSystem } from '../../src/engine/file-system.ts'
+import type { CallKind } from './memory-file-system.ts'
+import { systemError } from './system-error.ts'
+
+/**
+ *  - an error code: the call fails with it and does nothing (a close still closes)
+ *  - `shortWrite`: the first half of the bytes reaches the file, then ENOSPC
+ *  - `shortRead`: half of the bytes asked for are delivered, as if the file ended there
+ *  - `failedSync`: EIO, and the unsynced bytes stay readable but no later sync makes them durable,
+ *    though it reports success (what Linux does); the disk below must be a MemoryFileSystem
+ *  - `skip`: nothing happens and success is reported; for syncs only
+ */
+export type Fault =
+  | 'EIO'
+  | 'ENOSPC'
+  | 'EMFILE'
+  | 'EXDEV'
+  | 'shortWrite'
+  | 'shortRead'
+  | 'failedSync'
+  | 'skip'
+
+export interface FaultRule {
+  readonly fault: Fault
+  /** The calls it is about. Default: those that the fault makes sense for. */
+  readonly kind?: CallKind | readonly CallKind[]
+  /** Default: every path. */
+  readonly path?: (path: string) => boolean
+  /** It happens at this one of the matching calls, counted from 0. Default: 0. */
+  readonly nth?: number
+  /** From there on it happens for ever. Default: false, once. */
+  readonly forever?: boolean
+}
+
+/** What became of a rule. */
+export interface FaultReport {
+  /** Matching calls so far. */
+  readonly matched: number
+  /** How often the fault happened. */
+  readonly injected: number
+  remove(): void
+}
+
+interface ActiveRule {
+  readonly rule: FaultRule
+  matched: number
+  injected: number
+}
+
+/** A disk that can forget, as MemoryFileSystem can. */
+interface Forgetful {
+  loseUnsynced(path: string): void
+}
+
+const KINDS_OF_FAULT: Readonly<Partial<Record<Fault, readonly CallKind[]>>> = {
+  shortWrite: ['write'],
+  shortRead: ['read'],
+  failedSync: ['sync'],
+  skip: ['sync', 'syncDirectory'],
+}
+
+export class FailingFileSystem implements FileSystem {
+  readonly #inner: FileSystem & Partial<Forgetful>
+  #rules: ActiveRule[] = []
+  #callCount = 0
+
+  constructor(inner: FileSystem & Partial<Forgetful>) {
+    this.#inner = inner
+  }
+
+  /** Calls made so far. */
+  get callCount(): number {
+    return this.#callCount
+  }
+
+  fail(rule: FaultRule): FaultReport {
+    const active = { rule, matched: 0, injected: 0 }
+    this.#rules.push(active)
+    return {
+      get matched() {
+        return active.matched
+      },
+      get injected() {
+        return active.injected
+      },
+      remove: () => {
+        this.#rules = this.#rules.filter(other => other !== active)
+      },
+    }
+  }
+
+  /** Plants a bug: syncs of these files do nothing. */
+  skipSync(path: (path: string) => boolean): FaultReport {
+    return this.fail({ fault: 'skip', kind: 'sync', path, forever: true })
+  }
+
+  /** Plants a bug: syncs of these directories do nothing. */
+  skipDirectorySync(path: (path: string) => boolean = () => true): FaultReport {
+    return this.fail({ fault: 'skip', kind: 'syncDirectory', path, forever: true })
+  }
+
+  openSync(path: string): File {
+    this.enter('open', path)
+    return new FailingFile(this, this.#inner.openSync(path))
+  }
+
+  createSync(path: string): File {
+    this.enter('create', path)
+    return new FailingFile(this, this.#inner.createSync(path))
+  }
+
+  makeDirectorySync(path: string): void {
+    this.enter('makeDirectory', path)
+    this.#inner.makeDirectorySync(path)
+  }
+
+  listSync(path: string): string[] {
+    this.enter('list', path)
+    return this.#inner.listSync(path)
+  }
+
+  renameSync(source: string, target: string): void {
+    this.enter('rename', source)
+    this.#inner.renameSync(source, target)
+  }
+
+  removeSync(path: string): void {
+    this.enter('remove', path)
+    this.#inner.removeSync(path)
+  }
+
+  async remove(path: string): Promise<void> {
+    this.enter('remove', path)
+    await this.#inner.remove(path)
+  }
+
+  linkSync(source: string, target: string): void {
+    this.enter('link', source)
+    this.#inner.linkSync(source, target)
+  }
+
+  removeDirectorySync(path: string): void {
+    this.enter('removeDirectory', path)
+    this.#inner.removeDirectorySync(path)
+  }
+
+  resolveSync(path: string): string {
+    this.enter('resolve', path)
+    return this.#inner.resolveSync(path)
+  }
+
+  syncDirectorySync(path: string): void {
+    if (this.enter('syncDirectory', path) !== 'skip') this.#inner.syncDirectorySync(path)
+  }
+
+  lockSync(directory: string): DirectoryLock {
+    this.enter('lock', directory)
+    const lock = this.#inner.lockSync(directory)
+    return {
+      verifySync: () => {
+        this.enter('verifyLock', directory)
+        lock.verifySync()
+      },
+      releaseSync: () => lock.releaseSync(),
+    }
+  }
+
+  /** Counts a call; throws if that is its fault, else returns a fault to act out. For files. */
+  enter(kind: CallKind, path: string): Fault | undefined {
+    this.#callCount++
+    let due: ActiveRule | undefined
+    for (const active of this.#rules) {
+      if (!matches(active.rule, kind, path)) continue
+      const { nth = 0, forever = false } = active.rule
+      const count = active.matched++
+      if (due === undefined && (count === nth || (forever && count > nth))) due = active
+    }
+    if (due === undefined) return undefined
+    due.injected++
+    const { fault } = due.rule
+    if (fault.startsWith('E')) {
+      throw systemError(fault, kind, path)
+    }
+    if (fault === 'failedSync') {
+      if (this.#inner.loseUnsynced === undefined) throw new Error('this disk cannot forget')
+      this.#inner.loseUnsynced(path)
+      throw systemError('EIO', kind, path)
+    }
+    return fault
+  }
+}
+
+function matches(rule: FaultRule, kind: CallKind, path: string): boolean {
+  const kinds = rule.kind === undefined ? KINDS_OF_FAULT[rule.fault] : [rule.kind].flat()
+  return (kinds === undefined || kinds.includes(kind)) && (rule.path?.(path) ?? true)
+}
+
+class FailingFile implements File {
+  readonly path: string
+  readonly #disk: FailingFileSystem
+  readonly #inner: File
+  #closed = false
+
+  constructor(disk: FailingFileSystem, inner: File) {
+    this.path = inner.path
+    this.#disk = disk
+    this.#inner = inner
+  }
+
+  sizeSync(): number {
+    this.#disk.enter('size', this.path)
+    return this.#inner.sizeSync()
+  }
+
+  readSync(target: Uint8Array, targetOffset: number, length: number, position: number): number {
+    const size = this.#enterRead(length)
+    return this.#inner.readSync(target, targetOffset, size, position)
+  }
+
+  async read(
+    target: Uint8Array,
+    targetOffset: number,
+    length: number,
+    position: number,
+  ): Promise<number> {
+    const size = this.#enterRead(length)
+    return await this.#inner.read(target, targetOffset, size, position)
+  }
+
+  writeSync(source: Uint8Array, sourceOffset: number, length: number, position: number): void {
+    const fault = this.#disk.enter('write', this.path)
+    const size = fault === 'shortWrite' ? length >>> 1 : length
+    this.#inner.writeSync(source, sourceOffset, size, position)
+    if (fault === 'shortWrite') throw systemError('ENOSPC', 'write', this.path)
+  }
+
+  async write(
+    source: Uint8Array,
+    sourceOffset: number,
+    length: number,
+    position: number,
+  ): Promise<void> {
+    const fault = this.#disk.enter('write', this.path)
+    const size = fault === 'shortWrite' ? length >>> 1 : length
+    await this.#inner.write(source, sourceOffset, size, position)
+    if (fault === 'shortWrite') throw systemError('ENOSPC', 'write', this.path)
+  }
+
+  syncSync(): void {
+    if (this.#disk.enter('sync', this.path) !== 'skip') this.#inner.syncSync()
+  }
+
+  async sync(): Promise<void> {
+    if (this.#disk.enter('sync', this.path) !== 'skip') await this.#inner.sync()
+  }
+
+  closeSync(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#inner.closeSync()
+    this.#disk.enter('close', this.path)
+  }
+
+  #enterRead(length: number): number {
+    return this.#disk.enter('read', this.path) === 'shortRead' ? length >>> 1 : length
+  }
+}

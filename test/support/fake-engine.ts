@@ -1,0 +1,157 @@
+/**
+ * The surface of an engine Db that the cluster layer uses, over a sorted array: writes become
+ * visible in a later turn, in the order in which they were submitted and several at a time, as
+ * with group commit; reads answer directly or with a promise, as the seed has it.
+ */
+import { compareBytes } from '../../src/bytes.ts'
+import type {
+  MaybePromise,
+  Store,
+  StoreChunk,
+  StorePut,
+  StoreRange,
+} from '../../src/cluster/store.ts'
+import type { Snapshot } from '../../src/key-value-store.ts'
+import type { Random } from '../../src/random.ts'
+
+interface Row {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+  readonly expiryMs: number
+}
+
+interface FakeSnapshot extends Snapshot {
+  readonly rows: readonly Row[]
+  released: boolean
+}
+
+export interface FakeEngineOptions {
+  readonly wallMs: () => number
+  /** Decides which reads need a promise; without it none does. */
+  readonly random?: Random
+}
+
+export class FakeEngine implements Store {
+  /** Visible rows, ascending. Replaced, never changed, so that a snapshot is a reference. */
+  rows: readonly Row[] = []
+  readsOfKeys = 0
+  readsOfRanges = 0
+  entriesRead = 0
+  writes = 0
+  openSnapshots = 0
+  /** When set, the next write fails with it, once, and writes nothing. */
+  failNextWrite: Error | undefined
+  readonly #options: FakeEngineOptions
+  #waiting: (readonly StorePut[])[] = []
+  #group: Promise<void> | undefined
+
+  constructor(options: FakeEngineOptions) {
+    this.#options = options
+  }
+
+  read(key: Uint8Array, snapshot?: Snapshot): MaybePromise<Uint8Array | undefined> {
+    this.readsOfKeys++
+    const borrowed = key.slice()
+    return this.#answer(() =>
+      this.#live(snapshot)
+        .find(row => sameKey(row.key, borrowed))
+        ?.value.slice(),
+    )
+  }
+
+  readRange(range: StoreRange): MaybePromise<StoreChunk> {
+    this.readsOfRanges++
+    const rows = this.#live(range.snapshot).filter(row => isWithin(row.key, range))
+    if (range.reverse) rows.reverse()
+    let bytes = 0
+    let count = 0
+    while (count < rows.length && count < range.countMax && bytes < range.bytesMax) {
+      bytes += rows[count]!.key.length + rows[count]!.value.length
+      count++
+    }
+    this.entriesRead += count
+    const found = rows.slice(0, count)
+    const values = range.keysOnly ? [] : found.map(row => row.value.slice())
+    const chunk = { keys: found.map(row => row.key.slice()), values, done: count === rows.length }
+    return this.#answer(() => chunk)
+  }
+
+  write(operations: readonly StorePut[]): Promise<void> {
+    this.writes++
+    const failure = this.failNextWrite
+    this.failNextWrite = undefined
+    if (failure !== undefined) return Promise.reject(failure)
+    this.#waiting.push(
+      operations.map(put => ({ ...put, key: put.key.slice(), value: put.value.slice() })),
+    )
+    this.#group ??= new Promise(resolve => {
+      setImmediate(() => {
+        for (const batch of this.#waiting) this.#apply(batch)
+        this.#waiting = []
+        this.#group = undefined
+        resolve()
+      })
+    })
+    return this.#group
+  }
+
+  snapshot(): Snapshot {
+    this.openSnapshots++
+    const release = (): void => {
+      if (snapshot.released) return
+      snapshot.released = true
+      this.openSnapshots--
+    }
+    const snapshot: FakeSnapshot = {
+      rows: this.rows,
+      released: false,
+      release,
+      [Symbol.dispose]: release,
+    }
+    return snapshot
+  }
+
+  /** A copy of what a crash right now would leave. */
+  crashed(): FakeEngine {
+    const copy = new FakeEngine(this.#options)
+    copy.rows = this.rows
+    return copy
+  }
+
+  #live(snapshot: Snapshot | undefined): Row[] {
+    const from = snapshot as FakeSnapshot | undefined
+    if (from?.released === true) throw new Error('the snapshot was released')
+    const nowMs = this.#options.wallMs()
+    return (from?.rows ?? this.rows).filter(row => row.expiryMs === 0 || row.expiryMs > nowMs)
+  }
+
+  #apply(batch: readonly StorePut[]): void {
+    const rows = [...this.rows]
+    for (const { key, value, expiryMs } of batch) {
+      let at = 0
+      while (at < rows.length && compareBytes(rows[at]!.key, key) < 0) at++
+      const replaces = at < rows.length && sameKey(rows[at]!.key, key)
+      rows.splice(at, replaces ? 1 : 0, { key, value, expiryMs })
+    }
+    this.rows = rows
+  }
+
+  #answer<T>(result: () => T): MaybePromise<T> {
+    if (this.#options.random === undefined || this.#options.random.below(2) === 0) return result()
+    const value = result()
+    return new Promise(resolve => {
+      setImmediate(() => resolve(value))
+    })
+  }
+}
+
+function sameKey(a: Uint8Array, b: Uint8Array): boolean {
+  return compareBytes(a, b) === 0
+}
+
+function isWithin(key: Uint8Array, range: StoreRange): boolean {
+  if (range.gt !== undefined && compareBytes(key, range.gt) <= 0) return false
+  if (range.gte !== undefined && compareBytes(key, range.gte) < 0) return false
+  if (range.lt !== undefined && compareBytes(key, range.lt) >= 0) return false
+  return range.lte === undefined || compareBytes(key, range.lte) <= 0
+}

@@ -1,0 +1,188 @@
+/**
+ * Runs a script of writes on a simulated disk, takes the power away at every file-system call of
+ * it, and checks with the oracle what recovery makes of each disk that is left.
+ *
+ * A call that changes nothing on the disk leaves the same disk as the next one that does, which
+ * must hold at least as much; so only the latter are recovered, and both are counted.
+ */
+import type { ChangeBatch, Db } from '../../src/engine/index.ts'
+import { type Random, seededRandom } from '../../src/random.ts'
+import { type CrashMoment, CrashOracle, OracleError, readState } from './crash-oracle.ts'
+import { CrashScript, type ScriptStats } from './crash-script.ts'
+import { drive, openEngine } from './engine-on-disk.ts'
+import { FailingFileSystem } from './failing-file-system.ts'
+import { type CallKind, type CrashOptions, MemoryFileSystem } from './memory-file-system.ts'
+import { SimClock } from './sim-clock.ts'
+
+export interface SweepOptions {
+  readonly seed: number
+  readonly operationCount: number
+  /** One after another at each call, or only this. */
+  readonly crashes: readonly CrashOptions[]
+  /** Plants a bug. */
+  readonly plant?: (disk: FailingFileSystem) => void
+  /** Plants another: recovery keeps this batch (counted from 0) with log data to itself. */
+  readonly losesLogData?: (index: number) => boolean
+  /** The power goes away a second time during every so-manieth recovery. 0 for never. */
+  readonly doubleCrashEvery: number
+}
+
+export interface SweepResult {
+  /** File-system calls of the script. */
+  readonly calls: number
+  /** Disks that were recovered, and those of them on which recovery itself was cut short. */
+  recoveries: number
+  doubleCrashes: number
+  readonly script: ScriptStats
+}
+
+export const CRASHES: readonly CrashOptions[] = [
+  { keep: 'nothing' },
+  { keep: 'all' },
+  { keep: 'random' },
+]
+
+export const CHANGING: readonly CallKind[] = [
+  'create',
+  'makeDirectory',
+  'rename',
+  'remove',
+  'link',
+  'removeDirectory',
+  'syncDirectory',
+  'lock',
+  'unlock',
+  'write',
+  'sync',
+]
+
+interface Survivor {
+  readonly disk: MemoryFileSystem
+  readonly moment: CrashMoment
+  readonly place: string
+}
+
+/** Throws an OracleError that names seed, call and crash when a promise is broken. */
+export async function sweepPowerLoss(options: SweepOptions): Promise<SweepResult> {
+  const { seed, operationCount } = options
+  const random = seededRandom(seed)
+  const disk = new MemoryFileSystem()
+  const fileSystem = new FailingFileSystem(disk)
+  options.plant?.(fileSystem)
+  const oracle = new CrashOracle()
+  const script = new CrashScript({
+    fileSystem,
+    oracle,
+    clock: new SimClock(),
+    random,
+    operationCount,
+  })
+  const chance = seededRandom(seed + 1)
+  const survivors: Survivor[] = []
+  let calls = 0
+  const harvest = (index: number, kind: CallKind, path: string) => {
+    calls++
+    if (!CHANGING.includes(kind)) return
+    for (const crash of options.crashes) {
+      const place = `seed ${seed}, power lost before call ${index} (${kind} ${path}), ${crash.keep}`
+      survivors.push({ disk: disk.crashClone(chance, crash), moment: oracle.moment(), place })
+    }
+  }
+  disk.onCall = harvest
+  await script.run()
+  await script.close()
+  disk.onCall = undefined
+  harvest(calls, 'sync', 'after the end')
+  const result: SweepResult = { calls, recoveries: 0, doubleCrashes: 0, script: script.stats }
+  const { doubleCrashEvery } = options
+  for (const [index, survivor] of survivors.entries()) {
+    result.recoveries++
+    if (doubleCrashEvery > 0 && index % doubleCrashEvery === 0) {
+      result.doubleCrashes += await checkTwice(survivor, oracle, chance, options)
+    } else {
+      await checkSurvivor(survivor, oracle, chance, options)
+    }
+  }
+  return result
+}
+
+async function named<T>(place: string, check: () => Promise<T>): Promise<T> {
+  try {
+    return await check()
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new OracleError(`${place}: ${message}`, { cause: error })
+  }
+}
+
+async function checkSurvivor(
+  survivor: Survivor,
+  oracle: CrashOracle,
+  chance: Random,
+  options: SweepOptions,
+): Promise<void> {
+  await named(survivor.place, () => recover(survivor, oracle, chance, options))
+}
+
+/** Recovers, and loses power once more at each call of that. Returns how often. */
+async function checkTwice(
+  survivor: Survivor,
+  oracle: CrashOracle,
+  chance: Random,
+  options: SweepOptions,
+): Promise<number> {
+  const { crashes } = options
+  const { disk, moment } = survivor
+  const cut: Survivor[] = []
+  disk.onCall = (index, kind) => {
+    if (!CHANGING.includes(kind)) return
+    const crash = crashes[chance.below(crashes.length)]!
+    const when = `before call ${index} (${kind}) of recovery`
+    const place = `${survivor.place}, then ${when}, ${crash.keep}`
+    cut.push({ disk: disk.crashClone(chance, crash), moment, place })
+  }
+  await checkSurvivor(survivor, oracle, chance, options)
+  for (const again of cut) await checkSurvivor(again, oracle, chance, options)
+  return cut.length
+}
+
+/** Opens, checks, writes, loses power, opens, checks that nothing seen before is gone. */
+async function recover(
+  survivor: Survivor,
+  oracle: CrashOracle,
+  chance: Random,
+  options: SweepOptions,
+): Promise<void> {
+  const { crashes } = options
+  const { disk, moment } = survivor
+  const clock = new SimClock()
+  const logged: ChangeBatch[] = []
+  let delivered = 0
+  const onLogData = (batch: ChangeBatch) => {
+    if (options.losesLogData?.(delivered++) !== true) logged.push(batch)
+  }
+  const first = await openEngine(disk, { clock, random: chance, options: { onLogData } })
+  const found = await readState(first)
+  const logEnd = oracle.explainLog(logged, moment, 'power-loss')
+  const durable = Math.max(moment.durable, logEnd)
+  const stateEnd = oracle.explain(found, { ...moment, durable }, 'power-loss')
+  // What is there because it was made durable has brought its log data along.
+  oracle.explainLog(logged, { ...moment, durable: stateEnd }, 'power-loss')
+  disk.onCall = undefined
+  const later = new CrashOracle(found)
+  await write(first, clock, later)
+  const crash = crashes[chance.below(crashes.length)]!
+  const again = disk.crashClone(chance, crash)
+  const second = await openEngine(again, { random: chance })
+  later.explain(await readState(second), later.moment(), 'power-loss')
+}
+
+async function write(db: Db, clock: SimClock, oracle: CrashOracle): Promise<void> {
+  const operations = [
+    { type: 'put', key: 'after', value: 'the crash' },
+    { type: 'del', key: 'key-1' },
+  ] as const
+  const ticket = oracle.submit({ operations, durability: 'sync' })
+  await drive(clock, db.batch(operations))
+  oracle.acknowledge(ticket)
+}

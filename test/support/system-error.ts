@@ -1,0 +1,19 @@
+/** Errors shaped as node:fs gives them, for the simulated disks. */
+
+const TEXTS: Readonly<Record<string, string>> = {
+  EBADF: 'bad file descriptor',
+  EEXIST: 'file already exists',
+  EIO: 'i/o error',
+  EISDIR: 'illegal operation on a directory',
+  EMFILE: 'too many open files',
+  ENOENT: 'no such file or directory',
+  ENOSPC: 'no space left on device',
+  ENOTDIR: 'not a directory',
+  ENOTEMPTY: 'directory not empty',
+  EXDEV: 'cross-device link not permitted',
+}
+
+export function systemError(code: string, call: string, path: string): Error {
+  const message = `${code}: ${TEXTS[code] ?? 'unknown error'}, ${call} '${path}'`
+  return Object.assign(new Error(message), { code, syscall: call, path })
+}
