@@ -1,0 +1,63 @@
+/** Memtable: inserts in random and ascending order, point reads through the index and the list. */
+import { Bench } from 'tinybench'
+import { EntryKind } from '../src/engine/internal-key.ts'
+import { LookupResult } from '../src/engine/lookup-result.ts'
+import { Memtable } from '../src/engine/memtable.ts'
+import { xxh32 } from '../src/hash.ts'
+import { seededRandom } from '../src/random.ts'
+
+const COUNT = 200_000
+const KEY_SIZE = 16
+const value = new Uint8Array(100)
+const random = seededRandom(1)
+const randomKeys = random.bytes(COUNT * KEY_SIZE)
+const ascendingKeys = new Uint8Array(COUNT * KEY_SIZE)
+const view = new DataView(ascendingKeys.buffer)
+for (let index = 0; index < COUNT; index++) view.setUint32(index * KEY_SIZE + 12, index)
+const scratchArena = new SharedArrayBuffer(64 << 20)
+
+function fill(keys: Uint8Array, arena = scratchArena): Memtable {
+  const memtable = new Memtable(arena, 1, seededRandom(2))
+  for (let index = 0; index < COUNT; index++) {
+    const start = index * KEY_SIZE
+    const hash = xxh32(keys, start, start + KEY_SIZE, 0)
+    memtable.insert(
+      hash,
+      keys,
+      start,
+      start + KEY_SIZE,
+      index + 1,
+      EntryKind.put,
+      value,
+      0,
+      value.length,
+    )
+  }
+  return memtable
+}
+
+const bench = new Bench({ time: 2000, iterations: 3, warmupIterations: 1 })
+bench.add(`insert ${COUNT} random keys`, () => void fill(randomKeys))
+bench.add(`insert ${COUNT} ascending keys`, () => void fill(ascendingKeys))
+const filled = fill(randomKeys, new SharedArrayBuffer(64 << 20))
+const result = new LookupResult()
+bench.add(`get ${COUNT} random keys by index`, () => {
+  for (let index = 0; index < COUNT; index++) {
+    const start = ((index * 7919) % COUNT) * KEY_SIZE
+    const hash = xxh32(randomKeys, start, start + KEY_SIZE, 0)
+    filled.get(hash, randomKeys, start, start + KEY_SIZE, COUNT, result)
+  }
+})
+const cursor = filled.cursor()
+bench.add(`seek ${COUNT} random keys by list`, () => {
+  for (let index = 0; index < COUNT; index++) {
+    const start = ((index * 7919) % COUNT) * KEY_SIZE
+    cursor.seek(randomKeys, start, start + KEY_SIZE, COUNT)
+  }
+})
+await bench.run()
+for (const task of bench.tasks) {
+  const { result: measured } = task
+  const ms = 'latency' in measured ? measured.latency.mean : Number.NaN
+  process.stdout.write(`${task.name}: ${((ms * 1e6) / COUNT).toFixed(0)} ns each\n`)
+}
