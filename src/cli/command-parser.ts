@@ -160,6 +160,8 @@ export class CommandParser {
       .configureHelp({
         showGlobalOptions: true,
         sortSubcommands: false,
+        // Commander leaves a text unwrapped where fewer than 40 columns stay for it.
+        minWidthToWrap: 20,
         commandUsage: command => this.#usageOf(command),
       })
     for (const option of GLOBAL_OPTIONS) {
