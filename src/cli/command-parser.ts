@@ -1,5 +1,5 @@
 /** From words to a command of the table, by commander; and the help pages it makes of the table. */
-import { Command as CommanderCommand, CommanderError, Option } from 'commander'
+import { type Argument, Command as CommanderCommand, CommanderError, Option } from 'commander'
 import { assert } from '../assert.ts'
 import {
   type Command,
@@ -9,6 +9,7 @@ import {
   usageOf,
 } from './command.ts'
 import { DEFAULT_URL, type SessionMode } from './session.ts'
+import { type HelpItem, layItems, wrapParagraphs } from './text-wrap.ts'
 import { UsageError } from './usage-error.ts'
 
 const URL_OPTION: CommandOption = {
@@ -33,8 +34,8 @@ const PROGRAM_OPTIONS: readonly CommandOption[] = [
 ]
 
 const PROGRAM_HELP = `
-Without a command: a shell on a terminal, else commands from standard input, one
-a line. The shell explains itself: type help there.
+Without a command: a shell on a terminal, else commands from standard input, one a line. The \
+shell explains itself: type help there.
 
 Examples:
   kvcli put user:1 Ada          store a value
@@ -44,17 +45,17 @@ Examples:
   kvcli                         the shell: history, completion, hints
   kvcli help import             what a command can do
 
-Exit codes: 0 ok; 1 failed, or the key is absent (get, has); 2 wrong command
-line; 3 no server answers; 130 interrupted
+Exit codes: 0 ok; 1 failed, or the key is absent (get, has); 2 wrong command line; 3 no server \
+answers; 130 interrupted
 `
 
 const SHELL_HELP = `
-A key or value with spaces stands in quotes. In double quotes \\n \\t \\" \\\\ and
-\\xHH (any byte) are understood; single quotes take everything as it is. A quote
-that is still open goes on in the next line.
+A key or value with spaces stands in quotes. In double quotes \\n \\t \\" \\\\ and \\xHH (any \
+byte) are understood; single quotes take everything as it is. A quote that is still open goes on \
+in the next line.
 
-Tab completes commands, options, keys and files; arrows go through the history;
-Ctrl-C stops a command, or clears the line; Ctrl-D or quit leaves.
+Tab completes commands, options, keys and files; arrows go through the history; Ctrl-C stops a \
+command, or clears the line; Ctrl-D or quit leaves.
 
 Examples:
   put user:1 Ada                store a value
@@ -66,8 +67,8 @@ Examples:
 /** Examples of what a shell of the system does, not ours. */
 const SHELL_SYNTAX = /[|<>;]/
 
-/** A longer example does not push the explanations of the others aside. */
-const EXAMPLE_WIDTH_MAX = 45
+/** Columns where there is no terminal. */
+const WIDTH_STANDARD = 80
 
 /** What a command line asks for. Options are the command's and the global ones. */
 export interface Invocation {
@@ -138,12 +139,20 @@ export class CommandParser {
 
   /** The help page of a command, or of the program. */
   helpText(command: Command | undefined): string {
+    const width = this.#width
     if (command === undefined) {
-      return `${this.#program.helpInformation()}${this.#inShell ? SHELL_HELP : PROGRAM_HELP}`
+      const more = wrapParagraphs(this.#inShell ? SHELL_HELP : PROGRAM_HELP, width)
+      return `${this.#program.helpInformation()}${more}`
     }
     const page = this.#program.commands.find(known => known.name() === command.name)
     assert(page !== undefined, 'every command of the table is known to commander')
-    return `${page.helpInformation().trimEnd()}${this.#examplesOf(command)}`
+    page.description(describe(command, width))
+    return `${page.helpInformation().trimEnd()}${this.#examplesOf(command, width)}`
+  }
+
+  /** Columns of the terminal, as commander sees it. */
+  get #width(): number {
+    return this.#program.configureOutput().getOutHelpWidth?.() ?? WIDTH_STANDARD
   }
 
   #createProgram(): CommanderCommand {
@@ -163,6 +172,7 @@ export class CommandParser {
         // Commander leaves a text unwrapped where fewer than 40 columns stay for it.
         minWidthToWrap: 20,
         commandUsage: command => this.#usageOf(command),
+        subcommandTerm: command => namesOf(command) + argumentsOf(command),
       })
     for (const option of GLOBAL_OPTIONS) {
       program.addOption(toOption(option).hideHelp(this.#inShell && option === URL_OPTION))
@@ -176,25 +186,25 @@ export class CommandParser {
   /** `kvcli put|set [options] <key> [value]`; in the shell without the program's name. */
   #usageOf(command: CommanderCommand): string {
     const isProgram = command === this.#program
-    const name = isProgram ? '' : [command.name(), ...command.aliases()].join('|')
+    const name = isProgram ? '' : namesOf(command)
     const program = this.#inShell ? '' : this.#program.name()
     return [program, name, command.usage()].filter(part => part !== '').join(' ')
   }
 
-  #examplesOf(command: Command): string {
-    const shown = command.examples
+  #examplesOf(command: Command, width: number): string {
+    const items = command.examples
       .filter(({ line }) => !this.#inShell || !SHELL_SYNTAX.test(line))
-      .map(({ line, says }) => ({ line: this.#inShell ? line.replace(/^kvcli /, '') : line, says }))
-    const widths = shown.map(({ line }) => line.length).filter(width => width <= EXAMPLE_WIDTH_MAX)
-    const width = Math.max(0, ...widths)
-    const lines = shown.map(({ line, says }) => `  ${line.padEnd(width)}  ${says}\n`)
-    return lines.length === 0 ? '\n' : `\n\nExamples:\n${lines.join('')}`
+      .map(({ line, says }): HelpItem => {
+        return [this.#inShell ? line.replace(/^kvcli /, '') : line, says]
+      })
+    if (items.length === 0) return '\n'
+    return `\n\nExamples:\n${layItems(items, width, Math.floor(width / 2))}\n`
   }
 
   #add(command: Command): void {
     const page = this.#program
       .command(command.name)
-      .description(describe(command))
+      .description(describe(command, WIDTH_STANDARD))
       .summary(command.summary)
       .aliases([...(command.aliases ?? [])])
     for (const argument of command.args) page.argument(showArgument(argument), argument.description)
@@ -207,9 +217,28 @@ export class CommandParser {
 
 function ignore(): void {}
 
-function describe(command: Command): string {
-  const first = `${command.summary.charAt(0).toUpperCase()}${command.summary.slice(1)}.`
-  return command.details === undefined ? first : `${first}\n\n${command.details}`
+/** `del|delete|rm` */
+function namesOf(command: CommanderCommand): string {
+  return [command.name(), ...command.aliases()].join('|')
+}
+
+function argumentsOf(command: CommanderCommand): string {
+  return command.registeredArguments.map(argument => ` ${humanReadable(argument)}`).join('')
+}
+
+/** `<key...>`, `[file]` */
+function humanReadable(argument: Argument): string {
+  const name = argument.variadic ? `${argument.name()}...` : argument.name()
+  return argument.required ? `<${name}>` : `[${name}]`
+}
+
+function describe(command: Command, width: number): string {
+  const { summary, details, lists = [] } = command
+  const first = `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`
+  const shown = lists.map(({ title, items }) => {
+    return `${title}:\n${layItems(items, width, Math.floor(width / 2))}`
+  })
+  return [first, ...(details === undefined ? [] : [details]), ...shown].join('\n\n')
 }
 
 function toOption(option: CommandOption): Option {

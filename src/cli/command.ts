@@ -8,6 +8,7 @@ import type { DataEncoding } from './data-encoding.ts'
 import type { ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import type { Session } from './session.ts'
+import type { HelpItem } from './text-wrap.ts'
 
 export interface CommandArgument {
   readonly name: string
@@ -31,6 +32,11 @@ export interface CommandOption {
 export interface CommandExample {
   readonly line: string
   readonly says: string
+}
+
+export interface CommandList {
+  readonly title: string
+  readonly items: readonly HelpItem[]
 }
 
 /** Options as they were given, by their long name in camelCase; absent ones are undefined. */
@@ -57,8 +63,10 @@ export interface Command {
   readonly aliases?: readonly string[]
   /** One line for the list of commands. */
   readonly summary: string
-  /** More, for the command's own help page. */
+  /** More, for the command's own help page: paragraphs, each one line however long. */
   readonly details?: string
+  /** Things to choose from, with what each is, under a title: 'Formats'. */
+  readonly lists?: readonly CommandList[]
   readonly args: readonly CommandArgument[]
   readonly options: readonly CommandOption[]
   readonly examples: readonly CommandExample[]

@@ -12,7 +12,12 @@ export const connectClient: Connect = async ({ url, timeoutMs, lazy, onConnectio
     connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, timeoutMs ?? CONNECT_TIMEOUT_MS),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     lazy,
-    onConnection: () => onConnection?.(client.status === 'connected'),
+    onConnection: event => {
+      const isConnected = client.status === 'connected'
+      const error = event.type === 'disconnected' ? event.error : undefined
+      if (error === undefined) onConnection?.(isConnected)
+      else onConnection?.(isConnected, error.message)
+    },
   })
   try {
     await client.ready()

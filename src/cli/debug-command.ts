@@ -16,29 +16,26 @@ import { countOption } from './option-values.ts'
 import { ProgressBar } from './progress-bar.ts'
 import { formatBytes, formatCount } from './render.ts'
 import type { Style } from './style.ts'
+import type { HelpItem } from './text-wrap.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTIONS = ['verify', 'repair', 'dump', 'backup', 'restore'] as const
 
-const DETAILS = [
-  'verify  reads every file of a directory, checks each checksum and whether all fits together,',
-  '        and changes nothing; exit code 1 when something is damaged',
-  'repair  makes a database that opens: saves what is whole, lists what is lost, and moves what is',
-  '        not needed any more to lost/ in it; a sound database is left as it is',
-  'dump    shows what a file (.sst, .wal, MANIFEST-, CURRENT) consists of, or the files of a',
-  '        directory; exit code 1 when something is damaged',
-  'backup  adds a backup of a database to the directory <target>: copies, of which only what no',
-  '        earlier backup there has is written; --keep says how many stay (1)',
-  'restore makes the database of the newest backup in a directory, or of --number, in <target>,',
-  '        which must not exist or be empty; a damaged backup is refused',
-  '',
-  'No server may have the directory open, but for dump.',
-].join('\n')
+const ACTION_ITEMS: readonly HelpItem[] = [
+  ['verify', 'read every file of a directory and check it all; changes nothing'],
+  ['repair', 'keep what is whole, list what is lost, move the rest to lost/ in it'],
+  ['dump', 'show what a file is made of, or the files of a directory'],
+  ['backup', 'copy a database to the directory <target>, only what is new to it'],
+  ['restore', 'make the database of a backup in <target>, a new or empty directory'],
+]
 
 export const debugCommand: Command = {
   name: 'debug',
   summary: 'check, repair, back up or look at the files of a database, without a server',
-  details: DETAILS,
+  details:
+    'No server may have the directory open, but for dump. verify and dump end with exit code 1 ' +
+    'when something is damaged.',
+  lists: [{ title: 'Actions', items: ACTION_ITEMS }],
   args: [
     { name: 'action', description: ACTIONS.join(', ') },
     { name: 'path', description: 'the directory, or for dump a file' },

@@ -10,21 +10,25 @@ import { createEncoder, type RecordEncoder } from './record-encoder.ts'
 import { chooseFormat } from './record-format.ts'
 import { formatBytes, formatCount, formatDuration, formatRate } from './render.ts'
 import { RANGE_OPTIONS } from './scan-commands.ts'
+import type { HelpItem } from './text-wrap.ts'
 import { delimiterOption, FORMAT_OPTIONS, isTabular, requireTextual } from './transfer-options.ts'
 import { UsageError } from './usage-error.ts'
 
-const DETAILS = [
+const DETAILS =
   'The formats are those of import, which reads the file back exactly. A file is written as ' +
-    '<file>.partial and gets its name when it is complete; a name in .gz is compressed.',
-  '  .jsonl  {"key":"k","value":"v"} a line; key64, value64 for what is not UTF-8',
-  '  .json   one object; what is not UTF-8 is lone surrogates, \\udc80 to \\udcff',
-  '  .csv    bytes as they are, in quotes if needed; with --base64, --hex as digits',
-].join('\n')
+  '<file>.partial and gets its name when it is complete; a name in .gz is compressed.'
+
+const FORMATS: readonly HelpItem[] = [
+  ['.jsonl', '{"key":"k","value":"v"} a line; key64, value64 where not UTF-8'],
+  ['.json', 'one object; what is not UTF-8 is lone surrogates, \\udc80 to \\udcff'],
+  ['.csv, .tsv', 'bytes as they are, quoted if needed; digits with --base64, --hex'],
+]
 
 export const exportCommand: Command = {
   name: 'export',
   summary: 'write entries to a file or to standard output, in key order',
   details: DETAILS,
+  lists: [{ title: 'Formats', items: FORMATS }],
   args: [{ name: 'file', description: "the file; '-' or nothing is stdout", required: false }],
   options: [
     ...FORMAT_OPTIONS,

@@ -1,4 +1,5 @@
 /** import: loads the records of a file or of standard input. */
+import { UnavailableError } from '../errors.ts'
 import type { CliIo, InputSource } from './cli-io.ts'
 import type { Command, CommandContext } from './command.ts'
 import { ExitCode } from './exit-code.ts'
@@ -10,7 +11,9 @@ import { Importer } from './importer.ts'
 import { stdinSource } from './input-source.ts'
 import { WRITE_OPTIONS, writeOptions } from './point-commands.ts'
 import { RejectFile } from './reject-file.ts'
-import { formatCount } from './render.ts'
+import type { RemoteStore } from './remote-store.ts'
+import { formatCount, formatDuration } from './render.ts'
+import type { HelpItem } from './text-wrap.ts'
 import { FORMAT_OPTIONS } from './transfer-options.ts'
 
 /**
@@ -23,10 +26,6 @@ const BATCH_TIMEOUT_MS = 30_000
 const START: ImportMark = { offset: 0, state: { line: 1 } }
 
 const DETAILS = [
-  "Formats, told by the file's name (a .gz behind it is decompressed):",
-  '  .jsonl, .ndjson  {"key":"k","value":"v"} a line; key64, value64 hold base64',
-  '  .json            {"k":"v",…}, or an array of ["k","v"] or {"key":…,"value":…}',
-  '  .csv, .tsv       RFC 4180; a first row of the names key and value is a header',
   'JSON values that are not strings are stored as their JSON text; nulls are left out.',
   '',
   'Loading may be repeated: the same records lead to the same store. If it stops half way, ' +
@@ -35,10 +34,19 @@ const DETAILS = [
     'JSON lines), so that they can be mended and imported on their own.',
 ].join('\n')
 
+const FORMATS: readonly HelpItem[] = [
+  ['.jsonl, .ndjson', '{"key":"k","value":"v"} a line; key64, value64: base64'],
+  ['.json', '{"k":"v",…}, or an array of ["k","v"] or {"key":…,"value":…}'],
+  ['.csv, .tsv', 'RFC 4180; a first row of the names key and value is a header'],
+]
+
 export const importCommand: Command = {
   name: 'import',
   summary: 'load records from a file or from standard input',
   details: DETAILS,
+  lists: [
+    { title: "Formats, told by the file's name (a .gz behind it is decompressed)", items: FORMATS },
+  ],
   args: [{ name: 'file', description: "the file; '-' or nothing is stdin", required: false }],
   options: [
     ...FORMAT_OPTIONS,
@@ -72,7 +80,7 @@ export const importCommand: Command = {
     { line: 'kvcli import users.jsonl', says: 'JSON lines' },
     { line: 'kvcli import users.csv.gz --key-column id --value-column name', says: 'two columns' },
     { line: 'zcat dump.gz | kvcli import --format tsv', says: 'from a pipe' },
-    { line: 'kvcli import big.json --resume', says: 'after Ctrl-C, or when the network broke' },
+    { line: 'kvcli import big.json --resume', says: 'after Ctrl-C, or a lost server' },
     { line: 'kvcli import users.csv --on-error skip', says: 'bad rows go to users.rejects.csv' },
   ],
   completes: 'files',
@@ -92,7 +100,7 @@ async function runImport(context: CommandContext): Promise<ExitCode> {
       if (plan.path !== undefined) input.close()
       input = await openSource(plan, io, start.offset)
     }
-    const store = await context.session.client()
+    const store = await connectWithin(context, plan.patienceMs)
     const parser = plan.createParser(start.state)
     const rejects = rejectFileOf(plan, io, start.offset > 0, () => parser.header)
     const importer = new Importer({
@@ -109,6 +117,8 @@ async function runImport(context: CommandContext): Promise<ExitCode> {
       flushRejects: () => rejects?.flush() ?? Promise.resolve(),
       onAcknowledged: mark => progressFile?.offer(mark),
       onRetry: error => report.retrying(error),
+      onSilence: () => report.silent(),
+      whyAway: () => context.session.whyAway,
       batchCountMax: BATCH_COUNT_MAX,
       batchBytesMax: BATCH_BYTES_MAX,
       clock: io.clock,
@@ -119,6 +129,19 @@ async function runImport(context: CommandContext): Promise<ExitCode> {
   } finally {
     input.close()
   }
+}
+
+/** The client; a server that takes the connection and says nothing is not waited for for longer. */
+function connectWithin(
+  { session, signal }: CommandContext,
+  patienceMs: number,
+): Promise<RemoteStore> {
+  return new Promise((resolve, reject) => {
+    const cancel = session.io.clock.setTimer(patienceMs, () => {
+      reject(new UnavailableError(`no answer for ${formatDuration(patienceMs)}`))
+    })
+    session.client(signal).then(resolve, reject).finally(cancel)
+  })
 }
 
 async function follow(

@@ -64,10 +64,20 @@ export class ImportReport {
   }
 
   retrying(error: KvError): void {
+    this.#waiting(error.message)
+  }
+
+  /** Nothing came back for a while; worth a word only when the connection is gone. */
+  silent(): void {
+    const why = this.#context.session.whyAway
+    if (why !== undefined) this.#waiting(why)
+  }
+
+  #waiting(why: string): void {
     const nowMs = this.#context.session.io.clock.monotonicMs()
     if (nowMs - this.#retryNoteMs < RETRY_NOTE_INTERVAL_MS) return
     this.#retryNoteMs = nowMs
-    this.note(`${this.#context.output.noteStyle.warn('waiting')} ${error.message}`)
+    this.note(`${this.#context.output.noteStyle.warn('waiting')} ${why}`)
   }
 
   /** Takes the bar away and prints the summary. */

@@ -16,21 +16,24 @@
  *     every record up to the batch's mark is stored, or onRefused has resolved for it.
  *  3. Once a batch has failed for good nothing more is taken, and `push` and `drain` reject with
  *     the error of the first one that failed, as soon as nothing is on its way any more.
+ *  4. Without any success nothing is on its way for longer than `patienceMs`, however long an
+ *     attempt may take by itself.
  */
 import { setMaxListeners } from 'node:events'
 import { assert } from '../assert.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import { AbortedError, KvError, OverloadedError } from '../errors.ts'
+import { AbortedError, KvError, OverloadedError, UnavailableError } from '../errors.ts'
 import { xxh32 } from '../hash.ts'
 import type { ImportBatch, ImportPut } from './import-batch.ts'
+import { formatDuration } from './render.ts'
 
 export interface ImportWindowOptions {
   /** Stores the records. `signal` fires when their answer is no longer waited for. */
   readonly send: (operations: readonly ImportPut[], signal: AbortSignal) => Promise<void>
   readonly countMax: number
   /**
-   * How long failures that may pass are met with another try, from the first of them on, without
-   * any success between.
+   * How long the import goes without a success: from the last one on, or from when something was
+   * sent again after a rest. Then it is given up, whatever is still on its way.
    */
   readonly patienceMs: number
   readonly clock: Clock
@@ -46,6 +49,10 @@ export interface ImportWindowOptions {
   readonly onFailed: () => void
   /** An attempt failed and another one follows. */
   readonly onRetry: (error: KvError) => void
+  /** Told every second in which nothing came back. */
+  readonly onSilence: () => void
+  /** Why no server is there, when none is. */
+  readonly whyAway: () => string | undefined
 }
 
 interface Slot {
@@ -65,6 +72,8 @@ const PASSING_CODES: readonly string[] = [
 ]
 const PAUSE_MIN_MS = 50
 const PAUSE_MAX_MS = 1000
+/** How often the window looks whether the server is still there. */
+const SILENCE_STEP_MS = 1000
 /** After a stop, answers are waited for no longer than this. */
 export const STOP_GRACE_MS = 3000
 
@@ -83,10 +92,13 @@ export class ImportWindow {
   readonly #abandon = new AbortController()
   /** Why they are. */
   #abandonReason: unknown
-  /** Runs from the first failure until the next success. */
-  #cancelPatience: CancelTimer | undefined
-  #cancelGrace: CancelTimer | undefined
+  /** Runs while something is on its way. */
+  #cancelWatch: CancelTimer | undefined
+  /** The last success, or the end of the last rest. */
+  #aliveMs = 0
+  /** Of those since then. */
   #lastFailure: KvError | undefined
+  #cancelGrace: CancelTimer | undefined
 
   constructor(options: ImportWindowOptions) {
     this.#options = options
@@ -153,7 +165,7 @@ export class ImportWindow {
   #add(batch: ImportBatch, keyHashes: readonly number[]): void {
     const slot: Slot = { batch, keyHashes, refused: [], state: 'active', error: undefined }
     this.#slots.push(slot)
-    this.#activeCount++
+    if (this.#activeCount++ === 0) this.#beginWatch()
     for (const hash of keyHashes) this.#keyHashes.add(hash)
     this.#store(slot, 0, batch.operations.length).then(
       () => this.#settled(slot, 'done', undefined),
@@ -175,7 +187,7 @@ export class ImportWindow {
     wake?.()
     if (this.#activeCount > 0) return
     this.#cancelGrace?.()
-    this.#calm()
+    this.#cancelWatch?.()
     if (this.isIdle) this.#options.onIdle()
     else this.#options.onFailed()
   }
@@ -201,10 +213,13 @@ export class ImportWindow {
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#options.send(operations, this.#abandon.signal)
-        this.#calm()
+        this.#alive()
         return undefined
       } catch (error) {
-        if (isRefusal(error)) return error
+        if (isRefusal(error)) {
+          this.#alive()
+          return error
+        }
         await this.#pause(slot, error, attempt)
       }
     }
@@ -216,9 +231,7 @@ export class ImportWindow {
     if (!(error instanceof KvError) || !PASSING_CODES.includes(error.code)) throw error
     if (this.#isPointless(slot)) throw stopped(error)
     this.#lastFailure = error
-    const { clock, patienceMs, onRetry } = this.#options
-    this.#cancelPatience ??= clock.setTimer(patienceMs, () => this.#giveUp(this.#lastFailure))
-    onRetry(error)
+    this.#options.onRetry(error)
     const doubled = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(10, attempt - 1))
     await this.#sleep(Math.max(error instanceof OverloadedError ? error.retryAfterMs : 0, doubled))
     if (this.#abandonReason !== undefined) throw this.#abandonReason
@@ -248,10 +261,39 @@ export class ImportWindow {
     for (const wake of this.#pauses) wake()
   }
 
-  /** The server answers: patience is as long as ever. */
-  #calm(): void {
-    this.#cancelPatience?.()
-    this.#cancelPatience = undefined
+  /** The server does what it is asked to: patience is as long as ever. */
+  #alive(): void {
+    this.#aliveMs = this.#options.clock.monotonicMs()
+    this.#lastFailure = undefined
+  }
+
+  #beginWatch(): void {
+    this.#alive()
+    this.#cancelWatch?.()
+    this.#watchFor(Math.min(SILENCE_STEP_MS, this.#options.patienceMs))
+  }
+
+  #watchFor(delayMs: number): void {
+    const { clock, patienceMs, onSilence } = this.#options
+    this.#cancelWatch = clock.setTimer(delayMs, () => {
+      const silentMs = clock.monotonicMs() - this.#aliveMs
+      if (silentMs >= patienceMs) {
+        this.#giveUp(this.#impatience())
+        return
+      }
+      if (silentMs >= SILENCE_STEP_MS) onSilence()
+      this.#watchFor(Math.min(SILENCE_STEP_MS, patienceMs - silentMs))
+    })
+  }
+
+  /** Why nothing more is tried. A server that only says that it has too much to do is there. */
+  #impatience(): KvError {
+    const failure = this.#lastFailure
+    if (failure instanceof OverloadedError || failure instanceof UnavailableError) return failure
+    const why = this.#options.whyAway() ?? failure?.message
+    const time = formatDuration(this.#options.patienceMs)
+    const message = `no answer for ${time}${why === undefined ? '' : `: ${why}`}`
+    return new UnavailableError(message, { cause: failure, outcome: 'unknown' })
   }
 
   #stop(): void {

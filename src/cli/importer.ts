@@ -27,6 +27,8 @@ export interface ImporterOptions extends RecordBatcherOptions {
   /** Told in order, after `mark` and `counts` have moved on. */
   readonly onAcknowledged: (mark: ImportMark) => void
   readonly onRetry: (error: KvError) => void
+  readonly onSilence: () => void
+  readonly whyAway: () => string | undefined
   readonly windowCount: number
   readonly patienceMs: number
   readonly clock: Clock
@@ -84,6 +86,8 @@ export class Importer {
       // A read that waits for input would keep the failure from whoever should know it.
       onFailed: () => options.input.close(),
       onRetry: options.onRetry,
+      onSilence: options.onSilence,
+      whyAway: options.whyAway,
     })
   }
 

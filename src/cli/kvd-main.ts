@@ -15,6 +15,7 @@ import {
   settingRows,
 } from './settings.ts'
 import { parseSettingsFile } from './settings-file.ts'
+import { failStart, wantsJsonLogs } from './start-error.ts'
 import { UsageError } from './usage-error.ts'
 
 /** Resolves once the command is done, or the node serves. */
@@ -22,16 +23,18 @@ export async function main(io: DaemonIo = nodeDaemonIo()): Promise<void> {
   try {
     await createProgram(io).parseAsync([...io.argv], { from: 'user' })
   } catch (error) {
-    if (error instanceof UsageError || error instanceof IoError) {
-      io.stderr.write(`kvd: ${error.message}\n`)
-      io.exit(error instanceof UsageError ? ExitCode.usage : ExitCode.failed)
-    } else if (error instanceof CommanderError) {
-      // It has written its message, or the help that was asked for, already.
-      io.exit(error.exitCode === 0 ? ExitCode.ok : ExitCode.usage)
-    } else {
-      throw error
-    }
+    const jsonLogs = wantsJsonLogs(io)
+    if (error instanceof UsageError || error instanceof IoError) failStart(error, io, jsonLogs)
+    else if (!(error instanceof CommanderError)) throw error
+    // Help was written by commander, whether it was asked for or `kvd` stands alone.
+    else if (error.exitCode === 0) io.exit(ExitCode.ok)
+    else if (error.code === 'commander.help') io.exit(ExitCode.usage)
+    else failStart(new UsageError(plainMessage(error)), io, jsonLogs)
   }
+}
+
+function plainMessage({ message }: CommanderError): string {
+  return message.replace(/^error: /, '').replaceAll('\n', ' ')
 }
 
 function createProgram(io: DaemonIo): Command {
@@ -45,7 +48,9 @@ function createProgram(io: DaemonIo): Command {
     .exitOverride()
     .configureOutput({
       writeOut: text => io.stdout.write(text),
-      writeErr: text => io.stderr.write(text.replace(/^error: /, 'kvd: ')),
+      // Its errors are thrown; what else it would write is the help that `kvd` alone shows.
+      writeErr: text => io.stderr.write(text),
+      outputError: () => undefined,
     })
   const serveCommand = program
     .command('serve')

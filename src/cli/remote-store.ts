@@ -18,8 +18,8 @@ export interface ConnectOptions {
   readonly timeoutMs: number | undefined
   /** True: resolves at once and connects in the background, again and again. */
   readonly lazy: boolean
-  /** Told when the connection is made or lost. */
-  readonly onConnection?: ((connected: boolean) => void) | undefined
+  /** Told when the connection is made or lost, or was tried in vain, and why. */
+  readonly onConnection?: ((connected: boolean, why?: string) => void) | undefined
 }
 
 export type Connect = (options: ConnectOptions) => Promise<RemoteStore>

@@ -8,7 +8,6 @@
  * error that nobody caught the process must not go on, for it could acknowledge what it should not.
  */
 import { type Node, type NodeOptions, startNode } from '../cluster/index.ts'
-import { KvError } from '../errors.ts'
 import { jsonLogger, type Logger } from '../logger.ts'
 import {
   DEFAULT_PORT,
@@ -19,13 +18,8 @@ import {
 import type { DaemonIo } from './daemon-io.ts'
 import { ExitCode } from './exit-code.ts'
 import type { ResolvedSettings } from './settings.ts'
-import {
-  misspeltVariables,
-  SETTING_NAMES,
-  type Settings,
-  settingHelp,
-  settingRows,
-} from './settings.ts'
+import { misspeltVariables, type Settings, settingRows } from './settings.ts'
+import { failStart } from './start-error.ts'
 import { colourWanted, createStyle, type Style } from './style.ts'
 import { textLogger } from './text-logger.ts'
 
@@ -61,8 +55,7 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
     if (!settings.jsonLogs) io.stderr.write(banner(node, directory, resolved, io, style))
     stopping.serving(node)
   } catch (error) {
-    io.stderr.write(`kvd: ${startError(error)}\n`)
-    io.exit(isUsage(error) ? ExitCode.usage : ExitCode.failed)
+    failStart(error, io, settings.jsonLogs)
   }
 }
 
@@ -192,33 +185,4 @@ function banner(
     '',
   ]
   return `${lines.join('\n')}\n`
-}
-
-const LOCKED_ADVICE =
-  '  -> to use the node that runs: npx kvcli; for a second one: --dir and --port'
-
-const DISK_ADVICE =
-  '  -> the directory must be one that this user may write to, on a disk with room: see --dir'
-
-/** A line or two for what can go wrong in operation; a bug comes with its stack. */
-function startError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  if (error instanceof KvError && error.code === 'KV_LOCKED') {
-    return `${error.message} [${error.code}]\n${LOCKED_ADVICE}`
-  }
-  if (error instanceof KvError) return `${withFlags(error.message)} [${error.code}]`
-  const isSystem = 'syscall' in error && 'code' in error
-  return isSystem ? `${error.message} [KV_IO]\n${DISK_ADVICE}` : (error.stack ?? error.message)
-}
-
-/** The layers below name their options; here they are flags. */
-function withFlags(message: string): string {
-  return SETTING_NAMES.filter(name => /[A-Z]/.test(name)).reduce((text, name) => {
-    const [flag = ''] = settingHelp(name).flags
-    return text.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), flag.replace(/ .*/, ''))
-  }, message)
-}
-
-function isUsage(error: unknown): boolean {
-  return error instanceof KvError && error.code === 'KV_INVALID_ARGUMENT'
 }

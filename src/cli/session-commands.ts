@@ -29,8 +29,8 @@ export const helpCommand: Command = {
 }
 
 function describe(command: Command): Record<string, unknown> {
-  const { name, aliases, summary, details, options, examples } = command
-  return { name, usage: usageOf(command), aliases, summary, details, options, examples }
+  const { name, aliases, summary, details, lists, options, examples } = command
+  return { name, usage: usageOf(command), aliases, summary, details, lists, options, examples }
 }
 
 export const historyCommand: Command = {

@@ -45,6 +45,7 @@ export class Session {
   /** What #client resolved with. */
   #opened: RemoteStore | undefined
   #connected = false
+  #whyAway: string | undefined
   #over = false
   #onChange: () => void = ignore
 
@@ -68,6 +69,11 @@ export class Session {
   /** True while a server is connected. */
   get connected(): boolean {
     return this.#connected
+  }
+
+  /** Why no server is connected, after one was or was tried. */
+  get whyAway(): string | undefined {
+    return this.#whyAway
   }
 
   /** True once `quit` was said. */
@@ -101,9 +107,10 @@ export class Session {
         url: this.#url,
         timeoutMs: this.#timeoutMs,
         lazy: this.mode === 'repl',
-        onConnection: connected => {
+        onConnection: (connected, why) => {
           if (turn !== this.#turn) return
           this.#connected = connected
+          this.#whyAway = connected ? undefined : (why ?? 'the server closed the connection')
           this.#onChange()
         },
       })
@@ -130,6 +137,7 @@ export class Session {
     this.#opened = undefined
     this.#client = undefined
     this.#connected = false
+    this.#whyAway = undefined
     await opened?.close()
   }
 }

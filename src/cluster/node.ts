@@ -7,14 +7,20 @@
 import { delay, systemClock } from '../clock.ts'
 import { type Db, type DbOptions, open } from '../engine/index.ts'
 import { type Logger, silentLogger } from '../logger.ts'
-import { type CloseOptions, type ListenAddress, Server } from '../net/index.ts'
+import {
+  type CloseOptions,
+  checkListen,
+  type ListenAddress,
+  type ListenOptions,
+  Server,
+} from '../net/index.ts'
 import { secureBytes, systemRandom } from '../random.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { NodeHandler, type NodeStats } from './node-handler.ts'
 import { type NodeIdentity, openIdentity, writerOf } from './node-identity.ts'
 import type { NodeEnvironment, NodeOptions } from './options.ts'
-import { Partitioner } from './partition.ts'
+import { checkPartitionCount, Partitioner } from './partition.ts'
 import { PartitionedStore } from './partitioned-store.ts'
 
 /** A node that serves. */
@@ -30,7 +36,10 @@ export interface Node {
   close(options?: CloseOptions): Promise<void>
 }
 
-/** Resolves once the node accepts connections. Nothing is left behind when it rejects. */
+/**
+ * Resolves once the node accepts connections. When it rejects, no process and no lock is left
+ * behind, and no new directory for what can be known before: a wrong option, a port in use.
+ */
 export async function startNode(
   options: NodeOptions,
   environment: Partial<NodeEnvironment> = {},
@@ -40,6 +49,8 @@ export async function startNode(
     random: environment.random ?? systemRandom(),
     entropy: environment.entropy ?? secureBytes,
   }
+  if (options.partitionCount !== undefined) checkPartitionCount(options.partitionCount)
+  await checkListen(listenOptions(options), options.allowInsecureRemote ?? false)
   const db = await open(options.directory, engineOptions(options))
   try {
     return await serve(db, options, resolved)
@@ -82,11 +93,12 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     serverVersion: options.version ?? '',
     allowInsecureRemote: options.allowInsecureRemote ?? false,
   })
-  const address = await server.listen({
-    ...(options.host === undefined ? {} : { host: options.host }),
-    ...(options.port === undefined ? {} : { port: options.port }),
-  })
+  const address = await server.listen(listenOptions(options))
   return new RunningNode({ address, identity, server, versions, db, stats })
+}
+
+function listenOptions({ host, port }: NodeOptions): ListenOptions {
+  return { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) }
 }
 
 /** The clock goes on above the mark that the last process left. */

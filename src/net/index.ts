@@ -16,6 +16,7 @@ export {
   type ServerLimits,
   WRITE_VERSION_SIZE,
 } from './limits.ts'
+export { checkListen } from './listener.ts'
 export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 export type { RemoteScan } from './remote-scan.ts'
 export type {

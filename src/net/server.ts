@@ -8,12 +8,13 @@
  */
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
 import type { CancelTimer } from '../clock.ts'
-import { ClosedError, InvalidArgumentError, type KvError, LockedError } from '../errors.ts'
+import { ClosedError, InvalidArgumentError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { WorkTurns } from '../work-turns.ts'
 import { Admission } from './admission.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
 import { resolveServerLimits } from './limits.ts'
+import { bind, closeListener } from './listener.ts'
 import { relievePressure } from './pressure.ts'
 import type { ServerContext } from './server-context.ts'
 import {
@@ -21,7 +22,6 @@ import {
   type CloseOptions,
   type ListenAddress,
   type ListenOptions,
-  requireLoopback,
   resolveListenOptions,
   type ServerOptions,
 } from './server-options.ts'
@@ -34,8 +34,6 @@ const DRAIN_SWEEP_INTERVAL_MS = 25
 const REFUSED_MAX = 256
 /** Notices in the log between two sweeps; a flood of bad clients must not flood the log. */
 const NOTICES_MAX = 10
-/** Connections that the kernel may hold before they are accepted. */
-const ACCEPT_BACKLOG = 1024
 
 export class Server implements ConnectionOwner {
   readonly #context: ServerContext
@@ -87,16 +85,11 @@ export class Server implements ConnectionOwner {
     const listener = createServer({ allowHalfOpen: true }, socket => this.#accept(socket))
     this.#listener = listener
     try {
-      await listenOn(listener, wanted)
-      const bound = listener.address()
-      if (bound === null || typeof bound === 'string') throw new ClosedError('the server closed')
-      // A name such as localhost may stand for any address.
-      if (!this.#allowInsecureRemote) requireLoopback(bound.address)
-      this.#address = { host: bound.address, port: bound.port }
+      this.#address = await bind(listener, wanted, this.#allowInsecureRemote)
     } catch (error) {
       this.#listener = undefined
       listener.close()
-      throw listenError(error, wanted)
+      throw error
     }
     listener.on('error', error => this.#logger.error('accepting connections failed', { error }))
     this.#scheduleSweep(SWEEP_INTERVAL_MS)
@@ -235,34 +228,4 @@ export class Server implements ConnectionOwner {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
-}
-
-function listenOn(listener: NetServer, address: ListenAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    listener.once('error', reject)
-    listener.listen({ ...address, backlog: ACCEPT_BACKLOG }, () => {
-      listener.removeListener('error', reject)
-      resolve()
-    })
-  })
-}
-
-function closeListener(listener: NetServer): Promise<void> {
-  return new Promise(resolve => {
-    listener.close(() => resolve())
-  })
-}
-
-/** Says what the operator can do about a port that cannot be had. */
-function listenError(error: unknown, { host, port }: ListenAddress): unknown {
-  if (!(error instanceof Error) || !('code' in error)) return error
-  if (error.code === 'EADDRINUSE') {
-    return new LockedError(`another program listens on ${host}:${port}; stop it or choose a port`, {
-      cause: error,
-    })
-  }
-  if (typeof error.code !== 'string' || error.code.startsWith('KV_')) return error
-  const what = `cannot listen on ${host}:${port}: ${error.message}`
-  const mapped: KvError = new InvalidArgumentError(what, { cause: error })
-  return mapped
 }

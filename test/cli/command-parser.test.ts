@@ -93,7 +93,7 @@ describe('help', () => {
         for (const { flags } of command.options) assert.ok(page.includes(flags), flags)
         for (const { name } of command.args) assert.ok(page.includes(name), name)
         for (const alias of command.aliases?.slice(0, 1) ?? []) assert.ok(page.includes(alias))
-        for (const line of page.split('\n')) assert.ok(line.length <= 100, line)
+        for (const line of page.split('\n')) assert.ok(line.length <= 80, line)
       }
     })
 
@@ -128,16 +128,23 @@ describe('help', () => {
 })
 
 // Commander wraps to the width of the terminal: a line end of ours within a paragraph would leave
-// half a line, and a line of a list would be torn.
-describe('details are paragraphs and lists', () => {
-  for (const { name, details = '' } of parser.commands) {
+// half a line.
+describe('details are paragraphs, and each item of a list is one line', () => {
+  for (const { name, details = '', lists = [] } of parser.commands) {
     test(name, () => {
       const lines = details.split('\n')
       lines.forEach((line, index) => {
-        const next = lines[index + 1] ?? ''
-        if (line.startsWith(' ')) assert.ok(line.length <= 80, line)
-        else assert.ok(next === '' || next.startsWith(' ') || line === '', line)
+        assert.ok(!line.startsWith(' '), line)
+        assert.ok(line === '' || (lines[index + 1] ?? '') === '', line)
       })
+      const page = parser.helpText(parser.find(name))
+      for (const { title, items } of lists) {
+        assert.ok(page.includes(`\n${title}:\n  ${items[0]![0]}`), title)
+        for (const [term, meaning] of items) {
+          const line = page.split('\n').find(text => text.startsWith(`  ${term} `))
+          assert.ok(line?.endsWith(`  ${meaning}`), line)
+        }
+      }
     })
   }
 })

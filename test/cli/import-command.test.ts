@@ -295,6 +295,25 @@ describe('going on', () => {
     assert.equal(store.data.size, COUNT - 2)
   })
 
+  test('behind a server that falls silent: the limit is kept, it counts as away', async t => {
+    const { store, write } = setUp(t)
+    const clock = new SimClock()
+    let sentMs = 0
+    let givenUpMs = 0
+    store.fickle.onBatch = () => {
+      sentMs = clock.monotonicMs()
+      const giveUp = (): void => {
+        givenUpMs = clock.monotonicMs()
+      }
+      store.writes[0]?.signal?.addEventListener('abort', giveUp, { once: true })
+    }
+    const argv = ['import', write('x.csv', 'key,value\na,1\n'), '--retry-for', '2s']
+    const run = await untilDone(startCli(argv, { store, clock }).done, clock)
+    assert.equal(run.code, 3)
+    assert.equal(givenUpMs - sentMs, 2000)
+    assert.match(run.stderr, /error: no answer for 2\.00 s \[KV_UNAVAILABLE\]/)
+  })
+
   test('needs the same file and the same reading of it', async t => {
     const { store, write, run, path } = setUp(t)
     const file = write('x.csv', 'key,value\na,1\nbad\n')

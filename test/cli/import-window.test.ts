@@ -50,6 +50,8 @@ function setUp(changes: Partial<ImportWindowOptions> = {}) {
     onIdle: () => log.push('idle'),
     onFailed: () => log.push('failed'),
     onRetry: error => log.push(`retry ${error.code}`),
+    onSilence: () => undefined,
+    whyAway: () => undefined,
     ...changes,
   }
   const window = new ImportWindow(options)
@@ -212,7 +214,7 @@ describe('failures that may pass', () => {
     assert.equal(store.pending.length, 1)
   })
 
-  test('patience begins with the first failure, not with the last success', async () => {
+  test('patience begins when something is sent after a rest', async () => {
     const { store, clock, window } = setUp()
     await clock.advanceAsync(10 * PATIENCE_MS)
     await window.push(batchOf(1, ['a', '1']))
@@ -240,6 +242,45 @@ describe('failures that may pass', () => {
     store.answerAlways()
     await clock.advanceAsync(2000)
     await window.drain()
+  })
+
+  test('a server that says nothing at all uses it up, and counts as away', async () => {
+    let silences = 0
+    const { store, clock, window, log } = setUp({
+      onSilence: () => silences++,
+      whyAway: () => 'connect ECONNREFUSED',
+    })
+    await window.push(batchOf(1, ['a', '1']))
+    const drained = watch(window.drain())
+    await clock.advanceAsync(PATIENCE_MS - 1)
+    assert.equal(drained.state, 'pending')
+    assert.equal(silences, PATIENCE_MS / 1000 - 1)
+    await clock.advanceAsync(1)
+    assert.equal(drained.state, 'rejected')
+    const error = drained.error as UnavailableError
+    assert.equal(error.code, 'KV_UNAVAILABLE')
+    assert.equal(error.outcome, 'unknown')
+    assert.equal(error.message, 'no answer for 30.0 s: connect ECONNREFUSED')
+    assert.equal(store.pending.length, 0)
+    assert.equal(clock.timerCount, 0)
+    assert.deepEqual(log, ['failed'])
+  })
+
+  test('attempts that time out are the same as no answer, too much to do is not', async () => {
+    for (const [failure, code] of [
+      [new TimeoutError('late'), 'KV_UNAVAILABLE'],
+      [new OverloadedError('too much', 100), 'KV_OVERLOADED'],
+    ] as const) {
+      const { store, clock, window } = setUp({ patienceMs: 2000 })
+      await window.push(batchOf(1, ['a', '1']))
+      const drained = watch(window.drain())
+      for (let ms = 0; ms < 2000; ms += 100) {
+        if (store.pending.length > 0) store.fail(store.pending[0]!, failure, false)
+        await clock.advanceAsync(100)
+      }
+      assert.equal(drained.state, 'rejected')
+      assert.equal((drained.error as UnavailableError).code, code)
+    }
   })
 
   test('at its end attempts under way are given up, and the reason is told', async () => {

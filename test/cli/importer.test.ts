@@ -45,6 +45,8 @@ function setUp(changes: Partial<ImporterOptions> = {}) {
     flushRejects: () => Promise.resolve(),
     onAcknowledged: mark => marks.push(mark),
     onRetry: () => undefined,
+    onSilence: () => undefined,
+    whyAway: () => undefined,
     batchCountMax: 3,
     batchBytesMax: 200,
     windowCount: 3,

@@ -4,6 +4,10 @@
 // Method: the program itself on real directories and ports, in a world whose clock, signals and
 // exit are the test's.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { existsSync, readdirSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import type { DaemonIo } from '../../src/cli/daemon-io.ts'
 import { main } from '../../src/cli/kvd-main.ts'
@@ -101,6 +105,7 @@ describe('a node', () => {
     const samePort = await start('--dir', other, '--port', String(daemon.port))
     assert.equal(await samePort.exited, 1)
     assert.match(samePort.text, new RegExp(`another program listens on 127.0.0.1:${daemon.port}`))
+    assert.deepEqual(readdirSync(other), [], 'nothing is made where no node starts')
     for (const { text } of [sameDirectory, samePort]) {
       assert.match(
         text,
@@ -120,6 +125,53 @@ describe('a node', () => {
       const daemon = await start('--dir', temporaryDirectory({ after }), ...argv)
       assert.equal(await daemon.exited, code)
       assert.match(daemon.text, message)
+    })
+  }
+})
+
+describe('a start that fails', () => {
+  /** Holds a port until the test is over. */
+  async function busyPort(): Promise<string> {
+    const holder = createServer().listen(0, '127.0.0.1')
+    await once(holder, 'listening')
+    after(() => holder.close())
+    const address = holder.address()
+    assert.ok(address !== null && typeof address === 'object')
+    return String(address.port)
+  }
+
+  test('makes no directory, whichever setting is to blame', async () => {
+    for (const argv of [
+      ['--port', await busyPort()],
+      ['--port', '0', '--partitions', '3'],
+      ['--port', '0', '--host', '0.0.0.0'],
+      ['--port', '0', '--host', 'no.such.host.invalid'],
+    ]) {
+      const directory = join(temporaryDirectory({ after }), 'new')
+      const daemon = await start('--dir', directory, ...argv)
+      assert.notEqual(await daemon.exited, 0)
+      assert.equal(existsSync(directory), false, argv.join(' '))
+    }
+  })
+
+  for (const [name, argv, code, exit] of [
+    ['a port in use', async () => ['--port', await busyPort()], 'KV_LOCKED', 1],
+    ['a wrong setting', async () => ['--port', 'x'], 'KV_INVALID_ARGUMENT', 2],
+    ['a misspelt flag', async () => ['--prot', '1'], 'KV_INVALID_ARGUMENT', 2],
+    ['partitions', async () => ['--port', '0', '--partitions', '3'], 'KV_INVALID_ARGUMENT', 2],
+    ['a file as directory', async () => ['--port', '0', '--dir', '/dev/null'], 'KV_IO', 1],
+  ] as const) {
+    test(`is one line of JSON where logs are: ${name}`, async () => {
+      const directory = join(temporaryDirectory({ after }), 'new')
+      const daemon = await start('--json-logs', '--dir', directory, ...(await argv()))
+      assert.equal(await daemon.exited, exit)
+      const lines = daemon.text.trimEnd().split('\n')
+      const last = JSON.parse(lines.at(-1)!) as Record<string, unknown>
+      assert.equal(last['level'], 'error')
+      assert.equal(last['code'], code)
+      assert.match(String(last['action']), /^[a-z-]+$/)
+      assert.notEqual(last['message'], '')
+      for (const line of lines) JSON.parse(line)
     })
   }
 })
