@@ -21,6 +21,8 @@ import { type Cleanup, temporaryDirectory } from '../support/temp-directory.ts'
 
 /** `npm run test:kill -- --plants` tries the others as well. */
 const PLANTS: readonly EmbeddedPlant[] = ['acknowledge-unwritten', 'lose-one-write']
+/** Most are caught by the second kill; on a machine that is busy, a process may die idle first. */
+const KILLS_MAX = 80
 
 function killEmbedded(cleanup: Cleanup, seed: number, kills: number, plant?: EmbeddedPlant) {
   return runEmbeddedKills({
@@ -45,7 +47,7 @@ describe('kill -9', { concurrency: 2 }, () => {
 
   for (const plant of PLANTS) {
     test(`is what catches a store with the bug '${plant}'`, async t => {
-      await assert.rejects(killEmbedded(t, printSeed(t), 8, plant), (error: unknown) => {
+      await assert.rejects(killEmbedded(t, printSeed(t), KILLS_MAX, plant), (error: unknown) => {
         assert.ok(error instanceof OracleError, String(error))
         t.diagnostic(error.message)
         return true
