@@ -10,8 +10,9 @@
  *   | a table that has ranges   | 1, the least: what they delete lies below, its space is wanted  |
  *   | a table that has expired  | share of expiring entries / 0.25, once all of them have expired |
  *
- * When the database is idle and more than 8 % of it is above the last level, that is merged down
- * too, since what is above may repeat or delete what is below.
+ * When the database is idle, work is done that only saves space: what is above the last level is
+ * merged down when it, and what its deletions hide below, are more than 8 % of the last level; and
+ * tables of the last level are rewritten from 8 % of dead entries on.
  *
  * Invariants:
  *  1. A plan takes no table of a running one, and two plans never write overlapping ranges of one
@@ -42,8 +43,11 @@ export { compactionDebt } from './level-shape.ts'
 const TOMBSTONE_SHARE_MAX = 0.3
 /** Expired entries among the entries of a table, above which it is compacted for their sake. */
 const EXPIRED_SHARE_MAX = 0.25
-/** Bytes above the last level, as a share of it, that an idle database is left with. */
-const IDLE_SHARE_MAX = 0.08
+/**
+ * Bytes above the last level and those that they hide, as a share of it, that an idle database is
+ * left with; and dead entries of a table of the last level.
+ */
+export const IDLE_SHARE_MAX = 0.08
 /** Input of one job, in tables of the target size, unless the smallest possible one is larger. */
 const JOB_TABLES_MAX = 25
 /** Level-0 tables smaller than this share of the target are merged even where moving would do. */
@@ -158,16 +162,37 @@ class Picker {
 
   #idleCandidates(): Candidate[] {
     const { levelSizes, levels } = this.#version
+    if (!this.#state.idle) return []
     const last = levelSizes[LAST_LEVEL]!
-    if (!this.#state.idle || this.#version.size - last <= IDLE_SHARE_MAX * last) return []
+    const wasted = this.#version.size - last + this.#hiddenSize()
+    const isMuch = wasted > IDLE_SHARE_MAX * last
+    // Ranges of level 0 hide what they cover from here on, wherever it is.
+    const levelsEnd = isMuch ? LAST_LEVEL : this.#level0HasRanges() ? 1 : 0
     const candidates: Candidate[] = []
-    for (let level = 0; level < LAST_LEVEL; level++) {
+    for (let level = 0; level < levelsEnd; level++) {
       if (levels[level]!.length === 0 || (level === 0 && this.#level0Runs)) continue
       // The upper levels first: what they hold is merged with more on each level below.
       const pick = () => (level === 0 ? this.#pickLevel0('space') : this.#pickLevel(level, 'space'))
       candidates.push({ level, score: -level, pick })
     }
     return candidates
+  }
+
+  /** About how many bytes of the last level the tombstones above it hide. */
+  #hiddenSize(): number {
+    const { levels } = this.#version
+    let tombstones = 0
+    for (const level of levels.slice(0, LAST_LEVEL)) {
+      for (const table of level) tombstones += table.tombstoneCount
+    }
+    return tombstones * meanEntrySize(levels[LAST_LEVEL]!)
+  }
+
+  /** Whether level 0 holds range tombstones that nothing keeps. */
+  #level0HasRanges(): boolean {
+    return this.#version.levels[0]!.some(
+      table => table.rangeTombstoneCount > 0 && table.largestSequence < this.#state.purgeableBelow,
+    )
   }
 
   /** Bytes of the level that no running plan takes away. */
@@ -183,14 +208,17 @@ class Picker {
     level: number,
     table: TableMetadata,
   ): { score: number; reason: CompactionReason } | undefined {
-    const { purgeableBelow, wallMs } = this.#state
+    const { purgeableBelow, wallMs, idle } = this.#state
     // In the last level a rewrite must be able to drop what it is for, or it would never end.
     if (level === LAST_LEVEL && table.largestSequence >= purgeableBelow) return undefined
     const { rangeTombstoneCount } = table
     const count = table.entryCount + rangeTombstoneCount
-    const dead = (table.tombstoneCount + rangeTombstoneCount) / count / TOMBSTONE_SHARE_MAX
+    const isIdle = idle && level === LAST_LEVEL
+    const deadMax = isIdle ? IDLE_SHARE_MAX : TOMBSTONE_SHARE_MAX
+    const expiredMax = isIdle ? IDLE_SHARE_MAX : EXPIRED_SHARE_MAX
+    const dead = (table.tombstoneCount + rangeTombstoneCount) / count / deadMax
     const expired = table.expiringCount > 0 && table.expiryMax < wallMs
-    const gone = expired ? table.expiringCount / count / EXPIRED_SHARE_MAX : 0
+    const gone = expired ? table.expiringCount / count / expiredMax : 0
     if (Math.max(dead, gone) > 1) {
       return dead > gone ? { score: dead, reason: 'tombstones' } : { score: gone, reason: 'expiry' }
     }
@@ -318,6 +346,12 @@ class Picker {
       other => other.outputLevel === plan.outputLevel && rangesOverlap(other, plan),
     )
   }
+}
+
+/** Bytes that an entry of these tables takes on average; 0 without tables. */
+export function meanEntrySize(tables: readonly TableMetadata[]): number {
+  const entries = tables.reduce((sum, table) => sum + table.entryCount, 0)
+  return entries === 0 ? 0 : sizeOf(tables) / entries
 }
 
 function areDisjoint(tables: readonly TableMetadata[]): boolean {

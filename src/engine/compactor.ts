@@ -10,7 +10,6 @@
  *  5. A compaction that met a damaged table is not tried again: its inputs are left alone, the
  *     error is logged, and writers who would have to wait for it get it.
  */
-import type { CancelTimer } from '../clock.ts'
 import { ClosedError, CorruptionError, OverloadedError, toError } from '../errors.ts'
 import { TABLE_RANGES_MAX } from './compaction.ts'
 import {
@@ -20,6 +19,7 @@ import {
   pickCompaction,
 } from './compaction-picker.ts'
 import { conflictsWith, planChanges, planCompaction, sizeOf } from './compaction-plan.ts'
+import { CompactionTimers } from './compaction-timers.ts'
 import { formatFileName } from './file-names.ts'
 import { HiddenTableFinder } from './hidden-table-finder.ts'
 import type { BackgroundHost, JobRunner } from './job-runner.ts'
@@ -29,9 +29,6 @@ import type { TableCache } from './table-cache.ts'
 import type { TableMetadata } from './table-metadata.ts'
 import type { Version } from './version.ts'
 import type { LeveledTable } from './version-edit.ts'
-
-/** Milliseconds without a flush or compaction after which work is done that only saves space. */
-const IDLE_AFTER_MS = 3000
 
 /** Level-0 tables, in multiples of the trigger, from which on nothing else is started. */
 const LEVEL0_URGENT = 2
@@ -74,7 +71,7 @@ export class Compactor {
   #damage: CorruptionError | undefined
   readonly failures = new RepeatedFailure('a compaction')
   #waiting: (() => void)[] = []
-  #cancelIdle: CancelTimer | undefined
+  readonly #timers: CompactionTimers
   /** The debt of `version`, which is asked for with every group commit. */
   #debt: { readonly version: Version; readonly bytes: number } | undefined
   #count = 0
@@ -92,6 +89,13 @@ export class Compactor {
     this.#runner = runner
     this.#tables = tables
     this.#onCompacted = onCompacted
+    this.#timers = new CompactionTimers(
+      host.clock,
+      () => this.#startPlans(true),
+      () => this.schedule(),
+    )
+    // What only a snapshot kept is taken away when nothing else is to be done.
+    host.state.snapshots.onForgotten = () => this.#waitForIdle()
     this.#hidden = new HiddenTableFinder(host.state, tables, () => {
       this.schedule()
       // Whoever waits looks again, in case that nothing is to be done.
@@ -138,12 +142,15 @@ export class Compactor {
   /** Starts compactions for as long as there is something to do and a thread to do it. */
   schedule(): void {
     this.#startPlans(false)
-    this.#cancelIdle?.()
-    this.#cancelIdle = undefined
+    this.#timers.stop()
+    this.#waitForIdle()
+  }
+
+  /** Looks for more work when nothing happens for a while, or when a table expires. */
+  #waitForIdle(): void {
     if (this.#plans.length > 0 || this.#runner.stopped) return
-    this.#cancelIdle = this.#host.clock.setTimer(IDLE_AFTER_MS, () => this.#startPlans(true), {
-      background: true,
-    })
+    this.#timers.waitForIdle()
+    this.#timers.waitForExpiry(this.#host.state.version, this.#runner.wallMs)
   }
 
   /** Resolves after the next compaction. Rejects when none will come. */
@@ -167,8 +174,7 @@ export class Compactor {
 
   /** Ends the wait for idleness. */
   close(): void {
-    this.#cancelIdle?.()
-    this.#cancelIdle = undefined
+    this.#timers.stop()
     this.wakeAll()
   }
 
@@ -178,7 +184,7 @@ export class Compactor {
       if (plan === undefined) return
       this.#plans = [...this.#plans, plan]
       this.#cursors[plan.inputLevel] = cursorAfter(plan)
-      this.#runner.supervise('compaction', () => this.#run(plan))
+      this.#runner.supervise('compaction', () => this.#run(plan, idle))
     }
   }
 
@@ -283,7 +289,7 @@ export class Compactor {
     )
   }
 
-  async #run(plan: CompactionPlan): Promise<void> {
+  async #run(plan: CompactionPlan, idle: boolean): Promise<void> {
     const manual = this.#manual.find(run => run.plan === plan)
     try {
       await this.#carryOut(plan)
@@ -306,7 +312,7 @@ export class Compactor {
     this.#plans = this.#plans.filter(other => other !== plan)
     this.wakeAll()
     this.#onCompacted()
-    if (plan.reason === 'space') this.#startPlans(true)
+    if (idle) this.#startPlans(true)
     this.schedule()
   }
 

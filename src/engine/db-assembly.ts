@@ -8,6 +8,7 @@ import { Db } from './db.ts'
 import type { EventStream } from './event-stream.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import { Flusher } from './flusher.ts'
+import { IdleFlush } from './idle-flush.ts'
 import { type BackgroundHost, JobRunner } from './job-runner.ts'
 import { LiveBytes } from './live-bytes.ts'
 import { Maintenance } from './maintenance.ts'
@@ -85,7 +86,15 @@ export function buildDb(assembly: DbAssembly): Db {
     freeze: () => room.freeze(),
     slowDownMs: () => room.slowDownMs(),
     durable: () => progress.step(),
+    written: () => idleFlush.written(),
     fail,
+  })
+  const idleFlush = new IdleFlush({
+    state,
+    clock,
+    logger: options.logger,
+    memtableSize: options.memtableSize,
+    freeze: () => writes.freeze(),
   })
   const pointReads = new PointReads(state, tables, expiry)
   const rangeReads = new RangeReads(state, tables, expiry)
@@ -124,7 +133,10 @@ export function buildDb(assembly: DbAssembly): Db {
         ? undefined
         : assembly.walSegments.holdFromOpening(options.holdWalFrom),
     rangeSizes: new RangeSizes(state, tables),
-    beginClosing: () => room.beginClosing(),
+    beginClosing: () => {
+      idleFlush.close()
+      room.beginClosing()
+    },
     close: () => closeDb(assembly, machinery),
     stats: () => collectStats(sources),
   })

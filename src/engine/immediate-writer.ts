@@ -84,6 +84,7 @@ export class ImmediateWriter {
     if (written) this.#waiting.begin()
     else if (this.#waiting.size > WAITING_SIZE_MAX) this.flush()
     this.syncLater()
+    this.#host.written()
     return this.#turns.count(state.lastSequence - firstSequence + 1) ?? this.#done
   }
 

@@ -16,6 +16,7 @@ import { copyBytes } from '../bytes.ts'
 import type { Random } from '../random.ts'
 import { sortArena } from './arena-sort.ts'
 import { Cursor } from './cursor.ts'
+import { EntryKind } from './internal-key.ts'
 import type { LookupResult } from './lookup-result.ts'
 import { MemtableRanges } from './memtable-ranges.ts'
 import {
@@ -48,6 +49,7 @@ export class Memtable {
   readonly #keyCountMax: number
   readonly #ranges = new MemtableRanges()
   #keyCount = 0
+  #tombstoneCount = 0
   #frozen = false
 
   constructor(arena: SharedArrayBuffer, walNumber: number, random: Random) {
@@ -67,6 +69,11 @@ export class Memtable {
   /** Entries and range tombstones. */
   get entryCount(): number {
     return this.#list.entryCount + this.#ranges.count
+  }
+
+  /** Entries of kind delete. */
+  get tombstoneCount(): number {
+    return this.#tombstoneCount
   }
 
   /** Range tombstones. Reads that find 0 here need not look at `ranges`. */
@@ -130,6 +137,7 @@ export class Memtable {
     valueEnd: number,
   ): void {
     assert(!this.#frozen, 'a frozen memtable never changes')
+    if (kind === EntryKind.delete) this.#tombstoneCount++
     const list = this.#list
     const node = list.insert(
       hash,

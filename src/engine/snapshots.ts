@@ -10,6 +10,8 @@ export class Snapshots {
   readonly #counts = new Map<number, number>()
   /** Rebuilt on demand: jobs are rare, snapshots are taken for every scan. */
   #sorted: Float64Array | undefined
+  /** Called when nobody reads at some sequence any more: what only it kept may go. */
+  onForgotten: (() => void) | undefined
 
   /** Keeps what is visible at `sequence` until the snapshot is released. */
   take(sequence: number): EngineSnapshot {
@@ -44,6 +46,7 @@ export class Snapshots {
     }
     this.#counts.delete(sequence)
     this.#sorted = undefined
+    this.onForgotten?.()
   }
 }
 

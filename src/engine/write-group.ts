@@ -57,6 +57,8 @@ export interface WriteQueueHost {
   slowDownMs(): number
   /** Called when more is durable, and visible, than before. */
   durable(): void
+  /** Called after each write that became visible. */
+  written(): void
   /** Poisons the database and returns the error for the writers concerned. */
   fail(what: string, cause: unknown, outcome: WriteOutcome): PoisonedError
 }

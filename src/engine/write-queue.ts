@@ -264,6 +264,7 @@ export class WriteQueue {
     this.#operationCount += builder.entryCount
     this.#committing = false
     group.resolve()
+    this.#host.written()
     if (group.needsSync) this.#host.durable()
     else this.#immediate.syncLater()
   }
