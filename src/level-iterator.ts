@@ -1,5 +1,5 @@
 /** The iterators of the abstract-level adapter: over entries, keys and values. */
-import { AbstractIterator, AbstractKeyIterator, AbstractValueIterator } from 'abstract-level'
+import { AbstractIterator, AbstractKeyIterator, AbstractValueIterator } from './level-base.ts'
 import { formatted, type LevelData, type LevelFormat, userKey } from './level-key.ts'
 import { LevelReader, type LevelReaderOptions, type LevelSource } from './level-reader.ts'
 

@@ -1,6 +1,7 @@
 /** The explicit snapshot of the abstract-level adapter. */
-import { AbstractSnapshot } from 'abstract-level'
+
 import type { Snapshot } from './key-value-store.ts'
+import { AbstractSnapshot } from './level-base.ts'
 
 /** What the database was at one moment, until it is closed. */
 export class LevelSnapshot extends AbstractSnapshot {

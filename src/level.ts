@@ -5,7 +5,7 @@
  * Differs from classic-level where it must or should: a write is on the disk when its promise
  * resolves unless it asks for less, keys have at most 65,535 bytes, and files are Duramen's own.
  */
-import { AbstractLevel } from 'abstract-level'
+
 import {
   type Db,
   type DbOptions,
@@ -15,6 +15,7 @@ import {
   repairDirectory,
 } from './engine/index.ts'
 import { type Snapshot as EngineSnapshot, KEY_SIZE_MAX } from './key-value-store.ts'
+import { AbstractLevel } from './level-base.ts'
 import { LevelError, levelError } from './level-error.ts'
 import {
   LevelEntryIterator,

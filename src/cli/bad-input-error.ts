@@ -1,14 +1,10 @@
 /** The data given to an import cannot be read or stored as it is. Says where, and what is wrong. */
-import { KvError } from '../errors.ts'
 import type { InputPlace } from './record-format.ts'
+import { RefusedError } from './refused-error.ts'
 
-export class BadInputError extends KvError {
+export class BadInputError extends RefusedError {
   override readonly name = 'BadInputError'
-  readonly code = 'KV_INVALID_ARGUMENT'
-  readonly action = 'fix-request'
   readonly place: InputPlace
-  /** What to do about it, at a command line. */
-  readonly advice: string
 
   constructor(
     source: string,
@@ -18,6 +14,5 @@ export class BadInputError extends KvError {
   ) {
     super(`${source}, line ${place.line} (byte ${place.offset}): ${problem}`, options)
     this.place = { offset: place.offset, line: place.line }
-    this.advice = options.advice
   }
 }

@@ -83,15 +83,16 @@ export interface AppendOptions {
   readonly head?: Uint8Array
 }
 
-/** Errors are IoErrors that name the path. */
+/** Errors are IoErrors that name the path, NotFoundErrors for what does not exist. */
 export interface CliFiles {
   /** Opens a file from byte `offset` of its (decompressed) content; `.gz` is decompressed. */
   openInput(path: string, offset: number): Promise<InputSource>
   /**
    * Creates `path.partial`, renamed to `path` at the end; compressed when the name ends in .gz.
-   * What is there and no file (a pipe, a device) is written to as it is.
+   * What is there and no file (a pipe, a device) is written to as it is. A file that is there is a
+   * RefusedError unless it is to be replaced.
    */
-  createOutput(path: string): Promise<OutputTarget>
+  createOutput(path: string, options?: { readonly replace?: boolean }): Promise<OutputTarget>
   readBytes(path: string): Promise<Uint8Array>
   /** Undefined when the file does not exist. */
   readText(path: string): Promise<string | undefined>

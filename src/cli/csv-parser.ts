@@ -45,6 +45,8 @@ export class CsvParser implements RecordParser {
   #fieldCount = 0
   /** Newlines inside quotes of the row at hand. */
   #innerLines = 0
+  /** The line of the latest quote that opened a field. */
+  #quoteLine = 0
   /** What is wrong with the row at hand. */
   #problem: string | undefined
 
@@ -69,7 +71,7 @@ export class CsvParser implements RecordParser {
     }
     if (slab.length - at > RECORD_SIZE_MAX) {
       throw new UnreadableInputError(
-        `a row is longer than ${RECORD_SIZE_MAX} bytes: is a closing quote missing?`,
+        `a row is longer than ${RECORD_SIZE_MAX} bytes: ${this.#unclosed()}`,
         at,
         this.#line,
       )
@@ -157,7 +159,7 @@ export class CsvParser implements RecordParser {
       // Only what follows tells whether a quote closes its field or is doubled.
       if (after >= slab.length && !final) return INCOMPLETE
       if (after > slab.length) {
-        return this.#giveUpRow(slab, rowStart, rowStart, final, 'a double quote is not closed')
+        return this.#giveUpRow(slab, rowStart, at, final, this.#unclosed())
       }
       if (after === slab.length) return after
       if (slab[after] === this.#delimiter) {
@@ -169,9 +171,18 @@ export class CsvParser implements RecordParser {
         if (after + 1 === slab.length) return final ? after + 1 : INCOMPLETE
         if (slab[after + 1] === Char.newline) return after + 2
       }
-      const problem = 'expected the delimiter or the end of the line behind a closing quote'
-      return this.#giveUpRow(slab, rowStart, after, final, problem)
+      return this.#giveUpRow(slab, rowStart, after, final, this.#notClosing())
     }
+  }
+
+  #unclosed(): string {
+    return `the double quote that opens in line ${this.#quoteLine} is not closed`
+  }
+
+  #notClosing(): string {
+    const closed = this.#line + this.#innerLines
+    const spans = closed === this.#quoteLine ? '' : ` (opened in line ${this.#quoteLine})`
+    return `expected the delimiter or the end of the line behind a closing quote${spans}`
   }
 
   /** The row cannot be made sense of: the next one starts behind the next newline. */
@@ -209,6 +220,7 @@ export class CsvParser implements RecordParser {
   #scanQuoted(slab: Buffer, start: number): number {
     const { length } = slab
     let doubled = false
+    this.#quoteLine = this.#line + this.#innerLines
     for (let at = start + 1; at < length; at++) {
       const byte = slab[at]!
       if (byte === Char.newline) this.#innerLines++

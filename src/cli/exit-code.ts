@@ -6,7 +6,7 @@
  * `if kvcli get k` works and an empty value differs from none.
  */
 import { KvError } from '../errors.ts'
-import { BadInputError } from './bad-input-error.ts'
+import { RefusedError } from './refused-error.ts'
 
 export const ExitCode = {
   ok: 0,
@@ -23,7 +23,7 @@ export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
 
 export function exitCodeOf(error: unknown): ExitCode {
   // The command line was right; what it led to is not.
-  if (!(error instanceof KvError) || error instanceof BadInputError) return ExitCode.failed
+  if (!(error instanceof KvError) || error instanceof RefusedError) return ExitCode.failed
   if (error.code === 'KV_INVALID_ARGUMENT') return ExitCode.usage
   if (error.code === 'KV_UNAVAILABLE') return ExitCode.unreachable
   return error.code === 'KV_ABORTED' ? ExitCode.interrupted : ExitCode.failed

@@ -16,7 +16,8 @@ import { UsageError } from './usage-error.ts'
 
 const DETAILS =
   'The formats are those of import, which reads the file back exactly. A file is written as ' +
-  '<file>.partial and gets its name when it is complete; a name in .gz is compressed.'
+  '<file>.partial and gets its name when it is complete; one that exists is kept unless --force ' +
+  'is given. A name in .gz is compressed.'
 
 const FORMATS: readonly HelpItem[] = [
   ['.jsonl', '{"key":"k","value":"v"} a line; key64, value64 where not UTF-8'],
@@ -35,6 +36,7 @@ export const exportCommand: Command = {
     { flags: '--no-header', description: 'CSV: without the row that names the columns' },
     ...RANGE_OPTIONS,
     { flags: '--unordered', description: 'in the order of storage: quicker' },
+    { flags: '--force', description: 'replace the file when it exists' },
   ],
   examples: [
     { line: 'kvcli export backup.jsonl.gz', says: 'everything, compressed' },
@@ -66,7 +68,8 @@ async function runExport(context: CommandContext): Promise<ExitCode> {
     )
   }
   // Before the scan, which would stay open when the file cannot be made.
-  const target = await session.io.files.createOutput(path)
+  const replace = flagOption(options, 'force')
+  const target = await session.io.files.createOutput(path, { replace })
   try {
     return await follow(
       context,

@@ -16,10 +16,11 @@ import { dirname } from 'node:path'
 import { pipeline, type Readable, Writable } from 'node:stream'
 import { createGunzip, createGzip } from 'node:zlib'
 import { assert } from '../assert.ts'
-import { IoError } from '../errors.ts'
+import { IoError, type KvError, NotFoundError } from '../errors.ts'
 import type { AppendOptions, CliFiles, InputSource, OutputTarget } from './cli-io.ts'
 import { skipBytes } from './input-source.ts'
 import { isGzipName } from './record-format.ts'
+import { RefusedError } from './refused-error.ts'
 
 /** Read ahead in pieces that parse in about a millisecond. */
 const READ_SIZE = 256 * 1024
@@ -42,14 +43,14 @@ async function openInput(path: string, offset: number): Promise<InputSource> {
   const start = status.isFile() && !zipped ? offset : 0
   const position = start > 0 ? { start } : {}
   const file = createReadStream(path, { fd: handle, ...position, highWaterMark: READ_SIZE })
-  const stream: Readable = zipped
-    ? pipeline(file, createGunzip({ chunkSize: READ_SIZE }), ignoreOutcome)
-    : file
+  const gunzip = zipped ? createGunzip({ chunkSize: READ_SIZE }) : undefined
+  const stream: Readable = gunzip === undefined ? file : pipeline(file, gunzip, ignoreOutcome)
+  const taken = (): number => gunzip?.bytesWritten ?? file.bytesRead
   return {
     // A pipe or device has no size that could be reached.
     size: status.isFile() ? status.size : undefined,
     modifiedMs: status.isFile() ? status.mtimeMs : undefined,
-    chunks: skipBytes(readFrom(stream, path), offset - start, path),
+    chunks: skipBytes(readFrom(stream, path, taken), offset - start, path),
     consumed: () => start + file.bytesRead,
     close: () => {
       stream.destroy()
@@ -64,19 +65,31 @@ function ignoreOutcome(): void {}
 async function* readFrom(
   stream: Readable,
   path: string,
+  taken: () => number,
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  let given = 0
   try {
     for await (const chunk of stream) {
       assert(chunk instanceof Uint8Array, 'a file is read as bytes')
+      given += chunk.length
       yield chunk
     }
   } catch (error) {
-    throw ioError('read', path, error)
+    const isGzip = codeOf(error)?.startsWith('Z_') === true
+    const place = ` (behind byte ${taken()}; ${given} bytes came out of it before)`
+    throw ioError('read', path, error, isGzip ? place : '')
   }
 }
 
-async function createOutput(path: string): Promise<OutputTarget> {
+async function createOutput(
+  path: string,
+  { replace = false }: { readonly replace?: boolean } = {},
+): Promise<OutputTarget> {
   const status = await statusOf(path)
+  if (status?.isFile() === true && !replace) {
+    const advice = 'add --force to replace it, or name another file'
+    throw new RefusedError(`${path} exists already`, { advice })
+  }
   // A link stays a link: what it leads to is replaced.
   const target = status === undefined ? path : await attempt('open', path, () => realpath(path))
   const written = status === undefined || status.isFile() ? `${target}.partial` : target
@@ -244,10 +257,13 @@ async function attempt<T>(verb: string, path: string, action: () => Promise<T>):
   }
 }
 
-function ioError(verb: string, path: string, error: unknown): Error {
+/** `place` says where in the file. */
+function ioError(verb: string, path: string, error: unknown, place = ''): KvError {
   const code = codeOf(error)
   const reason = code === undefined ? String(error) : (REASONS[code] ?? messageOf(error))
-  return new IoError(`cannot ${verb} ${path}: ${reason}`, { cause: error })
+  const message = `cannot ${verb} ${path}: ${reason}${place}`
+  const Kind = code === 'ENOENT' ? NotFoundError : IoError
+  return new Kind(message, { cause: error })
 }
 
 const REASONS: Readonly<Record<string, string>> = {

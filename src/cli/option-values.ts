@@ -1,5 +1,5 @@
 /** Option values from the command line, checked and converted. Pure; throws UsageError. */
-import { copyBytes } from '../bytes.ts'
+import { compareBytes, copyBytes } from '../bytes.ts'
 import type { Consistency, Durability, KeyRange } from '../key-value-store.ts'
 import type { OptionValues } from './command.ts'
 import { type DataEncoding, decodeArgument } from './data-encoding.ts'
@@ -118,5 +118,22 @@ export function rangeOption(options: OptionValues, encoding: DataEncoding): KeyR
   if (range['lt'] !== undefined && range['lte'] !== undefined) {
     throw new UsageError('use --lt or --lte, not both')
   }
+  refuseSwapped(options, range['gt'] ?? range['gte'], range['lt'] ?? range['lte'])
   return prefix === undefined ? range : prefixRange(prefix)
+}
+
+/** Bounds the wrong way round are a mistake; equal ones may be what a script computed. */
+function refuseSwapped(
+  options: OptionValues,
+  lower: Uint8Array | undefined,
+  upper: Uint8Array | undefined,
+): void {
+  if (lower === undefined || upper === undefined || compareBytes(lower, upper) <= 0) return
+  const shown = (names: readonly string[]): string => {
+    const name = names.find(each => options[each] !== undefined) ?? ''
+    return `--${name} '${textOption(options, name)}'`
+  }
+  throw new UsageError(
+    `the range is empty: ${shown(['gt', 'gte'])} comes after ${shown(['lt', 'lte'])}`,
+  )
 }

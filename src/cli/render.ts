@@ -1,6 +1,6 @@
 /** Numbers, tables and errors for people to read. Pure: text in, text out. */
 import { KvError, type KvErrorAction, OverloadedError } from '../errors.ts'
-import { BadInputError } from './bad-input-error.ts'
+import { RefusedError } from './refused-error.ts'
 import { PLAIN_STYLE, type Style } from './style.ts'
 import { padEnd, padStart, textWidth } from './text-width.ts'
 import { UsageError } from './usage-error.ts'
@@ -134,7 +134,7 @@ function advice(error: unknown, url: string, style: Style): string {
 function adviceLines(error: unknown, url: string): readonly string[] {
   if (!(error instanceof KvError)) return [ADVICE.report]
   if (isUsage(error)) return []
-  if (error instanceof BadInputError) return [error.advice]
+  if (error instanceof RefusedError) return [error.advice]
   if (error.code === 'KV_UNAVAILABLE') {
     return [
       `is a server running at ${url}? start one here with: kvd serve`,
@@ -144,6 +144,7 @@ function adviceLines(error: unknown, url: string): readonly string[] {
   if (error instanceof OverloadedError) {
     return [`wait ${formatDuration(error.retryAfterMs)}, then try again`]
   }
+  if (error.code === 'KV_NOT_FOUND') return ['check the name: nothing of that name is there']
   if (error.code === 'KV_POISONED') {
     return ['see to the disk of the server (is it full?), then restart the server']
   }

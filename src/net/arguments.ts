@@ -36,7 +36,10 @@ export function toKey(input: BytesInput): Uint8Array {
 export function toValue(input: BytesInput): Uint8Array {
   const value = toBytes(input, 'a value')
   if (value.length <= VALUE_SIZE_MAX) return value
-  throw new InvalidArgumentError(`a value has at most ${VALUE_SIZE_MAX} bytes, got ${value.length}`)
+  throw new InvalidArgumentError(
+    `the value has ${value.length} bytes, no store takes more than ${VALUE_SIZE_MAX}: ` +
+      'store it in parts',
+  )
 }
 
 /** Whole milliseconds; 0 for never. */

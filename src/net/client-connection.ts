@@ -31,7 +31,7 @@ import {
 } from './opcode.ts'
 import { OutputBuffer } from './output-buffer.ts'
 import { ReplyHeader } from './reply-header.ts'
-import { encodeRequest } from './request.ts'
+import { encodeRequest, type Request } from './request.ts'
 import { decodeHelloReply, type HelloReply } from './response-body.ts'
 import { decodeErrorBody, remoteError } from './status-error.ts'
 
@@ -180,9 +180,7 @@ export class ClientConnection {
     const size = this.#output.length - before
     if (size > this.#hello!.frameSizeMax) {
       this.#output.truncate(before)
-      throw new InvalidArgumentError(
-        `the request takes ${size} bytes, this server's frames ${this.#hello!.frameSizeMax}`,
-      )
+      throw new InvalidArgumentError(describeOversize(spec.request, size, this.#hello!))
     }
     this.#freeCount--
     this.#generations[slot] = generation === GENERATION_MAX ? 0 : generation
@@ -364,6 +362,23 @@ export class ClientConnection {
     this.#freeCount = 0
     this.#owner.closed(this, calls, error)
   }
+}
+
+/** Which limit it is, whose, and what to do. */
+function describeOversize(request: Request, size: number, hello: HelloReply): string {
+  const { frameSizeMax, valueSizeMax } = hello
+  if (request.type === 'put' && request.value.length > valueSizeMax) {
+    return (
+      `the value has ${request.value.length} bytes, this server takes up to ${valueSizeMax} ` +
+      '(kvd serve --max-value-size): store it in parts, or raise the limit of the server'
+    )
+  }
+  const advice =
+    request.type === 'batch' ? 'divide the batch' : 'ask for less at a time, or store it in parts'
+  return (
+    `the ${request.type} takes ${size} bytes as a message, this server takes up to ` +
+    `${frameSizeMax}: ${advice}`
+  )
 }
 
 const BACKGROUND = { background: true }

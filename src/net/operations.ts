@@ -177,7 +177,8 @@ export class Operations {
     const { valueSizeMax } = this.#context.limits
     if (value.length <= valueSizeMax) return
     throw new InvalidArgumentError(
-      `a value has at most ${valueSizeMax} bytes on this server, got ${value.length}`,
+      `the value has ${value.length} bytes, this server takes up to ${valueSizeMax} ` +
+        '(kvd serve --max-value-size): store it in parts, or raise the limit of the server',
     )
   }
 

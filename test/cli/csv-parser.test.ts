@@ -192,8 +192,22 @@ describe('malformed rows', () => {
     ['a column too many', 'a,b,c\n', /^expected 2 columns, found 3/],
     ['text behind a closing quote', '"a"b,c\n', CLOSING],
     ['a carriage return behind a closing quote', '"a"\rb,c\n', CLOSING],
-    ['a quote that is never closed', 'a,"b\n', 'a double quote is not closed'],
-    ['a quote that is never closed, at the end', 'a,"b', 'a double quote is not closed'],
+    [
+      'a quote that is never closed',
+      'a,"b\n',
+      'the double quote that opens in line 2 is not closed',
+    ],
+    ['a quote closed lines later', 'a,"b\nc,"d\n', `${CLOSING} \\(opened in line 2\\)`],
+    [
+      'a quote that is never closed, behind another',
+      '"a\nb","c',
+      'the double quote that opens in line 3 is not closed',
+    ],
+    [
+      'a quote that is never closed, at the end',
+      'a,"b',
+      'the double quote that opens in line 2 is not closed',
+    ],
   ]
   for (const [name, mistake, problem] of MISTAKES) {
     test(`${name}: its own row is lost, others are not`, () => {

@@ -105,15 +105,28 @@ describe('to a file', () => {
       assert.equal(readFileSync(path('x.jsonl'), 'utf8'), 'old')
       return Promise.resolve()
     }
-    await run([path('x.jsonl')])
+    await run([path('x.jsonl'), '--force'])
     assert.equal(readFileSync(path('x.jsonl'), 'utf8'), JSONL)
+  })
+
+  test('one that is there is not touched without --force', async t => {
+    const { run, path, directory } = setUp(t)
+    writeFileSync(path('x.jsonl'), 'old')
+    const done = await run([path('x.jsonl')])
+    assert.equal(done.code, 1)
+    assert.match(
+      done.stderr,
+      /x\.jsonl exists already .*\n {2}-> add --force to replace it, or name/,
+    )
+    assert.equal(readFileSync(path('x.jsonl'), 'utf8'), 'old')
+    assert.deepEqual(readdirSync(directory), ['x.jsonl'])
   })
 
   test('a link stays one; a device is written to as it is', async t => {
     const { run, path } = setUp(t)
     writeFileSync(path('real.jsonl'), 'old')
     symlinkSync(path('real.jsonl'), path('link.jsonl'))
-    await run([path('link.jsonl')])
+    await run([path('link.jsonl'), '--force'])
     assert.ok(lstatSync(path('link.jsonl')).isSymbolicLink())
     assert.equal(readFileSync(path('real.jsonl'), 'utf8'), JSONL)
     const done = await run(['/dev/null', '--format', 'csv'])

@@ -115,7 +115,7 @@ describe('a file', () => {
     const { write, run, path } = setUp(t)
     const missing = await run([path('no.jsonl')])
     assert.equal(missing.code, 1)
-    assert.match(missing.stderr, /cannot open .*no\.jsonl: there is no such file/)
+    assert.match(missing.stderr, /cannot open .*no\.jsonl: there is no such file.*KV_NOT_FOUND/)
     const directory = await run([path(''), '--format', 'csv'])
     assert.match(directory.stderr, /it is a directory/)
     const zipped = await run([write('x.jsonl.gz', LINES)])

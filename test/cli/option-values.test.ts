@@ -77,6 +77,18 @@ describe('ranges', () => {
     refuses(() => rangeOption({ lte: 'xyz' }, 'hex'), /^the bound --lte 'xyz' is not hex$/)
   })
 
+  test('that can hold no key are refused, those that happen to be empty are not', () => {
+    refuses(
+      () => rangeOption({ gte: 'b', lt: 'a' }, 'text'),
+      /^the range is empty: --gte 'b' comes after --lt 'a'$/,
+    )
+    refuses(() => rangeOption({ gt: 'ff', lte: '00ff' }, 'hex'), /--gt 'ff' comes after --lte/)
+    assert.deepEqual(rangeOption({ gte: 'a', lt: 'a' }, 'text'), {
+      gte: bytes('a'),
+      lt: bytes('a'),
+    })
+  })
+
   for (const [options, message] of [
     [{ prefix: 'a', gt: 'b' }, /use --prefix or the bounds/],
     [{ gt: 'a', gte: 'b' }, /use --gt or --gte, not both/],

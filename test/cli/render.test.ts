@@ -118,7 +118,7 @@ describe('tables', () => {
 /** [error, what the second line says] */
 const ERRORS: readonly (readonly [KvError, RegExp | undefined])[] = [
   [new InvalidArgumentError('m'), /correct the command; see kvcli help/],
-  [new NotFoundError('m'), /correct the command/],
+  [new NotFoundError('m'), /check the name/],
   [new ClosedError('m'), /connect again/],
   [new LockedError('m'), /stop the other process/],
   [new CorruptionError({ path: 'f', offset: 1 }, 'm'), /restore the file/],

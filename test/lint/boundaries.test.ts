@@ -34,6 +34,7 @@ const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
   'node:fs': /^src\/(?:engine\/(?:node-file-system|directory-lock)\.ts$|cli\/)/,
   'node:fs/promises': /^src\/cli\//,
   'node:http': /^src\/net\/http\//,
+  'node:module': /^src\/level-base\.ts$/,
   'node:net': /^src\/net\/(?:connection|connector|listener|server)\.ts$/,
   'node:os': /^src\/(?:engine\/directory-lock\.ts$|cli\/)/,
   'node:path': /^src\/(?:engine\/(?:node-file-system|directory-lock)\.ts$|cli\/)/,
@@ -47,7 +48,7 @@ const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
   'node:util': /^src\/cli\//,
   'node:worker_threads': /^src\/engine\/[^/]*worker[^/]*\.ts$/,
   'node:zlib': /^src\/(?:engine\/block-compression\.ts$|cli\/)/,
-  'abstract-level': /^src\/level(?:-\w+)?\.ts$/,
+  'abstract-level': /^src\/level-(?:base|options)\.ts$/,
   commander: /^src\/cli\//,
   'xxhash-wasm': /^src\/hash\.ts$/,
 }
@@ -189,7 +190,10 @@ describe('a planted violation is found:', () => {
       ['src/engine/job-worker.ts', "import 'node:worker_threads'"],
       ['src/cli/main.ts', "import { x } from '../cluster/index.ts'\nimport 'commander'"],
       ['src/cli/kvd.cts', "import('./serve.js')"],
-      ['src/level.ts', "import 'abstract-level'\nimport './level-key.ts'\nimport './bytes.ts'"],
+      [
+        'src/level-base.ts',
+        "import 'abstract-level'\nimport './level-key.ts'\nimport './bytes.ts'",
+      ],
       ['src/level-reader.ts', "import type { Db } from './engine/index.ts'"],
       ['src/net/http/server.ts', "import { x } from '../limits.ts'\nimport 'node:http'"],
       ['src/index.ts', "export { open } from './engine/index.ts'\nexport * from './errors.ts'"],

@@ -1,6 +1,7 @@
 /** The files of kvcli in memory. */
 import { Readable } from 'node:stream'
 import type { CliFiles, InputSource, OutputTarget } from '../../src/cli/cli-io.ts'
+import { RefusedError } from '../../src/cli/refused-error.ts'
 import { IoError } from '../../src/errors.ts'
 
 export class MemoryCliFiles implements CliFiles {
@@ -28,8 +29,11 @@ export class MemoryCliFiles implements CliFiles {
     }
   }
 
-  async createOutput(path: string): Promise<OutputTarget> {
+  async createOutput(path: string, { replace = false } = {}): Promise<OutputTarget> {
     this.#check()
+    if (this.files.has(path) && !replace) {
+      throw new RefusedError(`${path} exists already`, { advice: 'add --force' })
+    }
     const parts: Uint8Array[] = []
     return {
       write: async bytes => {
