@@ -53,7 +53,43 @@ export function readCurrentSync(fileSystem: FileSystem, directory: string): numb
   }
 }
 
-/** The first half of a replacement: the new CURRENT beside the old one, durable. */
+/**
+ * The first half of a replacement: the new CURRENT beside the old one, durable. Returns its path.
+ */
+export async function prepareCurrent(
+  fileSystem: FileSystem,
+  directory: string,
+  manifestNumber: number,
+): Promise<string> {
+  const path = joinPath(directory, `${CURRENT_FILE_NAME}${TEMPORARY_SUFFIX}`)
+  try {
+    await fileSystem.remove(path)
+  } catch (error) {
+    // Left by an attempt that did not come to its end, or, usually, not there.
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+  }
+  const file = await fileSystem.create(path)
+  try {
+    const bytes = encodeCurrent(manifestNumber)
+    await file.write(bytes, 0, bytes.length, 0)
+    await file.sync()
+  } finally {
+    file.closeSync()
+  }
+  return path
+}
+
+/** The second half: from here on, after any crash, either one may be in force until it resolves. */
+export async function replaceCurrent(
+  fileSystem: FileSystem,
+  directory: string,
+  prepared: string,
+): Promise<void> {
+  await fileSystem.rename(prepared, joinPath(directory, CURRENT_FILE_NAME))
+  await fileSystem.syncDirectory(directory)
+}
+
+/** prepareCurrent for threads that may wait for the disk. */
 export function prepareCurrentSync(
   fileSystem: FileSystem,
   directory: string,
@@ -77,7 +113,7 @@ export function prepareCurrentSync(
   return path
 }
 
-/** The second half: from here on, after any crash, either one may be in force until it returns. */
+/** replaceCurrent for threads that may wait for the disk. */
 export function replaceCurrentSync(
   fileSystem: FileSystem,
   directory: string,

@@ -223,7 +223,13 @@ async function closeDb(assembly: DbAssembly, machinery: Machinery): Promise<void
       wallMsMax: runner.wallMs,
     })
   }
-  const undo = [sealLog, () => wal.close(), () => tables.closeAll(), ...assembly.cleanup.reverse()]
+  const undo = [
+    sealLog,
+    () => room.close(),
+    () => wal.close(),
+    () => tables.closeAll(),
+    ...assembly.cleanup.reverse(),
+  ]
   const [failure] = await runAll(undo)
   if (failure !== undefined) throw failure
 }

@@ -6,7 +6,7 @@
  *  1. Written bytes survive a process crash once the write returns, and a power loss only once a
  *     later sync of that file returns. Unsynced writes may survive in part and in any order.
  *  2. The existence of a name (create, rename, remove, link) survives a power loss only once
- *     syncDirectorySync of its directory returns. Until then any subset may have happened.
+ *     a sync of its directory returns. Until then any subset may have happened.
  *  3. After a failed write or sync the state of that file is unknown. Never sync it again and
  *     believe the answer: fail, and let recovery look at what is there.
  *
@@ -20,12 +20,14 @@ export interface FileSystem {
   openSync(path: string): File
   /** Creates a file for writing and reading. Fails with EEXIST when the name exists. */
   createSync(path: string): File
+  create(path: string): Promise<File>
   /** Creates the directory and any missing parents, and makes their names durable. */
   makeDirectorySync(path: string): void
   /** Names (not paths) in the directory, in no particular order. ENOENT when it does not exist. */
   listSync(path: string): string[]
   /** Atomically replaces `target` if it exists. */
   renameSync(source: string, target: string): void
+  rename(source: string, target: string): Promise<void>
   removeSync(path: string): void
   /** The same off the calling thread: freeing a large file takes the system milliseconds. */
   remove(path: string): Promise<void>
@@ -43,6 +45,7 @@ export interface FileSystem {
   resolveSync(path: string): string
   /** Makes every create, rename, link and remove in the directory so far durable. */
   syncDirectorySync(path: string): void
+  syncDirectory(path: string): Promise<void>
   /**
    * Takes the directory for this process.
    * Throws LockedError, naming the holder, while another process or this one holds it.

@@ -16,7 +16,7 @@
  */
 import { assert } from '../assert.ts'
 import { CorruptionError, toError } from '../errors.ts'
-import { prepareCurrentSync, readCurrentSync, replaceCurrentSync } from './current-file.ts'
+import { prepareCurrent, readCurrentSync, replaceCurrent } from './current-file.ts'
 import { formatFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
 import {
@@ -229,7 +229,7 @@ export class Manifest {
     let prepared: string
     try {
       written = open = await this.#writeSnapshot(state, fileNumber)
-      prepared = prepareCurrentSync(fileSystem, directory, fileNumber)
+      prepared = await prepareCurrent(fileSystem, directory, fileNumber)
     } catch (error) {
       written?.file.closeSync()
       obsoleteFiles.removeIfExists(formatFileName('manifest', fileNumber))
@@ -240,7 +240,7 @@ export class Manifest {
     }
     const replaced = this.#fileNumber
     try {
-      replaceCurrentSync(fileSystem, directory, prepared)
+      await replaceCurrent(fileSystem, directory, prepared)
     } catch (error) {
       open.file.closeSync()
       throw this.#fail(error)
@@ -259,11 +259,11 @@ export class Manifest {
     const { bytes, seed, chain } = encodeManifestFile(databaseId, fileNumber, snapshotEdit(state))
     const { length } = bytes
     const path = joinPath(directory, formatFileName('manifest', fileNumber))
-    const file = fileSystem.createSync(path)
+    const file = await fileSystem.create(path)
     try {
       await file.write(bytes, 0, length, 0)
       await file.sync()
-      fileSystem.syncDirectorySync(directory)
+      await fileSystem.syncDirectory(directory)
     } catch (error) {
       file.closeSync()
       throw error

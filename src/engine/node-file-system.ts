@@ -11,18 +11,22 @@
  *  3. A failed sync or write is reported once and never repeated here (file-system.ts, rule 3).
  */
 import {
+  close,
   closeSync,
   fdatasync,
   fdatasyncSync,
   fstatSync,
+  fsync,
   fsyncSync,
   linkSync,
   mkdirSync,
+  open,
   openSync,
   read,
   readdirSync,
   readSync,
   realpathSync,
+  rename,
   renameSync,
   rmdirSync,
   statSync,
@@ -47,6 +51,8 @@ export interface NodeFileSystemOptions {
 }
 
 const CALL_SIZE_MAX = 2 ** 30
+/** For reading and writing, if there is no such file yet. */
+const CREATE = 'wx+'
 
 /** The disk. Holds no state of its own, so every thread may make one. */
 export function nodeFileSystem(options: NodeFileSystemOptions = {}): FileSystem {
@@ -54,24 +60,37 @@ export function nodeFileSystem(options: NodeFileSystemOptions = {}): FileSystem 
   assert(callSizeMax >= 1 && callSizeMax < 2 ** 31, 'one call moves at most 2^31 - 1 bytes')
   return {
     openSync: path => new NodeFile(path, openSync(path, 'r'), callSizeMax),
-    createSync: path => new NodeFile(path, openSync(path, 'wx+'), callSizeMax),
+    createSync: path => new NodeFile(path, openSync(path, CREATE), callSizeMax),
+    create: async path => new NodeFile(path, await openFile(path, CREATE), callSizeMax),
     makeDirectorySync: path => makeDirectorySync(resolve(path)),
     listSync: path => readdirSync(path),
     renameSync,
+    rename: (source, target) => settle(done => rename(source, target, done)),
     removeSync: unlinkSync,
-    remove,
+    remove: path => settle(done => unlink(path, done)),
     linkSync,
     removeDirectorySync: rmdirSync,
     resolveSync: path => withSlashes(resolveSync(resolve(path))),
     syncDirectorySync,
+    syncDirectory,
     lockSync: lockDirectorySync,
   }
 }
 
-function remove(path: string): Promise<void> {
+/** The answer of a call that gives nothing but an error. */
+function settle(call: (done: (error: Error | null) => void) => void): Promise<void> {
   return new Promise((resolvePromise, reject) => {
-    unlink(path, error => {
+    call(error => {
       if (error === null) resolvePromise()
+      else reject(error)
+    })
+  })
+}
+
+function openFile(path: string, flags: string): Promise<number> {
+  return new Promise((resolvePromise, reject) => {
+    open(path, flags, (error, fd) => {
+      if (error === null) resolvePromise(fd)
       else reject(error)
     })
   })
@@ -137,6 +156,19 @@ function syncDirectorySync(path: string): void {
     fsyncSync(fd)
   } finally {
     closeSync(fd)
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === 'win32') {
+    statSync(path)
+    return
+  }
+  const fd = await openFile(path, 'r')
+  try {
+    await settle(done => fsync(fd, done))
+  } finally {
+    await settle(done => close(fd, done))
   }
 }
 

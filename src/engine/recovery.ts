@@ -25,7 +25,7 @@ import { ReplayArena } from './replay-arena.ts'
 import type { TableMetadata } from './table-metadata.ts'
 import type { WalVisitor } from './wal-reader.ts'
 import { replayWal, type WalReplayResult } from './wal-replay.ts'
-import { WalWriter } from './wal-writer.ts'
+import { prepareSegment, WalWriter } from './wal-writer.ts'
 
 /** Milliseconds of replay between two looks at the event loop. */
 const SLICE_MS = 5
@@ -77,8 +77,8 @@ export async function recoverWal(parts: RecoveryParts): Promise<Recovered> {
   const sequence = Math.max(replay.lastSequence, manifest.lastSequence)
   const fileNumber = manifest.reserveFileNumbers(1)
   const { newestNumber } = replay
-  const wal = WalWriter.create(fileSystem, directory, {
-    fileNumber,
+  const segment = await prepareSegment(fileSystem, directory, fileNumber)
+  const wal = await WalWriter.begin(segment, {
     databaseId,
     firstSequence: sequence + 1,
     // Named, so that its loss is noticed, but nothing is promised of its length.

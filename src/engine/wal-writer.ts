@@ -18,8 +18,29 @@ import { type File, type FileSystem, joinPath } from './file-system.ts'
 import { encodeWalHeader, WAL_HEADER_SIZE, type WalPosition } from './wal-format.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
 
-export interface WalSegmentOptions {
+/** A segment that is empty, and whose name is durable. After a crash nobody misses it. */
+export interface PreparedSegment {
   readonly fileNumber: number
+  readonly file: File
+}
+
+/** Makes the file of a segment; none of it on the calling thread. */
+export async function prepareSegment(
+  fileSystem: FileSystem,
+  directory: string,
+  fileNumber: number,
+): Promise<PreparedSegment> {
+  const file = await fileSystem.create(joinPath(directory, formatFileName('wal', fileNumber)))
+  try {
+    await fileSystem.syncDirectory(directory)
+  } catch (error) {
+    file.closeSync()
+    throw error
+  }
+  return { fileNumber, file }
+}
+
+export interface WalSegmentOptions {
   readonly databaseId: Uint8Array
   /** No entry written to the segment may have a smaller sequence. */
   readonly firstSequence: number
@@ -46,9 +67,13 @@ export class WalWriter {
   #syncing: Promise<void> | undefined
   #failure: Error | undefined
 
-  /** Use create(). */
-  private constructor(file: File, options: WalSegmentOptions, chain: number) {
-    const { fileNumber, databaseId, firstSequence, previous } = options
+  /** Use begin(). */
+  private constructor(
+    { file, fileNumber }: PreparedSegment,
+    options: WalSegmentOptions,
+    chain: number,
+  ) {
+    const { databaseId, firstSequence, previous } = options
     this.fileNumber = fileNumber
     this.#file = file
     this.#seed = fileSeed(databaseId, fileNumber)
@@ -59,26 +84,26 @@ export class WalWriter {
   }
 
   /**
-   * Creates the segment and makes it durable. May be called ahead of time: the header then records
-   * of the segment before what is durable now, and the first frame links to its end.
+   * Gives the segment its header, durably; closes the file when that fails. The header records of
+   * the segment before what is durable now. That one may still be written to and synced meanwhile:
+   * the first frame links to its end.
    */
-  static create(fileSystem: FileSystem, directory: string, options: WalSegmentOptions): WalWriter {
-    const { fileNumber, databaseId, firstSequence } = options
+  static async begin(segment: PreparedSegment, options: WalSegmentOptions): Promise<WalWriter> {
+    const { file, fileNumber } = segment
+    const { databaseId, firstSequence } = options
     const previous =
       options.previous instanceof WalWriter
         ? options.previous.#endForNext()
         : { fileNumber: options.previous, length: 0, chain: 0 }
     const header = encodeWalHeader({ fileNumber, databaseId, firstSequence, previous })
-    const file = fileSystem.createSync(joinPath(directory, formatFileName('wal', fileNumber)))
     try {
-      file.writeSync(header, 0, header.length, 0)
-      file.syncSync()
-      fileSystem.syncDirectorySync(directory)
+      await file.write(header, 0, header.length, 0)
+      await file.sync()
     } catch (error) {
       file.closeSync()
       throw error
     }
-    return new WalWriter(file, options, previous.chain)
+    return new WalWriter(segment, options, previous.chain)
   }
 
   get path(): string {

@@ -16,6 +16,7 @@ import type { FileSystem } from './file-system.ts'
 import type { Flusher } from './flusher.ts'
 import type { BackgroundHost, JobRunner } from './job-runner.ts'
 import { Memtable } from './memtable.ts'
+import { NextSegment } from './next-segment.ts'
 import type { RepeatedFailure } from './repeated-failure.ts'
 import { type StallStats, Stalls } from './stalls.ts'
 import type { Version } from './version.ts'
@@ -35,7 +36,7 @@ export interface WriteRoomParts {
   readonly compactor: Compactor
   readonly runner: JobRunner
   readonly databaseId: Uint8Array
-  /** Throws when this process no longer holds the directory. Called before each new segment. */
+  /** Throws when this process no longer holds the directory. */
   readonly verifyLock: () => void
   /** The segment that belongs to the active memtable. */
   readonly wal: WalWriter
@@ -44,6 +45,7 @@ export interface WriteRoomParts {
 export class WriteRoom {
   readonly #parts: WriteRoomParts
   readonly #stalls: Stalls
+  readonly #next: NextSegment
   #wal: WalWriter
   #pressureVersion: Version | undefined
   #pressureFrozen = 0
@@ -53,6 +55,7 @@ export class WriteRoom {
   constructor(parts: WriteRoomParts) {
     this.#parts = parts
     this.#stalls = new Stalls(parts.host.clock, parts.host.events)
+    this.#next = new NextSegment(parts)
     this.#wal = parts.wal
   }
 
@@ -70,6 +73,11 @@ export class WriteRoom {
     this.#isClosing = true
     this.#parts.flusher.wakeAll()
     this.#parts.compactor.wakeAll()
+  }
+
+  /** Once nothing is written any more: removes what was made ahead. */
+  close(): Promise<void> {
+    return this.#next.close()
   }
 
   /** Called after each flush and compaction: a stall may be over though nobody writes. */
@@ -162,19 +170,12 @@ export class WriteRoom {
   }
 
   async #rotate(entryCount: number, dataSize: number): Promise<void> {
-    const { host, flusher, fileSystem, databaseId } = this.#parts
+    const { host, flusher } = this.#parts
     this.#parts.verifyLock()
-    const { state, manifest, directory, events } = host
+    const { state, events } = host
     const previous = this.#wal
-    await previous.sync()
-    const fileNumber = manifest.reserveFileNumbers(1)
-    const firstSequence = state.lastSequence + 1
-    this.#wal = WalWriter.create(fileSystem, directory, {
-      fileNumber,
-      databaseId,
-      firstSequence,
-      previous,
-    })
+    this.#wal = await this.#continueAfter(previous)
+    const { fileNumber } = this.#wal
     // Everything in the old segment is durable and applied: nobody writes or syncs it again.
     previous.close()
     host.walSegments.rotated(previous.size, state.lastSequence, fileNumber)
@@ -187,6 +188,23 @@ export class WriteRoom {
       events.emit({ type: 'walRotated', fileNumber, previousNumber, previousBytes })
     }
     flusher.schedule()
+    this.#next.prepare()
+  }
+
+  /** The segment that follows, with `previous` durable to its end. */
+  async #continueAfter(previous: WalWriter): Promise<WalWriter> {
+    const { host, databaseId } = this.#parts
+    const firstSequence = host.state.lastSequence + 1
+    const [begun, synced] = await Promise.allSettled([
+      this.#next
+        .take()
+        .then(next => WalWriter.begin(next, { databaseId, firstSequence, previous })),
+      previous.sync(),
+    ])
+    if (begun.status === 'rejected') throw begun.reason
+    if (synced.status === 'fulfilled') return begun.value
+    begun.value.close()
+    throw synced.reason
   }
 
   #newMemtable(entryCount: number, dataSize: number, walNumber: number): Memtable {

@@ -16,6 +16,7 @@ import { FailingFileSystem } from '../support/failing-file-system.ts'
 import { type CallKind, MemoryFileSystem } from '../support/memory-file-system.ts'
 import { randomTable } from '../support/random-table.ts'
 import { printSeed } from '../support/seed.ts'
+import { noteWaitingCalls } from '../support/waiting-calls.ts'
 
 const DATABASE_ID = Uint8Array.from({ length: 16 }, (_, index) => 200 + index)
 const CURRENT = '/db/CURRENT'
@@ -129,6 +130,21 @@ describe('Manifest', () => {
       assert.ok(manifest.reserveFileNumbers(1) >= next, 'numbers only rise')
     }
     assert.ok(files.size > 5, 'the file was replaced now and then')
+  })
+
+  test('edits and rotations make no call that waits', async t => {
+    const random = seededRandom(printSeed(t))
+    const disk = newDisk()
+    const seen: string[] = []
+    const manifest = Manifest.create(partsOn(noteWaitingCalls(disk, seen)), DATABASE_ID)
+    const script = new EditScript(random, disk)
+    const files = new Set<number>()
+    while (files.size < 3) {
+      await manifest.append(script.next(manifest))
+      files.add(manifest.fileNumber)
+    }
+    assert.deepEqual(seen, [])
+    await manifest.close()
   })
 
   test('appends made at once are applied one after another, in order', async () => {

@@ -140,6 +140,21 @@ describe('names after a power loss', () => {
     assert.throws(() => survivor.lockSync('/'))
     disk.processCrashClone().lockSync('/')
   })
+
+  test('a sync of a directory under way covers what was done before it', async () => {
+    const disk = new MemoryFileSystem()
+    put(disk, '/a', '1')
+    const sync = disk.syncDirectory('/')
+    put(disk, '/b', '2')
+    await sync
+    assert.deepEqual(outcomes(disk), new Set(['/a=1', '/a=1 /b=2']))
+    const create = disk.create('/c')
+    const rename = disk.rename('/a', '/d')
+    assert.equal(describeDisk(disk), '/a=1 /b=2', 'neither has finished')
+    ;(await create).closeSync()
+    await rename
+    assert.equal(describeDisk(disk), '/b=2 /c= /d=1')
+  })
 })
 
 describe('bytes after a power loss', () => {

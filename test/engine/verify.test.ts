@@ -91,6 +91,8 @@ describe('verify of a closed database', () => {
     for (const path of disk.paths()) {
       if (path.endsWith('LOCK')) continue
       const bytes = disk.peek(path)
+      // A segment that was made ahead says nothing: nobody misses it.
+      if (bytes.length === 0) continue
       for (let at = random.below(11); at < bytes.length; at += 1 + random.below(41)) {
         const damaged = disk.processCrashClone()
         const copy = bytes.slice()

@@ -7,13 +7,14 @@ import { describe, test } from 'node:test'
 import { AssertionError } from '../../src/assert.ts'
 import { encodeWalHeader, WAL_HEADER_SIZE } from '../../src/engine/wal-format.ts'
 import { WalFrameBuilder } from '../../src/engine/wal-frame.ts'
-import { WalWriter } from '../../src/engine/wal-writer.ts'
+import type { WalWriter } from '../../src/engine/wal-writer.ts'
 import { CorruptionError, VersionMismatchError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { printSeed } from '../support/seed.ts'
 import {
+  createSegment,
   frameCountOf,
   type LoggedFrame,
   replayScript,
@@ -221,7 +222,7 @@ describe('replayWal', () => {
       const { fileNumbers } = script
       const first = await replayScript(killed, hasher, { fileNumbers })
       const next = fileNumbers.at(-1)! + 1
-      WalWriter.create(killed, SCRIPT_DIRECTORY, {
+      await createSegment(killed, SCRIPT_DIRECTORY, {
         fileNumber: next,
         databaseId: SCRIPT_DATABASE_ID,
         firstSequence: first.result.lastSequence + 1,
@@ -252,9 +253,9 @@ describe('the decision table', () => {
     fileNumber: number,
     previous: WalWriter | number,
     databaseId = SCRIPT_DATABASE_ID,
-  ): WalWriter {
+  ): Promise<WalWriter> {
     disk.makeDirectorySync(SCRIPT_DIRECTORY)
-    return WalWriter.create(disk, SCRIPT_DIRECTORY, {
+    return createSegment(disk, SCRIPT_DIRECTORY, {
       fileNumber,
       databaseId,
       firstSequence: 1,
@@ -280,7 +281,7 @@ describe('the decision table', () => {
 
   test('the last frame damaged: a torn tail, reported with its length', async () => {
     const disk = new MemoryFileSystem()
-    const wal = create(disk, 3, 0)
+    const wal = await create(disk, 3, 0)
     put(wal, 1)
     await wal.sync()
     const { size } = wal
@@ -295,7 +296,7 @@ describe('the decision table', () => {
 
   test('frames behind the damage that promise nothing of it: a torn tail', async () => {
     const disk = new MemoryFileSystem()
-    const wal = create(disk, 3, 0)
+    const wal = await create(disk, 3, 0)
     for (let sequence = 1; sequence <= 4; sequence++) put(wal, sequence)
     damage(disk, 3, WAL_HEADER_SIZE)
     const { ops, result } = await replayScript(disk, hasher, { fileNumbers: [3] })
@@ -306,7 +307,7 @@ describe('the decision table', () => {
   test('a frame behind the damage that promises it: corruption', async () => {
     for (const pieceSize of [64, 1 << 20]) {
       const disk = new MemoryFileSystem()
-      const wal = create(disk, 3, 0)
+      const wal = await create(disk, 3, 0)
       put(wal, 1)
       await wal.sync()
       for (let sequence = 2; sequence <= 40; sequence++) put(wal, sequence)
@@ -320,10 +321,10 @@ describe('the decision table', () => {
 
   test('damage in a segment that was followed by another: corruption', async () => {
     const disk = new MemoryFileSystem()
-    const first = create(disk, 3, 0)
+    const first = await create(disk, 3, 0)
     put(first, 1)
     await first.sync()
-    const second = create(disk, 5, first)
+    const second = await create(disk, 5, first)
     put(second, 2)
     damage(disk, 3, first.size - 1)
     await assert.rejects(
@@ -334,11 +335,11 @@ describe('the decision table', () => {
 
   test('a next segment without frames vouches only for what its header records', async () => {
     const disk = new MemoryFileSystem()
-    const first = create(disk, 3, 0)
+    const first = await create(disk, 3, 0)
     put(first, 1)
     await first.sync()
     const recorded = first.size
-    create(disk, 5, first)
+    await create(disk, 5, first)
     put(first, 2)
     const whole = disk.peek(pathOf(3))
     damage(disk, 3, recorded)
@@ -362,10 +363,10 @@ describe('the decision table', () => {
 
   test('a segment cut between two frames, although it was followed: corruption', async () => {
     const disk = new MemoryFileSystem()
-    const first = create(disk, 3, 0)
+    const first = await create(disk, 3, 0)
     put(first, 1)
     await first.sync()
-    const second = create(disk, 5, first)
+    const second = await create(disk, 5, first)
     const cut = first.size
     put(first, 2)
     await first.sync()
@@ -379,11 +380,11 @@ describe('the decision table', () => {
 
   test('a segment in the middle that is gone: corruption', async () => {
     const disk = new MemoryFileSystem()
-    const first = create(disk, 3, 0)
-    const second = create(disk, 5, first)
+    const first = await create(disk, 3, 0)
+    const second = await create(disk, 5, first)
     put(second, 1)
     await second.sync()
-    const third = create(disk, 6, second)
+    const third = await create(disk, 6, second)
     put(third, 2)
     await assert.rejects(
       replayScript(disk, hasher, { fileNumbers: [3, 6] }),
@@ -401,7 +402,7 @@ describe('the decision table', () => {
 
   test('a closed log is exactly as long as recorded', async () => {
     const disk = new MemoryFileSystem()
-    const wal = create(disk, 3, 0)
+    const wal = await create(disk, 3, 0)
     put(wal, 1)
     const middle = wal.size
     put(wal, 2)
@@ -428,7 +429,7 @@ describe('the decision table', () => {
   test('a newest segment that was never used may have any header', async () => {
     for (const rest of [0, 1, 63, 64]) {
       const disk = new MemoryFileSystem()
-      const wal = create(disk, 3, 0)
+      const wal = await create(disk, 3, 0)
       put(wal, 1)
       disk.plant(pathOf(5), new Uint8Array(rest))
       const { ops, result } = await replayScript(disk, hasher, { fileNumbers: [3, 5] })
@@ -440,7 +441,7 @@ describe('the decision table', () => {
 
   test('a damaged header of a segment in use: corruption', async () => {
     const disk = new MemoryFileSystem()
-    const wal = create(disk, 3, 0)
+    const wal = await create(disk, 3, 0)
     put(wal, 1)
     damage(disk, 3, 20)
     await assert.rejects(
@@ -451,7 +452,7 @@ describe('the decision table', () => {
 
   test('segments of another database, version or name are refused', async () => {
     const disk = new MemoryFileSystem()
-    const stranger = create(
+    const stranger = await create(
       disk,
       3,
       0,
@@ -462,7 +463,7 @@ describe('the decision table', () => {
       replayScript(disk, hasher, { fileNumbers: [3] }),
       corruptionAt(3, 16, /another database/),
     )
-    const own = create(disk, 4, 0)
+    const own = await create(disk, 4, 0)
     put(own, 1)
     disk.plant(pathOf(7), disk.peek(pathOf(4)))
     await assert.rejects(
@@ -484,11 +485,11 @@ describe('the decision table', () => {
 
   test('a segment with frames that nothing follows and nothing needs: corruption', async () => {
     const disk = new MemoryFileSystem()
-    const first = create(disk, 3, 0)
+    const first = await create(disk, 3, 0)
     put(first, 1)
-    const astray = create(disk, 5, 0)
+    const astray = await create(disk, 5, 0)
     put(astray, 1)
-    create(disk, 6, 3)
+    await create(disk, 6, 3)
     await assert.rejects(
       replayScript(disk, hasher, { fileNumbers: [3, 5, 6] }),
       corruptionAt(5, 0, /no later segment/),
@@ -516,7 +517,7 @@ describe('the decision table', () => {
     ]
     for (const add of cases) {
       const disk = new MemoryFileSystem()
-      const wal = create(disk, 3, 0)
+      const wal = await create(disk, 3, 0)
       const builder = new WalFrameBuilder(hasher)
       builder.begin()
       add(builder)
@@ -531,7 +532,8 @@ describe('the decision table', () => {
     builder.beginBatch(2)
     builder.addDelete(Uint8Array.of(1))
     assert.throws(() => builder.beginBatch(1), AssertionError)
-    assert.throws(() => create(new MemoryFileSystem(), 3, 0).appendSync(builder, 1), AssertionError)
+    const wal = await create(new MemoryFileSystem(), 3, 0)
+    assert.throws(() => wal.appendSync(builder, 1), AssertionError)
   })
 
   test('no segments at all: nothing to do', async () => {

@@ -14,15 +14,16 @@ import { SimClock } from '../support/sim-clock.ts'
 
 const GONE = { code: 'KV_CHANGES_GONE', action: 'start-over' }
 
-/** First sequences of the segments on the disk, oldest first. */
+/** First sequences of the segments on the disk that were begun, oldest first. */
 function segmentsOn(disk: MemoryFileSystem): number[] {
   const found: number[] = []
   for (const name of disk.listSync(DIRECTORY).sort(compareText)) {
     if (!name.endsWith('.wal')) continue
     const file = disk.openSync(`${DIRECTORY}/${name}`)
     const bytes = new Uint8Array(64)
-    file.readSync(bytes, 0, 64, 0)
+    const count = file.readSync(bytes, 0, 64, 0)
     file.closeSync()
+    if (count === 0) continue
     found.push(decodeWalHeader(bytes, Number.parseInt(name, 10))!.firstSequence)
   }
   return found

@@ -7,10 +7,10 @@ import { describe, test } from 'node:test'
 import { AssertionError } from '../../src/assert.ts'
 import { WAL_HEADER_SIZE } from '../../src/engine/wal-format.ts'
 import { WalFrameBuilder } from '../../src/engine/wal-frame.ts'
-import { WalWriter } from '../../src/engine/wal-writer.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { FailingFileSystem } from '../support/failing-file-system.ts'
 import { type CallKind, MemoryFileSystem } from '../support/memory-file-system.ts'
+import { createSegment } from '../support/wal-script.ts'
 
 const hasher = await loadHasher()
 const databaseId = new Uint8Array(16)
@@ -23,12 +23,16 @@ function frame(): WalFrameBuilder {
 }
 
 /** A writer whose asynchronous calls finish one by one, when finish() is called. */
-function manual() {
+async function manual() {
   const steps: (() => void)[] = []
-  const disk = new MemoryFileSystem({ defer: step => steps.push(step) })
+  let held = false
+  const disk = new MemoryFileSystem({
+    defer: step => (held ? steps.push(step) : queueMicrotask(step)),
+  })
   disk.makeDirectorySync('/db')
   const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
-  const wal = WalWriter.create(disk, '/db', options)
+  const wal = await createSegment(disk, '/db', options)
+  held = true
   async function finish(): Promise<void> {
     steps.shift()!()
     // Two turns: what awaits the call, and what awaits that.
@@ -39,7 +43,7 @@ function manual() {
 
 describe('WalWriter', () => {
   test('a sync covers what was written before it, not beside it', async () => {
-    const { wal, finish } = manual()
+    const { wal, finish } = await manual()
     assert.equal(wal.synced.length, WAL_HEADER_SIZE)
     const first = wal.append(frame(), 1)
     await finish()
@@ -55,7 +59,7 @@ describe('WalWriter', () => {
   })
 
   test('syncs never overlap, and each caller waits for one that covers it', async () => {
-    const { wal, finish, steps } = manual()
+    const { wal, finish, steps } = await manual()
     wal.appendSync(frame(), 1)
     const firstSize = wal.size
     const first = wal.sync()
@@ -84,7 +88,7 @@ describe('WalWriter', () => {
         const memory = new MemoryFileSystem()
         const disk = new FailingFileSystem(memory)
         disk.makeDirectorySync('/db')
-        const wal = WalWriter.create(disk, '/db', {
+        const wal = await createSegment(disk, '/db', {
           fileNumber: 2,
           databaseId,
           firstSequence: 1,
@@ -119,7 +123,7 @@ describe('WalWriter', () => {
     const disk = new FailingFileSystem(new MemoryFileSystem())
     disk.makeDirectorySync('/db')
     const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
-    const wal = WalWriter.create(disk, '/db', options)
+    const wal = await createSegment(disk, '/db', options)
     wal.appendSync(frame(), 1)
     const sync = wal.sync()
     disk.fail({ fault: 'ENOSPC', kind: 'write' })
@@ -128,18 +132,18 @@ describe('WalWriter', () => {
     assert.equal(wal.synced.length, WAL_HEADER_SIZE)
   })
 
-  test('a segment that could not be made durable is none', () => {
+  test('a segment that could not be made durable is none', async () => {
     for (const kind of ['create', 'write', 'sync', 'syncDirectory'] as const) {
       const disk = new FailingFileSystem(new MemoryFileSystem())
       disk.makeDirectorySync('/db')
       disk.fail({ fault: 'EIO', kind })
       const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
-      assert.throws(() => WalWriter.create(disk, '/db', options), { code: 'EIO' })
+      await assert.rejects(createSegment(disk, '/db', options), { code: 'EIO' })
     }
   })
 
   test('one append at a time, and sequences from the first on', async () => {
-    const { wal, finish } = manual()
+    const { wal, finish } = await manual()
     const append = wal.append(frame(), 5)
     await assert.rejects(wal.append(frame(), 6), AssertionError)
     assert.throws(() => wal.appendSync(frame(), 6), AssertionError)
@@ -150,10 +154,12 @@ describe('WalWriter', () => {
   })
 
   test('a segment is not written to before the one it follows is durable to its end', async () => {
-    const { disk, wal, finish } = manual()
+    const { disk, wal, finish } = await manual()
     wal.appendSync(frame(), 1)
     const options = { fileNumber: 3, databaseId, firstSequence: 1, previous: wal }
-    const next = WalWriter.create(disk, '/db', options)
+    const beginning = createSegment(disk, '/db', options)
+    for (let call = 0; call < 4; call++) await finish()
+    const next = await beginning
     assert.throws(() => next.appendSync(frame(), 2), AssertionError)
     const sync = wal.sync()
     assert.throws(() => next.appendSync(frame(), 2), AssertionError)

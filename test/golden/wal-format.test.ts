@@ -6,10 +6,10 @@ import { utf8Encode } from '../../src/bytes.ts'
 import { EntryKind } from '../../src/engine/internal-key.ts'
 import { WalFrameBuilder } from '../../src/engine/wal-frame.ts'
 import { replayWal } from '../../src/engine/wal-replay.ts'
-import { WalWriter } from '../../src/engine/wal-writer.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { checkComments, formatExample } from '../support/format-example.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { createSegment } from '../support/wal-script.ts'
 
 const hasher = await loadHasher()
 const databaseId = Uint8Array.from({ length: 16 }, (_, index) => index)
@@ -19,7 +19,7 @@ async function write(): Promise<MemoryFileSystem> {
   const disk = new MemoryFileSystem()
   disk.makeDirectorySync('/db')
   const options = { fileNumber: 3, databaseId, firstSequence: 1, previous: 0 }
-  const first = WalWriter.create(disk, '/db', options)
+  const first = await createSegment(disk, '/db', options)
   const builder = new WalFrameBuilder(hasher)
   builder.begin()
   builder.addPut(utf8Encode('ant'), utf8Encode('six legs'))
@@ -32,7 +32,7 @@ async function write(): Promise<MemoryFileSystem> {
   builder.addPutExpiring(utf8Encode('cat'), utf8Encode('purr'), EXPIRY_MS)
   await first.append(builder, 3)
   await first.sync()
-  WalWriter.create(disk, '/db', { fileNumber: 5, databaseId, firstSequence: 4, previous: first })
+  await createSegment(disk, '/db', { fileNumber: 5, databaseId, firstSequence: 4, previous: first })
   return disk
 }
 
@@ -78,7 +78,7 @@ describe('FORMAT.md, WAL', () => {
     const disk = new MemoryFileSystem()
     disk.makeDirectorySync('/db')
     const options = { fileNumber: 6, databaseId, firstSequence: 10, previous: 0 }
-    const writer = WalWriter.create(disk, '/db', options)
+    const writer = await createSegment(disk, '/db', options)
     const builder = new WalFrameBuilder(hasher)
     builder.begin()
     builder.addDeleteRange(utf8Encode('ant'), utf8Encode('bee'))

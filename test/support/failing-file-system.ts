@@ -120,6 +120,11 @@ export class FailingFileSystem implements FileSystem {
     return new FailingFile(this, this.#inner.createSync(path))
   }
 
+  async create(path: string): Promise<File> {
+    this.enter('create', path)
+    return new FailingFile(this, await this.#inner.create(path))
+  }
+
   makeDirectorySync(path: string): void {
     this.enter('makeDirectory', path)
     this.#inner.makeDirectorySync(path)
@@ -133,6 +138,11 @@ export class FailingFileSystem implements FileSystem {
   renameSync(source: string, target: string): void {
     this.enter('rename', source)
     this.#inner.renameSync(source, target)
+  }
+
+  async rename(source: string, target: string): Promise<void> {
+    this.enter('rename', source)
+    await this.#inner.rename(source, target)
   }
 
   removeSync(path: string): void {
@@ -162,6 +172,10 @@ export class FailingFileSystem implements FileSystem {
 
   syncDirectorySync(path: string): void {
     if (this.enter('syncDirectory', path) !== 'skip') this.#inner.syncDirectorySync(path)
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    if (this.enter('syncDirectory', path) !== 'skip') await this.#inner.syncDirectory(path)
   }
 
   lockSync(directory: string): DirectoryLock {

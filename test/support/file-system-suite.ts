@@ -39,6 +39,10 @@ function throwsCode(code: string, call: () => unknown): void {
   assert.throws(call, error => systemErrorCode(error) === code, `fails with ${code}`)
 }
 
+async function rejectsCode(code: string, call: Promise<unknown>): Promise<void> {
+  await assert.rejects(call, error => systemErrorCode(error) === code, `fails with ${code}`)
+}
+
 function create(fileSystem: FileSystem, path: string, bytes: Uint8Array): void {
   const file = fileSystem.createSync(path)
   file.writeSync(bytes, 0, bytes.length, 0)
@@ -68,6 +72,30 @@ function namesSuite(make: MakeSubject): void {
     throwsCode('EEXIST', () => fileSystem.createSync(joinPath(root, 'a')))
     fileSystem.createSync(joinPath(root, 'b')).closeSync()
     assert.deepEqual(new Set(fileSystem.listSync(root)), new Set(['a', 'b']))
+  })
+
+  test('names are created, moved and synced off the thread as on it', async context => {
+    const { fileSystem, root } = make(context)
+    const [a, b, absent] = ['a', 'b', 'absent/a'].map(name => joinPath(root, name)) as [
+      string,
+      string,
+      string,
+    ]
+    const file = await fileSystem.create(a)
+    await file.write(bytesOf(1), 0, 1, 0)
+    await file.sync()
+    await fileSystem.syncDirectory(root)
+    assert.deepEqual(readAll(file), bytesOf(1))
+    file.closeSync()
+    await rejectsCode('EEXIST', fileSystem.create(a))
+    create(fileSystem, b, bytesOf(2))
+    await fileSystem.rename(a, b)
+    await fileSystem.syncDirectory(root)
+    assert.deepEqual(fileSystem.listSync(root), ['b'])
+    assert.deepEqual(load(fileSystem, b), bytesOf(1))
+    await rejectsCode('ENOENT', fileSystem.create(absent))
+    await rejectsCode('ENOENT', fileSystem.rename(a, b))
+    await rejectsCode('ENOENT', fileSystem.syncDirectory(absent))
   })
 
   test('what is not there is ENOENT', context => {

@@ -111,6 +111,23 @@ export class MemoryNames {
   }
 
   sync(directory: MemoryDirectory): void {
+    this.beginSync(directory)()
+  }
+
+  /** Announces a sync, which covers the operations so far, and returns what makes it happen. */
+  beginSync(directory: MemoryDirectory): () => void {
+    const covered = this.#touching(directory)
+    return () => {
+      for (const operation of this.#pending) {
+        if (!covered.has(operation)) continue
+        for (const change of operation) apply(change, change.directory.durable)
+      }
+      this.#pending = this.#pending.filter(operation => !covered.has(operation))
+    }
+  }
+
+  /** The pending operations that a sync of the directory must cover. */
+  #touching(directory: MemoryDirectory): Set<NameOperation> {
     const covered = new Set<NameOperation>()
     for (const operation of this.#pending.toReversed()) {
       const touches = operation.some(
@@ -120,11 +137,7 @@ export class MemoryNames {
       )
       if (touches) covered.add(operation)
     }
-    for (const operation of this.#pending) {
-      if (!covered.has(operation)) continue
-      for (const change of operation) apply(change, change.directory.durable)
-    }
-    this.#pending = this.#pending.filter(operation => !covered.has(operation))
+    return covered
   }
 
   /** The tree after the process was killed: every operation happened, and is as durable as now. */

@@ -155,6 +155,14 @@ export class MemoryFileSystem implements FileSystem {
 
   createSync(path: string): File {
     this.enter('create', path)
+    return this.#create(path)
+  }
+
+  create(path: string): Promise<File> {
+    return this.enterAsync('create', path, () => () => this.#create(path))
+  }
+
+  #create(path: string): File {
     const { directory, name } = this.#names.place(path, 'open')
     if (directory.live.has(name)) throw systemError('EEXIST', 'open', path)
     const node = new MemoryInode()
@@ -174,6 +182,14 @@ export class MemoryFileSystem implements FileSystem {
 
   renameSync(source: string, target: string): void {
     this.enter('rename', source)
+    this.#rename(source, target)
+  }
+
+  rename(source: string, target: string): Promise<void> {
+    return this.enterAsync('rename', source, () => () => this.#rename(source, target))
+  }
+
+  #rename(source: string, target: string): void {
     const from = this.#names.place(source, 'rename')
     const to = this.#names.place(target, 'rename')
     const node = from.directory.live.get(from.name)
@@ -228,6 +244,13 @@ export class MemoryFileSystem implements FileSystem {
   syncDirectorySync(path: string): void {
     this.enter('syncDirectory', path)
     this.#names.sync(this.#names.directory(path, 'open'))
+  }
+
+  syncDirectory(path: string): Promise<void> {
+    return this.enterAsync('syncDirectory', path, () => {
+      const cover = this.#names.beginSync(this.#names.directory(path, 'open'))
+      return () => cover()
+    })
   }
 
   lockSync(path: string): DirectoryLock {

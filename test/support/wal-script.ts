@@ -12,7 +12,7 @@ import {
   type WalReplayOptions,
   type WalReplayResult,
 } from '../../src/engine/wal-replay.ts'
-import { WalWriter } from '../../src/engine/wal-writer.ts'
+import { prepareSegment, type WalSegmentOptions, WalWriter } from '../../src/engine/wal-writer.ts'
 import type { Hasher } from '../../src/hash.ts'
 import type { Random } from '../../src/random.ts'
 
@@ -42,6 +42,15 @@ export interface WalScriptOptions {
   readonly valueSizeMax?: number
 }
 
+/** A new segment, ready for its first frame. */
+export async function createSegment(
+  disk: FileSystem,
+  directory: string,
+  options: WalSegmentOptions & { readonly fileNumber: number },
+): Promise<WalWriter> {
+  return WalWriter.begin(await prepareSegment(disk, directory, options.fileNumber), options)
+}
+
 export class WalScript {
   readonly frames: LoggedFrame[] = []
   readonly fileNumbers: number[] = []
@@ -63,16 +72,16 @@ export class WalScript {
     const random = this.#random
     this.#disk.makeDirectorySync(SCRIPT_DIRECTORY)
     if (random.below(2) === 0) this.#sequence += 2 ** 33
-    let wal = this.#create(0)
+    let wal = await this.#create(0)
     let ahead: WalWriter | undefined
     for (let count = 0; count < options.frameCount; count++) {
       if (random.next() < (options.rotation ?? 0.1)) {
         // Half of the segments are created ahead of time, while the one before is written to.
-        if (ahead === undefined && random.below(2) === 0) ahead = this.#create(wal)
+        if (ahead === undefined && random.below(2) === 0) ahead = await this.#create(wal)
         else {
           await this.#sync(wal)
           wal.close()
-          wal = ahead ?? this.#create(wal)
+          wal = ahead ?? (await this.#create(wal))
           ahead = undefined
         }
       }
@@ -82,11 +91,11 @@ export class WalScript {
     return wal
   }
 
-  #create(previous: WalWriter | number): WalWriter {
+  #create(previous: WalWriter | number): Promise<WalWriter> {
     const fileNumber = (this.fileNumbers.at(-1) ?? 4) + 1 + this.#random.below(3)
     const firstSequence = this.#sequence
     this.fileNumbers.push(fileNumber)
-    return WalWriter.create(this.#disk, SCRIPT_DIRECTORY, {
+    return createSegment(this.#disk, SCRIPT_DIRECTORY, {
       fileNumber,
       databaseId: SCRIPT_DATABASE_ID,
       firstSequence,

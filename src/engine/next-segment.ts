@@ -1,0 +1,78 @@
+/**
+ * The file of the segment that the log will continue in, made while the one before is written to:
+ * creating a file and syncing its directory takes milliseconds, which the writer at a rotation does
+ * not wait for, and all of it runs off the main thread.
+ *
+ * Invariants:
+ *  1. The file is empty until it is taken, so recovery passes over it (wal-replay.ts) and its loss
+ *     costs nothing.
+ *  2. At most one file is ahead, and what could not be made is not left behind.
+ */
+import { formatFileName } from './file-names.ts'
+import type { FileSystem } from './file-system.ts'
+import type { BackgroundHost } from './job-runner.ts'
+import { type PreparedSegment, prepareSegment } from './wal-writer.ts'
+
+export interface NextSegmentParts {
+  readonly host: BackgroundHost
+  readonly fileSystem: FileSystem
+  /** Throws when this process no longer holds the directory. Called before each new file. */
+  readonly verifyLock: () => void
+}
+
+export class NextSegment {
+  readonly #parts: NextSegmentParts
+  /** Never rejects. Undefined in it: the file could not be made, and was logged. */
+  #ahead: Promise<PreparedSegment | undefined> | undefined
+
+  constructor(parts: NextSegmentParts) {
+    this.#parts = parts
+  }
+
+  /** Begins to make the file, unless there is one. */
+  prepare(): void {
+    this.#ahead ??= this.#tryToMake()
+  }
+
+  /** The file, which is the caller's from now on. Rejects when it cannot be made. */
+  async take(): Promise<PreparedSegment> {
+    const ahead = await this.#ahead
+    this.#ahead = undefined
+    return ahead ?? this.#make()
+  }
+
+  /** Removes what nobody took. Nothing may be taken after it. */
+  async close(): Promise<void> {
+    const ahead = await this.#ahead
+    this.#ahead = undefined
+    if (ahead === undefined) return
+    ahead.file.closeSync()
+    if (this.#parts.host.state.failure === undefined) this.#remove(ahead.fileNumber)
+  }
+
+  async #tryToMake(): Promise<PreparedSegment | undefined> {
+    try {
+      return await this.#make()
+    } catch (error) {
+      // The rotation tries again, and reports what it meets then.
+      this.#parts.host.logger.warn('the next WAL segment could not be made ahead', { error })
+      return undefined
+    }
+  }
+
+  async #make(): Promise<PreparedSegment> {
+    const { host, fileSystem, verifyLock } = this.#parts
+    verifyLock()
+    const fileNumber = host.manifest.reserveFileNumbers(1)
+    try {
+      return await prepareSegment(fileSystem, host.directory, fileNumber)
+    } catch (error) {
+      this.#remove(fileNumber)
+      throw error
+    }
+  }
+
+  #remove(fileNumber: number): void {
+    this.#parts.host.obsoleteFiles.remove(formatFileName('wal', fileNumber))
+  }
+}
