@@ -1,6 +1,26 @@
-/** The cluster layer's only door: a node, and the stored form that it keeps. */
+/** The cluster layer's only door: a node, the stored form that it keeps, and the ring. */
+export { type Load, loads, worstLoad } from './balance.ts'
 export { type Node, startNode } from './node.ts'
 export type { NodeIdentity } from './node-identity.ts'
 export type { NodeEnvironment, NodeOptions } from './options.ts'
 export { PARTITION_COUNT_DEFAULT, PARTITION_COUNT_MAX, USER_KEY_SIZE_MAX } from './partition.ts'
+export { ownerIds, type PartitionMove, partitionMoves } from './partition-moves.ts'
+export { Placement, type PlacementRules } from './placement.ts'
+export { findMember, operationOf, type Ring, type RingOperation, type RingPhase } from './ring.ts'
+export {
+  abort,
+  beginJoin,
+  beginLeave,
+  beginRemove,
+  beginReplace,
+  finish,
+  initRing,
+  moveReads,
+  RingChangeError,
+  type RingRefusal,
+  readdress,
+} from './ring-change.ts'
+export type { MemberState, NewMember, NodeId, RingMember } from './ring-member.ts'
+export { RingTable } from './ring-table.ts'
+export { chooseTokenSalt } from './token-salt.ts'
 export { STORED_HEADER_SIZE_MAX } from './versioned-value.ts'

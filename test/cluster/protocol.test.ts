@@ -11,9 +11,15 @@ import {
 } from '../../src/cluster/hybrid-logical-clock.ts'
 import { NodeKey, Partitioner, USER_KEY_SIZE_MAX } from '../../src/cluster/partition.ts'
 import { TOMBSTONE_RETENTION_MS } from '../../src/cluster/partitioned-store.ts'
+import { initRing } from '../../src/cluster/ring-change.ts'
+import { newMember } from '../../src/cluster/ring-member.ts'
+import { memberTokens } from '../../src/cluster/token-ring.ts'
+import { TOKEN_SALTS_TRIED } from '../../src/cluster/token-salt.ts'
 import { UnorderedScan } from '../../src/cluster/unordered-scan.ts'
 import { encodeTombstone, encodeValue, encodeVersion } from '../../src/cluster/versioned-value.ts'
+import { seededRandom } from '../../src/random.ts'
 import { startFakeNode } from '../support/fake-node.ts'
+import { randomMember } from '../support/random-ring.ts'
 
 const text = readFileSync(new URL('../../src/cluster/PROTOCOL.md', import.meta.url), 'utf8')
 const HELLO = utf8Encode('hello')
@@ -60,6 +66,20 @@ test('times are as documented', () => {
   for (const ms of [...times, LEASE_MS + SKEW_AHEAD_MAX_MS]) {
     assert.ok(text.includes(` ${ms.toLocaleString('en')} ms`), `${ms} ms`)
   }
+})
+
+test('tokens are as documented', () => {
+  const tokenId = '00112233445566778899aabbccddeeff'
+  const member = newMember(
+    { nodeId: tokenId, clientAddress: '', peerAddress: '' },
+    'normal',
+    0x0102,
+  )
+  assert.equal(memberTokens(member, 4).join(), lastCell(`\`${tokenId}\``, '0x0102'))
+  assert.ok(text.includes(`salts 0 to ${TOKEN_SALTS_TRIED - 1}`))
+  const ring = initRing(randomMember(seededRandom(1)), { clusterId: tokenId, partitionCount: 1 })
+  assert.ok(text.includes(`replication factor\n(default ${ring.replicationFactor})`))
+  assert.ok(text.includes(`(default ${ring.virtualNodes}).`))
 })
 
 test('cursors are as documented', async () => {
