@@ -20,6 +20,7 @@ export {
   type RingRefusal,
   readdress,
 } from './ring-change.ts'
+export { decodeRingMessage, encodeRing } from './ring-format.ts'
 export type { MemberState, NewMember, NodeId, RingMember } from './ring-member.ts'
 export { RingTable } from './ring-table.ts'
 export { chooseTokenSalt } from './token-salt.ts'

@@ -19,6 +19,7 @@ export type NodeId = string
 
 export type MemberState = 'normal' | 'joining' | 'leaving' | 'removing' | 'replaced'
 
+export const NODE_ID_SIZE = 16
 /** At most so many times the tokens of the smallest member. */
 export const WEIGHT_MAX = 64
 export const TOKEN_SALT_MAX = 0xffff
@@ -73,6 +74,13 @@ export function nodeIdOf(bytes: Uint8Array): NodeId {
   let id = ''
   for (const byte of bytes) id += byte.toString(16).padStart(2, '0')
   return id
+}
+
+/** The 16 bytes of a node id. */
+export function nodeIdBytes(id: NodeId): Uint8Array {
+  return Uint8Array.from({ length: NODE_ID_SIZE }, (_, at) =>
+    Number.parseInt(id.slice(at * 2, at * 2 + 2), 16),
+  )
 }
 
 /** The same member, checked and frozen. Throws InvalidArgumentError for a field out of bounds. */

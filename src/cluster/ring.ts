@@ -18,7 +18,9 @@
  *     of one operation: one joining, one leaving, one removing, or one replaced and one joining
  *     that has its tokens.
  *  3. Both generations have a member, and within each token ids are distinct.
- *  4. Ids that left never return, so that what an old disk holds never counts as current.
+ *  4. A member's tokens are its own, or of one that left and that it replaced, by itself or through
+ *     others.
+ *  5. Ids that left never return, so that what an old disk holds never counts as current.
  */
 import { InvalidArgumentError } from '../errors.ts'
 import { checkPartitionCount } from './partition.ts'
@@ -155,7 +157,12 @@ function checkRemoved(members: readonly RingMember[], removedIds: readonly NodeI
   const removed = new Set(removedIds)
   check(removed.size === removedIds.length, 'no id is removed twice')
   for (const id of removedIds) check(isNodeId(id), 'a removed id has 32 hexadecimal digits')
-  for (const { nodeId } of members) check(!removed.has(nodeId), `${nodeId} has left for good`)
+  const replacing = members.some(({ state }) => state === 'replaced')
+  for (const { nodeId, tokenId, state } of members) {
+    check(!removed.has(nodeId), `${nodeId} has left for good`)
+    const isHeir = removed.has(tokenId) || (replacing && state === 'joining')
+    check(tokenId === nodeId || isHeir, `${nodeId} has the tokens of nobody that it replaced`)
+  }
 }
 
 function checkPhase(phase: RingPhase, operation: RingOperation | undefined): void {

@@ -13,23 +13,18 @@
  */
 import { assert } from '../assert.ts'
 import { xxh32 } from '../hash.ts'
-import type { RingMember } from './ring-member.ts'
-
-const ID_SIZE = 16
+import { nodeIdBytes, type RingMember } from './ring-member.ts'
 
 /** Members of a ring; what a token shares a number with while tokens are sorted. */
 export const MEMBERS_MAX = 1024
 
 /** Tokens of the member, in no order. `virtualNodes` are those of a member of weight 1. */
 export function memberTokens(member: RingMember, virtualNodes: number): Uint32Array {
-  const id = new Uint8Array(ID_SIZE)
-  for (let at = 0; at < ID_SIZE; at++) {
-    id[at] = Number.parseInt(member.tokenId.slice(at * 2, at * 2 + 2), 16)
-  }
+  const id = nodeIdBytes(member.tokenId)
   const tokens = new Uint32Array(virtualNodes * member.weight)
   const seed = member.tokenSalt * 0x1_0000
   for (let index = 0; index < tokens.length; index++) {
-    tokens[index] = xxh32(id, 0, ID_SIZE, seed + index)
+    tokens[index] = xxh32(id, 0, id.length, seed + index)
   }
   return tokens
 }
