@@ -21,3 +21,18 @@ export function slabAllocator(capacity: number): Allocate {
     return slab.subarray(used - size, used)
   }
 }
+
+/** As allocateAlone, but small arrays are cut from shared ones of `chunkSize` bytes. */
+export function chunkAllocator(chunkSize: number): Allocate {
+  let chunk = new Uint8Array(0)
+  let used = 0
+  return size => {
+    if (size > chunkSize / 4) return new Uint8Array(size)
+    if (used + size > chunk.length) {
+      chunk = new Uint8Array(chunkSize)
+      used = 0
+    }
+    used += size
+    return chunk.subarray(used - size, used)
+  }
+}

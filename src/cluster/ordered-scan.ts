@@ -16,17 +16,18 @@
  *  2. Buffers hold live entries only.
  */
 import { assert } from '../assert.ts'
-import { compareBytes } from '../bytes.ts'
+import { compareBytes, copyBytes } from '../bytes.ts'
 import { AbortedError, NotFoundError } from '../errors.ts'
 import type { Snapshot } from '../key-value-store.ts'
 import { LoserTree } from './loser-tree.ts'
-import { engineUserKey, isNodeKey, joinEngineKey, KeyBounds } from './partition.ts'
+import { enginePartition, engineUserKey, isNodeKey, joinEngineKey, KeyBounds } from './partition.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { ScanRequest } from './scan.ts'
-import { type FoundEntry, findEntry, type PartitionScan, type ScanPage } from './scan.ts'
+import { PartitionReader, type PartitionScan, type ScanPage } from './scan.ts'
 import type { HoldingScan, ScanMemory } from './scan-memory.ts'
-import type { StoreChunk } from './store.ts'
+import type { StoreChunk, StoreEntry } from './store.ts'
 import { TimeSlice } from './time-slice.ts'
+import { STORED_HEADER_SIZE_MAX } from './versioned-value.ts'
 
 const BUFFER_BYTES_MIN = 256
 const REFILL_GROWTH = 4
@@ -192,31 +193,40 @@ export class OrderedScan implements PartitionScan, HoldingScan {
     const { store } = this.#store
     const reverse = this.#reverse
     const source = { store, snapshot: this.#snapshot, bounds: this.#bounds, reverse }
-    const [last, step] = reverse ? [low, -1] : [high, 1]
-    let partition = reverse ? high : low
-    while ((last - partition) * step >= 0) {
-      const found = await findEntry(source, partition, last, this.#slice)
-      this.#checkOpen()
-      if (found === undefined) return
-      const buffer = this.#bufferOf(found)
+    const [first, last] = reverse ? [high, low] : [low, high]
+    const found: PartitionBuffer[] = []
+    const reader = new PartitionReader(source, first, last, this.#slice, entry => {
+      found.push(this.#bufferOf(entry))
+      return 'leap'
+    })
+    await reader.run(() => this.#checkOpen())
+    for (const buffer of found) {
       if (buffer.keys.length === 0) await this.#refill(buffer)
       if (buffer.keys.length > 0) this.#buffers.push(buffer)
-      partition = found.partition + step
     }
   }
 
-  #bufferOf(found: FoundEntry): PartitionBuffer {
+  /** The buffer of a partition whose first entry was found. */
+  #bufferOf(entry: StoreEntry): PartitionBuffer {
+    this.#checkOpen()
+    const { keyBytes, keyStart, keyEnd, valueBytes, valueStart, valueEnd } = entry
+    const engineKey = copyBytes(keyBytes, keyStart, keyEnd)
     const buffer: PartitionBuffer = {
-      partition: found.partition,
+      partition: enginePartition(engineKey),
       keys: [],
       values: [],
       index: 0,
-      last: found.engineKey,
+      last: engineKey,
       done: false,
       refillCount: REFILL_GROWTH,
       bytes: 0,
     }
-    this.#take(buffer, { keys: [found.engineKey], values: [found.stored], done: false })
+    // What is larger is left behind, so it need not be copied.
+    const isSmall = valueEnd - valueStart <= this.#share + STORED_HEADER_SIZE_MAX
+    const stored = isSmall
+      ? copyBytes(valueBytes, valueStart, valueEnd)
+      : valueBytes.subarray(valueStart, valueEnd)
+    this.#take(buffer, { keys: [engineKey], values: [stored], done: false })
     return buffer
   }
 

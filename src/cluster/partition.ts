@@ -12,7 +12,7 @@
  * least one of user key, no user can ever name one. They sort among the partitions, so every range
  * here leaves them out: partition 0x00ff, for example, ends before node key 01, not before 0100.
  */
-import { compareBytes, copyBytes } from '../bytes.ts'
+import { compareBytes, compareRanges, copyBytes } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import { xxh32 } from '../hash.ts'
 import { KEY_SIZE_MAX } from '../key-value-store.ts'
@@ -149,16 +149,19 @@ export class KeyBounds {
     return order > 0 || (order === 0 && !(lower.inclusive && upper.inclusive))
   }
 
-  /** Negative when the user key lies before the range, positive when after it, zero inside. */
-  locate(userKey: Uint8Array): number {
+  /**
+   * Negative when the user key bytes[start, end) lies before the range, positive when after it,
+   * zero inside.
+   */
+  locate(bytes: Uint8Array, start = 0, end = bytes.length): number {
     const lower = this.#lower
     if (lower !== undefined) {
-      const order = compareBytes(userKey, lower.key)
+      const order = compareRanges(bytes, start, end, lower.key, 0, lower.key.length)
       if (order < 0 || (order === 0 && !lower.inclusive)) return -1
     }
     const upper = this.#upper
     if (upper === undefined) return 0
-    const order = compareBytes(userKey, upper.key)
+    const order = compareRanges(bytes, start, end, upper.key, 0, upper.key.length)
     return order > 0 || (order === 0 && !upper.inclusive) ? 1 : 0
   }
 

@@ -15,7 +15,7 @@
  * stores the same bytes.
  */
 
-import { DecodeError, utf8Decode } from '../bytes.ts'
+import { copyBytes, DecodeError, utf8Decode } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { CorruptionError, InvalidArgumentError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
@@ -24,7 +24,7 @@ import { WorkTurns } from '../work-turns.ts'
 import { type Allocate, allocateAlone, slabAllocator } from './byte-slab.ts'
 import { type HybridLogicalClock, SKEW_BEHIND_MAX_MS } from './hybrid-logical-clock.ts'
 import { engineUserKey, NodeKey, nodeKey, PARTITION_SIZE, type Partitioner } from './partition.ts'
-import type { MaybePromise, Store, StorePut } from './store.ts'
+import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
 import { TimeSlice } from './time-slice.ts'
 import {
   encodeTombstone,
@@ -32,6 +32,7 @@ import {
   expiryMs,
   isTombstone,
   liveValue,
+  liveValueStart,
   STORED_HEADER_SIZE_MAX,
   storedTimeMs,
   UINT48_MAX,
@@ -204,6 +205,20 @@ export class PartitionedStore {
     } catch (error) {
       if (error instanceof DecodeError) throw this.#corruption(engineKey, error)
       throw error
+    }
+  }
+
+  /**
+   * Where the user's value begins in the value of an entry that a scan came to, which it ends with;
+   * -1 when not live.
+   */
+  liveStart(entry: StoreEntry, nowMs: number): number {
+    const { keyBytes, keyStart, keyEnd, valueBytes, valueStart, valueEnd } = entry
+    try {
+      return liveValueStart(valueBytes, valueStart, valueEnd, nowMs)
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error
+      throw this.#corruption(copyBytes(keyBytes, keyStart, keyEnd), error)
     }
   }
 

@@ -3,17 +3,9 @@
  * look for entries: leaping over partitions that have none in the range.
  */
 import type { ClientIdentity } from '../fair-queue.ts'
-import type { Snapshot } from '../key-value-store.ts'
-import {
-  afterPartition,
-  beforePartition,
-  type EngineRange,
-  enginePartition,
-  engineUserKey,
-  isNodeKey,
-  type KeyBounds,
-} from './partition.ts'
-import type { Store } from './store.ts'
+import { KEY_SIZE_MAX, type Snapshot } from '../key-value-store.ts'
+import { afterPartition, beforePartition, type KeyBounds, PARTITION_SIZE } from './partition.ts'
+import type { Store, StoreEntry, StoreLeap } from './store.ts'
 import type { TimeSlice } from './time-slice.ts'
 
 export interface ScanRequest {
@@ -53,54 +45,134 @@ export interface ScanSource {
   readonly reverse: boolean
 }
 
-export interface FoundEntry {
-  readonly partition: number
-  readonly engineKey: Uint8Array
-  readonly stored: Uint8Array
-}
+/** What is wanted after an entry: the next of its partition, the next partition, or a break. */
+export type Visit = 'next' | 'leap' | 'stop'
+
+/** Gets an entry inside the bounds, borrowed until it returns. */
+export type Visitor = (entry: StoreEntry) => Visit
+
+/** Entries between two looks at the clock: each may have cost a seek. */
+const ENTRIES_PER_LOOK = 16
 
 /**
- * The first entry inside the bounds in the partitions from `first` to `last`, both included, in
- * scan direction (`first` is the higher one of a reverse scan). Takes about one seek for every
- * partition that holds anything, and none for those that do not.
+ * Reads the entries inside the bounds, live or not, of the partitions from `first` to `last`, both
+ * included, in scan direction (`first` is the higher one of a reverse scan), and leaps over what
+ * lies outside. Takes about one seek for every partition that holds anything, and none for those
+ * that do not. All seeks of a turn share one merge in the engine: a prefix without keys costs 1.8
+ * ms over 1,024 partitions of half a million keys, and 13 ms with a read of the engine for each.
  */
-export async function findEntry(
-  source: ScanSource,
-  first: number,
-  last: number,
-  slice: TimeSlice,
-): Promise<FoundEntry | undefined> {
-  const { store, snapshot, bounds, reverse } = source
-  const step = reverse ? -1 : 1
-  const end = endOf(last, reverse)
-  let partition = first
-  let begin = beginOf(bounds, partition, reverse)
-  while ((last - partition) * step >= 0) {
-    if (slice.isOver) await slice.pause()
-    const one = { reverse, keysOnly: false, countMax: 1, bytesMax: 1, snapshot }
-    const read = store.readRange({ ...begin, ...end, ...one })
-    const { keys, values } = read instanceof Promise ? await read : read
-    const engineKey = keys[0]
-    if (engineKey === undefined) return undefined
-    if (isNodeKey(engineKey)) {
-      begin = reverse ? { lt: engineKey } : { gt: engineKey }
-      continue
-    }
-    const found = enginePartition(engineKey)
-    const place = bounds.locate(engineUserKey(engineKey))
-    if (place === 0) return { partition: found, engineKey, stored: values[0]! }
-    // Before the range in its partition: seek to where the range begins in it. Beyond: go on.
-    partition = place * step < 0 ? found : found + step
-    begin = beginOf(bounds, partition, reverse)
+export class PartitionReader implements StoreLeap {
+  readonly reverse: boolean
+  readonly snapshot: Snapshot
+  readonly end: Uint8Array | undefined
+  from: Uint8Array
+  isInclusive: boolean
+  readonly #source: ScanSource
+  readonly #last: number
+  readonly #slice: TimeSlice
+  readonly #visit: Visitor
+  #done = false
+  /** True when the visitor stopped it, rather than the clock. */
+  #stopped = false
+  #count = 0
+  #scratch = new Uint8Array(64)
+
+  /** Requires that there are partitions from `first` to `last`. */
+  constructor(source: ScanSource, first: number, last: number, slice: TimeSlice, visit: Visitor) {
+    this.reverse = source.reverse
+    this.snapshot = source.snapshot
+    this.end = source.reverse ? beforePartition(last) : afterPartition(last)
+    this.from = NOTHING
+    this.isInclusive = true
+    this.#source = source
+    this.#last = last
+    this.#slice = slice
+    this.#visit = visit
+    this.#enter(first)
   }
-  return undefined
+
+  /** True when nothing is left. */
+  get done(): boolean {
+    return this.#done
+  }
+
+  /** Goes on behind an engine key that lies inside the bounds. */
+  resumeAfter(engineKey: Uint8Array): void {
+    this.from = engineKey
+    this.isInclusive = false
+  }
+
+  /**
+   * Reads until the visitor stops it, or nothing is left. `check` is called wherever time has
+   * passed; it throws when the scan must not go on.
+   */
+  async run(check: () => void): Promise<void> {
+    this.#stopped = false
+    while (!this.#done && !this.#stopped) {
+      if (this.#slice.isOver) await this.#slice.pause()
+      check()
+      const isAtEnd = await this.#source.store.leap(this)
+      if (isAtEnd) this.#done = true
+    }
+    check()
+  }
+
+  arrive(entry: StoreEntry): 'leap' | 'next' | 'stop' {
+    const step = this.#step(entry)
+    if (step === 'stop' || ++this.#count % ENTRIES_PER_LOOK !== 0) return step
+    return this.#slice.isOver ? 'stop' : step
+  }
+
+  #step(entry: StoreEntry): 'leap' | 'next' | 'stop' {
+    const { keyBytes, keyStart, keyEnd } = entry
+    if (keyEnd - keyStart <= PARTITION_SIZE) {
+      this.#passed(keyBytes, keyStart, keyEnd)
+      return 'next'
+    }
+    const step = this.reverse ? -1 : 1
+    const partition = keyBytes[keyStart]! * 256 + keyBytes[keyStart + 1]!
+    const place = this.#source.bounds.locate(keyBytes, keyStart + PARTITION_SIZE, keyEnd) * step
+    // Before the range in its partition: seek to where the range begins in it. Beyond: go on.
+    if (place !== 0) return this.#enter(place < 0 ? partition : partition + step)
+    const visit = this.#visit(entry)
+    if (visit === 'leap') return this.#enter(partition + step)
+    this.#passed(keyBytes, keyStart, keyEnd)
+    this.#stopped = visit === 'stop'
+    return visit
+  }
+
+  /** Looks next behind a key, in memory that serves for one key after the other. */
+  #passed(keyBytes: Uint8Array, keyStart: number, keyEnd: number): void {
+    const size = keyEnd - keyStart
+    if (size > this.#scratch.length) this.#scratch = new Uint8Array(2 * size)
+    const key = this.#scratch
+    for (let index = 0; index < size; index++) key[index] = keyBytes[keyStart + index]!
+    if (this.from.length !== size || this.from.buffer !== key.buffer) {
+      this.from = key.subarray(0, size)
+    }
+    this.isInclusive = false
+  }
+
+  /** Looks next where the range begins in a partition. */
+  #enter(partition: number): 'leap' | 'stop' {
+    if ((this.#last - partition) * (this.reverse ? -1 : 1) < 0) {
+      this.#done = true
+      return 'stop'
+    }
+    const { bounds } = this.#source
+    if (this.reverse) {
+      const { lt, lte } = bounds.upperIn(partition)
+      this.from = lte ?? lt ?? BEHIND_ALL
+      this.isInclusive = lt === undefined
+    } else {
+      const { gt, gte } = bounds.lowerIn(partition)
+      this.from = gte ?? gt ?? NOTHING
+      this.isInclusive = gte !== undefined
+    }
+    return 'leap'
+  }
 }
 
-function beginOf(bounds: KeyBounds, partition: number, reverse: boolean): EngineRange {
-  if (partition < 0 || partition > 0xffff) return {}
-  return reverse ? bounds.upperIn(partition) : bounds.lowerIn(partition)
-}
-
-function endOf(partition: number, reverse: boolean): EngineRange {
-  return reverse ? { gt: beforePartition(partition) } : { lt: afterPartition(partition) }
-}
+const NOTHING = new Uint8Array(0)
+/** At or behind every engine key. */
+const BEHIND_ALL = new Uint8Array(KEY_SIZE_MAX).fill(0xff)

@@ -41,11 +41,35 @@ export interface StoreChunk {
   readonly done: boolean
 }
 
+/** An entry that a leap came to: borrowed until `arrive` returns. */
+export interface StoreEntry {
+  readonly keyBytes: Uint8Array
+  /** The key is keyBytes[keyStart, keyEnd). */
+  readonly keyStart: number
+  readonly keyEnd: number
+  readonly valueBytes: Uint8Array
+  /** The value is valueBytes[valueStart, valueEnd). */
+  readonly valueStart: number
+  readonly valueEnd: number
+}
+
+/** A read that says after each entry where to look next; see LeapRead in the engine's API.md. */
+export interface StoreLeap {
+  readonly reverse: boolean
+  readonly snapshot?: Snapshot | undefined
+  readonly end: Uint8Array | undefined
+  readonly from: Uint8Array
+  readonly isInclusive: boolean
+  arrive(entry: StoreEntry): 'leap' | 'next' | 'stop'
+}
+
 export interface Store {
   /** Answers directly when memory has it. The key is copied or used at once; the result is ours. */
   read(key: Uint8Array, snapshot?: Snapshot): MaybePromise<Uint8Array | undefined>
   /** The next entries of the range. Holds nothing between calls. */
   readRange(range: StoreRange): MaybePromise<StoreChunk>
+  /** True when nothing is left from where it would look next, false when it was stopped. */
+  leap(read: StoreLeap): MaybePromise<boolean>
   /** All or none; resolves when visible and as durable as asked. Buffers are borrowed. */
   write(
     operations: readonly StorePut[],

@@ -13,74 +13,68 @@
 import { copyBytes } from '../bytes.ts'
 import { AbortedError, InvalidArgumentError } from '../errors.ts'
 import type { Snapshot } from '../key-value-store.ts'
+import { chunkAllocator } from './byte-slab.ts'
 import {
-  engineUserKey,
-  isNodeKey,
   joinEngineKey,
   KeyBounds,
+  PARTITION_SIZE,
   type Partitioner,
   USER_KEY_SIZE_MAX,
 } from './partition.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
-import { findEntry, type PartitionScan, type ScanPage, type ScanRequest } from './scan.ts'
-import type { StoreChunk } from './store.ts'
+import {
+  PartitionReader,
+  type PartitionScan,
+  type ScanPage,
+  type ScanRequest,
+  type Visit,
+} from './scan.ts'
+import type { StoreEntry } from './store.ts'
 import { TimeSlice } from './time-slice.ts'
 
 /** Part of the wire protocol's opaque cursors. Never reuse a number. */
 const CURSOR_FORM = 1
 const CURSOR_HEADER_SIZE = 2
 const SHAPE_REVERSE = 0x80
-/** Entries and bytes of one read of the engine, so that none holds the event loop for long. */
-const READ_COUNT_MAX = 256
-const READ_BYTES_MAX = 256 * 1024
+const PAGE_CHUNK_SIZE = 8 * 1024
+/** Up to this many bytes a loop beats Uint8Array.set. */
+const LOOP_SIZE_MAX = 128
 
 export class UnorderedScan implements PartitionScan {
   readonly #store: PartitionedStore
   readonly #snapshot: Snapshot
-  readonly #bounds: KeyBounds
-  readonly #request: Pick<ScanRequest, 'reverse' | 'keysOnly'>
+  readonly #reverse: boolean
+  readonly #keysOnly: boolean
   readonly #nowMs: number
   readonly #slice: TimeSlice
-  /** Where to look next; beyond the last partition when there is nothing left. */
-  #partition: number
-  /** The last engine key read in it. */
-  #last: Uint8Array | undefined
+  /** Undefined when there is nothing to read. */
+  readonly #reader: PartitionReader | undefined
+  #page = new Page(0, 0)
   #closed = false
 
   /** Copies what it keeps of the request. */
   constructor(store: PartitionedStore, request: ScanRequest) {
     const { reverse, keysOnly, cursor } = request
-    const { count } = store.partitioner
+    const { partitioner } = store
     this.#store = store
-    this.#request = { reverse, keysOnly }
-    this.#bounds = new KeyBounds(request)
-    this.#partition = reverse ? count - 1 : 0
-    if (cursor !== undefined) this.#resume(decodeCursor(cursor, store.partitioner, reverse))
-    if (this.#bounds.isEmpty) this.#partition = reverse ? -1 : count
+    this.#reverse = reverse
+    this.#keysOnly = keysOnly
+    const after = cursor === undefined ? undefined : decodeCursor(cursor, partitioner, reverse)
     this.#nowMs = store.clock.wallMs()
     this.#slice = new TimeSlice(store.turns, request.client ?? this)
     this.#snapshot = store.store.snapshot()
+    this.#reader = this.#openReader(new KeyBounds(request), after)
   }
 
   async next(entriesMax: number, bytesMax: number): Promise<ScanPage> {
-    const keys: Uint8Array[] = []
-    const values: Uint8Array[] = []
-    let bytes = 0
+    this.#checkOpen()
+    const page = new Page(entriesMax, bytesMax)
+    this.#page = page
     await this.#slice.begin()
-    while (keys.length < entriesMax && bytes < bytesMax && !this.#isDone) {
-      const chunk = await this.#read(entriesMax - keys.length, bytesMax - bytes)
-      for (const [index, engineKey] of chunk.keys.entries()) {
-        if (isNodeKey(engineKey)) continue
-        const value = this.#store.liveAt(engineKey, chunk.values[index]!, this.#nowMs)
-        if (value === undefined) continue
-        keys.push(engineUserKey(engineKey))
-        if (!this.#request.keysOnly) values.push(value)
-        bytes += engineKey.length + (this.#request.keysOnly ? 0 : value.length)
-      }
-      if (this.#slice.isOver) await this.#slice.pause()
-    }
+    await this.#reader?.run(() => this.#checkOpen())
+    const { keys, values } = page
     const lastKey = keys.at(-1)
-    const done = this.#isDone
+    const done = this.#reader === undefined || this.#reader.done
     const cursor = done || lastKey === undefined ? undefined : this.#cursor(lastKey)
     return { keys, values, cursor, done }
   }
@@ -91,90 +85,88 @@ export class UnorderedScan implements PartitionScan {
     this.#snapshot.release()
   }
 
-  get #isDone(): boolean {
-    return this.#partition < 0 || this.#partition >= this.#store.partitioner.count
-  }
-
-  /** The next entries, live or not; none when that is all there is. */
-  async #read(countMax: number, bytesMax: number): Promise<StoreChunk> {
+  #checkOpen(): void {
     if (this.#closed) throw new AbortedError('the scan was closed')
-    const limits = {
-      countMax: Math.min(countMax, READ_COUNT_MAX),
-      bytesMax: Math.min(bytesMax, READ_BYTES_MAX),
-    }
-    if (this.#bounds.isUnbounded) return this.#readAcross(limits)
-    if (this.#last === undefined) return this.#findNext()
-    return this.#readWithin(this.#last, limits)
   }
 
-  /** Without bounds all partitions are one range. */
-  async #readAcross(limits: { countMax: number; bytesMax: number }): Promise<StoreChunk> {
-    const { reverse } = this.#request
-    const rest = this.#last === undefined ? {} : reverse ? { lt: this.#last } : { gt: this.#last }
-    const range = { ...rest, ...limits, reverse, keysOnly: false, snapshot: this.#snapshot }
-    const chunk = await this.#store.store.readRange(range)
-    this.#last = chunk.keys.at(-1) ?? this.#last
-    if (chunk.done) this.#finish()
-    return chunk
-  }
-
-  async #readWithin(
-    last: Uint8Array,
-    limits: { countMax: number; bytesMax: number },
-  ): Promise<StoreChunk> {
-    const { reverse } = this.#request
-    const partition = this.#partition
-    const range = reverse
-      ? { ...this.#bounds.lowerIn(partition), lt: last }
-      : { ...this.#bounds.upperIn(partition), gt: last }
-    const common = { reverse, keysOnly: false, snapshot: this.#snapshot }
-    const chunk = await this.#store.store.readRange({ ...range, ...limits, ...common })
-    this.#last = chunk.keys.at(-1) ?? last
-    if (chunk.done) this.#advanceTo(partition + (reverse ? -1 : 1))
-    return chunk
-  }
-
-  /** The first entry of the next partition that has one. */
-  async #findNext(): Promise<StoreChunk> {
-    const { reverse } = this.#request
+  /**
+   * Goes on behind the user key `after`, when there is one. The caller may have changed the bounds
+   * since, so it may lie outside them.
+   */
+  #openReader(bounds: KeyBounds, after: Uint8Array | undefined): PartitionReader | undefined {
     const { store, partitioner } = this.#store
-    const end = reverse ? 0 : partitioner.count - 1
-    const source = { store, snapshot: this.#snapshot, bounds: this.#bounds, reverse }
-    const found = await findEntry(source, this.#partition, end, this.#slice)
-    if (found === undefined) {
-      this.#finish()
-      return { keys: [], values: [], done: true }
+    const reverse = this.#reverse
+    const [first, last, step] = reverse
+      ? [partitioner.count - 1, 0, -1]
+      : [0, partitioner.count - 1, 1]
+    let from = first
+    let place = -1
+    if (after !== undefined) {
+      from = partitioner.partitionOf(after)
+      place = bounds.locate(after) * step
+      if (place > 0) from += step
     }
-    this.#partition = found.partition
-    this.#last = found.engineKey
-    return { keys: [found.engineKey], values: [found.stored], done: false }
+    if (bounds.isEmpty || (last - from) * step < 0) return undefined
+    const source = { store, snapshot: this.#snapshot, bounds, reverse }
+    const visit = (entry: StoreEntry) => this.#visit(entry)
+    const reader = new PartitionReader(source, from, last, this.#slice, visit)
+    if (after !== undefined && place === 0) reader.resumeAfter(joinEngineKey(from, after))
+    return reader
   }
 
-  #finish(): void {
-    this.#advanceTo(this.#request.reverse ? -1 : this.#store.partitioner.count)
-  }
-
-  #advanceTo(partition: number): void {
-    this.#partition = partition
-    this.#last = undefined
-  }
-
-  /** Goes on behind a key. The caller may have changed the bounds, so it may lie outside them. */
-  #resume(userKey: Uint8Array): void {
-    const { reverse } = this.#request
-    const step = reverse ? -1 : 1
-    const partition = this.#store.partitioner.partitionOf(userKey)
-    const place = this.#bounds.locate(userKey) * step
-    this.#partition = place > 0 ? partition + step : partition
-    if (place === 0) this.#last = joinEngineKey(partition, userKey)
+  #visit(entry: StoreEntry): Visit {
+    this.#checkOpen()
+    const start = this.#store.liveStart(entry, this.#nowMs)
+    if (start < 0) return 'next'
+    const { keyBytes, keyStart, keyEnd, valueBytes, valueEnd } = entry
+    const page = this.#page
+    page.addKey(keyBytes, keyStart + PARTITION_SIZE, keyEnd)
+    if (!this.#keysOnly) page.addValue(valueBytes, start, valueEnd)
+    return page.isFull ? 'stop' : 'next'
   }
 
   #cursor(userKey: Uint8Array): Uint8Array {
     const cursor = new Uint8Array(CURSOR_HEADER_SIZE + userKey.length)
     cursor[0] = CURSOR_FORM
-    cursor[1] = shapeOf(this.#store.partitioner, this.#request.reverse)
+    cursor[1] = shapeOf(this.#store.partitioner, this.#reverse)
     cursor.set(userKey, CURSOR_HEADER_SIZE)
     return cursor
+  }
+}
+
+/** The page that is being read. Its bytes live as long as it does, so they share memory. */
+class Page {
+  readonly keys: Uint8Array[] = []
+  readonly values: Uint8Array[] = []
+  #size = 0
+  readonly #entriesMax: number
+  readonly #bytesMax: number
+  readonly #allocate = chunkAllocator(PAGE_CHUNK_SIZE)
+
+  constructor(entriesMax: number, bytesMax: number) {
+    this.#entriesMax = entriesMax
+    this.#bytesMax = bytesMax
+  }
+
+  get isFull(): boolean {
+    return this.keys.length >= this.#entriesMax || this.#size >= this.#bytesMax
+  }
+
+  addKey(bytes: Uint8Array, start: number, end: number): void {
+    this.keys.push(this.#copy(bytes, start, end))
+  }
+
+  addValue(bytes: Uint8Array, start: number, end: number): void {
+    this.values.push(this.#copy(bytes, start, end))
+  }
+
+  #copy(bytes: Uint8Array, start: number, end: number): Uint8Array {
+    const size = end - start
+    this.#size += size
+    const copy = this.#allocate(size)
+    if (size > LOOP_SIZE_MAX) copy.set(bytes.subarray(start, end))
+    else for (let index = 0; index < size; index++) copy[index] = bytes[start + index]!
+    return copy
   }
 }
 

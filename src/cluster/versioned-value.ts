@@ -87,31 +87,52 @@ function writeHeader(stored: Uint8Array, flags: number, version: Uint8Array): vo
 
 /** Throws DecodeError unless the bytes are a stored form that this build understands. */
 export function checkStored(stored: Uint8Array): void {
-  if (stored.length < PLAIN_HEADER_SIZE) {
-    throw new DecodeError(`${stored.length} bytes are too few for a version`, 0)
+  checkFlags(stored, 0, stored.length)
+}
+
+/** The flags of the stored form bytes[start, end). Throws DecodeError as checkStored does. */
+function checkFlags(bytes: Uint8Array, start: number, end: number): number {
+  const size = end - start
+  if (size < PLAIN_HEADER_SIZE) {
+    throw new DecodeError(`${size} bytes are too few for a version`, 0)
   }
-  if (stored[0] !== STORED_FORM) throw new DecodeError(`unknown stored form ${stored[0]}`, 0)
-  const flags = stored[FLAGS_OFFSET]!
-  if (flags === 0) return
+  if (bytes[start] !== STORED_FORM) throw new DecodeError(`unknown stored form ${bytes[start]}`, 0)
+  const flags = bytes[start + FLAGS_OFFSET]!
+  if (flags === 0) return flags
   if (flags === StoredFlag.tombstone) {
-    if (stored.length === PLAIN_HEADER_SIZE) return
+    if (size === PLAIN_HEADER_SIZE) return flags
     throw new DecodeError('a tombstone has no value', PLAIN_HEADER_SIZE)
   }
   if (flags !== StoredFlag.expiring) {
     throw new DecodeError(`unknown flags 0x${flags.toString(16)}`, FLAGS_OFFSET)
   }
-  if (stored.length < EXPIRING_HEADER_SIZE) {
+  if (size < EXPIRING_HEADER_SIZE) {
     throw new DecodeError('the expiry is incomplete', PLAIN_HEADER_SIZE)
   }
+  return flags
 }
 
 /** The user's value, borrowed, or undefined when deleted or expired. Throws DecodeError. */
 export function liveValue(stored: Uint8Array, nowMs: number): Uint8Array | undefined {
-  checkStored(stored)
-  const flags = stored[FLAGS_OFFSET]
-  if (flags === 0) return stored.subarray(PLAIN_HEADER_SIZE)
-  if (flags === StoredFlag.tombstone || expiryMs(stored) <= nowMs) return undefined
-  return stored.subarray(EXPIRING_HEADER_SIZE)
+  const start = liveValueStart(stored, 0, stored.length, nowMs)
+  return start < 0 ? undefined : stored.subarray(start)
+}
+
+/**
+ * Where the user's value begins in the stored form bytes[start, end), which it ends with; -1 when
+ * deleted or expired. Throws DecodeError.
+ */
+export function liveValueStart(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  nowMs: number,
+): number {
+  const flags = checkFlags(bytes, start, end)
+  if (flags === 0) return start + PLAIN_HEADER_SIZE
+  if (flags === StoredFlag.tombstone) return -1
+  const isExpired = readUint48(bytes, start + PLAIN_HEADER_SIZE) <= nowMs
+  return isExpired ? -1 : start + EXPIRING_HEADER_SIZE
 }
 
 export function isTombstone(stored: Uint8Array): boolean {

@@ -8,6 +8,8 @@
  * A cursor on the main thread may need a block that is not in memory. It then throws BlockMiss
  * (block-source.ts), after which it is not valid and must be positioned by a seek again.
  */
+import { compareRanges } from '../bytes.ts'
+
 export abstract class Cursor {
   /** False before the first positioning call, past either end, and after an error. */
   valid = false
@@ -30,6 +32,17 @@ export abstract class Cursor {
    * newer than `sequence`, or else the first entry of a later key.
    */
   abstract seek(key: Uint8Array, keyStart: number, keyEnd: number, sequence: number): void
+  /**
+   * seek() for one whose last seek was to an earlier place, and which has since moved forward only,
+   * over entries before the sought one: where it stands already it stays.
+   */
+  seekOnward(key: Uint8Array, keyStart: number, keyEnd: number, sequence: number): void {
+    if (this.valid) {
+      const order = compareRanges(this.keyBytes, this.keyStart, this.keyEnd, key, keyStart, keyEnd)
+      if (order > 0 || (order === 0 && this.sequence <= sequence)) return
+    }
+    this.seek(key, keyStart, keyEnd, sequence)
+  }
   /** Requires valid. */
   abstract next(): void
   /** Requires valid. */

@@ -46,7 +46,7 @@ import type { MaintenanceOptions } from './maintenance-operation.ts'
 import { checkDurability, checkPurgeBound } from './options.ts'
 import type { PointReads } from './point-reads.ts'
 import { RangePages } from './range-pages.ts'
-import type { RangeChunk, RangeRead } from './range-read.ts'
+import type { LeapRead, RangeChunk, RangeRead } from './range-read.ts'
 import type { RangeReads } from './range-reads.ts'
 import { RangeScan, type SeekableScan } from './range-scan.ts'
 import type { RangeSizes } from './range-sizes.ts'
@@ -276,6 +276,12 @@ export class Db implements KeyValueStore {
   readRange(range: RangeRead): RangeChunk | Promise<RangeChunk> {
     this.#checkOpen()
     return this.#parts.rangeReads.read(range, this.#sequence(range.snapshot))
+  }
+
+  /** Looks at entries that lie apart; true at the end, false when `arrive` stopped it. */
+  leap(read: LeapRead): boolean | Promise<boolean> {
+    this.#checkOpen()
+    return this.#parts.rangeReads.leap(read, this.#sequence(read.snapshot))
   }
 
   entries(options: ScanOptions = {}): SeekableScan<Entry> {

@@ -54,6 +54,13 @@ class MergingCursor extends Cursor {
     this.#arrange(false)
   }
 
+  override seekOnward(key: Uint8Array, keyStart: number, keyEnd: number, sequence: number): void {
+    assert(!this.#isReverse, 'onward is forward')
+    this.valid = false
+    for (const child of this.#children) child.seekOnward(key, keyStart, keyEnd, sequence)
+    this.#arrange(false)
+  }
+
   override next(): void {
     assert(this.valid, 'only a valid cursor moves')
     this.valid = false

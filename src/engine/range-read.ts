@@ -24,3 +24,36 @@ export interface RangeChunk {
   /** True when nothing of the range is left after this chunk. */
   readonly done: boolean
 }
+
+/** The entry that a LeapRead has come to. Borrowed until the call it was passed to returns. */
+export interface LeapEntry {
+  readonly keyBytes: Uint8Array
+  /** The key is keyBytes[keyStart, keyEnd). */
+  readonly keyStart: number
+  readonly keyEnd: number
+  readonly valueBytes: Uint8Array
+  /** The value is valueBytes[valueStart, valueEnd). */
+  readonly valueStart: number
+  readonly valueEnd: number
+}
+
+/** What a LeapRead does after an entry: look from `from` on, take the next entry, or stop. */
+export type LeapStep = 'leap' | 'next' | 'stop'
+
+/**
+ * A read in one direction that says after each entry where to look next, and so passes over as many
+ * entries as it likes for the price of a seek. All its seeks share one merge of memtables and
+ * tables, and those that would lead a table to where it stands already cost a comparison.
+ */
+export interface LeapRead {
+  readonly reverse: boolean
+  readonly snapshot?: Snapshot | undefined
+  /** Nothing is read at or behind this key, in the direction of the read; undefined: no end. */
+  readonly end: Uint8Array | undefined
+  /** Where to look: at the first key from there on, in the direction of the read. */
+  readonly from: Uint8Array
+  /** True when an entry at `from` itself is looked for, too. */
+  readonly isInclusive: boolean
+  /** Looks at the entry that was found, and sets `from` behind it, whatever comes next. */
+  arrive(entry: LeapEntry): LeapStep
+}

@@ -5,6 +5,9 @@
  * kept, the block is loaded, and the slice goes on behind the last key, against the tables of that
  * moment; the sequence stays, so the chunk is of one state.
  *
+ * A leaping read is the same without the gathering: who reads looks at one entry after the other,
+ * and says where the next seek goes.
+ *
  * Invariants:
  *  1. While a chunk waits, its sequence is held as a snapshot, so compaction keeps what it sees.
  *  2. A slice ends after SLICE_ENTRIES entries, so that the event loop is not held up.
@@ -18,7 +21,7 @@ import type { Cursor } from './cursor.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import { LevelCursor } from './level-cursor.ts'
 import { mergeCursors } from './merging-cursor.ts'
-import type { RangeChunk, RangeRead } from './range-read.ts'
+import type { LeapRead, RangeChunk, RangeRead } from './range-read.ts'
 import type { TableCache } from './table-cache.ts'
 import type { TreeState } from './tree-state.ts'
 import { UndeletedCursors } from './undeleted-cursor.ts'
@@ -92,7 +95,7 @@ export class RangeReads {
 
   /** Returns true when the chunk is complete, false to go on in a later slice. */
   #gather(chunk: Chunk, sequence: number, mayMiss: boolean): boolean {
-    const merged = this.#merged(chunk, sequence, mayMiss)
+    const merged = this.#merged(chunk.smallest, chunk.largest, sequence, mayMiss)
     const cursor = new VisibleCursor(merged, sequence, this.#expiry.nowMs)
     chunk.seek(cursor)
     const { reverse } = chunk.range
@@ -105,10 +108,55 @@ export class RangeReads {
   }
 
   /**
-   * A cursor over all that may hold what the chunk still wants. No other table is opened: the seek
-   * is cheaper, and a damaged table concerns only the ranges it overlaps.
+   * Leaps as `read` says; directly when memory has all that it comes to. Gives true when nothing is
+   * left from where it would look next, false when it was stopped.
    */
-  #merged(chunk: Chunk, sequence: number, mayMiss: boolean): Cursor {
+  leap(read: LeapRead, sequence: number | undefined): boolean | Promise<boolean> {
+    this.#count++
+    const at = sequence ?? this.#state.visibleSequence
+    const run = new LeapRun(read)
+    try {
+      return run.go(this.#leapCursor(read, at, true))
+    } catch (error) {
+      if (!(error instanceof BlockMiss)) throw error
+      return this.#leapLater(run, at, this.#load(error))
+    }
+  }
+
+  async #leapLater(run: LeapRun, sequence: number, firstWait: Promise<void>): Promise<boolean> {
+    using _snapshot = this.#state.snapshots.take(sequence)
+    let wait = firstWait
+    let fruitlessWaits = 0
+    for (;;) {
+      await wait
+      const countBefore = run.arrivals
+      try {
+        const mayMiss = fruitlessWaits < FRUITLESS_WAITS_MAX
+        return run.go(this.#leapCursor(run.read, sequence, mayMiss))
+      } catch (error) {
+        if (!(error instanceof BlockMiss)) throw error
+        wait = this.#load(error)
+      }
+      fruitlessWaits = run.arrivals > countBefore ? 0 : fruitlessWaits + 1
+    }
+  }
+
+  #leapCursor(read: LeapRead, sequence: number, mayMiss: boolean): VisibleCursor {
+    const [smallest, largest] = read.reverse ? [read.end, read.from] : [read.from, read.end]
+    const merged = this.#merged(smallest, largest, sequence, mayMiss)
+    return new VisibleCursor(merged, sequence, this.#expiry.nowMs)
+  }
+
+  /**
+   * A cursor over all that may hold keys from `smallest` to `largest`. No other table is opened:
+   * the seek is cheaper, and a damaged table concerns only the ranges it overlaps.
+   */
+  #merged(
+    smallest: Uint8Array | undefined,
+    largest: Uint8Array | undefined,
+    sequence: number,
+    mayMiss: boolean,
+  ): Cursor {
     const { memtable, frozen, version } = this.#state
     const source = mayMiss ? this.#tables.deferred : this.#tables.transient
     const undeleted = this.#hasRanges() ? new UndeletedCursors(sequence) : undefined
@@ -116,7 +164,6 @@ export class RangeReads {
     for (const table of [memtable, ...frozen]) {
       children.push(undeleted?.memtable(table) ?? table.cursor())
     }
-    const { smallest, largest } = chunk
     for (const table of version.overlapping(0, smallest, largest)) {
       children.push(undeleted?.run([table], source) ?? new LevelCursor([table], source))
     }
@@ -137,6 +184,63 @@ export class RangeReads {
       memtable.rangeCount > 0 ||
       frozen.some(({ rangeCount }) => rangeCount > 0)
     )
+  }
+}
+
+/** A LeapRead under way. */
+class LeapRun {
+  readonly read: LeapRead
+  /** Entries it was shown. */
+  arrivals = 0
+
+  constructor(read: LeapRead) {
+    this.read = read
+  }
+
+  /** Leaps to its end, or until it is stopped; see RangeReads.leap. May throw BlockMiss. */
+  go(cursor: VisibleCursor): boolean {
+    const { read } = this
+    this.#seek(cursor)
+    while (cursor.valid && !this.#isPastEnd(cursor)) {
+      this.arrivals++
+      const step = read.arrive(cursor)
+      if (step === 'stop') return false
+      if (step === 'leap') this.#seekOnward(cursor)
+      else if (read.reverse) cursor.prev()
+      else cursor.next()
+    }
+    return true
+  }
+
+  #seek(cursor: VisibleCursor): void {
+    const { from, isInclusive, reverse } = this.read
+    if (!reverse) {
+      cursor.seek(from, 0, from.length)
+      this.#skipFrom(cursor)
+    } else if (isInclusive) cursor.seekAtOrBefore(from, 0, from.length)
+    else cursor.seekBefore(from, 0, from.length)
+  }
+
+  #seekOnward(cursor: VisibleCursor): void {
+    const { from, reverse } = this.read
+    if (reverse) {
+      this.#seek(cursor)
+      return
+    }
+    cursor.seekOnward(from, 0, from.length)
+    this.#skipFrom(cursor)
+  }
+
+  #skipFrom(cursor: VisibleCursor): void {
+    const { from, isInclusive } = this.read
+    if (!isInclusive && cursor.valid && compareKey(cursor, from) === 0) cursor.next()
+  }
+
+  #isPastEnd(cursor: VisibleCursor): boolean {
+    const { end, reverse } = this.read
+    if (end === undefined) return false
+    const order = compareKey(cursor, end)
+    return reverse ? order <= 0 : order >= 0
   }
 }
 

@@ -69,6 +69,14 @@ export class VisibleCursor {
     this.#findForward()
   }
 
+  /** seek() to behind the shown key, and behind where every seek before went. Requires valid. */
+  seekOnward(key: Uint8Array, keyStart: number, keyEnd: number): void {
+    assert(this.valid && !this.#isReverse, 'a cursor moves onward from an entry')
+    this.valid = false
+    this.#source.seekOnward(key, keyStart, keyEnd, this.#maxSequence)
+    this.#findForward()
+  }
+
   /** Moves to the last visible key before the given one. */
   seekBefore(key: Uint8Array, keyStart: number, keyEnd: number): void {
     this.valid = false

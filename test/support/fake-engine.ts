@@ -3,11 +3,14 @@
  * visible in a later turn, in the order in which they were submitted and several at a time, as
  * with group commit; reads answer directly or with a promise, as the seed has it.
  */
+import assert from 'node:assert/strict'
 import { compareBytes } from '../../src/bytes.ts'
 import type {
   MaybePromise,
   Store,
   StoreChunk,
+  StoreEntry,
+  StoreLeap,
   StorePut,
   StoreRange,
 } from '../../src/cluster/store.ts'
@@ -76,6 +79,47 @@ export class FakeEngine implements Store {
     return this.#answer(() => chunk)
   }
 
+  /** Every seek counts as a read of a range. */
+  leap(read: StoreLeap): MaybePromise<boolean> {
+    const rows = this.#live(read.snapshot)
+    if (read.reverse) rows.reverse()
+    return this.#leap(read, rows, this.#seek(read, rows))
+  }
+
+  #seek(read: StoreLeap, rows: readonly Row[]): number {
+    this.readsOfRanges++
+    const sign = read.reverse ? -1 : 1
+    const at = rows.findIndex(({ key }) => {
+      const order = compareBytes(key, read.from) * sign
+      return read.isInclusive ? order >= 0 : order > 0
+    })
+    return at < 0 ? rows.length : at
+  }
+
+  #leap(read: StoreLeap, rows: readonly Row[], from: number): MaybePromise<boolean> {
+    let at = from
+    for (; at < rows.length; ) {
+      const { key, value } = rows[at]!
+      const isPast =
+        read.end !== undefined && compareBytes(key, read.end) * (read.reverse ? -1 : 1) >= 0
+      if (isPast) return true
+      this.entriesRead++
+      const step = read.arrive(entryOf(key, value))
+      if (step === 'stop') return false
+      const next = step === 'next' ? at + 1 : this.#seek(read, rows)
+      assert.ok(next > at, 'a leap goes onward')
+      at = next
+      const { random } = this.#options
+      if (random !== undefined && random.below(4) === 0) {
+        // As after a block that was not in memory: it looks anew.
+        return new Promise(resolve => {
+          setImmediate(() => resolve(this.leap(read)))
+        })
+      }
+    }
+    return true
+  }
+
   write(operations: readonly StorePut[]): Promise<void> {
     this.writes++
     const failure = this.failNextWrite
@@ -142,6 +186,20 @@ export class FakeEngine implements Store {
     return new Promise(resolve => {
       setImmediate(() => resolve(value))
     })
+  }
+}
+
+/** As the engine borrows it: in the midst of something else. */
+function entryOf(key: Uint8Array, value: Uint8Array): StoreEntry {
+  const bytes = Uint8Array.from([7, ...key, ...value, 7])
+  const keyEnd = 1 + key.length
+  return {
+    keyBytes: bytes,
+    keyStart: 1,
+    keyEnd,
+    valueBytes: bytes,
+    valueStart: keyEnd,
+    valueEnd: keyEnd + value.length,
   }
 }
 
