@@ -14,6 +14,7 @@ import type { Socket } from 'node:net'
 import type { KvError } from '../errors.ts'
 import type { ServerContext } from './server-context.ts'
 import { Session, type SessionSink } from './session.ts'
+import { readShared } from './shared-read.ts'
 
 /** After the last word of a connection its input is discarded for so long at most. */
 const LINGER_MS = 1000
@@ -24,6 +25,8 @@ const PROGRESS_BYTES = 64 * 1024
 
 /** What a connection tells its server. */
 export interface ConnectionOwner {
+  /** What sockets are read into, one at a time. */
+  readonly readBuffer: Uint8Array
   /** Calls `flushTick` once this tick's promises have run. */
   scheduleFlush(connection: Connection): void
   /** Calls `goOn` when others have had their turn. */
@@ -63,18 +66,21 @@ export class Connection implements SessionSink {
   #endedMs: number | undefined
   #closed = false
 
-  constructor(socket: Socket, context: ServerContext, owner: ConnectionOwner) {
-    this.#socket = socket
+  /** Takes over a socket that was accepted in this tick. */
+  constructor(accepted: Socket, context: ServerContext, owner: ConnectionOwner) {
     this.#context = context
     this.#owner = owner
     this.#acceptedMs = this.#progressMs = context.clock.monotonicMs()
     this.#output = { bytes: 0, atMs: this.#acceptedMs }
     this.#input = { bytes: 0, atMs: this.#acceptedMs }
-    this.remoteAddress = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`
+    this.remoteAddress = `${accepted.remoteAddress ?? 'unknown'}:${accepted.remotePort ?? 0}`
     this.session = new Session(context, this, this.#acceptedMs)
+    const socket = readShared(accepted, owner.readBuffer, (bytes, size) => {
+      this.#receive(bytes, size)
+    })
+    this.#socket = socket
     socket.setNoDelay(true)
     socket.setKeepAlive(true, context.limits.keepAliveMs)
-    socket.on('data', chunk => this.#contain(() => this.#receive(chunk)))
     socket.on('drain', () => this.#contain(() => this.#drained()))
     socket.on('end', () => this.#contain(() => this.#inputEnded()))
     socket.on('error', error => {
@@ -92,22 +98,29 @@ export class Connection implements SessionSink {
     try {
       handle()
     } catch (error) {
-      const stack = error instanceof Error ? error.stack : undefined
-      const fields = { client: this.remoteAddress, error, stack }
-      this.#context.logger.error('a connection is closed because of a bug', fields)
-      this.destroy()
+      this.#failWithBug(error)
     }
   }
 
-  #receive(chunk: Uint8Array): void {
-    this.#context.stats.bytesReceived += chunk.length
-    this.#bytesReceived += chunk.length
+  #failWithBug(error: unknown): void {
+    const stack = error instanceof Error ? error.stack : undefined
+    const fields = { client: this.remoteAddress, error, stack }
+    this.#context.logger.error('a connection is closed because of a bug', fields)
+    this.destroy()
+  }
+
+  /** Takes bytes[0, size), borrowed until it returns. */
+  #receive(bytes: Uint8Array, size: number): void {
+    this.#context.stats.bytesReceived += size
+    this.#bytesReceived += size
     if (this.session.ending) return
-    // A plain view: Buffer's own slice does not copy.
-    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)
-    this.session.receive(bytes, this.#context.clock.monotonicMs())
-    this.flush()
-    this.#readOrWait()
+    try {
+      this.session.receive(bytes, size, this.#context.clock.monotonicMs())
+      this.flush()
+      this.#readOrWait()
+    } catch (error) {
+      this.#failWithBug(error)
+    }
   }
 
   /** Reads on when everything that came was looked at; else lets the socket wait. */
@@ -118,6 +131,7 @@ export class Connection implements SessionSink {
       this.#paused = false
       return
     }
+    session.keepInput()
     if (!this.#paused) this.#socket.pause()
     this.#paused = true
     if (session.blocked || this.#awaitsTurn) return

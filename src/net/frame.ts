@@ -63,8 +63,12 @@ export class FrameDecoder {
   frameSizeMax: number
 
   readonly #budget: ReceiveBudget | undefined
+  /** The bytes not looked at yet are chunk[at, end). */
   #chunk: Uint8Array = NOTHING
   #at = 0
+  #chunkEnd = 0
+  /** True when the chunk is a copy of our own. */
+  #kept = false
   /** The frame in the making: its length prefix and message; empty when there is none. */
   #gathered: Uint8Array = NOTHING
   #gatheredLength = 0
@@ -87,14 +91,28 @@ export class FrameDecoder {
 
   /** Bytes pushed and not looked at yet. */
   get pending(): number {
-    return this.#chunk.length - this.#at
+    return this.#chunkEnd - this.#at
   }
 
-  /** Adds bytes, borrowed until `next` has returned false. Requires that it did so before. */
-  push(chunk: Uint8Array): void {
+  /**
+   * Adds chunk[0, size), borrowed until `next` has returned false, or until `keep`. Requires that
+   * the chunk before was used up.
+   */
+  push(chunk: Uint8Array, size = chunk.length): void {
     assert(this.pending === 0, 'the previous chunk was used up')
     this.#chunk = chunk
     this.#at = 0
+    this.#chunkEnd = size
+    this.#kept = false
+  }
+
+  /** Copies what is left of the chunk. The message at hand is given up. */
+  keep(): void {
+    if (this.#kept || this.pending === 0) return
+    this.#chunk = this.#chunk.slice(this.#at, this.#chunkEnd)
+    this.#at = 0
+    this.#chunkEnd = this.#chunk.length
+    this.#kept = true
   }
 
   /** Moves to the next message. Throws ProtocolError for a length that cannot be. */
@@ -102,7 +120,7 @@ export class FrameDecoder {
     if (this.#handedOut) this.#finishGathered()
     if (this.#gatheredLength > 0) return this.#gather()
     const at = this.#at
-    const available = this.#chunk.length - at
+    const available = this.#chunkEnd - at
     if (available < FRAME_LENGTH_SIZE) return this.#gather()
     const frameSize = this.#checkedFrameSize(readUint32(this.#chunk, at))
     if (available < frameSize) return this.#gather()
@@ -115,8 +133,8 @@ export class FrameDecoder {
 
   /** Gives back what is charged to the budget. The decoder is not used after it. */
   dispose(): void {
-    this.#chunk = this.bytes = NOTHING
-    this.#at = 0
+    this.bytes = NOTHING
+    this.#endOfChunk()
     this.#dropGathered()
   }
 
@@ -148,13 +166,13 @@ export class FrameDecoder {
 
   #endOfChunk(): boolean {
     this.#chunk = NOTHING
-    this.#at = 0
+    this.#at = this.#chunkEnd = 0
     return false
   }
 
   /** Takes up to `wanted` bytes from the chunk. */
   #take(wanted: number): void {
-    const size = Math.min(wanted, this.#chunk.length - this.#at)
+    const size = Math.min(wanted, this.pending)
     if (size === 0) return
     const before = this.#gatheredLength
     if (!this.#skipping && !this.#ensureCapacity(before + size)) this.#startSkipping()

@@ -26,6 +26,7 @@ import {
   type ServerOptions,
 } from './server-options.ts'
 import { ServerStats, type ServerStatsSnapshot } from './server-stats.ts'
+import { READ_SIZE_MAX } from './shared-read.ts'
 
 /** Time limits are looked at so often; they are therefore this much late at most. */
 const SWEEP_INTERVAL_MS = 250
@@ -41,6 +42,7 @@ export class Server implements ConnectionOwner {
   readonly #allowInsecureRemote: boolean
   readonly #connections = new Set<Connection>()
   readonly #turns: WorkTurns
+  readonly readBuffer = new Uint8Array(READ_SIZE_MAX)
   #refusedCount = 0
   #unflushed: Connection[] = []
   #listener: NetServer | undefined

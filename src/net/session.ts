@@ -142,13 +142,21 @@ export class Session implements Responder {
     return this.#decoder.pending > 0
   }
 
-  /** Takes a chunk, borrowed until `hasInput` is false. Requires that it was before. */
-  receive(chunk: Uint8Array, nowMs: number): void {
+  /**
+   * Takes bytes[0, size), borrowed until `hasInput` is false or `keepInput` was called. Requires
+   * that `hasInput` was false.
+   */
+  receive(bytes: Uint8Array, size: number, nowMs: number): void {
     if (this.ending) return
-    if (this.#state === 'hello') this.#rememberFirst(chunk)
+    if (this.#state === 'hello') this.#rememberFirst(bytes.subarray(0, size))
     this.#receivedMs = nowMs
-    this.#decoder.push(chunk)
+    this.#decoder.push(bytes, size)
     this.process(nowMs)
+  }
+
+  /** Copies what was received and not looked at, so that the lender has its buffer back. */
+  keepInput(): void {
+    this.#decoder.keep()
   }
 
   #rememberFirst(chunk: Uint8Array): void {

@@ -173,4 +173,31 @@ describe('FrameDecoder', () => {
       { seed, numRuns: 500 },
     )
   })
+
+  test('a lent buffer may be used again once what is left of it was kept', t => {
+    const lent = new Uint8Array(64 * 1024)
+    fc.assert(
+      fc.property(
+        fc.array(message, { maxLength: 8 }),
+        fc.infiniteStream(fc.nat(3)),
+        (bodies, draws) => {
+          const decoder = new FrameDecoder(4096)
+          const stream = concat(bodies.map(frame))
+          lent.set(stream)
+          decoder.push(lent, stream.length)
+          for (const body of bodies) {
+            if (draws.next().value === 0) {
+              decoder.keep()
+              lent.fill(0xee)
+            }
+            assert.ok(decoder.next())
+            assert.deepEqual(decoder.bytes.slice(decoder.start, decoder.end), body)
+          }
+          assert.equal(decoder.next(), false)
+          assert.equal(decoder.pending, 0)
+        },
+      ),
+      { seed: printSeed(t) },
+    )
+  })
 })

@@ -171,7 +171,7 @@ for (const later of [false, true]) {
       harness.stuck = true
       harness.request(NEXT)
       assert.equal((await harness.settled()).length, 1)
-      harness.session.receive(new Uint8Array(0), 0)
+      harness.session.receive(new Uint8Array(0), 0, 0)
       assert.ok(harness.session.blocked)
       harness.drain()
       harness.request(NEXT)

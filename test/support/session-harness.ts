@@ -139,7 +139,7 @@ export class SessionHarness {
 
   /** Sends bytes as one chunk. */
   send(bytes: Uint8Array): void {
-    this.session.receive(Uint8Array.from(bytes), this.clock.monotonicMs())
+    this.session.receive(Uint8Array.from(bytes), bytes.length, this.clock.monotonicMs())
   }
 
   /** Sends requests in one chunk; returns their ids. */
