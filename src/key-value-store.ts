@@ -23,10 +23,12 @@ export const BATCH_COUNT_MAX = 1_000_000
  *  - `interval`: process crash; power loss may cost the last interval (default 100 ms).
  *  - `none`: nothing is promised beyond a clean close.
  */
-export type Durability = 'sync' | 'interval' | 'none'
+export type Durability = (typeof DURABILITIES)[number]
+export const DURABILITIES = ['sync', 'interval', 'none'] as const
 
 /** How many replicas must have the write durably (or answer the read) before the reply. */
-export type Consistency = 'one' | 'quorum' | 'all'
+export type Consistency = (typeof CONSISTENCIES)[number]
+export const CONSISTENCIES = ['one', 'quorum', 'all'] as const
 
 export interface CallOptions {
   /** Abandons the call. A write that was already on its way may still happen. */

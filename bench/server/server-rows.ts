@@ -41,19 +41,20 @@ function callers(operation: Operation): ServerRow {
   }
 }
 
-function connections(operation: Operation): ServerRow {
+function connections(operation: Operation | 'mixed'): ServerRow {
   return {
     id: `connections-${operation}`,
     title: `1,000 connections, one request each in flight, ${describe(operation)}`,
     kind: 'closed',
-    readRatio: operation === 'read' ? 1 : 0,
+    readRatio: operation === 'mixed' ? 0.5 : operation === 'read' ? 1 : 0,
     clients: CLIENT_COUNT,
     depth: 1,
     target: { redis: 1, echo: 0.85, p99Ms: P99_MS_MAX, noErrors: true },
   }
 }
 
-function describe(operation: Operation): string {
+function describe(operation: Operation | 'mixed'): string {
+  if (operation === 'mixed') return 'half GET half durable SET'
   return operation === 'read' ? 'GET' : 'durable SET'
 }
 
@@ -62,6 +63,7 @@ export const SERVER_ROWS: readonly ServerRow[] = [
   callers('read'),
   connections('write'),
   connections('read'),
+  connections('mixed'),
   {
     id: 'pipelined-mixed',
     title: '50 connections, 16 requests each in flight, half GET half durable SET',

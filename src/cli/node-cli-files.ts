@@ -1,4 +1,4 @@
-/** CliFiles over node:fs: the only file of kvcli that touches the disk. */
+/** CliFiles over node:fs: the files that import, export and the history read and write. */
 import { createReadStream, type Stats } from 'node:fs'
 import {
   type FileHandle,

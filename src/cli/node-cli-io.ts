@@ -1,5 +1,4 @@
-/** CliIo of this process: the only file of kvcli that touches `process`. */
-import { readFileSync } from 'node:fs'
+/** CliIo of this process: streams, terminal, environment and signals, as commands see them. */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../clock.ts'
@@ -7,6 +6,7 @@ import { systemRandom } from '../random.ts'
 import type { CliIo, CliOutput, DatabaseFiles } from './cli-io.ts'
 import { nodeCliFiles } from './node-cli-files.ts'
 import { nodeStdout } from './node-stdout.ts'
+import { packageVersion } from './package-version.ts'
 
 export function nodeCliIo(): CliIo {
   return {
@@ -58,14 +58,6 @@ function flush(stream: CliOutput): Promise<void> {
     if (stream.destroyed || stream.writableEnded) resolve()
     else stream.write('', () => resolve())
   })
-}
-
-function packageVersion(): string {
-  // Two folders up from both src/cli and dist/cli.
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  const contents: unknown = JSON.parse(text)
-  const isPackage = typeof contents === 'object' && contents !== null && 'version' in contents
-  return isPackage ? String(contents.version) : 'unknown'
 }
 
 function stateDirectory(): string | undefined {

@@ -1,9 +1,10 @@
-/** DaemonIo of this process: the only file of kvd that touches `process`, besides its bin. */
+/** DaemonIo of this process: streams, signals and settings files, as kvd sees them. */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { systemClock } from '../clock.ts'
 import { IoError } from '../errors.ts'
 import type { DaemonIo, DaemonOutput } from './daemon-io.ts'
+import { packageVersion } from './package-version.ts'
 
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
@@ -14,7 +15,7 @@ export function nodeDaemonIo(): DaemonIo {
     stdout: outputOf(process.stdout),
     stderr: outputOf(process.stderr),
     clock: systemClock(),
-    packageVersion: readPackageVersion(),
+    packageVersion: packageVersion(),
     absolutePath: path => resolve(path),
     readText,
     onStopSignal(listener) {
@@ -43,12 +44,4 @@ function readText(path: string): string {
     const why = error instanceof Error ? error.message : String(error)
     throw new IoError(`cannot read ${path}: ${why}`, { cause: error })
   }
-}
-
-function readPackageVersion(): string {
-  // Two folders up from both src/cli and dist/cli.
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  const contents: unknown = JSON.parse(text)
-  const isPackage = typeof contents === 'object' && contents !== null && 'version' in contents
-  return isPackage ? String(contents.version) : 'unknown'
 }

@@ -1,6 +1,12 @@
 /** Option values from the command line, checked and converted. Pure; throws UsageError. */
 import { compareBytes, copyBytes } from '../bytes.ts'
-import type { Consistency, Durability, KeyRange } from '../key-value-store.ts'
+import {
+  CONSISTENCIES,
+  type Consistency,
+  DURABILITIES,
+  type Durability,
+  type KeyRange,
+} from '../key-value-store.ts'
 import type { OptionValues } from './command.ts'
 import { type DataEncoding, decodeArgument } from './data-encoding.ts'
 import { UsageError } from './usage-error.ts'
@@ -13,8 +19,6 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   h: 3_600_000,
   d: 86_400_000,
 }
-export const DURABILITIES: readonly Durability[] = ['sync', 'interval', 'none']
-export const CONSISTENCIES: readonly Consistency[] = ['one', 'quorum', 'all']
 
 export function textOption(options: OptionValues, name: string): string | undefined {
   const value = options[name]

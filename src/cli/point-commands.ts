@@ -1,19 +1,17 @@
 /** get, put, del and has: one key at a time. */
 import { IoError } from '../errors.ts'
-import type { PutOptions, WriteOptions } from '../key-value-store.ts'
+import {
+  CONSISTENCIES,
+  DURABILITIES,
+  type PutOptions,
+  type WriteOptions,
+} from '../key-value-store.ts'
 import { untilAborted } from './abortable.ts'
 import type { Command, CommandContext, CommandOption } from './command.ts'
 import { callOptions } from './command.ts'
 import { decodeArgument, jsonField, showValue } from './data-encoding.ts'
 import { ExitCode } from './exit-code.ts'
-import {
-  CONSISTENCIES,
-  consistencyOption,
-  DURABILITIES,
-  durabilityOption,
-  durationOption,
-  textOption,
-} from './option-values.ts'
+import { consistencyOption, durabilityOption, durationOption, textOption } from './option-values.ts'
 import { formatBytes } from './render.ts'
 import { UsageError } from './usage-error.ts'
 

@@ -4,7 +4,7 @@
  */
 import { PARTITION_COUNT_MAX } from '../cluster/index.ts'
 import type { Compression } from '../engine/index.ts'
-import type { Durability } from '../key-value-store.ts'
+import { DURABILITIES, type Durability } from '../key-value-store.ts'
 import { LOG_LEVELS, type LogLevel } from '../logger.ts'
 import { DEFAULT_PORT, DEFAULT_SERVER_LIMITS } from '../net/index.ts'
 import { closestWord } from './edit-distance.ts'
@@ -22,7 +22,6 @@ import { UsageError } from './usage-error.ts'
 
 const MIB = 1024 * 1024
 const COMPRESSIONS: readonly Compression[] = ['none', 'deflate', 'zstd']
-const DURABILITIES: readonly Durability[] = ['sync', 'interval', 'none']
 
 export interface Settings {
   readonly dir: string

@@ -5,14 +5,8 @@
  * order, then by sequence number from the newest down, so the first entry at or below a snapshot's
  * sequence is the one the snapshot sees.
  *
- * The tag is how sequence and kind stand on disk, eight bytes, little-endian:
- *
- *   tag := kind u8 | sequence (56 bits, at most 2^53 - 1)
- *
  * In memory a sequence is a plain number (no BigInt: 196 ns against 6 ns to pack and store).
  */
-import { assert } from '../assert.ts'
-
 /** Part of the on-disk formats. Append only; never renumber. 0 is never valid. */
 export const EntryKind = {
   /** value = the user's value */
@@ -32,42 +26,11 @@ export const EntryKind = {
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 export const ENTRY_KIND_MAX = 5
 
-export const TAG_SIZE = 8
 /** Bytes of the expiry in front of a putExpiring value. */
 export const EXPIRY_SIZE = 8
 
 /** Writes are refused from here on; at a million writes a second that is in 285 years. */
 export const SEQUENCE_MAX = Number.MAX_SAFE_INTEGER - 2 ** 32
-
-/** Writes the eight bytes of a tag. */
-export function writeTag(target: Uint8Array, offset: number, sequence: number, kind: number): void {
-  assert(kind >= 1 && kind <= ENTRY_KIND_MAX, 'the kind is one of EntryKind')
-  const low = sequence % 0x1_0000_0000
-  const high = (sequence - low) / 0x1_0000_0000
-  target[offset] = kind
-  target[offset + 1] = low
-  target[offset + 2] = low >>> 8
-  target[offset + 3] = low >>> 16
-  target[offset + 4] = low >>> 24
-  target[offset + 5] = high
-  target[offset + 6] = high >>> 8
-  target[offset + 7] = high >>> 16
-}
-
-export function readTagKind(source: Uint8Array, offset: number): number {
-  return source[offset]!
-}
-
-export function readTagSequence(source: Uint8Array, offset: number): number {
-  const low =
-    (source[offset + 1]! |
-      (source[offset + 2]! << 8) |
-      (source[offset + 3]! << 16) |
-      (source[offset + 4]! << 24)) >>>
-    0
-  const high = source[offset + 5]! | (source[offset + 6]! << 8) | (source[offset + 7]! << 16)
-  return high * 0x1_0000_0000 + low
-}
 
 /** Reads the expiry of a putExpiring value that starts at `offset`: ms since the Unix epoch. */
 export function readExpiry(source: Uint8Array, offset: number): number {

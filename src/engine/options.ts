@@ -2,7 +2,7 @@
 import { type Clock, systemClock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
-import type { Durability } from '../key-value-store.ts'
+import { DURABILITIES, type Durability } from '../key-value-store.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { type Random, systemRandom } from '../random.ts'
 import type { BlockCodec } from './block-codec.ts'
@@ -166,8 +166,6 @@ export interface ResolvedDbOptions {
   readonly levelSizeRatio: number
   readonly openFilesMax: number
 }
-
-const DURABILITIES: readonly string[] = ['sync', 'interval', 'none']
 
 /** Throws InvalidArgumentError unless `value` is one of the three durabilities. */
 export function checkDurability(value: Durability): Durability {

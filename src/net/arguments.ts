@@ -5,7 +5,9 @@ import {
   BATCH_SIZE_MAX,
   type BatchOperation,
   type BytesInput,
+  CONSISTENCIES,
   type Consistency,
+  DURABILITIES,
   type Durability,
   KEY_SIZE_MAX,
   type KeyRange,
@@ -18,8 +20,8 @@ import type { HandlerOperation, HandlerScan } from './request-handler.ts'
 const KEY_GROUP_COUNT_MAX = 1024
 const KEY_GROUP_BYTES_MAX = 1024 * 1024
 
-const CONSISTENCIES: readonly Consistency[] = ['one', 'quorum', 'all']
-const DURABILITIES: readonly Durability[] = ['sync', 'interval', 'none']
+/** The longest time that timers understand: 24 days. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1
 
 export function toBytes(input: BytesInput, what: string): Uint8Array {
   if (typeof input === 'string') return utf8Encode(input)
@@ -67,8 +69,10 @@ export function toDurability(durability: Durability | undefined): Durability | u
 
 export function toTimeout(timeoutMs: number | undefined, fallback: number): number {
   if (timeoutMs === undefined) return fallback
-  if (Number.isFinite(timeoutMs) && timeoutMs > 0) return timeoutMs
-  throw new InvalidArgumentError(`timeoutMs must be positive, got ${timeoutMs}`)
+  if (timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX) return timeoutMs
+  throw new InvalidArgumentError(
+    `timeoutMs must be more than 0 and at most ${TIMEOUT_MS_MAX}, got ${timeoutMs}`,
+  )
 }
 
 export function toOperations(operations: readonly BatchOperation[]): HandlerOperation[] {

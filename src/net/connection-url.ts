@@ -5,7 +5,12 @@
  *   address := host [":" port]          an IPv6 host stands in brackets
  */
 import { InvalidArgumentError } from '../errors.ts'
-import type { Consistency, Durability } from '../key-value-store.ts'
+import {
+  CONSISTENCIES,
+  type Consistency,
+  DURABILITIES,
+  type Durability,
+} from '../key-value-store.ts'
 import { DEFAULT_PORT } from './limits.ts'
 
 export interface NodeAddress {
@@ -28,8 +33,6 @@ export interface ParsedUrl {
 }
 
 const SCHEME = 'kv://'
-const CONSISTENCIES: readonly Consistency[] = ['one', 'quorum', 'all']
-const DURABILITIES: readonly Durability[] = ['sync', 'interval', 'none']
 
 /** Throws InvalidArgumentError that says what is wrong and what would be right. */
 export function parseConnectionUrl(url: string): ParsedUrl {

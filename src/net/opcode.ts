@@ -56,7 +56,6 @@ export const OPERATION_NAMES = [
   'stats',
   'cancel',
 ] as const
-export type OperationName = (typeof OPERATION_NAMES)[number]
 
 /** How a request went. 16 and above are errors, one for each KvErrorCode. Append only. */
 export const Status = {

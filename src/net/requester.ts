@@ -64,10 +64,6 @@ export class Requester implements ConnectionPoolOwner {
     return this.#pool
   }
 
-  get outstandingCount(): number {
-    return this.#outstanding.count
-  }
-
   /** Takes over a call; its promise says how it went. */
   start<T>(
     spec: CallSpec<T>,
