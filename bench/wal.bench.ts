@@ -42,10 +42,10 @@ async function append(count: number): Promise<void> {
 }
 
 try {
-  const bench = new Bench({ time: 500, warmupIterations: 3 })
+  const bench = new Bench({ time: 500, warmupIterations: 3, throws: true })
   for (const count of FRAME_COUNTS) {
     bench.add(`build a frame of ${count}`, () => fill(count))
-    bench.add(`append a frame of ${count}`, () => append(count))
+    bench.add(`append a frame of ${count}`, async () => void (await append(count)))
     bench.add(`append and sync a frame of ${count}`, async () => {
       await append(count)
       await wal.sync()

@@ -14,7 +14,7 @@ const PRIME_3 = 0xc2b2ae3d | 0
 const PRIME_4 = 0x27d4eb2f | 0
 const PRIME_5 = 0x165667b1 | 0
 
-/** Below this many bytes JavaScript beats the copy into WebAssembly memory (bench/hash.bench.ts). */
+/** Below, JavaScript beats the copy into WebAssembly memory (bench/hash.bench.ts). Bytes. */
 const WASM_LENGTH_MIN = 256
 /** Longer input is hashed in pieces, so that WebAssembly memory stays small. */
 const WASM_LENGTH_MAX = 64 * 1024
