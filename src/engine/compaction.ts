@@ -8,15 +8,13 @@ import type { CompactionJob, JobResult } from './job.ts'
 import { checkCancelled } from './job-cancel.ts'
 import { LevelCursor } from './level-cursor.ts'
 import { mergeCursors } from './merging-cursor.ts'
+import { TABLE_RANGES_MAX } from './output-count.ts'
 import { neededRanges, rangesOfRuns } from './range-compaction.ts'
 import type { RangeFragments } from './range-fragment.ts'
 import { ReadAheadSource } from './read-ahead-source.ts'
 import type { JobEnvironment } from './run-job.ts'
 import { TableOutputs } from './table-outputs.ts'
 import { VersionFilter } from './version-filter.ts'
-
-/** Range tombstones of an output table; their number bounds what a table takes in memory. */
-export const TABLE_RANGES_MAX = 4096
 
 /** Runs the job on the calling thread. Every input block is verified on the way. */
 export function runCompactionJob(job: CompactionJob, environment: JobEnvironment): JobResult {

@@ -11,7 +11,6 @@
  *     error is logged, and writers who would have to wait for it get it.
  */
 import { ClosedError, CorruptionError, OverloadedError, toError } from '../errors.ts'
-import { TABLE_RANGES_MAX } from './compaction.ts'
 import {
   type CompactionPlan,
   compactionDebt,
@@ -24,6 +23,7 @@ import { formatFileName } from './file-names.ts'
 import { HiddenTableFinder } from './hidden-table-finder.ts'
 import type { BackgroundHost, JobRunner } from './job-runner.ts'
 import type { ManualCompaction } from './manual-compaction.ts'
+import { outputCountMax } from './output-count.ts'
 import { RepeatedFailure } from './repeated-failure.ts'
 import type { TableCache } from './table-cache.ts'
 import type { TableMetadata } from './table-metadata.ts'
@@ -354,12 +354,6 @@ export class Compactor {
   async #merge(plan: CompactionPlan): Promise<readonly TableMetadata[]> {
     const { tableSizeTarget } = this.#host.options
     const { runs, outputLevel, deeper } = plan
-    // Merging lists of fragments at most doubles their number.
-    const rangeCount = runs.flat().reduce((sum, table) => sum + table.rangeTombstoneCount, 0)
-    const fileNumberCount =
-      Math.ceil((plan.size / tableSizeTarget) * 2) +
-      Math.ceil((rangeCount * 2) / TABLE_RANGES_MAX) +
-      2
     const result = await this.#runner.run(
       {
         kind: 'compaction',
@@ -369,7 +363,7 @@ export class Compactor {
         deeper: deeper.map(({ smallestKey, largestKey }) => ({ smallestKey, largestKey })),
         tombstonePurgeBound: this.#host.state.purgeBound,
       },
-      fileNumberCount,
+      outputCountMax(runs.flat(), tableSizeTarget),
     )
     this.#bytesRead += result.bytesRead
     this.#bytesWritten += result.bytesWritten

@@ -24,7 +24,7 @@ import { LogTables } from './log-tables.ts'
 import { addProgress, beginProgress, type JobControl, throwIfCancelled } from './maintenance-job.ts'
 import { largestFileNumberSync } from './manifest-files.ts'
 import { largerKey } from './range-fragment.ts'
-import { formLevel, mergeTables, outputCountMax } from './repair-merge.ts'
+import { formLevel, mergedCountMax, mergeTables } from './repair-merge.ts'
 import { publishRepair } from './repair-publication.ts'
 import { numbersOf, type RepairSource, readRepairSource } from './repair-source.ts'
 import type { JobEnvironment } from './run-job.ts'
@@ -170,7 +170,7 @@ class Repair {
   #merge(tables: readonly TableMetadata[]): readonly TableMetadata[] {
     if (formLevel(tables)) return tables
     const { directory, control } = this.#job
-    const fileNumberCount = outputCountMax(tables)
+    const fileNumberCount = mergedCountMax(tables)
     const firstFileNumber = this.#nextFileNumber
     this.#nextFileNumber += fileNumberCount
     for (let offset = 0; offset < fileNumberCount; offset++) {

@@ -4,11 +4,11 @@
  * entries. Runs on the calling thread.
  */
 import { compareBytes } from '../bytes.ts'
-import { TABLE_RANGES_MAX } from './compaction.ts'
 import type { TableOptions } from './job.ts'
 import { LevelCursor } from './level-cursor.ts'
 import { addProgress, type JobControl, throwIfCancelled } from './maintenance-job.ts'
 import { mergeCursors } from './merging-cursor.ts'
+import { outputCountMax, TABLE_RANGES_MAX } from './output-count.ts'
 import { fragmentTombstones } from './range-fragmenter.ts'
 import { ReadAheadSource } from './read-ahead-source.ts'
 import type { JobEnvironment } from './run-job.ts'
@@ -40,14 +40,9 @@ export function formLevel(tables: readonly TableMetadata[]): boolean {
   })
 }
 
-/** How many tables a merge of these can have. */
-export function outputCountMax(tables: readonly TableMetadata[]): number {
-  let count = 1
-  // What was compressed is not any more, so the size of the files says little.
-  for (const { size, rawSize, rangeTombstoneCount } of tables) {
-    count += 2 * Math.ceil((size + rawSize) / TABLE_SIZE_TARGET) + rangeTombstoneCount
-  }
-  return count
+/** The most tables that a merge of these comes to. */
+export function mergedCountMax(tables: readonly TableMetadata[]): number {
+  return outputCountMax(tables, TABLE_SIZE_TARGET)
 }
 
 /** The tables of the level, ascending, durable. The inputs may hold an entry more than once. */
