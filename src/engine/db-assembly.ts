@@ -29,8 +29,11 @@ import type { WalSegments } from './wal-segments.ts'
 import { WriteQueue } from './write-queue.ts'
 import { WriteRoom } from './write-room.ts'
 
-/** A memtable's hash index has a 4-byte slot for every 32 bytes of arena, rounded up at most 2x. */
-const MEMTABLE_INDEX_SHARE = 1 / 4
+/**
+ * A memtable's hash index has a slot of 4 bytes and a bit for every 32 bytes of arena, rounded up
+ * at most 2x.
+ */
+const MEMTABLE_INDEX_SHARE = 33 / 128
 /** The block cache gets at least this share of the budget, however large the memtables are. */
 const CACHE_SHARE_MIN = 1 / 4
 /** Writes that wait may hold this share of the budget, and always one batch. */

@@ -122,13 +122,14 @@ export class Db implements KeyValueStore {
     return this.#parts.pointReads.readSync(keyBytes(key), this.#sequence(options?.snapshot))
   }
 
-  async get(key: BytesInput, options?: ReadOptions): Promise<Uint8Array | undefined> {
-    checkSignal(options?.signal)
-    const value = this.read(keyBytes(key), options?.snapshot)
-    if (value instanceof Promise) return value
-    const turn = this.#turns.count()
-    if (turn !== undefined) await turn
-    return value
+  get(key: BytesInput, options?: ReadOptions): Promise<Uint8Array | undefined> {
+    try {
+      checkSignal(options?.signal)
+      const value = this.read(keyBytes(key), options?.snapshot)
+      return value instanceof Promise ? value : this.#turns.answer(value)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /**

@@ -35,8 +35,19 @@ export class LoopTurns {
     return this.#turn()
   }
 
+  /** Counts `answer`, and resolves to it, after a turn when one is due. */
+  answer<T>(answer: T): Promise<T> {
+    const turn = this.count()
+    return turn === undefined ? Promise.resolve(answer) : answerAfter(turn, answer)
+  }
+
   async #turn(): Promise<void> {
     await yieldToEventLoop()
     this.#turnMs = this.#clock.monotonicMs()
   }
+}
+
+async function answerAfter<T>(turn: Promise<void>, answer: T): Promise<T> {
+  await turn
+  return answer
 }
