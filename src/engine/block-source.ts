@@ -86,7 +86,7 @@ export class BlockMiss extends Error {
 
   /**
    * Resolves when the missing part is in memory; the lookup then starts again. Rejects with
-   * CorruptionError or the operating system's error.
+   * CorruptionError or IoError.
    */
   async load(): Promise<void> {
     if (this.#reader !== undefined) await this.#loader.loadBlock(this.#reader, this.#ordinal)

@@ -21,6 +21,7 @@ import { formatFileName } from './file-names.ts'
 import { fileSeed } from './file-seed.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
 import type { EntryKind } from './internal-key.ts'
+import { ioFailure } from './io-failure.ts'
 import { LoopTurns } from './loop-turns.ts'
 import type { TreeState } from './tree-state.ts'
 import { WAL_HEADER_SIZE } from './wal-format.ts'
@@ -175,7 +176,7 @@ export class EngineChangeFeed implements ChangeFeed {
       }
     } catch (error) {
       this.#release()
-      throw error
+      throw ioFailure(error, 'the log cannot be read')
     }
   }
 

@@ -130,6 +130,7 @@ export class Compactor {
       this.#manual = [...this.#manual, run]
       this.#rejectManual()
       this.schedule()
+      this.#refuseManual()
     })
   }
 
@@ -266,6 +267,14 @@ export class Compactor {
     this.#manual = []
   }
 
+  /** While compactions keep failing nobody waits for them; steps under way have their own answer. */
+  #refuseManual(): void {
+    const refusal = this.failures.refusal(false)
+    if (refusal === undefined) return
+    for (const run of this.#manual) if (run.plan === undefined) run.reject(refusal)
+    this.#manual = this.#manual.filter(run => run.plan !== undefined)
+  }
+
   /** See CompactionState. */
   get #purgeableBelow(): number {
     const { snapshots, purgeBound } = this.#host.state
@@ -301,6 +310,7 @@ export class Compactor {
       // Who waits for a manual compaction decides whether it is tried again.
       if (!isDamaged && (manual === undefined || this.#runner.stopped)) {
         this.failures.failed(error)
+        this.#refuseManual()
         this.wakeAll()
         throw error
       }

@@ -9,6 +9,7 @@ import type { EventStream } from './event-stream.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import { Flusher } from './flusher.ts'
 import { IdleFlush } from './idle-flush.ts'
+import { ioFailure } from './io-failure.ts'
 import { type BackgroundHost, JobRunner } from './job-runner.ts'
 import { LiveBytes } from './live-bytes.ts'
 import { Maintenance } from './maintenance.ts'
@@ -140,7 +141,7 @@ export function buildDb(assembly: DbAssembly): Db {
       idleFlush.close()
       room.beginClosing()
     },
-    close: () => closeDb(assembly, machinery),
+    close: () => closeDb(assembly, machinery, writes),
     stats: () => collectStats(sources),
   })
 }
@@ -210,7 +211,11 @@ function buildMachinery(assembly: DbAssembly): Machinery {
 }
 
 /** Called once the writes have drained. Releases everything, whatever fails on the way. */
-async function closeDb(assembly: DbAssembly, machinery: Machinery): Promise<void> {
+async function closeDb(
+  assembly: DbAssembly,
+  machinery: Machinery,
+  writes: WriteQueue,
+): Promise<void> {
   const { host, runner, flusher, compactor, room, tables } = machinery
   const { state, manifest } = host
   await runner.stop()
@@ -218,7 +223,11 @@ async function closeDb(assembly: DbAssembly, machinery: Machinery): Promise<void
   compactor.close()
   const { wal } = room
   const sealLog = async () => {
-    if (state.failure !== undefined) return
+    if (state.failure !== undefined) {
+      // Whoever asked for less than a sync has not heard that it will never come.
+      if (writes.isBehind) throw state.failure
+      return
+    }
     await wal.sync()
     await manifest.append({
       lastSequence: state.visibleSequence,
@@ -234,7 +243,7 @@ async function closeDb(assembly: DbAssembly, machinery: Machinery): Promise<void
     ...assembly.cleanup.reverse(),
   ]
   const [failure] = await runAll(undo)
-  if (failure !== undefined) throw failure
+  if (failure !== undefined) throw ioFailure(failure, `${assembly.directory} was not closed well`)
 }
 
 function cacheBudget(options: ResolvedDbOptions): number {

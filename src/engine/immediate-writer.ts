@@ -30,6 +30,7 @@ export class ImmediateWriter {
   #opsBefore = 0
   #operationCount = 0
   #cancelTimer: CancelTimer | undefined
+  #isBehind = false
   #sync: Promise<void> | undefined
   readonly #done = Promise.resolve()
   readonly #turns: LoopTurns
@@ -43,6 +44,11 @@ export class ImmediateWriter {
   /** Operations written so far. */
   get operationCount(): number {
     return this.#operationCount
+  }
+
+  /** Whether writes were acknowledged that no sync has covered yet. */
+  get isBehind(): boolean {
+    return this.#isBehind
   }
 
   /** Whether so many entries and bytes can be written within the call. */
@@ -105,6 +111,7 @@ export class ImmediateWriter {
 
   /** Makes sure that what was written is synced within the interval. */
   syncLater(): void {
+    this.#isBehind = true
     this.#cancelTimer ??= this.#host.clock.setTimer(
       this.#host.syncIntervalMs,
       () => {
@@ -119,10 +126,12 @@ export class ImmediateWriter {
   async syncNow(): Promise<void> {
     this.flush()
     if (this.#host.state.failure !== undefined) return
+    this.#isBehind = false
     try {
       await this.#host.wal().sync()
       this.#host.durable()
     } catch (error) {
+      this.#isBehind = true
       this.#host.fail('the WAL could not be synced', error, 'unknown')
     }
   }

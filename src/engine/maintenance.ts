@@ -17,6 +17,7 @@ import type { Compactor } from './compactor.ts'
 import { DATABASE_ID_SIZE } from './database-id.ts'
 import { formatFileName } from './file-names.ts'
 import type { Flusher } from './flusher.ts'
+import { ioFailure } from './io-failure.ts'
 import type { BackgroundHost } from './job-runner.ts'
 import {
   type MaintenanceOptions,
@@ -217,6 +218,8 @@ export class Maintenance {
     this.#running.add(running)
     try {
       return await running
+    } catch (error) {
+      throw ioFailure(error, `long work on ${this.#parts.host.directory} failed`)
     } finally {
       this.#running.delete(running)
     }

@@ -17,6 +17,7 @@ import { EventStream } from './event-stream.ts'
 import { ExpiryClock } from './expiry-clock.ts'
 import { parseFileName } from './file-names.ts'
 import { type DirectoryLock, type FileSystem, systemErrorCode } from './file-system.ts'
+import { ioFailure } from './io-failure.ts'
 import { Manifest } from './manifest.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { ObsoleteFiles } from './obsolete-files.ts'
@@ -37,7 +38,8 @@ import { WorkerExecutor } from './worker-executor.ts'
  * Opens the database in `directory`, and creates it when it does not exist.
  *
  * Throws LockedError while another process has it open, CorruptionError when a file is damaged,
- * NotFoundError or InvalidArgumentError as createIfMissing and errorIfExists ask for.
+ * NotFoundError or InvalidArgumentError as createIfMissing and errorIfExists ask for, IoError when
+ * the system refuses something.
  */
 export async function open(directory: string, options: DbOptions = {}): Promise<Db> {
   const resolved = resolveDbOptions(options)
@@ -87,7 +89,7 @@ async function openWith(
     for (const failure of await runAll(cleanup.reverse())) {
       options.logger.warn('opening failed, and then part of the clean-up', { error: failure })
     }
-    throw error
+    throw ioFailure(error, `${directory} cannot be opened`)
   }
 }
 

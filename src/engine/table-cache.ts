@@ -21,6 +21,7 @@ import {
 } from './cached-block-source.ts'
 import { formatFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
+import { ioFailure, ReportingFile } from './io-failure.ts'
 import { SstableReader } from './sstable-reader.ts'
 import type { TableMetadata } from './table-metadata.ts'
 
@@ -93,14 +94,18 @@ export class TableCache implements OpenTables, MissLoader {
   }
 
   /**
-   * Opens the table unless it is open. Rejects with CorruptionError, or as the file system does.
+   * Opens the table unless it is open. Rejects with CorruptionError or IoError.
    */
   openTable(table: TableMetadata): Promise<SstableReader> {
     const open = this.#readers.get(table.fileNumber)
     if (open !== undefined) return Promise.resolve(open)
     const underWay = this.#opening.get(table.fileNumber)
     if (underWay !== undefined) return underWay
-    const opening = this.#open(table)
+    // Not in #open: what fails at once would be forgotten before it is known, and stay for ever.
+    const opening = this.#open(table).finally(() => {
+      this.#opening.delete(table.fileNumber)
+      this.#unwanted.delete(table.fileNumber)
+    })
     this.#opening.set(table.fileNumber, opening)
     return opening
   }
@@ -127,32 +132,32 @@ export class TableCache implements OpenTables, MissLoader {
 
   async #open(table: TableMetadata): Promise<SstableReader> {
     const { fileNumber } = table
-    try {
-      this.#checkOpen()
-      const file = this.#openFile(table)
-      const reader = await SstableReader.open(file, table, this.#options.hasher)
-      if (this.#closed || this.#unwanted.has(fileNumber)) {
-        reader.close()
-        throw new ClosedError(`table ${fileNumber} was closed while it was being opened`)
-      }
-      // Somebody may have opened it synchronously in the meantime.
-      const other = this.#readers.get(fileNumber)
-      if (other !== undefined) {
-        reader.close()
-        return other
-      }
-      this.#add(reader)
-      this.#trim(reader)
-      return reader
-    } finally {
-      this.#opening.delete(fileNumber)
-      this.#unwanted.delete(fileNumber)
+    this.#checkOpen()
+    const file = this.#openFile(table)
+    const reader = await SstableReader.open(file, table, this.#options.hasher)
+    if (this.#closed || this.#unwanted.has(fileNumber)) {
+      reader.close()
+      throw new ClosedError(`table ${fileNumber} was closed while it was being opened`)
     }
+    // Somebody may have opened it synchronously in the meantime.
+    const other = this.#readers.get(fileNumber)
+    if (other !== undefined) {
+      reader.close()
+      return other
+    }
+    this.#add(reader)
+    this.#trim(reader)
+    return reader
   }
 
   #openFile(table: TableMetadata): File {
     const { fileSystem, directory } = this.#options
-    return fileSystem.openSync(joinPath(directory, formatFileName('table', table.fileNumber)))
+    const path = joinPath(directory, formatFileName('table', table.fileNumber))
+    try {
+      return new ReportingFile(fileSystem.openSync(path))
+    } catch (error) {
+      throw ioFailure(error, `${path} cannot be opened`)
+    }
   }
 
   #checkOpen(): void {

@@ -88,6 +88,11 @@ export class WriteQueue {
     }
   }
 
+  /** Whether acknowledged writes wait for a sync, which comes within the interval or at close. */
+  get isBehind(): boolean {
+    return this.#immediate.isBehind
+  }
+
   /** Resolves when the put is as durable as asked. `expiryMs` 0 is never. */
   put(key: Uint8Array, value: Uint8Array, expiryMs: number, durability: Durability): Promise<void> {
     const size = key.length + value.length + OPERATION_OVERHEAD

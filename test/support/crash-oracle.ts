@@ -95,6 +95,11 @@ export class CrashOracle {
     }
   }
 
+  /** The state after all that was acknowledged, as long as nothing is under way: what reads see. */
+  acknowledgedState(): Map<string, string> {
+    return this.#stateAfter(this.#submissions.length, ({ answer }) => answer === 'acknowledged')
+  }
+
   /** The state after all that was not rejected. */
   finalState(): Map<string, string> {
     return this.#stateAfter(this.#submissions.length)
@@ -179,10 +184,13 @@ export class CrashOracle {
     return answer === 'rejected' ? 0 : operations.length
   }
 
-  #stateAfter(length: number): Map<string, string> {
+  #stateAfter(
+    length: number,
+    counts = ({ answer }: Submission) => answer !== 'rejected',
+  ): Map<string, string> {
     const state = new Map(this.#base)
     for (const submission of this.#submissions.slice(0, length)) {
-      if (submission.answer === 'rejected') continue
+      if (!counts(submission)) continue
       for (const operation of submission.operations) {
         for (const [key, value] of changesOf(operation, state)) change(state, key, value)
       }

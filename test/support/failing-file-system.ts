@@ -19,7 +19,7 @@ import { systemError } from './system-error.ts'
  *  - `shortRead`: half of the bytes asked for are delivered, as if the file ended there
  *  - `failedSync`: EIO, and the unsynced bytes stay readable but no later sync makes them durable,
  *    though it reports success (what Linux does); the disk below must be a MemoryFileSystem
- *  - `skip`: nothing happens and success is reported; for syncs only
+ *  - `skip`: nothing happens and success is reported; for writes and syncs only
  */
 export type Fault =
   | 'EIO'
@@ -49,14 +49,25 @@ export interface FaultReport {
   readonly matched: number
   /** How often the fault happened. */
   readonly injected: number
+  /** The call that it happened to first. */
+  readonly first: FaultPlace | undefined
   remove(): void
+}
+
+export interface FaultPlace {
+  readonly kind: CallKind
+  readonly path: string
 }
 
 interface ActiveRule {
   readonly rule: FaultRule
   matched: number
   injected: number
+  first: FaultPlace | undefined
 }
+
+/** Calls whose errors a planted bug can overlook. */
+type Overlooked = (kind: CallKind, path: string) => boolean
 
 /** A disk that can forget, as MemoryFileSystem can. */
 interface Forgetful {
@@ -74,6 +85,8 @@ export class FailingFileSystem implements FileSystem {
   readonly #inner: FileSystem & Partial<Forgetful>
   #rules: ActiveRule[] = []
   #callCount = 0
+  #overlooks: Overlooked = () => false
+  #late: LateSync | undefined
 
   constructor(inner: FileSystem & Partial<Forgetful>) {
     this.#inner = inner
@@ -85,7 +98,7 @@ export class FailingFileSystem implements FileSystem {
   }
 
   fail(rule: FaultRule): FaultReport {
-    const active = { rule, matched: 0, injected: 0 }
+    const active: ActiveRule = { rule, matched: 0, injected: 0, first: undefined }
     this.#rules.push(active)
     return {
       get matched() {
@@ -93,6 +106,9 @@ export class FailingFileSystem implements FileSystem {
       },
       get injected() {
         return active.injected
+      },
+      get first() {
+        return active.first
       },
       remove: () => {
         this.#rules = this.#rules.filter(other => other !== active)
@@ -108,6 +124,17 @@ export class FailingFileSystem implements FileSystem {
   /** Plants a bug: syncs of these directories do nothing. */
   skipDirectorySync(path: (path: string) => boolean = () => true): FaultReport {
     return this.fail({ fault: 'skip', kind: 'syncDirectory', path, forever: true })
+  }
+
+  /** Plants a bug: errors of these writes and syncs pass for success. */
+  overlookErrors(overlooks: Overlooked): void {
+    this.#overlooks = overlooks
+  }
+
+  /** Plants a bug: syncs of `files` are made only after the next sync of one of `until`. */
+  postponeSync(files: (path: string) => boolean, until: (path: string) => boolean): LateSync {
+    this.#late = { files, until, waiting: [], postponed: 0 }
+    return this.#late
   }
 
   openSync(path: string): File {
@@ -178,6 +205,26 @@ export class FailingFileSystem implements FileSystem {
     if (this.enter('syncDirectory', path) !== 'skip') await this.#inner.syncDirectory(path)
   }
 
+  /** True when the sync is to be made later. For files. */
+  postpones(path: string): boolean {
+    const late = this.#late
+    if (late?.files(path) !== true) return false
+    late.waiting.push(path)
+    late.postponed++
+    return true
+  }
+
+  /** Called after a sync. For files. */
+  catchUp(path: string): void {
+    const late = this.#late
+    if (late?.until(path) !== true) return
+    for (const waiting of late.waiting.splice(0)) {
+      const file = this.#inner.openSync(waiting)
+      file.syncSync()
+      file.closeSync()
+    }
+  }
+
   lockSync(directory: string): DirectoryLock {
     this.enter('lock', directory)
     const lock = this.#inner.lockSync(directory)
@@ -202,17 +249,30 @@ export class FailingFileSystem implements FileSystem {
     }
     if (due === undefined) return undefined
     due.injected++
+    due.first ??= { kind, path }
     const { fault } = due.rule
-    if (fault.startsWith('E')) {
-      throw systemError(fault, kind, path)
-    }
     if (fault === 'failedSync') {
       if (this.#inner.loseUnsynced === undefined) throw new Error('this disk cannot forget')
       this.#inner.loseUnsynced(path)
-      throw systemError('EIO', kind, path)
     }
-    return fault
+    if (fault !== 'failedSync' && !fault.startsWith('E')) return fault
+    if (this.overlooks(kind, path)) return 'skip'
+    throw systemError(fault === 'failedSync' ? 'EIO' : fault, kind, path)
   }
+
+  /** Whether a planted bug takes the error of this call for success. For files. */
+  overlooks(kind: CallKind, path: string): boolean {
+    return this.#overlooks(kind, path)
+  }
+}
+
+/** Syncs that a planted bug makes too late. */
+export interface LateSync {
+  readonly files: (path: string) => boolean
+  readonly until: (path: string) => boolean
+  readonly waiting: string[]
+  /** How many it was. */
+  postponed: number
 }
 
 function matches(rule: FaultRule, kind: CallKind, path: string): boolean {
@@ -254,9 +314,10 @@ class FailingFile implements File {
 
   writeSync(source: Uint8Array, sourceOffset: number, length: number, position: number): void {
     const fault = this.#disk.enter('write', this.path)
+    if (fault === 'skip') return
     const size = fault === 'shortWrite' ? length >>> 1 : length
     this.#inner.writeSync(source, sourceOffset, size, position)
-    if (fault === 'shortWrite') throw systemError('ENOSPC', 'write', this.path)
+    this.#endWrite(fault)
   }
 
   async write(
@@ -266,17 +327,22 @@ class FailingFile implements File {
     position: number,
   ): Promise<void> {
     const fault = this.#disk.enter('write', this.path)
+    if (fault === 'skip') return
     const size = fault === 'shortWrite' ? length >>> 1 : length
     await this.#inner.write(source, sourceOffset, size, position)
-    if (fault === 'shortWrite') throw systemError('ENOSPC', 'write', this.path)
+    this.#endWrite(fault)
   }
 
   syncSync(): void {
-    if (this.#disk.enter('sync', this.path) !== 'skip') this.#inner.syncSync()
+    if (this.#disk.enter('sync', this.path) === 'skip' || this.#disk.postpones(this.path)) return
+    this.#inner.syncSync()
+    this.#disk.catchUp(this.path)
   }
 
   async sync(): Promise<void> {
-    if (this.#disk.enter('sync', this.path) !== 'skip') await this.#inner.sync()
+    if (this.#disk.enter('sync', this.path) === 'skip' || this.#disk.postpones(this.path)) return
+    await this.#inner.sync()
+    this.#disk.catchUp(this.path)
   }
 
   closeSync(): void {
@@ -284,6 +350,11 @@ class FailingFile implements File {
     this.#closed = true
     this.#inner.closeSync()
     this.#disk.enter('close', this.path)
+  }
+
+  #endWrite(fault: Fault | undefined): void {
+    if (fault !== 'shortWrite' || this.#disk.overlooks('write', this.path)) return
+    throw systemError('ENOSPC', 'write', this.path)
   }
 
   #enterRead(length: number): number {
