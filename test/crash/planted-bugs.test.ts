@@ -1,10 +1,11 @@
-// Goal: the power-loss checker can fail. An engine that forgets one kind of sync is caught.
+// Goal: the power-loss checker can fail. An engine that forgets one kind of sync, or makes it too
+// late, is caught.
 // Method: the sweep of power-loss.test.ts on a disk on which the syncs of one kind of file do
-// nothing; it must end in an OracleError each time, and without the planted bug it must not.
+// nothing, or are made after those of another; it must end in an OracleError each time, and without the planted bug it must not.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { OracleError } from '../support/crash-oracle.ts'
-import type { FailingFileSystem, FaultReport } from '../support/failing-file-system.ts'
+import type { FailingFileSystem } from '../support/failing-file-system.ts'
 import {
   CRASHES,
   type SweepOptions,
@@ -15,10 +16,12 @@ import {
 const isWal = (path: string) => path.endsWith('.wal')
 const isManifest = (path: string) => path.includes('MANIFEST')
 
-const BUGS: readonly (readonly [string, (disk: FailingFileSystem) => FaultReport])[] = [
+const isTable = (path: string) => path.endsWith('.sst')
+
+const SKIPS: readonly (readonly [string, (disk: FailingFileSystem) => { injected: number }])[] = [
   ['the fsync of the WAL', disk => disk.skipSync(isWal)],
   ['the fsync of frames of the WAL', disk => disk.skipSync(afterTheFirst(isWal))],
-  ['the fsync of tables', disk => disk.skipSync(path => path.endsWith('.sst'))],
+  ['the fsync of tables', disk => disk.skipSync(isTable)],
   ['the fsync of the MANIFEST', disk => disk.skipSync(isManifest)],
   ['the fsync of edits of the MANIFEST', disk => disk.skipSync(afterTheFirst(isManifest))],
   ['the fsync of CURRENT', disk => disk.skipSync(path => path.includes('CURRENT'))],
@@ -56,9 +59,9 @@ function outcomeOf(swept: Promise<unknown>): Promise<unknown> {
 }
 
 describe('the power-loss checker', () => {
-  for (const [what, plant] of BUGS) {
+  for (const [what, plant] of SKIPS) {
     test(`catches an engine that skips ${what}`, async t => {
-      const reports: FaultReport[] = []
+      const reports: { injected: number }[] = []
       const caught = await outcomeOf(sweep({ plant: disk => reports.push(plant(disk)) }))
       const skipped = reports.reduce((sum, report) => sum + report.injected, 0)
       assert.ok(skipped > 0, 'there were syncs to skip')
@@ -66,6 +69,18 @@ describe('the power-loss checker', () => {
       t.diagnostic(caught.message)
     })
   }
+
+  test('catches an engine that syncs tables after the MANIFEST that names them', async t => {
+    const reports: { postponed: number }[] = []
+    const plant = (disk: FailingFileSystem) => reports.push(disk.postponeSync(isTable, isManifest))
+    const caught = await outcomeOf(sweep({ plant }))
+    assert.ok(
+      reports.some(({ postponed }) => postponed > 0),
+      'there were syncs to postpone',
+    )
+    assert.ok(caught instanceof OracleError, `not caught: ${String(caught)}`)
+    t.diagnostic(caught.message)
+  })
 
   test('catches a recovery that keeps the log data of one batch to itself', async t => {
     for (const lost of [1, 3]) {

@@ -5,13 +5,14 @@
 import assert from 'node:assert/strict'
 import { keyInterval } from '../../src/arguments.ts'
 import { yieldToEventLoop } from '../../src/clock.ts'
-import type {
-  ChangeBatch,
-  Db,
-  DbOptions,
-  DbTuning,
-  EmbeddedOperation,
-  EngineOperation,
+import {
+  type ChangeBatch,
+  type Db,
+  type DbOptions,
+  type DbTuning,
+  type EmbeddedOperation,
+  type EngineOperation,
+  InlineExecutor,
 } from '../../src/engine/index.ts'
 import type { Durability, KeyRange, ScanOptions, Snapshot } from '../../src/key-value-store.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
@@ -80,6 +81,7 @@ export class DbModel {
   readonly #random: Random
   readonly #clock = new SimClock()
   readonly #options: DbOptions & DbTuning
+  readonly #executor: typeof InlineExecutor
   readonly #keyCount: number
   readonly #valueSizeMax: number
   #disk: MemoryFileSystem
@@ -94,8 +96,10 @@ export class DbModel {
   /** By how much somebody has set the wall clock wrong. */
   #jumpedMs = 0
 
-  constructor(seed: number) {
+  /** Another executor plants a bug. */
+  constructor(seed: number, executor: typeof InlineExecutor = InlineExecutor) {
     this.#random = seededRandom(seed)
+    this.#executor = executor
     this.#options = drawOptions(seed)
     this.#keyCount = [3, 40, 400][this.#random.below(3)]!
     this.#valueSizeMax = [0, 30, 300][this.#random.below(3)]!
@@ -149,6 +153,7 @@ export class DbModel {
     this.#db = await openEngine(this.#disk, {
       clock: this.#clock,
       random: this.#random,
+      executor: this.#executor,
       options: { ...this.#options, onLogData, onEvent: event => events.take(event) },
     })
     // What the log still holds: the last of them, without a gap.

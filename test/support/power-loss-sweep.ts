@@ -25,6 +25,8 @@ export interface SweepOptions {
   readonly losesLogData?: (index: number) => boolean
   /** The power goes away a second time during every so-manieth recovery. 0 for never. */
   readonly doubleCrashEvery: number
+  /** The chance of a call to be among those that the power goes away at. @defaultValue 1 */
+  readonly crashShare?: number
 }
 
 export interface SweepResult {
@@ -56,6 +58,16 @@ export const CHANGING: readonly CallKind[] = [
   'sync',
 ]
 
+/** What came of a sweep, in words. */
+export function describeSweep(result: SweepResult): string {
+  const { calls, recoveries, doubleCrashes, script } = result
+  const { flushes, compactions, moves, reopens } = script
+  return (
+    `${calls} calls, ${recoveries} disks recovered, ${doubleCrashes} of them cut short again; ` +
+    `${flushes} flushes, ${compactions} compactions, ${moves} moves, ${reopens} reopens`
+  )
+}
+
 interface Survivor {
   readonly disk: MemoryFileSystem
   readonly moment: CrashMoment
@@ -79,10 +91,12 @@ export async function sweepPowerLoss(options: SweepOptions): Promise<SweepResult
   })
   const chance = seededRandom(seed + 1)
   const survivors: Survivor[] = []
+  const { crashShare = 1 } = options
   let calls = 0
   const harvest = (index: number, kind: CallKind, path: string) => {
     calls++
     if (!CHANGING.includes(kind)) return
+    if (crashShare < 1 && chance.next() >= crashShare) return
     for (const crash of options.crashes) {
       const place = `seed ${seed}, power lost before call ${index} (${kind} ${path}), ${crash.keep}`
       survivors.push({ disk: disk.crashClone(chance, crash), moment: oracle.moment(), place })

@@ -1,0 +1,69 @@
+/**
+ * `npm run test:crash`: simulated power loss (power-loss-sweep.ts).
+ *
+ *   npm run test:crash                              at every call of a script of 300 operations
+ *   npm run test:crash -- --seeds 10000             at some calls of so many shorter scripts
+ *   npm run test:crash -- --seeds 50 --whole        at every call of 300 operations, of each seed
+ *   npm run test:crash -- --seed 12345 --seeds 1    one that failed, again
+ *
+ * Fails when a promise is broken, and goes on to the other seeds all the same.
+ */
+import { parseArgs } from 'node:util'
+import { seededRandom } from '../../src/random.ts'
+import { CRASHES, describeSweep, type SweepResult, sweepPowerLoss } from './power-loss-sweep.ts'
+import { printLine, seedRun, seedRunHelp, seedRunOptions } from './seed-run.ts'
+
+const OPERATION_COUNT = 300
+const DOUBLE_CRASH_EVERY = 40
+/** Of a short script: about eight disks a seed. */
+const SHORT_MIN = 10
+const SHORT_SPREAD = 80
+const CRASH_SHARE = 0.015
+const DOUBLE_CRASH_EVERY_SHORT = 10
+
+function whole(seed: number): Promise<SweepResult> {
+  return sweepPowerLoss({
+    seed,
+    operationCount: OPERATION_COUNT,
+    crashes: CRASHES,
+    doubleCrashEvery: DOUBLE_CRASH_EVERY,
+  })
+}
+
+function short(seed: number): Promise<SweepResult> {
+  return sweepPowerLoss({
+    seed,
+    operationCount: SHORT_MIN + seededRandom(seed).below(SHORT_SPREAD),
+    crashes: CRASHES,
+    crashShare: CRASH_SHARE,
+    doubleCrashEvery: DOUBLE_CRASH_EVERY_SHORT,
+  })
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { ...seedRunOptions, whole: { type: 'boolean', default: false } },
+  })
+  if (values.help) {
+    printLine(seedRunHelp('test:crash'))
+    printLine('  --whole              at every call of 300 operations, instead of at some')
+    return
+  }
+  if (values.seeds === undefined && values.duration === undefined) {
+    const seed = values.seed ?? '2'
+    return await seedRun({ seed, seeds: '1' }, async one =>
+      printLine(describeSweep(await whole(one))),
+    )
+  }
+  const total = { calls: 0, recoveries: 0, doubleCrashes: 0 }
+  await seedRun(values, async seed => {
+    const { calls, recoveries, doubleCrashes } = await (values.whole ? whole(seed) : short(seed))
+    total.calls += calls
+    total.recoveries += recoveries
+    total.doubleCrashes += doubleCrashes
+  })
+  const { calls, recoveries, doubleCrashes } = total
+  printLine(`${calls} calls, ${recoveries} disks recovered, ${doubleCrashes} of them cut again`)
+}
+
+await main()
