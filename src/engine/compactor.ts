@@ -267,7 +267,7 @@ export class Compactor {
     this.#manual = []
   }
 
-  /** While compactions keep failing nobody waits for them; steps under way have their own answer. */
+  /** While compactions keep failing nobody waits for them; steps under way answer themselves. */
   #refuseManual(): void {
     const refusal = this.failures.refusal(false)
     if (refusal === undefined) return

@@ -1,7 +1,8 @@
 // Goal: the power-loss checker can fail. An engine that forgets one kind of sync, or makes it too
 // late, is caught.
 // Method: the sweep of power-loss.test.ts on a disk on which the syncs of one kind of file do
-// nothing, or are made after those of another; it must end in an OracleError each time, and without the planted bug it must not.
+// nothing, or are made after those of another; it must end in an OracleError each time, and
+// without the planted bug it must not.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { OracleError } from '../support/crash-oracle.ts'

@@ -6,8 +6,8 @@
  *  1. Whoever is told of a failure gets a KvError with what the system said. Nothing hangs.
  *  2. A read answers with what was acknowledged, or fails; asked again it answers, unless the disk
  *     still fails.
- *  3. Once a write has failed with unknown outcome, or a write or sync of the log or of the MANIFEST
- *     has, all later writes fail with KV_POISONED until the database is opened again.
+ *  3. Once a write has failed with unknown outcome, or a write or sync of the log or of the
+ *     MANIFEST has, all later writes fail with KV_POISONED until the database is opened again.
  *  4. Opening again finds a state that explain() of crash-oracle.ts allows.
  */
 import type { Db } from '../../src/engine/index.ts'

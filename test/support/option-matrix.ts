@@ -27,6 +27,7 @@ import { SimClock } from './sim-clock.ts'
 
 const KIB = 1024
 const HAS_ZSTD = 'zstdCompressSync' in zlib
+const RESTARTS_WITH_THREADS = 2
 const NOBODY = 'nobody wrote this key'
 
 export interface OptionSet {
@@ -79,6 +80,8 @@ interface World {
   wait<T>(promise: Promise<T>): Promise<T>
   /** Lets time pass, or nothing where it passes by itself. */
   idle(): Promise<void>
+  /** Restarts that are made; the others are left out, since each costs the start of threads. */
+  readonly restartsMax: number
   /** The database as the next process finds it; the old one is over. */
   kill(db: Db): Promise<Db>
 }
@@ -100,6 +103,7 @@ function simulated(options: OptionSet['options'], executor: typeof InlineExecuto
   let disk = new MemoryFileSystem({ random: seededRandom(1) })
   const openHere = () => openEngine(disk, { clock, options, executor, random: seededRandom(2) })
   return {
+    restartsMax: Number.POSITIVE_INFINITY,
     open: openHere,
     wait: promise => drive(clock, promise),
     idle: () => clock.advanceAsync(4000),
@@ -129,6 +133,7 @@ function real({ options, world }: OptionSet, directory: string): World {
     return await openInEnvironment(directory, { ...small, ...options }, environment)
   }
   return {
+    restartsMax: world === 'inline' ? Number.POSITIVE_INFINITY : RESTARTS_WITH_THREADS,
     open: openHere,
     wait: promise => promise,
     idle: () => yieldToEventLoop(),
@@ -146,6 +151,7 @@ class MatrixRun {
   #db!: Db
   #flushes = 0
   #compactions = 0
+  #restarts = 0
 
   constructor(name: string, world: World) {
     this.#name = name
@@ -206,13 +212,21 @@ class MatrixRun {
         await this.#world.idle()
         return undefined
       case 'reopen':
-        await this.#close()
-        this.#db = await this.#world.open()
-        return undefined
       case 'kill':
-        this.#letGo()
-        this.#db = await this.#world.kill(db)
+        await this.#restart(step.kind)
         return undefined
+    }
+  }
+
+  async #restart(kind: 'reopen' | 'kill'): Promise<void> {
+    if (this.#restarts++ >= this.#world.restartsMax) {
+      for (const snapshot of this.#snapshots.splice(0)) snapshot?.release()
+    } else if (kind === 'kill') {
+      this.#letGo()
+      this.#db = await this.#world.kill(this.#db)
+    } else {
+      await this.#close()
+      this.#db = await this.#world.open()
     }
   }
 
