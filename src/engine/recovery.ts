@@ -25,7 +25,7 @@ import { ReplayArena } from './replay-arena.ts'
 import type { TableMetadata } from './table-metadata.ts'
 import type { WalVisitor } from './wal-reader.ts'
 import { replayWal, type WalReplayResult } from './wal-replay.ts'
-import { prepareSegment, WalWriter } from './wal-writer.ts'
+import { paddingFor, prepareSegment, WalWriter } from './wal-writer.ts'
 
 /** Milliseconds of replay between two looks at the event loop. */
 const SLICE_MS = 5
@@ -83,6 +83,7 @@ export async function recoverWal(parts: RecoveryParts): Promise<Recovered> {
     firstSequence: sequence + 1,
     // Named, so that its loss is noticed, but nothing is promised of its length.
     previous: newestNumber,
+    paddingSize: paddingFor(parts.options.memtableSize),
   })
   await manifest.append({
     logNumber: fileNumber,

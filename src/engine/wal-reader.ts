@@ -12,6 +12,7 @@
  *  1. Nothing of a frame is delivered before its sums were checked.
  *  2. No memory is taken for a length that a valid sum and the size of the file do not vouch for.
  *  3. A read that ends before the size of the file is an error, never the end of the log.
+ *  4. Zeros from a frame's place to the end of the file are the end: the writer puts them there.
  */
 import { compareRanges } from '../bytes.ts'
 import { CorruptionError, IoError, VersionMismatchError } from '../errors.ts'
@@ -35,6 +36,8 @@ import {
 
 /** Bytes read at once. */
 export const WAL_PIECE_SIZE = 1024 * 1024
+
+const NO_HEADER = 'no valid frame header'
 
 /** Takes what recovery finds in the log, in the order in which it was written. */
 export interface WalVisitor {
@@ -96,6 +99,8 @@ export class WalSegmentReader {
   #isBatchOpen = false
   #chain = 0
   #damage: WalDamage | undefined
+  /** Everything from #offset to here is zero; 0 while that is not in question. */
+  #zerosEnd = 0
   /** Bytes from #offset on that the next step needs in memory. */
   #needed = WAL_FRAME_HEADER_SIZE
 
@@ -134,20 +139,26 @@ export class WalSegmentReader {
   /** The file has come to have `size` bytes: what follows 'end' may be asked for again. */
   grow(size: number): void {
     this.#size = size
+    if (this.#zerosEnd > 0) this.skipTo(this.#offset)
   }
 
   /** Steps to the next frame. After 'damaged' it is called no more, after 'end' only to grow(). */
   next(): WalReaderState {
     const left = this.#size - this.#offset
     if (left === 0) return 'end'
+    if (this.#zerosEnd > 0) return this.#zeros()
+    if (!this.#has(Math.min(left, WAL_FRAME_HEADER_SIZE))) return 'more'
+    const at = this.#offset - this.#base
+    if (this.#bytes[at] === 0) {
+      this.#zerosEnd = this.#offset
+      return this.#zeros()
+    }
     if (left < WAL_FRAME_HEADER_SIZE) {
       return this.#damaged({ what: 'the file ends within a frame header' })
     }
-    if (!this.#has(WAL_FRAME_HEADER_SIZE)) return 'more'
-    const at = this.#offset - this.#base
     const seed = placeSeed(this.#segmentSeed, this.#offset)
     if (!this.frame.decode(this.#bytes, this.#view, at, seed)) {
-      return this.#damaged({ what: 'no valid frame header' })
+      return this.#damaged({ what: NO_HEADER })
     }
     const { payloadLength, headerSum } = this.frame
     const frameSize = walFrameSize(payloadLength)
@@ -178,11 +189,23 @@ export class WalSegmentReader {
     return 'frame'
   }
 
+  /** The end, unless something stands behind the zeros. */
+  #zeros(): 'end' | 'more' | 'damaged' {
+    const end = this.#base + this.#filled
+    for (let at = this.#zerosEnd - this.#base; at < this.#filled; at++) {
+      if (this.#bytes[at] !== 0) return this.#damaged({ what: NO_HEADER })
+    }
+    this.#zerosEnd = end
+    return end < this.#size ? 'more' : 'end'
+  }
+
   /** Reads on, so that next() can go on. */
   async fill(): Promise<void> {
-    const from = this.#offset - this.#base
+    // Of zeros none need to stay in memory.
+    const base = Math.max(this.#offset, this.#zerosEnd)
+    const from = base - this.#base
     const kept = this.#filled - from
-    const wanted = Math.max(this.#needed, Math.min(this.#pieceSize, this.#size - this.#offset))
+    const wanted = Math.max(this.#needed, Math.min(this.#pieceSize, this.#size - base))
     if (wanted > this.#bytes.length) {
       const grown = new Uint8Array(wanted)
       grown.set(this.#bytes.subarray(from, this.#filled))
@@ -191,9 +214,9 @@ export class WalSegmentReader {
     } else {
       this.#bytes.copyWithin(0, from, this.#filled)
     }
-    this.#base = this.#offset
-    const length = Math.min(this.#bytes.length, this.#size - this.#base) - kept
-    await readFully(this.#file, this.#bytes, kept, length, this.#base + kept)
+    this.#base = base
+    const length = Math.min(this.#bytes.length, this.#size - base) - kept
+    await readFully(this.#file, this.#bytes, kept, length, base + kept)
     this.#filled = kept + length
   }
 
@@ -296,6 +319,7 @@ export class WalSegmentReader {
     this.#offset = offset
     this.#base = offset
     this.#filled = 0
+    this.#zerosEnd = 0
     this.#needed = WAL_FRAME_HEADER_SIZE
     this.#damage = undefined
   }

@@ -20,7 +20,7 @@ import { NextSegment } from './next-segment.ts'
 import type { RepeatedFailure } from './repeated-failure.ts'
 import { type StallStats, Stalls } from './stalls.ts'
 import type { Version } from './version.ts'
-import { WalWriter } from './wal-writer.ts'
+import { paddingFor, WalWriter } from './wal-writer.ts'
 import { type WritePressure, writePressure } from './write-pressure.ts'
 
 /** Reported while writers are stopped; they wait for an event, not for this long. */
@@ -191,20 +191,16 @@ export class WriteRoom {
     this.#next.prepare()
   }
 
-  /** The segment that follows, with `previous` durable to its end. */
+  /** The segment that follows, with `previous` durable to its end, as its header says. */
   async #continueAfter(previous: WalWriter): Promise<WalWriter> {
     const { host, databaseId } = this.#parts
-    const firstSequence = host.state.lastSequence + 1
-    const [begun, synced] = await Promise.allSettled([
-      this.#next
-        .take()
-        .then(next => WalWriter.begin(next, { databaseId, firstSequence, previous })),
-      previous.sync(),
-    ])
-    if (begun.status === 'rejected') throw begun.reason
-    if (synced.status === 'fulfilled') return begun.value
-    begun.value.close()
-    throw synced.reason
+    await previous.sync()
+    return WalWriter.begin(await this.#next.take(), {
+      databaseId,
+      firstSequence: host.state.lastSequence + 1,
+      previous,
+      paddingSize: paddingFor(host.options.memtableSize),
+    })
   }
 
   #newMemtable(entryCount: number, dataSize: number, walNumber: number): Memtable {

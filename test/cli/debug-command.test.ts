@@ -127,7 +127,11 @@ describe('debug', () => {
       'damage',
     ])
     const wal = pathOf(directory, /\.wal$/)
-    spoil(wal, readFileSync(wal).length - 12)
+    // Of the last frame, before the zeros behind it.
+    spoil(
+      wal,
+      readFileSync(wal).findLastIndex(byte => byte !== 0),
+    )
     assert.match((await debug(`dump ${wal}`)).out, /damage .*checksum/)
   })
 

@@ -22,6 +22,7 @@ import { KvError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
+import { framesEnd } from '../support/frames-end.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { printSeed } from '../support/seed.ts'
 import { SimClock } from '../support/sim-clock.ts'
@@ -107,7 +108,8 @@ describe('verify of a closed database', () => {
         assert.ok(isTail || report.findings.some(finding => finding.path === path), where)
         damages++
       }
-      for (const length of [0, 1, bytes.length >> 1, bytes.length - 1]) {
+      const end = path.endsWith('.wal') ? await framesEnd(disk, path) : bytes.length
+      for (const length of [0, 1, end >> 1, end - 1]) {
         const cut = disk.processCrashClone()
         cut.plant(path, bytes.slice(0, length))
         assert.ok((await verifyClosed(cut)).findings.length > 0, `${path} cut to ${length}`)

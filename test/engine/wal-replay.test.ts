@@ -26,6 +26,9 @@ import {
 
 const hasher = await loadHasher()
 
+/** None, and so much that several frames fit, or none does. */
+const PADDINGS = [0, 8, 100, 1000, 10_000] as const
+
 interface Written {
   readonly disk: MemoryFileSystem
   readonly script: WalScript
@@ -60,6 +63,99 @@ function promisedLength({ disk, script }: Written, fileNumber: number, above: nu
   return promised
 }
 
+/** Registers a test of a log that is cut at any length. */
+function cutEverywhere(paddingSize: number): void {
+  const what = 'gives a prefix, or is corrupt below what was promised'
+  test(`a log cut at any length ${what}, with padding ${paddingSize}`, async t => {
+    const seed = printSeed(t)
+    const written = await write(seed, { frameCount: 25, rotation: 0.15, paddingSize })
+    const { disk, script } = written
+    const { fileNumbers, frames } = script
+    const used = fileNumbers.filter(number => frames.some(frame => frame.fileNumber === number))
+    const newest = used.at(-1)!
+    for (const fileNumber of fileNumbers) {
+      const bytes = disk.peek(pathOf(fileNumber))
+      for (let length = 0; length < bytes.length; length++) {
+        disk.plant(pathOf(fileNumber), bytes.slice(0, length))
+        let replayed: Awaited<ReturnType<typeof replayScript>>
+        try {
+          replayed = await replayScript(disk, hasher, { fileNumbers })
+        } catch (error) {
+          assert.ok(error instanceof CorruptionError, String(error))
+          const cut = fileNumber !== newest || fileNumber !== fileNumbers.at(-1)
+          assert.ok(cut, 'the last segment may be cut anywhere')
+          continue
+        }
+        const { ops, result } = replayed
+        const kept = frames.filter(frame => frame.fileNumber !== fileNumber || frame.end <= length)
+        // Only the tail of the last segment in use may go, down to nothing but a cut header.
+        assert.equal(frameCountOf(ops, frames), kept.length, `${fileNumber} cut at ${length}`)
+        assert.equal(result.unused.includes(fileNumber), length < WAL_HEADER_SIZE)
+        const last = kept.findLast(frame => frame.fileNumber === fileNumber)
+        const whole = last?.end ?? WAL_HEADER_SIZE
+        if (bytes.subarray(whole, length).some(byte => byte !== 0)) {
+          assert.equal(result.tornTail?.offset, whole)
+          assert.equal(result.tornTail?.length, length - whole)
+        } else assert.equal(result.tornTail, undefined)
+      }
+      disk.plant(pathOf(fileNumber), bytes)
+    }
+  })
+}
+
+/** Registers a test of a log of which any byte is changed. */
+function changeEverywhere(paddingSize: number): void {
+  const what = 'is never delivered, and what was promised is never lost'
+  test(`a changed byte ${what}, with padding ${paddingSize}`, async t => {
+    const seed = printSeed(t)
+    const random = seededRandom(seed)
+    const written = await write(seed, { frameCount: 25, rotation: 0.12, paddingSize })
+    const { disk, script } = written
+    const { fileNumbers, frames } = script
+    let corrupt = 0
+    let torn = 0
+    for (const fileNumber of fileNumbers) {
+      const bytes = disk.peek(pathOf(fileNumber))
+      for (let offset = 0; offset < bytes.length; offset++) {
+        const damaged = bytes.slice()
+        damaged[offset]! ^= 1 + random.below(255)
+        disk.plant(pathOf(fileNumber), damaged)
+        const hit = frames.find(f => f.fileNumber === fileNumber && f.end > offset)
+        let replayed: Awaited<ReturnType<typeof replayScript>>
+        try {
+          replayed = await replayScript(disk, hasher, { fileNumbers })
+        } catch (error) {
+          assert.ok(error instanceof CorruptionError, String(error))
+          corrupt++
+          assert.equal(error.path, pathOf(fileNumber))
+          const end = frames.findLast(frame => frame.fileNumber === fileNumber)?.end
+          if (offset >= WAL_HEADER_SIZE) assert.equal(error.offset, hit?.offset ?? end)
+          continue
+        }
+        torn++
+        // A segment that was never used may have any header.
+        if (hit === undefined) {
+          assert.equal(frameCountOf(replayed.ops, frames), frames.length)
+          continue
+        }
+        assert.equal(frameCountOf(replayed.ops, frames), frames.indexOf(hit))
+        const promised = promisedLength(written, fileNumber, hit.offset)
+        assert.ok(promised <= hit.offset, `${promised} bytes were promised`)
+        const lost = frames.slice(frames.indexOf(hit))
+        assert.ok(
+          lost.every(frame => frame.fileNumber === fileNumber),
+          'no segment is lost for damage in an earlier one',
+        )
+        assert.equal(replayed.result.tornTail?.offset, hit.offset)
+        assert.equal(replayed.result.tornTail?.length, bytes.length - hit.offset)
+      }
+      disk.plant(pathOf(fileNumber), bytes)
+    }
+    assert.ok(corrupt > 0, 'some changes are corruption')
+    assert.ok(torn > 0, 'some changes are a torn tail')
+  })
+}
+
 describe('replayWal', () => {
   test('gives back every op, in pieces of any size, with pauses and without', async t => {
     const seed = printSeed(t)
@@ -67,6 +163,7 @@ describe('replayWal', () => {
       const { disk, script } = await write(seed + round, {
         frameCount: 60,
         valueSizeMax: round % 4 === 0 ? 5000 : 60,
+        paddingSize: PADDINGS[round % 5]!,
       })
       const { fileNumbers, frames } = script
       const pieceSize = [1, 64, 777, 1 << 20][round % 4]!
@@ -93,89 +190,8 @@ describe('replayWal', () => {
     }
   })
 
-  test('a log cut at any length gives a prefix, or is corrupt below what was promised', async t => {
-    const written = await write(printSeed(t), { frameCount: 25, rotation: 0.15 })
-    const { disk, script } = written
-    const { fileNumbers, frames } = script
-    const used = fileNumbers.filter(number => frames.some(frame => frame.fileNumber === number))
-    const newest = used.at(-1)!
-    for (const fileNumber of fileNumbers) {
-      const bytes = disk.peek(pathOf(fileNumber))
-      for (let length = 0; length < bytes.length; length++) {
-        disk.plant(pathOf(fileNumber), bytes.slice(0, length))
-        let replayed: Awaited<ReturnType<typeof replayScript>>
-        try {
-          replayed = await replayScript(disk, hasher, { fileNumbers })
-        } catch (error) {
-          assert.ok(error instanceof CorruptionError, String(error))
-          const cut = fileNumber !== newest || fileNumber !== fileNumbers.at(-1)
-          assert.ok(cut, 'the last segment may be cut anywhere')
-          continue
-        }
-        const { ops, result } = replayed
-        const kept = frames.filter(frame => frame.fileNumber !== fileNumber || frame.end <= length)
-        // Only the tail of the last segment in use may go, down to nothing but a cut header.
-        assert.equal(frameCountOf(ops, frames), kept.length, `${fileNumber} cut at ${length}`)
-        assert.equal(result.unused.includes(fileNumber), length < WAL_HEADER_SIZE)
-        const last = kept.findLast(frame => frame.fileNumber === fileNumber)
-        const whole = last?.end ?? WAL_HEADER_SIZE
-        if (length > whole) {
-          assert.equal(result.tornTail?.offset, whole)
-          assert.equal(result.tornTail?.length, length - whole)
-        }
-      }
-      disk.plant(pathOf(fileNumber), bytes)
-    }
-  })
-
-  test('a changed byte is never delivered, and what was promised is never lost', async t => {
-    const seed = printSeed(t)
-    const random = seededRandom(seed)
-    const written = await write(seed, { frameCount: 25, rotation: 0.12 })
-    const { disk, script } = written
-    const { fileNumbers, frames } = script
-    let corrupt = 0
-    let torn = 0
-    for (const fileNumber of fileNumbers) {
-      const bytes = disk.peek(pathOf(fileNumber))
-      for (let offset = 0; offset < bytes.length; offset++) {
-        const damaged = bytes.slice()
-        damaged[offset]! ^= 1 + random.below(255)
-        disk.plant(pathOf(fileNumber), damaged)
-        const hit = frames.find(f => f.fileNumber === fileNumber && f.end > offset)
-        let replayed: Awaited<ReturnType<typeof replayScript>>
-        try {
-          replayed = await replayScript(disk, hasher, { fileNumbers })
-        } catch (error) {
-          assert.ok(error instanceof CorruptionError, String(error))
-          corrupt++
-          assert.equal(error.path, pathOf(fileNumber))
-          if (offset >= WAL_HEADER_SIZE) assert.equal(error.offset, hit?.offset)
-          continue
-        }
-        torn++
-        // A segment that was never used may have any header.
-        if (hit === undefined) {
-          assert.equal(frameCountOf(replayed.ops, frames), frames.length)
-          continue
-        }
-        assert.equal(frameCountOf(replayed.ops, frames), frames.indexOf(hit))
-        const promised = promisedLength(written, fileNumber, hit.offset)
-        assert.ok(promised <= hit.offset, `${promised} bytes were promised`)
-        const lost = frames.slice(frames.indexOf(hit))
-        assert.ok(
-          lost.every(frame => frame.fileNumber === fileNumber),
-          'no segment is lost for damage in an earlier one',
-        )
-        assert.equal(replayed.result.tornTail?.offset, hit.offset)
-        assert.equal(replayed.result.tornTail?.length, bytes.length - hit.offset)
-      }
-      disk.plant(pathOf(fileNumber), bytes)
-    }
-    assert.ok(corrupt > 0, 'some changes are corruption')
-    assert.ok(torn > 0, 'some changes are a torn tail')
-  })
-
+  for (const paddingSize of [0, 400]) cutEverywhere(paddingSize)
+  for (const paddingSize of [0, 400]) changeEverywhere(paddingSize)
   test('no crash is called corruption, and nothing acknowledged is lost', async t => {
     const seed = printSeed(t)
     let crashes = 0
@@ -193,7 +209,9 @@ describe('replayWal', () => {
         const acknowledged = script.frames.findLastIndex(frame => frame.acknowledged) + 1
         survivors.push({ clone, acknowledged, issued: script.frames.length })
       }
-      await script.run({ frameCount: 40, rotation: 0.15, sync: random.next(), valueSizeMax: 900 })
+      const paddingSize = PADDINGS[round % 5]!
+      const sizes = { valueSizeMax: 900, paddingSize }
+      await script.run({ frameCount: 40, rotation: 0.15, sync: random.next(), ...sizes })
       disk.onCall = undefined
       for (const { clone, acknowledged, issued } of survivors) {
         crashes++
@@ -216,7 +234,8 @@ describe('replayWal', () => {
       const random = seededRandom(seed + round)
       const disk = new MemoryFileSystem()
       const script = new WalScript(disk, hasher, random)
-      await script.run({ frameCount: 12, sync: 0.3, valueSizeMax: 3000 })
+      const paddingSize = PADDINGS[round % 5]!
+      await script.run({ frameCount: 12, sync: 0.3, valueSizeMax: 3000, paddingSize })
       // Killed: unsynced frames are in the page cache and are replayed from there ...
       const killed = disk.processCrashClone(random)
       const { fileNumbers } = script
@@ -315,6 +334,40 @@ describe('the decision table', () => {
       await assert.rejects(
         replayScript(disk, hasher, { fileNumbers: [3], pieceSize }),
         corruptionAt(3, WAL_HEADER_SIZE, /was written when this was durable/),
+      )
+    }
+  })
+
+  test('zeros behind the frames are the end, zeros before a frame are damage', async () => {
+    for (const pieceSize of [16, 1 << 20]) {
+      const disk = new MemoryFileSystem()
+      const wal = await create(disk, 3, 0)
+      for (let sequence = 1; sequence <= 3; sequence++) put(wal, sequence)
+      const frames = disk.peek(pathOf(3))
+      const frameSize = (frames.length - WAL_HEADER_SIZE) / 3
+      for (const zeros of [1, 8, 39, 40, 5000]) {
+        disk.plant(pathOf(3), Buffer.concat([frames, new Uint8Array(zeros)]))
+        const { ops, result } = await replayScript(disk, hasher, { fileNumbers: [3], pieceSize })
+        assert.equal(ops.length, 3)
+        assert.equal(result.tornTail, undefined)
+        disk.plant(pathOf(3), Buffer.concat([frames, new Uint8Array(zeros), Uint8Array.of(1)]))
+        const torn = await replayScript(disk, hasher, { fileNumbers: [3], pieceSize })
+        assert.equal(torn.ops.length, 3)
+        assert.equal(torn.result.tornTail?.offset, frames.length)
+      }
+      const second = WAL_HEADER_SIZE + frameSize
+      disk.plant(pathOf(3), frames.fill(0, second, second + frameSize))
+      const lost = await replayScript(disk, hasher, { fileNumbers: [3], pieceSize })
+      assert.equal(lost.result.tornTail?.offset, second)
+      const closed = { fileNumber: 3, length: frames.length }
+      await assert.rejects(
+        replayScript(disk, hasher, { fileNumbers: [3], pieceSize, closed }),
+        corruptionAt(3, second, /database was closed/),
+      )
+      disk.plant(pathOf(3), frames.fill(0, second))
+      await assert.rejects(
+        replayScript(disk, hasher, { fileNumbers: [3], pieceSize, closed }),
+        corruptionAt(3, second, /database was closed/),
       )
     }
   })

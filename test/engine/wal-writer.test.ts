@@ -15,10 +15,10 @@ import { createSegment } from '../support/wal-script.ts'
 const hasher = await loadHasher()
 const databaseId = new Uint8Array(16)
 
-function frame(): WalFrameBuilder {
+function frame(valueSize = 10): WalFrameBuilder {
   const builder = new WalFrameBuilder(hasher)
   builder.begin()
-  builder.addPut(Uint8Array.of(1), new Uint8Array(10))
+  builder.addPut(Uint8Array.of(1), new Uint8Array(valueSize))
   return builder
 }
 
@@ -130,6 +130,34 @@ describe('WalWriter', () => {
     assert.throws(() => wal.appendSync(frame(), 2), { code: 'ENOSPC' })
     await assert.rejects(sync, { code: 'ENOSPC' })
     assert.equal(wal.synced.length, WAL_HEADER_SIZE)
+  })
+
+  test('zeros are written ahead of small frames, and four times as many ahead of large', async () => {
+    for (const asynchronous of [true, false]) {
+      const disk = new MemoryFileSystem()
+      disk.makeDirectorySync('/db')
+      const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
+      const wal = await createSegment(disk, '/db', { ...options, paddingSize: 512 })
+      const path = '/db/000002.wal'
+      assert.equal(disk.peek(path).length, WAL_HEADER_SIZE, 'none before the first frame')
+      const sizes = new Set<number>()
+      for (let sequence = 1; sequence <= 12; sequence++) {
+        const builder = frame(sequence === 12 ? 600 : 10)
+        if (asynchronous) await wal.append(builder, sequence)
+        else wal.appendSync(builder, sequence)
+        const bytes = disk.peek(path)
+        assert.ok(bytes.subarray(wal.size).every(byte => byte === 0))
+        sizes.add(bytes.length)
+      }
+      assert.deepEqual([...sizes], [512, 1024, 2048])
+      const last = disk.peek(path)
+      wal.appendSync(frame(), 13)
+      assert.equal(disk.peek(path).length, last.length)
+      assert.deepEqual(
+        disk.peek(path).subarray(0, wal.size - 100),
+        last.subarray(0, wal.size - 100),
+      )
+    }
   })
 
   test('a segment that could not be made durable is none', async () => {

@@ -38,6 +38,8 @@ export interface WalScriptOptions {
   readonly sync?: number
   /** @defaultValue 8 */
   readonly opCountMax?: number
+  /** Of each segment, see WalSegmentOptions. @defaultValue 0 */
+  readonly paddingSize?: number
   /** @defaultValue 60 */
   readonly valueSizeMax?: number
 }
@@ -59,6 +61,7 @@ export class WalScript {
   readonly #random: Random
   readonly #builder: WalFrameBuilder
   #sequence = 1
+  #paddingSize = 0
 
   constructor(disk: FileSystem, hasher: Hasher, random: Random) {
     this.#disk = disk
@@ -70,6 +73,7 @@ export class WalScript {
   /** Writes the log; returns the last segment, still open. Stops early when the disk fails. */
   async run(options: WalScriptOptions): Promise<WalWriter> {
     const random = this.#random
+    this.#paddingSize = options.paddingSize ?? 0
     this.#disk.makeDirectorySync(SCRIPT_DIRECTORY)
     if (random.below(2) === 0) this.#sequence += 2 ** 33
     let wal = await this.#create(0)
@@ -100,6 +104,7 @@ export class WalScript {
       databaseId: SCRIPT_DATABASE_ID,
       firstSequence,
       previous,
+      paddingSize: this.#paddingSize,
     })
   }
 
