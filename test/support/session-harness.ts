@@ -13,6 +13,9 @@ import { Session } from '../../src/net/session.ts'
 import { MemoryHandler } from './memory-handler.ts'
 import { SimClock } from './sim-clock.ts'
 
+/** What a buffer holds once it is somebody else's again. */
+const OVERWRITTEN = 0xa5
+
 export const NO_OPTIONS: RequestOptions = {
   budgetMs: 0,
   consistency: undefined,
@@ -137,9 +140,12 @@ export class SessionHarness {
     this.session.outputDrained()
   }
 
-  /** Sends bytes as one chunk. */
+  /** Sends bytes as one chunk, in a buffer that is overwritten at once, as a connection's is. */
   send(bytes: Uint8Array): void {
-    this.session.receive(Uint8Array.from(bytes), bytes.length, this.clock.monotonicMs())
+    const chunk = Uint8Array.from(bytes)
+    this.session.receive(chunk, chunk.length, this.clock.monotonicMs())
+    this.session.keepInput()
+    chunk.fill(OVERWRITTEN)
   }
 
   /** Sends requests in one chunk; returns their ids. */
