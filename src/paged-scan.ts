@@ -1,12 +1,15 @@
 /**
  * An iteration over pages that some store delivers: buffers one page, hands out its items, fetches
- * the next when they are used up. Both the embedded and the remote store iterate through it.
+ * the next when they are used up. The scans of the embedded store are made of it.
  *
  * Invariants:
  *  1. Pages are fetched one after another, even when a caller asks for several items at once.
  *  2. The source is closed exactly once: at the end, at close(), or at the first error. Only a scan
  *     that was restarted, and over which nobody loops, stays open at its end: it may be restarted
  *     again.
+ *  3. Whoever closes waits until the source is closed, whatever becomes of a read under way.
+ *  4. An error ends the iteration: every later read fails with the same one, so that nobody who
+ *     goes on takes what came before it for everything.
  */
 import { AbortedError, ClosedError, InvalidArgumentError } from './errors.ts'
 import type { Scan } from './key-value-store.ts'
@@ -20,7 +23,7 @@ export interface Page<T> {
 export interface PageSource<T> {
   /** At least one item unless done; about `countMax` of them, at most that many. */
   next(countMax: number): Promise<Page<T>> | Page<T>
-  /** Releases what the iteration holds. Called once. */
+  /** Releases what the iteration holds. Called once, when no read is under way. */
   close(): Promise<void> | void
 }
 
@@ -42,6 +45,9 @@ export class PagedScan<T> implements Scan<T> {
   #restarted = false
   #looped = false
   #fetching: Promise<void> | undefined
+  #closing: Promise<void> | undefined
+  /** What ended the iteration. */
+  #failure: { readonly error: unknown } | undefined
 
   /** Delivers at most `limit` items. Rejects with AbortedError once `signal` fires. */
   constructor(source: PageSource<T>, limit: number, signal?: AbortSignal) {
@@ -51,7 +57,7 @@ export class PagedScan<T> implements Scan<T> {
   }
 
   async next(): Promise<IteratorResult<T, undefined>> {
-    this.#checkAborted()
+    if (this.#isFailed()) await this.#throwFailure()
     while (this.#index === this.#items.length) {
       if (this.#isAtEnd()) {
         await this.#end()
@@ -68,7 +74,7 @@ export class PagedScan<T> implements Scan<T> {
     if (!Number.isSafeInteger(countMax) || countMax < 1) {
       throw new InvalidArgumentError(`countMax must be a positive integer, got ${countMax}`)
     }
-    this.#checkAborted()
+    if (this.#isFailed()) await this.#throwFailure()
     if (this.#closed && !this.#ended) {
       throw new ClosedError('the scan is closed')
     }
@@ -84,13 +90,10 @@ export class PagedScan<T> implements Scan<T> {
     return batch
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    this.#items = []
-    this.#index = 0
-    await this.#fetching
-    await this.#source.close()
+  /** Resolves when the source is closed. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#release()
+    return this.#closing
   }
 
   async return(): Promise<IteratorResult<T, undefined>> {
@@ -135,9 +138,24 @@ export class PagedScan<T> implements Scan<T> {
     return this.#closed || this.#sourceDone || this.#remaining === 0
   }
 
-  #checkAborted(): void {
-    if (this.#signal?.aborted !== true) return
-    throw new AbortedError('the scan was aborted by its signal', { cause: this.#signal.reason })
+  async #release(): Promise<void> {
+    this.#closed = true
+    this.#items = []
+    this.#index = 0
+    // Should it fail: those who wait for its items are told.
+    if (this.#fetching !== undefined) await Promise.allSettled([this.#fetching])
+    await this.#source.close()
+  }
+
+  #isFailed(): boolean {
+    return this.#failure !== undefined || this.#signal?.aborted === true
+  }
+
+  async #throwFailure(): Promise<never> {
+    const cause = this.#signal?.reason
+    this.#failure ??= { error: new AbortedError('the scan was aborted by its signal', { cause }) }
+    await this.close()
+    throw this.#failure.error
   }
 
   async #fetch(countMax: number): Promise<void> {
@@ -148,9 +166,12 @@ export class PagedScan<T> implements Scan<T> {
     this.#fetching = this.#fetchPage(countMax)
     try {
       await this.#fetching
+    } catch (error) {
+      this.#failure ??= { error }
     } finally {
       this.#fetching = undefined
     }
+    if (this.#failure !== undefined) await this.#throwFailure()
   }
 
   async #fetchPage(countMax: number): Promise<void> {
