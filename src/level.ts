@@ -6,6 +6,7 @@
  * resolves unless it asks for less, keys have at most 65,535 bytes, and files are Duramen's own.
  */
 
+import { attempt } from './attempt.ts'
 import {
   type Db,
   type DbOptions,
@@ -186,7 +187,7 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
     try {
       const { snapshot, isOwned } = this.#snapshotFor(options)
       try {
-        const values = await Promise.all(keys.map(key => this.#read(key, snapshot)))
+        const values = await Promise.all(keys.map(key => attempt(() => this.#read(key, snapshot))))
         return values.map(value => value && formatted(value, options.valueEncoding))
       } finally {
         if (isOwned) snapshot.release()

@@ -15,6 +15,7 @@
  * stores the same bytes.
  */
 
+import { attempt } from '../attempt.ts'
 import { copyBytes, DecodeError, utf8Decode } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { CorruptionError, InvalidArgumentError } from '../errors.ts'
@@ -162,7 +163,7 @@ export class PartitionedStore {
     while (values.length < engineKeys.length) {
       if (slice.isOver) await slice.pause()
       const part = engineKeys.slice(values.length, values.length + atOnce)
-      const reads = part.map(engineKey => this.store.read(engineKey, snapshot))
+      const reads = part.map(engineKey => attempt(() => this.store.read(engineKey, snapshot)))
       const found = reads.some(read => read instanceof Promise) ? await Promise.all(reads) : reads
       for (const [index, stored] of (found as (Uint8Array | undefined)[]).entries()) {
         const value = this.#live(part[index]!, stored)

@@ -15,7 +15,9 @@
  *  2. While a key is being compared no other write to it is submitted.
  *  3. One version cannot order two operations on a key: of those in one call the last is written.
  */
+
 import { assert } from '../assert.ts'
+import { attempt } from '../attempt.ts'
 import { DecodeError } from '../bytes.ts'
 import type { Durability } from '../key-value-store.ts'
 import { keyName, lastOfKeys } from './last-of-keys.ts'
@@ -111,8 +113,9 @@ export class VersionedWriter {
       else write = await this.#withoutLost(write)
     }
     const { keys, names } = write
-    const currents = names.map(
-      (name, index) => this.#lastInFlight(name)?.stored ?? this.#options.store.read(keys[index]!),
+    const { store } = this.#options
+    const currents = names.map((name, index) =>
+      attempt(() => this.#lastInFlight(name)?.stored ?? store.read(keys[index]!)),
     )
     if (!currents.some(current => current instanceof Promise)) {
       return this.#submitNewer(write, currents as (Uint8Array | undefined)[])

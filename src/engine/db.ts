@@ -13,6 +13,7 @@ import {
   valueBytes,
 } from '../arguments.ts'
 import { assert } from '../assert.ts'
+import { attempt } from '../attempt.ts'
 import type { Clock } from '../clock.ts'
 import { AbortedError, ClosedError, InvalidArgumentError } from '../errors.ts'
 import {
@@ -150,12 +151,11 @@ export class Db implements KeyValueStore {
   ): Promise<(Uint8Array | undefined)[]> {
     checkSignal(options?.signal)
     this.#checkOpen()
+    const sought = keys.map(key => keyBytes(key))
     const snapshot = options?.snapshot
-    if (snapshot !== undefined)
-      return Promise.all(keys.map(key => this.read(keyBytes(key), snapshot)))
     // One moment for all keys, also when some of them wait for the disk.
-    using own = this.snapshot()
-    return await Promise.all(keys.map(key => this.read(keyBytes(key), own)))
+    using own = snapshot === undefined ? this.snapshot() : undefined
+    return await Promise.all(sought.map(key => attempt(() => this.read(key, snapshot ?? own))))
   }
 
   /** Whether the key is there. Costs what get() costs, but for the copy of the value. */

@@ -1,7 +1,7 @@
 // Goal: a scan delivers what its source has, in order and up to the limit, and closes the source
 // exactly once, however it ends: at its end, by close(), by its signal, or with an error.
-// Method: a source whose reads are answered by hand, that checks how it is used; the ways to end one
-// by one; then random lives of scans.
+// Method: a source whose reads are answered by hand, that checks how it is used; the ways to end
+// one by one; then random lives of scans.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'

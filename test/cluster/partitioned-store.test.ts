@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
+import { yieldToEventLoop } from '../../src/clock.ts'
 import { SKEW_BEHIND_MAX_MS } from '../../src/cluster/hybrid-logical-clock.ts'
 import { joinEngineKey } from '../../src/cluster/partition.ts'
 import {
@@ -14,7 +15,7 @@ import {
   type WriteTerms,
 } from '../../src/cluster/partitioned-store.ts'
 import { encodeVersion, isTombstone } from '../../src/cluster/versioned-value.ts'
-import { ClockSkewError, CorruptionError, InvalidArgumentError } from '../../src/errors.ts'
+import { ClockSkewError, CorruptionError, InvalidArgumentError, IoError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
 import { startFakeNode } from '../support/fake-node.ts'
 import { printSeed } from '../support/seed.ts'
@@ -192,6 +193,23 @@ describe('partitioned store', () => {
     await second.store.put(KEY, utf8Encode('after'), 0, OWN)
     await second.store.put(KEY, utf8Encode('retry'), 0, from(first.clock.wallMs() + 400))
     assert.equal(await textAt(second.store), 'after')
+  })
+
+  // A promise that nobody owns fails the test when it rejects.
+  test('getMany leaves no read to itself when another one fails at once', async () => {
+    const { store, engine } = await startFakeNode()
+    let reads = 0
+    engine.read = () => {
+      // The first is read alone.
+      if (reads++ === 0) return undefined
+      if (reads === 3) throw new IoError('fails at once')
+      return yieldToEventLoop().then(() => Promise.reject(new IoError('fails late')))
+    }
+    await assert.rejects(store.getMany([KEY, KEY, KEY], 1000), /at once/)
+    await yieldToEventLoop()
+    await yieldToEventLoop()
+    assert.equal(reads, 3)
+    assert.equal(engine.openSnapshots, 0)
   })
 
   test('names the key whose stored form is damaged', async () => {

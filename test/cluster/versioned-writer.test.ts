@@ -8,7 +8,7 @@ import { utf8Encode } from '../../src/bytes.ts'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { compareStored, encodeValue, encodeVersion } from '../../src/cluster/versioned-value.ts'
 import { VersionedWriter } from '../../src/cluster/versioned-writer.ts'
-import { OverloadedError } from '../../src/errors.ts'
+import { IoError, OverloadedError } from '../../src/errors.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { FakeEngine } from '../support/fake-engine.ts'
 import { printSeed } from '../support/seed.ts'
@@ -29,6 +29,15 @@ function form(timeMs: number, writer = WRITER): Uint8Array {
 }
 
 const KEY = utf8Encode('00key')
+
+/** The first read fails late, the second at once. */
+function failingReads(): () => Promise<undefined> {
+  let reads = 0
+  return () => {
+    if (reads++ > 0) throw new IoError('fails at once')
+    return yieldToEventLoop().then(() => Promise.reject(new IoError('fails late')))
+  }
+}
 
 describe('versioned writer', () => {
   test('keeps the latest version of concurrent writes, own and foreign', async t => {
@@ -138,6 +147,20 @@ describe('versioned writer', () => {
     await store.write([{ type: 'put', key: KEY, value: Uint8Array.of(1, 77), expiryMs: 0 }])
     await writer.write([KEY], [form(1, STRANGER)], false, undefined)
     assert.deepEqual(await store.read(KEY), form(1, STRANGER))
+  })
+
+  // A promise that nobody owns fails the test when it rejects.
+  test('leaves no read to itself when another one fails at once', async () => {
+    const { store, writer } = newWriter()
+    store.read = failingReads()
+    const keys = [KEY, utf8Encode('00other')]
+    const write = writer.write(keys, [form(1, STRANGER), form(1, STRANGER)], false, undefined)
+    await assert.rejects(write, /at once/)
+    await yieldToEventLoop()
+    await yieldToEventLoop()
+    store.read = FakeEngine.prototype.read
+    await writer.write([KEY], [form(2, STRANGER)], false, undefined)
+    assert.deepEqual(await store.read(KEY), form(2, STRANGER), 'no lock is left')
   })
 
   test('forgets keys whose writes are over', async () => {

@@ -4,10 +4,18 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
-import { type Db, InlineExecutor, open, openInEnvironment } from '../../src/engine/index.ts'
+import { yieldToEventLoop } from '../../src/clock.ts'
+import {
+  type Db,
+  type FileSystem,
+  InlineExecutor,
+  open,
+  openInEnvironment,
+} from '../../src/engine/index.ts'
 import { KvError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
+import { FailingFileSystem } from '../support/failing-file-system.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { SimClock } from '../support/sim-clock.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
@@ -22,11 +30,7 @@ const small = {
   blockSize: 512,
 }
 
-function openSimulated(
-  fileSystem: MemoryFileSystem,
-  clock = new SimClock(),
-  options = {},
-): Promise<Db> {
+function openSimulated(fileSystem: FileSystem, clock = new SimClock(), options = {}): Promise<Db> {
   const executor = new InlineExecutor({ fileSystem, hasher, clock })
   const environment = { fileSystem, executor, clock, random: seededRandom(1) }
   return openInEnvironment('/db', { ...small, ...options }, environment)
@@ -202,6 +206,29 @@ describe('a database on the simulated disk', () => {
     await fill(db, 1500, String)
     const values = await db.getMany(Array.from({ length: 1500 }, (_, index) => numbered(index)))
     for (const [index, value] of values.entries()) assert.equal(utf8Decode(value!), String(index))
+    await db.close()
+  })
+})
+
+describe('getMany', () => {
+  // A promise that nobody owns fails the test when it rejects.
+  test('leaves no read to itself beside a wrong key or another failure', async () => {
+    const memory = new MemoryFileSystem()
+    const filled = await openSimulated(memory)
+    await fill(filled, 1000, index => `value ${index}`)
+    await filled.compact()
+    await filled.close()
+    const disk = new FailingFileSystem(memory)
+    const db = await openSimulated(disk)
+    disk.fail({ fault: 'EIO', kind: 'open', path: path => path.endsWith('.sst'), forever: true })
+    await assert.rejects(db.getMany([numbered(1), '']), hasCode('KV_INVALID_ARGUMENT'))
+    await assert.rejects(db.getMany([numbered(1), numbered(500), numbered(999)]))
+    const snapshot = db.snapshot()
+    snapshot.release()
+    const late = db.getMany([numbered(1)], { snapshot })
+    await assert.rejects(late, hasCode('KV_INVALID_ARGUMENT'))
+    for (let turn = 0; turn < 5; turn++) await yieldToEventLoop()
+    assert.equal(db.stats().snapshots, 0)
     await db.close()
   })
 })
