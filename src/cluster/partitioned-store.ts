@@ -22,7 +22,7 @@ import { CorruptionError, InvalidArgumentError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
 import type { Durability, Snapshot } from '../key-value-store.ts'
 import { WorkTurns } from '../work-turns.ts'
-import { type Allocate, allocateAlone, slabAllocator } from './byte-slab.ts'
+import { type Allocate, chunkAllocator, slabAllocator } from './byte-slab.ts'
 import { type HybridLogicalClock, SKEW_BEHIND_MAX_MS } from './hybrid-logical-clock.ts'
 import { engineUserKey, NodeKey, nodeKey, PARTITION_SIZE, type Partitioner } from './partition.ts'
 import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
@@ -53,6 +53,8 @@ export const TOMBSTONE_RETENTION_MS = SKEW_BEHIND_MAX_MS + 60_000
 const READS_AT_ONCE_MAX = 8
 /** Calls of getMany that read at the same time; the others hold nothing but their keys. */
 const GET_MANY_AT_ONCE = 32
+/** Keys and values of single writes share memory: an array alone takes 0.4 us, a part 0.05. */
+const CHUNK_SIZE = 16 * 1024
 /** Characters of a key in a message. */
 const KEY_TEXT_SIZE_MAX = 80
 
@@ -99,6 +101,8 @@ export class PartitionedStore {
   readonly #versions: HybridLogicalClock
   readonly #writer: VersionedWriter
   readonly #path: string
+  /** For what single writes hold until they are in the engine. */
+  readonly #allocate = chunkAllocator(CHUNK_SIZE)
 
   constructor(options: PartitionedStoreOptions) {
     this.store = options.store
@@ -189,7 +193,7 @@ export class PartitionedStore {
   /** All or none, under one version; of several operations on a key the last one counts. */
   batch(operations: readonly StoreWrite[], terms: WriteTerms): Promise<void> {
     if (operations.length === 0) return Promise.resolve()
-    const allocate = operations.length === 1 ? allocateAlone : slabAllocator(sizeOf(operations))
+    const allocate = operations.length === 1 ? this.#allocate : slabAllocator(sizeOf(operations))
     const keys = operations.map(({ key }) => this.partitioner.engineKey(key, allocate))
     const version = this.#version(terms)
     const stored = operations.map(operation => encodeOperation(operation, version, allocate))

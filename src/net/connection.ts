@@ -142,10 +142,10 @@ export class Connection implements SessionSink {
   flush(): void {
     const output = this.session.output
     if (output.length > 0 && !this.#closed) {
-      const { written } = output
-      this.#context.stats.bytesSent += written.length
-      this.#bytesWritten += written.length
-      this.#socket.write(written)
+      const { length } = output
+      this.#context.stats.bytesSent += length
+      this.#bytesWritten += length
+      this.#socket.write(output.writtenBuffer)
       // Nothing left in the stream means that the kernel has copied it all.
       this.#backlogged = this.#socket.writableLength > 0
       if (this.#backlogged) output.release()

@@ -14,7 +14,7 @@ const CAPACITY_MIN = 16 * 1024
 const CAPACITY_KEPT_MAX = 256 * 1024
 
 export class OutputBuffer {
-  bytes: Uint8Array
+  bytes: Uint8Array<ArrayBuffer>
   view: DataView
   /** Bytes written so far. */
   length = 0
@@ -44,6 +44,11 @@ export class OutputBuffer {
   /** The bytes written so far, borrowed until the next call. */
   get written(): Uint8Array {
     return this.bytes.subarray(0, this.length)
+  }
+
+  /** The same, as what a socket would wrap it into. */
+  get writtenBuffer(): Buffer {
+    return Buffer.from(this.bytes.buffer, 0, this.length)
   }
 
   /** Starts again in the same memory. Requires that nobody holds `written` any more. */

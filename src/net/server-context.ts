@@ -6,6 +6,7 @@ import type { ServerIdentity } from './handshake.ts'
 import type { ServerLimits } from './limits.ts'
 import type { RequestHandler } from './request-handler.ts'
 import type { ServerStats, ServerStatsSnapshot } from './server-stats.ts'
+import type { SharedWaits } from './shared-waits.ts'
 
 export interface ServerContext {
   readonly handler: RequestHandler
@@ -15,5 +16,6 @@ export interface ServerContext {
   readonly identity: ServerIdentity
   readonly admission: Admission
   readonly stats: ServerStats
+  readonly waits: SharedWaits
   snapshot(): ServerStatsSnapshot
 }

@@ -1,6 +1,7 @@
 /** A request on the server: the context its handler sees, and the place in its session's list. */
 import type { ClientIdentity } from '../fair-queue.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
+import type { EncodeReply } from './operations.ts'
 import type { RequestContext } from './request-handler.ts'
 
 /**
@@ -20,6 +21,8 @@ export class ServerRequest implements RequestContext {
   durability: Durability | undefined = undefined
   version: Uint8Array | undefined = undefined
   cancelled = false
+  /** How its answer is encoded, once it waits for one. */
+  encode: EncodeReply<unknown> | undefined = undefined
   /** Place in the session's list of waiting requests; -1 when it is not there. */
   index = -1
 

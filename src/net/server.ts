@@ -7,7 +7,7 @@
  * answered in the tick in which the handler answers them, with one write for each connection.
  */
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
-import type { CancelTimer } from '../clock.ts'
+import { type CancelTimer, endOfTick, yieldToEventLoop } from '../clock.ts'
 import { ClosedError, InvalidArgumentError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { WorkTurns } from '../work-turns.ts'
@@ -27,10 +27,15 @@ import {
 } from './server-options.ts'
 import { ServerStats, type ServerStatsSnapshot } from './server-stats.ts'
 import { READ_SIZE_MAX } from './shared-read.ts'
+import { SharedWaits } from './shared-waits.ts'
 
 /** Time limits are looked at so often; they are therefore this much late at most. */
 const SWEEP_INTERVAL_MS = 250
 const DRAIN_SWEEP_INTERVAL_MS = 25
+/** Replies are written for so long before others have their turn. */
+const FLUSH_SLICE_MS = 0.5
+/** Connections between two looks at the clock. */
+const FLUSHES_PER_LOOK = 8
 /** Connections that were turned away and may still read why; above it they are just closed. */
 const REFUSED_MAX = 256
 /** Notices in the log between two sweeps; a flood of bad clients must not flood the log. */
@@ -45,6 +50,7 @@ export class Server implements ConnectionOwner {
   readonly readBuffer = new Uint8Array(READ_SIZE_MAX)
   #refusedCount = 0
   #unflushed: Connection[] = []
+  #flushing: Promise<void> | undefined
   #listener: NetServer | undefined
   #address: ListenAddress | undefined
   #cancelSweep: CancelTimer | undefined
@@ -70,6 +76,7 @@ export class Server implements ConnectionOwner {
       },
       admission: new Admission(limits),
       stats: new ServerStats(),
+      waits: new SharedWaits(),
       snapshot: () => this.stats(),
     }
   }
@@ -144,16 +151,35 @@ export class Server implements ConnectionOwner {
     if (connection.flushScheduled) return
     connection.flushScheduled = true
     this.#unflushed.push(connection)
-    // Runs after all promises that the handler has settled in this tick.
-    if (this.#unflushed.length === 1) process.nextTick(() => this.#flushTick())
+    if (this.#flushing !== undefined) return
+    this.#flushing = this.#flushAll().finally(() => {
+      this.#flushing = undefined
+    })
   }
 
-  #flushTick(): void {
-    const connections = this.#unflushed
-    this.#unflushed = []
-    for (const connection of connections) {
-      connection.flushScheduled = false
-      connection.flushTick()
+  /**
+   * Hands out what the replies of this tick come to. A write to a socket takes most of ten
+   * microseconds, so a group commit that answers a thousand connections would hold the loop for
+   * ten milliseconds: after each slice others have their turn.
+   */
+  async #flushAll(): Promise<void> {
+    // After all promises that the handler has settled in this tick; and once more, after what the
+    // handler does when they are: so the next group commit is on its way to the disk meanwhile.
+    await endOfTick()
+    await endOfTick()
+    const { clock } = this.#context
+    while (this.#unflushed.length > 0) {
+      const connections = this.#unflushed
+      this.#unflushed = []
+      let endMs = clock.monotonicMs() + FLUSH_SLICE_MS
+      let count = 0
+      for (const connection of connections) {
+        connection.flushScheduled = false
+        connection.flushTick()
+        if (++count % FLUSHES_PER_LOOK !== 0 || clock.monotonicMs() < endMs) continue
+        await yieldToEventLoop()
+        endMs = clock.monotonicMs() + FLUSH_SLICE_MS
+      }
     }
   }
 

@@ -41,6 +41,7 @@ import { encodeErrorReply, encodeGoaway, encodeHelloReply, GoawayReason } from '
 import type { ServerContext } from './server-context.ts'
 import { ServerRequest } from './server-request.ts'
 import { SessionScans } from './session-scans.ts'
+import type { LateAnswer } from './shared-waits.ts'
 import { errorBodyOf, statusOfError } from './status-error.ts'
 import { WaitingRequests } from './waiting-requests.ts'
 
@@ -65,7 +66,7 @@ export interface SessionSink {
   scheduleFlush(): void
 }
 
-export class Session implements Responder {
+export class Session implements Responder, LateAnswer {
   readonly output = new OutputBuffer(OUTPUT_CAPACITY)
   readonly share: Share
   /** Named in the log. */
@@ -265,14 +266,22 @@ export class Session implements Responder {
     if (request === this.#request) this.#request = new ServerRequest(this.share)
     this.#waiting.add(request)
     this.share.begin(request.size)
-    result.then(
-      value => {
-        if (!this.#endWait(request)) return
-        this.#encode(request, value, encode)
-        this.#sink.scheduleFlush()
-      },
-      error => this.#failWaiting(request, error),
-    )
+    // The value that comes is the one that it encodes.
+    request.encode = encode as EncodeReply<unknown>
+    this.#context.waits.wait(result, request, this)
+  }
+
+  /** LateAnswer: what a request waited for is there. */
+  resolved(request: ServerRequest, value: unknown): void {
+    const { encode } = request
+    if (!this.#endWait(request) || encode === undefined) return
+    this.#encode(request, value, encode)
+    this.#sink.scheduleFlush()
+  }
+
+  /** LateAnswer: what a request waited for will not come. */
+  rejected(request: ServerRequest, error: unknown): void {
+    this.#failWaiting(request, error)
   }
 
   #encode<T>(request: ServerRequest, value: T, encode: EncodeReply<T>): void {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { after, describe, test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
-import { type Clock, systemClock, yieldToEventLoop } from '../../src/clock.ts'
+import { type Clock, endOfTick, systemClock, yieldToEventLoop } from '../../src/clock.ts'
 import { InvalidArgumentError, LockedError } from '../../src/errors.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { ServerLimits } from '../../src/net/limits.ts'
@@ -130,6 +130,49 @@ describe('serving', () => {
     assert.equal((await client.take(100)).length, 100)
     assert.equal(client.chunkCount - before, 1)
     client.destroy()
+  })
+
+  test('what the handler does once it has answered comes before the replies leave', async () => {
+    const answer = new Later<void>()
+    const { server, port } = await start({ handler: { put: () => answer.promise } })
+    const client = await RawClient.open(port)
+    client.send(PUT)
+    await until(() => server.stats().inFlight === 1)
+    const { bytesSent } = server.stats()
+    answer.resolve()
+    // As a group commit begins the next one: when those who were answered had their say.
+    await answer.promise
+    await endOfTick()
+    assert.equal(server.stats().inFlight, 0, 'it was answered')
+    assert.equal(server.stats().bytesSent, bytesSent, 'and the reply waits')
+    assert.deepEqual((await client.take(1)).map(statusOf), ['done'])
+    client.destroy()
+  })
+
+  test('replies to many connections leave in slices, with turns for others between', async () => {
+    const system = systemClock()
+    let looks = 0
+    const clock = { ...system, monotonicMs: () => system.monotonicMs() + looks++ / 10 }
+    const answer = new Later<void>()
+    const { server, port } = await start({ clock, handler: { put: () => answer.promise } })
+    const clients = await Promise.all(Array.from({ length: 200 }, () => RawClient.open(port)))
+    for (const client of clients) client.send(PUT)
+    await until(() => server.stats().inFlight === clients.length)
+    let sent = server.stats().bytesSent
+    const end = sent + clients.length * 12
+    answer.resolve()
+    let turns = 0
+    for (; sent < end; turns++) {
+      await yieldToEventLoop()
+      const { bytesSent } = server.stats()
+      assert.ok(bytesSent - sent <= 64 * 12, `${(bytesSent - sent) / 12} replies in one turn`)
+      sent = bytesSent
+    }
+    assert.ok(turns >= 4, `${turns} turns`)
+    for (const client of clients) {
+      assert.equal((await client.take(1)).length, 1)
+      client.destroy()
+    }
   })
 
   test('a client that half-closes gets what it is owed', async () => {

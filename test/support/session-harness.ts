@@ -10,6 +10,7 @@ import type { RequestHandler } from '../../src/net/request-handler.ts'
 import { decodeResponse, type Response } from '../../src/net/response.ts'
 import { ServerStats } from '../../src/net/server-stats.ts'
 import { Session } from '../../src/net/session.ts'
+import { SharedWaits } from '../../src/net/shared-waits.ts'
 import { MemoryHandler } from './memory-handler.ts'
 import { SimClock } from './sim-clock.ts'
 
@@ -115,6 +116,7 @@ export class SessionHarness {
       identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1' },
       admission: this.admission,
       stats: this.stats,
+      waits: new SharedWaits(),
       snapshot: () => {
         throw new Error('the harness has no server')
       },
