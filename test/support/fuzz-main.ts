@@ -1,15 +1,25 @@
 /**
- * The long form of test/net/fuzz.test.ts.
+ * The long form of test/net/fuzz.test.ts, over the handler that `kvd` has.
  *
- *   npm run test:fuzz -- [--frames 100000] [--seed random]
+ *   npm run test:fuzz -- [--frames 100000] [--seed random] [--handler engine | memory]
  */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { systemRandom } from '../../src/random.ts'
 import { fuzzServer } from './frame-fuzz.ts'
+import { engineTarget, memoryTarget } from './fuzz-target.ts'
 
 const FRAMES_DEFAULT = 100_000
 
-const { values } = parseArgs({ options: { frames: { type: 'string' }, seed: { type: 'string' } } })
+const { values } = parseArgs({
+  options: {
+    frames: { type: 'string' },
+    seed: { type: 'string' },
+    handler: { type: 'string', default: 'engine' },
+  },
+})
 
 function integerOf(name: string, given: string | undefined, otherwise: number): number {
   const value = given === undefined ? otherwise : Number(given)
@@ -17,8 +27,18 @@ function integerOf(name: string, given: string | undefined, otherwise: number): 
   throw new Error(`--${name} must be a whole number, got ${given}`)
 }
 
+if (values.handler !== 'engine' && values.handler !== 'memory') {
+  throw new Error(`--handler is engine or memory, got ${values.handler}`)
+}
 const frames = integerOf('frames', values.frames, FRAMES_DEFAULT)
 const seed = integerOf('seed', values.seed, systemRandom().below(2 ** 31))
-process.stdout.write(`${frames} frames; replay with --seed ${seed}\n`)
-const report = await fuzzServer(seed, frames)
-process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
+process.stdout.write(`${frames} frames; replay with --seed ${seed} --handler ${values.handler}\n`)
+const directory = mkdtempSync(join(tmpdir(), 'duramen-fuzz-'))
+try {
+  const target =
+    values.handler === 'engine' ? await engineTarget(join(directory, 'data')) : memoryTarget()
+  const report = await fuzzServer(seed, frames, target)
+  process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
+} finally {
+  rmSync(directory, { recursive: true, force: true })
+}
