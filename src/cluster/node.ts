@@ -10,23 +10,28 @@ import { type Logger, silentLogger } from '../logger.ts'
 import {
   type CloseOptions,
   checkListen,
+  DEFAULT_PORT,
   type ListenAddress,
   type ListenOptions,
   Server,
 } from '../net/index.ts'
 import { secureBytes, systemRandom } from '../random.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
+import { CurrentRing } from './current-ring.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { NodeHandler, type NodeStats } from './node-handler.ts'
 import { type NodeIdentity, openIdentity, writerOf } from './node-identity.ts'
 import type { NodeEnvironment, NodeOptions } from './options.ts'
 import { checkPartitionCount, Partitioner } from './partition.ts'
 import { PartitionedStore } from './partitioned-store.ts'
+import type { Ring } from './ring.ts'
 
 /** A node that serves. */
 export interface Node {
   readonly address: ListenAddress
   readonly identity: NodeIdentity
+  /** The ring of the current epoch. */
+  readonly ring: Ring
   /** What `kvcli stats` shows, of node, engine and net. */
   stats(): NodeStats
   /**
@@ -67,6 +72,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   const { partitionCount } = options
   const wallMs = () => clock.wallMs()
   const identity = await openIdentity(db, { path, partitionCount, wallMs, entropy })
+  const ring = await CurrentRing.open(db, path, identity, expectedAddress(options))
   const versions = await startClock(db, path, identity, environment, logger)
   const partitioner = new Partitioner(identity.partitionCount)
   const store = new PartitionedStore({ store: db, partitioner, versions, clock, path })
@@ -76,6 +82,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
       id: nodeId,
       cluster: Buffer.from(identity.clusterId).toString('hex'),
       partitions: identity.partitionCount,
+      ring: ring.figures(),
       uptimeMs: Math.round(clock.monotonicMs() - startedMs),
       orderedScans: handler.orderedScans,
       writes: store.stats,
@@ -94,7 +101,25 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     allowInsecureRemote: options.allowInsecureRemote ?? false,
   })
   const address = await server.listen(listenOptions(options))
-  return new RunningNode({ address, identity, server, versions, db, stats })
+  const node = new RunningNode({ address, identity, ring, server, versions, db, stats })
+  try {
+    await ring.moveTo(reachableAddress(address))
+  } catch (error) {
+    await server.close({ graceMs: 0 })
+    throw error
+  }
+  return node
+}
+
+/** Where the node is going to listen, when that is known before it does; else empty. */
+function expectedAddress({ host = '127.0.0.1', port = DEFAULT_PORT }: NodeOptions): string {
+  return port === 0 || host === '' ? '' : reachableAddress({ host, port })
+}
+
+/** Where others reach what listens there; empty when that is every address of the machine. */
+function reachableAddress({ host, port }: ListenAddress): string {
+  if (host === '0.0.0.0' || host === '::') return ''
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 function listenOptions({ host, port }: NodeOptions): ListenOptions {
@@ -139,6 +164,7 @@ function engineOptions(options: NodeOptions): DbOptions {
 interface NodeParts {
   readonly address: ListenAddress
   readonly identity: NodeIdentity
+  readonly ring: CurrentRing
   readonly server: Server
   readonly versions: HybridLogicalClock
   readonly db: Db
@@ -155,6 +181,10 @@ class RunningNode implements Node {
     this.address = parts.address
     this.identity = parts.identity
     this.#parts = parts
+  }
+
+  get ring(): Ring {
+    return this.#parts.ring.ring
   }
 
   stats(): NodeStats {

@@ -8,7 +8,7 @@
  * Big-endian, so that a partition is one contiguous range of engine keys and partitions lie in
  * the order of their numbers. The width is the same for every partition count.
  *
- * Node keys belong to the node itself (identity, clock): with the two bytes of a partition and at
+ * Node keys belong to the node (identity, clock, ring): with the two bytes of a partition and at
  * least one of user key, no user can ever name one. They sort among the partitions, so every range
  * here leaves them out: partition 0x00ff, for example, ends before node key 01, not before 0100.
  */
@@ -25,7 +25,7 @@ export const PARTITION_SIZE = 2
 export const USER_KEY_SIZE_MAX = KEY_SIZE_MAX - PARTITION_SIZE
 
 /** Names of the node's own records. Part of the stored form: append only, never renumber. */
-export const NodeKey = { identity: 1, clock: 2, barrier: 3 } as const
+export const NodeKey = { identity: 1, clock: 2, barrier: 3, ring: 4 } as const
 export type NodeKey = (typeof NodeKey)[keyof typeof NodeKey]
 
 export function nodeKey(name: NodeKey): Uint8Array {
