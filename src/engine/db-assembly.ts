@@ -88,6 +88,7 @@ export function buildDb(assembly: DbAssembly): Db {
     wal: () => room.wal,
     makeRoom: (entryCount, dataSize) => room.makeRoom(entryCount, dataSize),
     freeze: () => room.freeze(),
+    hasRoom: (entryCount, dataSize) => room.hasRoom(entryCount, dataSize),
     slowDownMs: () => room.slowDownMs(),
     durable: () => progress.step(),
     written: () => idleFlush.written(),

@@ -58,7 +58,7 @@ export class ImmediateWriter {
       size <= WAITING_SIZE_MAX &&
       entryCount <= ENTRIES_MAX &&
       state.failure === undefined &&
-      state.memtable.hasRoom(entryCount, size) &&
+      this.#host.hasRoom(entryCount, size) &&
       this.#host.slowDownMs() === 0
     )
   }

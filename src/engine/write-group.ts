@@ -46,6 +46,8 @@ export interface WriteQueueHost {
   readonly queuedBytesMax: number
   /** The active segment, which belongs to the active memtable. */
   wal(): WalWriter
+  /** Whether memtable and segment take so many entries and bytes as they are. */
+  hasRoom(entryCount: number, dataSize: number): boolean
   /**
    * Makes the memtable (and with it the segment) ready for so many entries and bytes, waiting for
    * a flush when it must. Called between groups only. Rejects when that failed.

@@ -91,6 +91,13 @@ export class WriteRoom {
     return stop ? STOPPED_DELAY_MS : delayMs
   }
 
+  /** Whether the active memtable and its segment take so many entries and bytes as they are. */
+  hasRoom(entryCount: number, dataSize: number): boolean {
+    const { state, options } = this.#parts.host
+    const isLogFull = this.#wal.size >= LOG_SIZE_SHARE * options.memtableSize
+    return !isLogFull && state.memtable.hasRoom(entryCount, dataSize)
+  }
+
   /**
    * Returns once the active memtable surely takes so many entries with so many bytes of keys and
    * values. Called between group commits. Rejects when the database is poisoned or closed.
@@ -98,9 +105,7 @@ export class WriteRoom {
   async makeRoom(entryCount: number, dataSize: number): Promise<void> {
     await this.#holdBack()
     const { state } = this.#parts.host
-    const { memtableSize } = this.#parts.host.options
-    const isLogFull = this.#wal.size >= LOG_SIZE_SHARE * memtableSize
-    if (!isLogFull && state.memtable.hasRoom(entryCount, dataSize)) return
+    if (this.hasRoom(entryCount, dataSize)) return
     if (state.memtable.entryCount === 0) {
       if (state.memtable.hasRoom(entryCount, dataSize)) return
       // A larger one for the same segment: there is nothing to freeze, and nothing to flush.

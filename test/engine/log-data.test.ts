@@ -63,6 +63,18 @@ describe('log data', () => {
   })
 
   for (const durability of DURABILITIES) {
+    test(`at durability ${durability} fills no segment without bounds`, async () => {
+      const options = { durability, memtableSize: 8192 }
+      const db = await openEngine(new MemoryFileSystem(), { options })
+      const logData = new Uint8Array(4096)
+      for (let index = 0; index < 300; index++) await db.batch([put('key')], { logData })
+      const { walBytes } = db.stats()
+      assert.ok(walBytes < 256 * 1024, `${walBytes} bytes of log`)
+      await db.close()
+    })
+  }
+
+  for (const durability of DURABILITIES) {
     test(`at durability ${durability} has the sequences that commit() told of`, async () => {
       const disk = new MemoryFileSystem()
       const { db, clock } = await begin(disk, { durability })
