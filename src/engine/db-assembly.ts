@@ -89,7 +89,7 @@ export function buildDb(assembly: DbAssembly): Db {
     makeRoom: (entryCount, dataSize) => room.makeRoom(entryCount, dataSize),
     freeze: () => room.freeze(),
     hasRoom: (entryCount, dataSize) => room.hasRoom(entryCount, dataSize),
-    slowDownMs: () => room.slowDownMs(),
+    admits: bytes => room.admits(bytes),
     durable: () => progress.step(),
     written: () => idleFlush.written(),
     fail,

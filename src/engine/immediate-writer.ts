@@ -51,7 +51,7 @@ export class ImmediateWriter {
     return this.#isBehind
   }
 
-  /** Whether so many entries and bytes can be written within the call. */
+  /** Whether so many entries and bytes can be written within the call, which then must be. */
   canWrite(entryCount: number, size: number): boolean {
     const { state } = this.#host
     return (
@@ -59,7 +59,7 @@ export class ImmediateWriter {
       entryCount <= ENTRIES_MAX &&
       state.failure === undefined &&
       this.#host.hasRoom(entryCount, size) &&
-      this.#host.slowDownMs() === 0
+      this.#host.admits(size)
     )
   }
 

@@ -117,6 +117,12 @@ export class Memtable {
     )
   }
 
+  /** How much of the arena is taken, 0 to 1. */
+  get fill(): number {
+    const list = this.#list
+    return 1 - list.freeSize / list.arena.byteLength
+  }
+
   get frozen(): boolean {
     return this.#frozen
   }

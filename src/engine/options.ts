@@ -130,11 +130,18 @@ export interface DbTuning {
   readonly blockSize?: number
   /** @defaultValue 10, about 1 % false positives */
   readonly filterBitsPerKey?: number
-  /** Bytes of a table before compaction begins the next. @defaultValue 32 MiB */
+  /**
+   * Bytes of a table before compaction begins the next.
+   * @defaultValue four times memtableSize, 8 to 32 MiB
+   */
   readonly tableSizeTarget?: number
   /** Level-0 tables that start a compaction. @defaultValue 4 */
   readonly level0CompactionTrigger?: number
-  /** Target size of the first sorted level that is used. @defaultValue 256 MiB */
+  /**
+   * Target size of the first sorted level that is used. With small memtables a large one would be
+   * rewritten for little.
+   * @defaultValue 16 times memtableSize, 16 to 256 MiB
+   */
   readonly baseLevelSize?: number
   /** Each level's size over that of the one above. @defaultValue 10 */
   readonly levelSizeRatio?: number
@@ -203,10 +210,15 @@ function integer(name: string, value: number, least: number, most: number): numb
   )
 }
 
+function clamp(value: number, least: number, most: number): number {
+  return Math.min(Math.max(value, least), most)
+}
+
 /** Fills in defaults, validates, freezes. The rest of the engine only sees resolved options. */
 export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptions {
   const memoryBudget = integer('memoryBudget', options.memoryBudget ?? 256 * MIB, MIB, 2 ** 40)
-  const sixteenth = Math.min(Math.max(memoryBudget / 16, MIB), 64 * MIB)
+  const sixteenth = Math.floor(clamp(memoryBudget / 16, MIB, 64 * MIB))
+  const memtableSize = integer('memtableSize', options.memtableSize ?? sixteenth, 4096, 1024 * MIB)
   return Object.freeze({
     durability: checkDurability(options.durability ?? 'sync'),
     syncIntervalMs: integer('syncIntervalMs', options.syncIntervalMs ?? 100, 1, 60_000),
@@ -223,12 +235,7 @@ export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptio
         : checkSequence('holdWalFrom', options.holdWalFrom),
     heldWalSizeMax: integer('heldWalSizeMax', options.heldWalSizeMax ?? 1024 * MIB, 0, 2 ** 50),
     onLogData: options.onLogData,
-    memtableSize: integer(
-      'memtableSize',
-      options.memtableSize ?? Math.floor(sixteenth),
-      4096,
-      1024 * MIB,
-    ),
+    memtableSize,
     frozenMemtablesMax: integer('frozenMemtablesMax', options.frozenMemtablesMax ?? 2, 1, 16),
     tableOptions: {
       blockSize: integer('blockSize', options.blockSize ?? 4096, 128, 65_535),
@@ -237,7 +244,7 @@ export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptio
     codecs: levelCodecs(options.compression ?? 'none'),
     tableSizeTarget: integer(
       'tableSizeTarget',
-      options.tableSizeTarget ?? 32 * MIB,
+      options.tableSizeTarget ?? clamp(4 * memtableSize, 8 * MIB, 32 * MIB),
       1024,
       1024 * MIB,
     ),
@@ -247,7 +254,12 @@ export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptio
       1,
       100,
     ),
-    baseLevelSize: integer('baseLevelSize', options.baseLevelSize ?? 256 * MIB, 1024, 2 ** 40),
+    baseLevelSize: integer(
+      'baseLevelSize',
+      options.baseLevelSize ?? clamp(16 * memtableSize, 16 * MIB, 256 * MIB),
+      1024,
+      2 ** 40,
+    ),
     levelSizeRatio: integer('levelSizeRatio', options.levelSizeRatio ?? 10, 2, 100),
     openFilesMax: integer('openFilesMax', options.openFilesMax ?? 512, 4, 1_000_000),
   })

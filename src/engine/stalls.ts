@@ -10,6 +10,8 @@ export interface StallStats {
   /** Group commits that were held back. */
   readonly count: number
   readonly totalMs: number
+  /** Bytes a second that writers are granted now; undefined when they are not limited. */
+  readonly grantedRate: number | undefined
   /** Why, the last time. */
   readonly reason: StallReason | undefined
   /** The same by reason; they add up to the whole. */
@@ -41,7 +43,7 @@ export class Stalls {
     this.#events = events
   }
 
-  get stats(): StallStats {
+  get stats(): Omit<StallStats, 'grantedRate'> {
     let count = 0
     let totalMs = 0
     const byReason: Partial<Record<StallReason, ReasonStats>> = {}

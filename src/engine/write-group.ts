@@ -55,8 +55,8 @@ export interface WriteQueueHost {
   makeRoom(entryCount: number, dataSize: number): Promise<void>
   /** Freezes the memtable if it holds anything. Called between groups only. */
   freeze(): Promise<void>
-  /** Milliseconds to hold back the next group, so that compaction keeps up; 0 for full speed. */
-  slowDownMs(): number
+  /** Whether so many bytes may be written at once, and not after a wait; then they are counted. */
+  admits(bytes: number): boolean
   /** Called when more is durable, and visible, than before. */
   durable(): void
   /** Called after each write that became visible. */

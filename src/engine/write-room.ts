@@ -1,6 +1,7 @@
 /**
  * Room for writes: rotates the memtable and its WAL segment when they are full, waits for a flush
- * when too many memtables are frozen, and holds writers back while compaction is behind.
+ * when too many memtables are frozen, and holds writers to the rate that is granted while flushes
+ * or compactions are behind.
  *
  * Invariants:
  *  1. A memtable and its segment are changed together, between two group commits.
@@ -8,7 +9,8 @@
  *     the new one acknowledges, nothing before it can be missing.
  *  3. Whenever writers wait, a flush or compaction that will end the wait is running or scheduled.
  */
-import { delay } from '../clock.ts'
+import { assert } from '../assert.ts'
+import { type CancelTimer, delay } from '../clock.ts'
 import { ClosedError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import type { Compactor } from './compactor.ts'
@@ -21,12 +23,19 @@ import type { RepeatedFailure } from './repeated-failure.ts'
 import { type StallStats, Stalls } from './stalls.ts'
 import type { Version } from './version.ts'
 import { paddingFor, WalWriter } from './wal-writer.ts'
-import { type WritePressure, writePressure } from './write-pressure.ts'
+import { WritePacer } from './write-pacer.ts'
+import { RATE_MAX, type WritePressure, writePressure } from './write-pressure.ts'
 
-/** Reported while writers are stopped; they wait for an event, not for this long. */
-const STOPPED_DELAY_MS = 1
+/** Milliseconds after which a writer who waits looks whether more is granted by now. */
+const SLICE_MS = 50
 /** Log data is in the segment only, so it may fill long before its memtable: this bounds it. */
 const LOG_SIZE_SHARE = 2
+
+const NO_PRESSURE: WritePressure = {
+  rate: Number.POSITIVE_INFINITY,
+  stop: false,
+  reason: undefined,
+}
 
 export interface WriteRoomParts {
   readonly host: BackgroundHost
@@ -46,16 +55,20 @@ export class WriteRoom {
   readonly #parts: WriteRoomParts
   readonly #stalls: Stalls
   readonly #next: NextSegment
+  readonly #pacer: WritePacer
   #wal: WalWriter
   #pressureVersion: Version | undefined
   #pressureFrozen = 0
   #isClosing = false
-  #lastPressure: WritePressure = { delayMs: 0, stop: false, reason: undefined }
+  #lastPressure = NO_PRESSURE
+  /** Of the look at whether the rate has come back. */
+  #cancelLook: CancelTimer | undefined
 
   constructor(parts: WriteRoomParts) {
     this.#parts = parts
     this.#stalls = new Stalls(parts.host.clock, parts.host.events)
     this.#next = new NextSegment(parts)
+    this.#pacer = new WritePacer(parts.host.clock, RATE_MAX)
     this.#wal = parts.wal
   }
 
@@ -65,12 +78,15 @@ export class WriteRoom {
   }
 
   get stalls(): StallStats {
-    return this.#stalls.stats
+    this.#look()
+    const { rate } = this.#pacer
+    return { ...this.#stalls.stats, grantedRate: Number.isFinite(rate) ? rate : undefined }
   }
 
   /** Whoever waits for work that fails is refused from now on, so that closing comes to its end. */
   beginClosing(): void {
     this.#isClosing = true
+    this.#cancelLook?.()
     this.#parts.flusher.wakeAll()
     this.#parts.compactor.wakeAll()
   }
@@ -82,13 +98,17 @@ export class WriteRoom {
 
   /** Called after each flush and compaction: a stall may be over though nobody writes. */
   relieved(): void {
-    if (this.slowDownMs() === 0) this.#stalls.end()
+    this.#look()
+    if (!this.#pacer.isLimited) this.#stalls.end()
+    else if (this.#lastPressure.reason === undefined) this.#lookLater()
   }
 
-  /** Milliseconds to hold back the next group commit; 0 for full speed. */
-  slowDownMs(): number {
-    const { stop, delayMs } = this.#pressure()
-    return stop ? STOPPED_DELAY_MS : delayMs
+  /** Whether so many bytes may be written without a wait; then they are counted. */
+  admits(bytes: number): boolean {
+    const { stop } = this.#look()
+    if (stop || this.#pacer.waitMs > 0) return false
+    this.#pacer.charge(bytes)
+    return true
   }
 
   /** Whether the active memtable and its segment take so many entries and bytes as they are. */
@@ -103,7 +123,7 @@ export class WriteRoom {
    * values. Called between group commits. Rejects when the database is poisoned or closed.
    */
   async makeRoom(entryCount: number, dataSize: number): Promise<void> {
-    await this.#holdBack()
+    await this.#holdBack(dataSize)
     const { state } = this.#parts.host
     if (this.hasRoom(entryCount, dataSize)) return
     if (state.memtable.entryCount === 0) {
@@ -126,17 +146,27 @@ export class WriteRoom {
     await this.#rotate(1, 0)
   }
 
+  /** The pressure of the moment, of which the pacer takes note. */
+  #look(): WritePressure {
+    const pressure = this.#pressure()
+    this.#pacer.update(pressure)
+    return pressure
+  }
+
   /** Asked for with every write, so it is computed only when what it depends on has changed. */
   #pressure(): WritePressure {
     const { host, compactor } = this.#parts
-    const { version, frozen } = host.state
-    if (this.#pressureVersion !== version || this.#pressureFrozen !== frozen.length) {
+    const { version, frozen, memtable } = host.state
+    const isKnown = this.#pressureVersion === version && this.#pressureFrozen === frozen.length
+    // Only then does it depend on how full the active memtable is.
+    if (!isKnown || frozen.length >= host.options.frozenMemtablesMax) {
       this.#pressureVersion = version
       this.#pressureFrozen = frozen.length
       this.#lastPressure = writePressure(
         {
           level0Count: version.levels[0]!.length,
           frozenCount: frozen.length,
+          memtableFill: memtable.fill,
           debt: compactor.debt,
         },
         host.options,
@@ -145,21 +175,43 @@ export class WriteRoom {
     return this.#lastPressure
   }
 
-  /** Slows the writers smoothly, or stops them until a compaction has caught up. */
-  async #holdBack(): Promise<void> {
-    const { reason, delayMs, stop } = this.#pressure()
-    if (reason === undefined) {
-      this.#stalls.end()
-      return
+  /** Waits until so many bytes may be written, and counts them. */
+  async #holdBack(bytes: number): Promise<void> {
+    if (!this.admits(bytes)) {
+      const reason = this.#pacer.reason ?? this.#lastPressure.reason
+      assert(reason !== undefined, 'nobody is held back without a reason')
+      await this.#stalls.hold(reason, () => this.#waitForTurn())
+      this.#pacer.charge(bytes)
     }
-    await this.#stalls.hold(reason, async () => {
-      if (!stop) await delay(this.#parts.host.clock, delayMs)
-      while (stop && this.#pressure().stop) {
-        this.#checkUsable(this.#parts.compactor.failures)
-        await this.#parts.compactor.waitForCompaction()
-      }
-    })
     this.relieved()
+  }
+
+  /** Returns when what was written before has been paid for, and writing is not stopped. */
+  async #waitForTurn(): Promise<void> {
+    const { host, compactor } = this.#parts
+    for (;;) {
+      const { stop } = this.#look()
+      const { waitMs } = this.#pacer
+      if (stop) {
+        this.#checkUsable(compactor.failures)
+        await compactor.waitForCompaction()
+      } else if (waitMs > 0 && !this.#isClosing) {
+        await delay(host.clock, Math.min(waitMs, SLICE_MS))
+      } else return
+    }
+  }
+
+  /** Looks again when the rate has come back, in case that nobody writes until then. */
+  #lookLater(): void {
+    if (this.#isClosing) return
+    this.#cancelLook ??= this.#parts.host.clock.setTimer(
+      this.#pacer.recoveryMs,
+      () => {
+        this.#cancelLook = undefined
+        this.relieved()
+      },
+      { background: true },
+    )
   }
 
   async #waitForFrozenSlot(): Promise<void> {
