@@ -31,12 +31,14 @@ export type NodeStats = Readonly<Record<string, unknown>>
 export class NodeHandler implements RequestHandler {
   readonly #store: PartitionedStore
   readonly #stats: () => NodeStats
+  readonly #ring: () => Uint8Array
   readonly #scanMemory: ScanMemory
   readonly #pagePlaces = new WorkPlaces(PAGES_AT_ONCE)
 
-  constructor(store: PartitionedStore, stats: () => NodeStats) {
+  constructor(store: PartitionedStore, stats: () => NodeStats, ring: () => Uint8Array) {
     this.#store = store
     this.#stats = stats
+    this.#ring = ring
     this.#scanMemory = new ScanMemory(store.clock)
   }
 
@@ -113,5 +115,9 @@ export class NodeHandler implements RequestHandler {
 
   stats(): NodeStats {
     return this.#stats()
+  }
+
+  ring(): Uint8Array {
+    return this.#ring()
   }
 }

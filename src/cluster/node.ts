@@ -89,7 +89,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     },
     engine: db.stats(),
   })
-  const handler = new NodeHandler(store, stats)
+  const handler = new NodeHandler(store, stats, () => ring.bytes)
   const server = new Server({
     handler,
     clock,

@@ -56,6 +56,7 @@ import {
   decodeCountResult,
   decodeDone,
   decodePong,
+  decodeRingMap,
   decodeStats,
   decodeValue,
   decodeValuesResult,
@@ -254,6 +255,14 @@ export class Client implements KeyValueStore {
     return new Promise((resolve, reject) => {
       this.#requester.start(this.#read({ type: 'stats' }, decodeStats, options), resolve, reject)
     })
+  }
+
+  /**
+   * The ring that the server goes by, encoded: who owns which keys, as the cluster's PROTOCOL.md
+   * describes it. Rejects with KV_VERSION_MISMATCH where the server knows no rings yet.
+   */
+  ringMap(options: CallOptions = {}): Promise<Uint8Array> {
+    return this.#start(this.#read({ type: 'ringMap' }, decodeRingMap, options))
   }
 
   /** Asks a server for a sign of life. Resolves with the milliseconds it took. */

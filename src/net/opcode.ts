@@ -30,7 +30,7 @@ export const Opcode = {
   goaway: 14,
   /** Reserved: proof of identity in several steps, after HELLO. */
   auth: 15,
-  /** Reserved: the ring map, asked for or pushed by the server. */
+  /** The ring that the server goes by; later also pushed by it. */
   ringMap: 16,
   /** Reserved: subscribe to changes of a range, and the events pushed for it. */
   watch: 17,
@@ -55,6 +55,7 @@ export const OPERATION_NAMES = [
   'count',
   'stats',
   'cancel',
+  'ringMap',
 ] as const
 
 /** How a request went. 16 and above are errors, one for each KvErrorCode. Append only. */

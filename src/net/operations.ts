@@ -56,6 +56,7 @@ export class Operations {
   readonly #responder: Responder
   readonly #scans: SessionScans
   readonly #encodeValue: EncodeReply<Uint8Array | undefined>
+  readonly #encodeRing: EncodeReply<Uint8Array>
   readonly #encodeValues: EncodeReply<(Uint8Array | undefined)[]>
 
   constructor(context: ServerContext, responder: Responder, scans: SessionScans) {
@@ -66,6 +67,10 @@ export class Operations {
     this.#encodeValue = (output, request, value) => {
       if (value !== undefined) responder.checkReply(value.length)
       encodeValueReply(output, request.id, value)
+    }
+    this.#encodeRing = (output, request, ring) => {
+      responder.checkReply(ring.length)
+      encodeBytes(output, request, ring)
     }
     this.#encodeValues = (output, request, values) => {
       responder.checkReply(8 + (values[0]?.length ?? 0))
@@ -142,6 +147,10 @@ export class Operations {
       case Opcode.stats:
         decodeNothing(bytes, at, end)
         this.#responder.answer(request, this.#stats(), encodeBytes)
+        break
+      case Opcode.ringMap:
+        decodeNothing(bytes, at, end)
+        this.#responder.answer(request, this.#context.handler.ring(), this.#encodeRing)
         break
       case Opcode.cancel:
         this.#responder.cancel(decodeUint32Body(bytes, at, end))

@@ -14,7 +14,7 @@
  *   SCAN_CLOSE   := scanId u32
  *   COUNT        := range
  *   range        := flags u8 | (keyLength u16 | lower key) | (keyLength u16 | upper key)
- *   PING         := any bytes          STATS := nothing          CANCEL := request id u32
+ *   PING         := any bytes    STATS, RING_MAP := nothing    CANCEL := request id u32
  *   HELLO        := "DRMN" | versionMin u16 | versionMax u16 | features u32
  *                 | nameLength u16 | client name | credentialsLength u16 | credentials | anything
  *

@@ -101,4 +101,6 @@ export interface RequestHandler {
   count(scan: HandlerScan, context: RequestContext): MaybePromise<number>
   /** A JSON-serialisable object; see `kvcli stats`. */
   stats(): MaybePromise<Readonly<Record<string, unknown>>>
+  /** The ring of the current epoch, encoded; a door hands it on as it is. */
+  ring(): MaybePromise<Uint8Array>
 }

@@ -79,6 +79,7 @@ export type Request =
   | ({ readonly type: 'count' } & CountBody)
   | { readonly type: 'stats' }
   | { readonly type: 'cancel'; readonly requestId: number }
+  | { readonly type: 'ringMap' }
 
 /** The decoded header, reused from request to request. */
 export class RequestHeader {
@@ -222,6 +223,9 @@ export function encodeRequest(
     case 'stats':
       beginRequest(output, Opcode.stats, 0, id, options, 0)
       break
+    case 'ringMap':
+      beginRequest(output, Opcode.ringMap, 0, id, options, 0)
+      break
     default:
       encodeLongRequest(output, id, options, request)
   }
@@ -315,6 +319,9 @@ function decodeBody(bytes: Uint8Array, header: RequestHeader, end: number): Requ
     case Opcode.stats:
       decodeNothing(bytes, at, end)
       return { type: 'stats' }
+    case Opcode.ringMap:
+      decodeNothing(bytes, at, end)
+      return { type: 'ringMap' }
     case Opcode.cancel:
       return { type: 'cancel', requestId: decodeUint32Body(bytes, at, end) }
     default:

@@ -20,6 +20,7 @@
  *     entry      := keyLength u16 | key | (valueLength u32 | value) when flags has values
  *     COUNT      := count u64
  *     STATS      := a JSON object in UTF-8
+ *     RING_MAP   := the ring, as the cluster's PROTOCOL.md describes it
  *     GOAWAY     := reason u8 | grace u32 ms | message (UTF-8)
  *   any error status := outcome u8 | retryAfter u32 ms | messageLength u16 | message | detail
  *
@@ -61,6 +62,7 @@ export type Response =
   | ({ readonly type: 'page' } & PageReply)
   | { readonly type: 'count'; readonly count: number }
   | { readonly type: 'stats'; readonly json: string }
+  | { readonly type: 'ring'; readonly ring: Uint8Array }
   | ({ readonly type: 'goaway' } & GoawayMessage)
   | ({ readonly type: 'error'; readonly status: number } & ErrorBody)
 
@@ -98,6 +100,9 @@ export function encodeResponse(
       break
     case 'stats':
       encodeBytesReply(output, Opcode.stats, id, utf8Encode(response.json))
+      break
+    case 'ring':
+      encodeBytesReply(output, Opcode.ringMap, id, response.ring)
       break
     case 'goaway':
       encodeGoaway(output, response)
@@ -143,6 +148,8 @@ function decodeBody(bytes: Uint8Array, header: ReplyHeader, end: number): Respon
       return { type: 'count', count: decodeCountReply(bytes, at, end) }
     case Opcode.stats:
       return { type: 'stats', json: utf8Decode(bytes.subarray(at, end)) }
+    case Opcode.ringMap:
+      return { type: 'ring', ring: copyBytes(bytes, at, end) }
     case Opcode.goaway:
       return { type: 'goaway', ...decodeGoaway(bytes, at, end) }
     case Opcode.put:

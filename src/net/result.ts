@@ -57,6 +57,17 @@ export function decodePageResult(
   return decodePage(bytes, start, end)
 }
 
+/** The ring stays as it came: who knows rings decodes it. */
+export function decodeRingMap(
+  status: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Uint8Array {
+  requireOk(status, start)
+  return copyBytes(bytes, start, end)
+}
+
 export function decodeStats(
   status: number,
   bytes: Uint8Array,

@@ -240,8 +240,10 @@ describe('a remote store', () => {
     assert.ok(found.every(stored => stored?.length === 5000))
   })
 
-  test('ping, stats and status', async () => {
-    const { client } = await connected(new MemoryHandler())
+  test('ping, stats, ring and status', async () => {
+    const handler = new MemoryHandler()
+    const { client } = await connected(handler)
+    assert.deepEqual(await client.ringMap(), handler.ringKept)
     assert.ok((await client.ping()) >= 0)
     const stats = (await client.stats()) as { keys: number; net: { connections: number } }
     assert.equal(stats.keys, 0)

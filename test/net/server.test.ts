@@ -10,7 +10,7 @@ import { type Clock, endOfTick, systemClock, yieldToEventLoop } from '../../src/
 import { InvalidArgumentError, LockedError } from '../../src/errors.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { ServerLimits } from '../../src/net/limits.ts'
-import { Status } from '../../src/net/opcode.ts'
+import { Opcode, Status } from '../../src/net/opcode.ts'
 import type { RequestContext, RequestHandler } from '../../src/net/request-handler.ts'
 import { Server } from '../../src/net/server.ts'
 import { seededRandom } from '../../src/random.ts'
@@ -97,6 +97,19 @@ describe('serving', () => {
     assert.ok(stats.latency.count >= 3)
     client.destroy()
     await until(() => server.stats().connections === 0)
+  })
+
+  test('RING_MAP has the ring of the handler as it is, in time and later', async () => {
+    for (const later of [false, true]) {
+      const handler = new MemoryHandler({ later })
+      const { port } = await start({ handler })
+      const client = await RawClient.open(port)
+      client.send({ type: 'ringMap' })
+      const [reply] = await client.take(1)
+      assert.deepEqual(reply?.response, { type: 'ring', ring: handler.ringKept })
+      assert.equal(reply.opcode, Opcode.ringMap)
+      client.destroy()
+    }
   })
 
   test('STATS has the handler and the server', async () => {

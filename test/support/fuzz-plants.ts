@@ -61,6 +61,7 @@ function bound(handler: RequestHandler): RequestHandler {
     openScan: (scan, context) => handler.openScan(scan, context),
     count: (scan, context) => handler.count(scan, context),
     stats: () => handler.stats(),
+    ring: () => handler.ring(),
   }
 }
 

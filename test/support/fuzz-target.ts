@@ -33,8 +33,10 @@ export async function engineTarget(directory: string): Promise<FuzzTarget> {
   const versions = new HybridLogicalClock({ clock, writer, markMs: 0, persistMark })
   const partitioner = new Partitioner(PARTITION_COUNT_DEFAULT)
   const store = new PartitionedStore({ store: db, partitioner, versions, clock, path: directory })
+  const ring = new Uint8Array(100)
+  const stats = () => ({ engine: db.stats() })
   return {
-    handler: new NodeHandler(store, () => ({ engine: db.stats() })),
+    handler: new NodeHandler(store, stats, () => ring),
     openScans: () => db.stats().snapshots,
     async close() {
       await versions.close()

@@ -59,6 +59,7 @@ function randomRequest(random: Random): Request {
     { type: 'scanClose', scanId },
     { type: 'count', scan },
     { type: 'stats' },
+    { type: 'ringMap' },
     { type: 'cancel', requestId: random.below(30) },
   ]
   return all[random.below(all.length)]!

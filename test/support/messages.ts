@@ -86,6 +86,7 @@ export const request: fc.Arbitrary<Request> = fc.oneof(
   record({ type: fc.constant('scanClose' as const), scanId: uint32 }),
   record({ type: fc.constant('count' as const), scan: scanWith(fc.constant(undefined)) }),
   fc.constant({ type: 'stats' as const }),
+  fc.constant({ type: 'ringMap' as const }),
   record({ type: fc.constant('cancel' as const), requestId: uint32 }),
 )
 
@@ -145,6 +146,7 @@ export const response: fc.Arbitrary<{ readonly opcode: number; readonly response
       .map(([opcode, answer]) => ({ opcode, response: answer })),
     of(Opcode.count, { type: fc.constant('count' as const), count: uint53 }),
     of(Opcode.stats, { type: fc.constant('stats' as const), json: text }),
+    of(Opcode.ringMap, { type: fc.constant('ring' as const), ring: value }),
     of(Opcode.goaway, {
       type: fc.constant('goaway' as const),
       reason: fc.integer({ min: 0, max: 255 }),

@@ -89,6 +89,7 @@ function withDefaults(given: Partial<RequestHandler>, base: RequestHandler): Req
     openScan: given.openScan?.bind(given) ?? base.openScan.bind(base),
     count: given.count?.bind(given) ?? base.count.bind(base),
     stats: given.stats?.bind(given) ?? base.stats.bind(base),
+    ring: given.ring?.bind(given) ?? base.ring.bind(base),
   }
 }
 

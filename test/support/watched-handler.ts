@@ -68,4 +68,8 @@ export class WatchedHandler implements RequestHandler {
   stats(): MaybePromise<Readonly<Record<string, unknown>>> {
     return this.#inner.stats()
   }
+
+  ring(): MaybePromise<Uint8Array> {
+    return this.#inner.ring()
+  }
 }
