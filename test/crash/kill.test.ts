@@ -1,8 +1,8 @@
 // Goal: kill -9 costs nothing that was promised, and the loop that says so can fail.
-// Method: a real kill of a process with the engine in it, judged by an oracle in this one, and the
-// loader and checker of the kvd loop on an engine in this process; then stores that cheat, each of
-// which must be caught. A kill takes no page cache: that a skipped fsync is caught is shown by
-// planted-bugs.test.ts. `npm run test:kill` kills kvd as well, and for as long as one likes.
+// Method: real kills of a process with the engine in it and of a kvd that is loaded over TCP,
+// judged by oracles in this process; then stores that cheat, each of which must be caught. A kill
+// takes no page cache: that a skipped fsync is caught is shown by planted-bugs.test.ts.
+// `npm run test:kill` kills for as long as one likes.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { delay, systemClock } from '../../src/clock.ts'
@@ -13,6 +13,7 @@ import { OracleError } from '../support/crash-oracle.ts'
 import { runEmbeddedKills } from '../support/embedded-kills.ts'
 import type { EmbeddedPlant } from '../support/embedded-script.ts'
 import { KillLoad, type LoadPlant } from '../support/kill-load.ts'
+import { runKillLoop } from '../support/kill-loop.ts'
 import { loadRecords } from '../support/kill-records.ts'
 import { RecordOracle, ViolationError } from '../support/record-oracle.ts'
 import { printSeed } from '../support/seed.ts'
@@ -23,6 +24,8 @@ import { type Cleanup, temporaryDirectory } from '../support/temp-directory.ts'
 const PLANTS: readonly EmbeddedPlant[] = ['acknowledge-unwritten', 'lose-one-write']
 /** Most are caught by the second kill; on a machine that is busy, a process may die idle first. */
 const KILLS_MAX = 80
+
+const KVD_KILLS = 2
 
 function killEmbedded(cleanup: Cleanup, seed: number, kills: number, plant?: EmbeddedPlant) {
   return runEmbeddedKills({
@@ -43,6 +46,24 @@ describe('kill -9', { concurrency: 2 }, () => {
     const result = await killEmbedded(t, printSeed(t), 1)
     assert.equal(result.kills, 1)
     assert.ok(result.submitted > 0, 'something was written')
+  })
+
+  test('of a kvd loses nothing, and it answers again', async t => {
+    const seed = printSeed(t)
+    const { kills, counts } = await runKillLoop({
+      seed,
+      kills: KVD_KILLS,
+      directory: temporaryDirectory(t),
+      records: loadRecords(undefined, seededRandom(seed)),
+      form: 'sources',
+      meanMs: 100,
+      callers: 50,
+      args: ['--durability', 'sync', '--memory-budget', '2MiB'],
+      moments: ['random', 'log'],
+    })
+    assert.equal(kills.length, KVD_KILLS)
+    assert.ok(counts.acknowledged > 0, 'something was acknowledged')
+    t.diagnostic(`${counts.acknowledged} operations acknowledged`)
   })
 
   for (const plant of PLANTS) {

@@ -37,7 +37,7 @@ export interface EmbeddedKillsOptions {
   readonly durability: Durability
   /** @defaultValue 2,000 */
   readonly keyCount?: number
-  /** @defaultValue true */
+  /** Whether jobs run on threads, which cost half of a short life. @defaultValue by turns */
   readonly threads?: boolean
   readonly plant?: EmbeddedPlant
   readonly onKill?: (number: number, acknowledged: number) => void
@@ -136,8 +136,9 @@ class EmbeddedKills {
   }
 
   #start(): Child {
-    const { seed, durability, directory, keyCount = 2000, threads = true, plant } = this.#options
+    const { seed, durability, directory, keyCount = 2000, plant } = this.#options
     const random = this.#random
+    const { threads = random.below(2) === 0 } = this.#options
     const setup: EmbeddedSetup = {
       directory: join(directory, 'data'),
       seed,
