@@ -58,7 +58,8 @@ export class BlockCache {
   #chunkCount = 0
   readonly #buffers: (Uint8Array | undefined)[]
   #bufferBytes = 0
-  readonly #lengths: Int32Array
+  /** By slot of a chunk: bytes of its block. */
+  readonly #lengths: Uint16Array
   readonly #readers: (SstableReader | undefined)[]
   readonly #ordinals: Int32Array
   /** List 0: free slots of allocated chunks. List 1: free numbers for buffers. */
@@ -91,7 +92,7 @@ export class BlockCache {
     this.#chunkUse = new Int32Array(chunkCount)
     this.#buffers = new Array<Uint8Array | undefined>(this.#slabSlots).fill(undefined)
     this.#readers = new Array<SstableReader | undefined>(this.#slabSlots * 2).fill(undefined)
-    this.#lengths = new Int32Array(this.#slabSlots * 2)
+    this.#lengths = new Uint16Array(this.#slabSlots)
     this.#ordinals = new Int32Array(this.#slabSlots * 2)
     this.#free = new SlotLists(this.#slabSlots * 2, 2)
     this.#slabQueue = new S3FifoQueue(this.#slabSlots)
@@ -173,8 +174,10 @@ export class BlockCache {
     const target = slot < this.#slabSlots ? this.#chunks[slot >>> this.#chunkShift]! : undefined
     const source = bytes.subarray(start, end)
     if (target === undefined) this.#buffers[slot - this.#slabSlots]!.set(source)
-    else target.set(source, (slot & (this.#chunkSlots - 1)) * SLOT_SIZE)
-    this.#lengths[slot] = length
+    else {
+      target.set(source, (slot & (this.#chunkSlots - 1)) * SLOT_SIZE)
+      this.#lengths[slot] = length
+    }
     this.#readers[slot] = reader
     this.#ordinals[slot] = ordinal
     // Making room may have changed what the reader remembers of this block, not that it is absent.
@@ -215,9 +218,10 @@ export class BlockCache {
     const { frequency } = this.#bufferQueue
     const uses = frequency[index]!
     if (uses < FREQUENCY_MAX) frequency[index] = uses + 1
-    view.bytes = this.#buffers[index]!
+    const buffer = this.#buffers[index]!
+    view.bytes = buffer
     view.start = 0
-    view.end = this.#lengths[slot]!
+    view.end = buffer.length
     return true
   }
 

@@ -56,6 +56,15 @@ export function readUintLe(bytes: Uint8Array, at: number, width: number): number
   return readUint24(bytes, at + 4, width - 4) * 0x1_0000_0000 + (low >>> 0)
 }
 
+/**
+ * Four bytes that checkBlock found to be a place in the block, so below 2^31. As an unsigned number
+ * every place that is derived from it would be a floating-point number for the compiler, and so the
+ * index of every loop over a key or value.
+ */
+export function readPlace(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
+}
+
 /** Up to three bytes, without the loop that would cost more than the loads. */
 function readUint24(bytes: Uint8Array, at: number, width: number): number {
   if (width === 3) return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16)

@@ -115,9 +115,11 @@ export function showBlock(
 ): void {
   const inflated = reader.verifyBlock(ordinal, bytes, start, start + size)
   if (inflated === undefined) {
+    // Differences of file offsets are floating-point numbers to the compiler, and so would be
+    // every place in the block that a reader derives from them.
     view.bytes = bytes
-    view.start = start
-    view.end = start + size - BLOCK_TRAILER_SIZE
+    view.start = start | 0
+    view.end = (start + size - BLOCK_TRAILER_SIZE) | 0
   } else {
     view.bytes = inflated
     view.start = 0

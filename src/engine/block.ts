@@ -11,10 +11,12 @@ import {
   RECORD_KIND_OFFSET,
   RECORD_SIZE,
   RECORD_VALUE_OFFSET,
+  readPlace,
   readUintLe,
   VALUES_START_OFFSET,
 } from './block-format.ts'
 import type { EntryFields } from './entry-fields.ts'
+import { NO_SEQUENCE } from './internal-key.ts'
 import type { LookupResult } from './lookup-result.ts'
 
 /** Room for most keys; longer ones make it grow. Up to 64 bytes are cheap to allocate. */
@@ -53,13 +55,7 @@ export function findInBlock(
   const fingerprints = start + BLOCK_HEADER_SIZE
   const records = fingerprints + count
   const suffixes = records + count * stride + prefixLength
-  const values =
-    start +
-    ((bytes[start + VALUES_START_OFFSET]! |
-      (bytes[start + 13]! << 8) |
-      (bytes[start + 14]! << 16) |
-      (bytes[start + 15]! << 24)) >>>
-      0)
+  const values = start + readPlace(bytes, start + VALUES_START_OFFSET)
   const suffixLength = keyEnd - keyStart - prefixLength
   if (suffixLength < 0) return BlockAnswer.absent
   const fingerprint = hash & 0xff
@@ -115,7 +111,7 @@ export class BlockReader {
   #records = 0
   #suffixes = 0
   #values = 0
-  #base = 0
+  #base = NO_SEQUENCE
   /** Assembles keys. Its first bytes are the prefix of the block at hand. */
   #scratch = new Uint8Array(SCRATCH_SIZE_START)
 
@@ -131,7 +127,7 @@ export class BlockReader {
     this.#stride = RECORD_SIZE + this.#width
     this.#records = start + BLOCK_HEADER_SIZE + count
     this.#suffixes = this.#records + count * this.#stride + prefixLength
-    this.#values = start + readUintLe(bytes, start + VALUES_START_OFFSET, 4)
+    this.#values = start + readPlace(bytes, start + VALUES_START_OFFSET)
     this.#base = readUintLe(bytes, start + BASE_SEQUENCE_OFFSET, DELTA_WIDTH_MAX)
     if (prefixLength > this.#scratch.length) this.#growScratch(prefixLength)
     const scratch = this.#scratch

@@ -9,6 +9,7 @@
  * (block-source.ts), after which it is not valid and must be positioned by a seek again.
  */
 import { compareRanges } from '../bytes.ts'
+import { NO_SEQUENCE } from './internal-key.ts'
 
 export abstract class Cursor {
   /** False before the first positioning call, past either end, and after an error. */
@@ -17,7 +18,7 @@ export abstract class Cursor {
   keyBytes: Uint8Array = NOTHING
   keyStart = 0
   keyEnd = 0
-  sequence = 0
+  sequence = NO_SEQUENCE
   /** An EntryKind. */
   kind = 0
   /** Value: valueBytes[valueStart, valueEnd). */

@@ -31,6 +31,12 @@ export const EXPIRY_SIZE = 8
 
 /** Writes are refused from here on; at a million writes a second that is in 285 years. */
 export const SEQUENCE_MAX = Number.MAX_SAFE_INTEGER - 2 ** 32
+/**
+ * What a field for a sequence holds before it has one: no entry's. Sequences read from blocks are
+ * floating-point numbers to the compiler; a field that began as a small integer would make it
+ * compile everything that touches the object again.
+ */
+export const NO_SEQUENCE: number = Number.MAX_SAFE_INTEGER
 
 /** Reads the expiry of a putExpiring value that starts at `offset`: ms since the Unix epoch. */
 export function readExpiry(source: Uint8Array, offset: number): number {

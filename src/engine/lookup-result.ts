@@ -5,10 +5,12 @@
  * engine that may load a block or change the memtable, that is, until the end of the synchronous
  * slice at the latest.
  */
+import { NO_SEQUENCE } from './internal-key.ts'
+
 export class LookupResult {
   /** An EntryKind. Meaningful only after a lookup that found something. */
   kind = 0
-  sequence = 0
+  sequence = NO_SEQUENCE
   valueBytes: Uint8Array = new Uint8Array(0)
   valueStart = 0
   valueEnd = 0

@@ -19,9 +19,12 @@ import { BlockMiss } from './block-source.ts'
 import { CopyPool } from './copy-pool.ts'
 import type { Cursor } from './cursor.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
+import { NO_SEQUENCE } from './internal-key.ts'
 import { LevelCursor } from './level-cursor.ts'
 import { mergeCursors } from './merging-cursor.ts'
 import type { LeapRead, RangeChunk, RangeRead } from './range-read.ts'
+import { scanShapes } from './scan-shapes.ts'
+import { EngineSnapshot } from './snapshots.ts'
 import type { TableCache } from './table-cache.ts'
 import type { TreeState } from './tree-state.ts'
 import { UndeletedCursors } from './undeleted-cursor.ts'
@@ -37,12 +40,22 @@ export class RangeReads {
   readonly #tables: TableCache
   readonly #expiry: ExpiryClock
   readonly #copies = new CopyPool()
+  /** Only held, for the sake of scans: see scan-shapes.ts. */
+  readonly shapes: readonly object[]
   #count = 0
 
   constructor(state: TreeState, tables: TableCache, expiry: ExpiryClock) {
     this.#state = state
     this.#tables = tables
     this.#expiry = expiry
+    const range = { reverse: false, keysOnly: false, countMax: 1, bytesMax: 1 }
+    const snapshot = new EngineSnapshot(state.snapshots, NO_SEQUENCE)
+    this.shapes = scanShapes(
+      tables.transient,
+      snapshot,
+      new Chunk(range, this.#copies),
+      expiry.nowMs,
+    )
   }
 
   /** Chunks read so far. */
@@ -98,7 +111,7 @@ export class RangeReads {
     const merged = this.#merged(chunk.smallest, chunk.largest, sequence, mayMiss)
     const cursor = new VisibleCursor(merged, sequence, this.#expiry.nowMs)
     chunk.seek(cursor)
-    const { reverse } = chunk.range
+    const { reverse } = chunk
     for (let count = 0; count < SLICE_ENTRIES; count++) {
       if (!chunk.take(cursor)) return true
       if (reverse) cursor.prev()
@@ -244,50 +257,67 @@ class LeapRun {
   }
 }
 
-/** The entries gathered so far, and where to go on. */
+/**
+ * The entries gathered so far, and where to go on. The range is taken apart once: ranges come in
+ * many shapes, and looking up their properties for each entry took a tenth of a scan.
+ */
 class Chunk implements RangeChunk {
-  readonly range: RangeRead
   readonly keys: Uint8Array[] = []
   readonly values: Uint8Array[] = []
   size = 0
   done = false
+  readonly reverse: boolean
+  readonly #first: Uint8Array | undefined
+  readonly #isFirstWanted: boolean
+  readonly #last: Uint8Array | undefined
+  readonly #isLastWanted: boolean
+  readonly #keysOnly: boolean
+  readonly #countMax: number
+  readonly #bytesMax: number
   readonly #copies: CopyPool
+  #count = 0
 
   constructor(range: RangeRead, copies: CopyPool) {
-    this.range = range
+    const { gt, gte, lt, lte } = range
+    this.reverse = range.reverse
+    this.#first = gt ?? gte
+    this.#isFirstWanted = gt === undefined
+    this.#last = lt ?? lte
+    this.#isLastWanted = lt === undefined
+    this.#keysOnly = range.keysOnly
+    this.#countMax = range.countMax
+    this.#bytesMax = range.bytesMax
     this.#copies = copies
   }
 
   /** No wanted key is smaller; undefined when there is no bound. */
   get smallest(): Uint8Array | undefined {
-    const { gt, gte, reverse } = this.range
-    return (reverse ? undefined : this.keys.at(-1)) ?? gt ?? gte
+    return (this.reverse ? undefined : this.keys.at(-1)) ?? this.#first
   }
 
   /** No wanted key is larger; undefined when there is no bound. */
   get largest(): Uint8Array | undefined {
-    const { lt, lte, reverse } = this.range
-    return (reverse ? this.keys.at(-1) : undefined) ?? lt ?? lte
+    return (this.reverse ? this.keys.at(-1) : undefined) ?? this.#last
   }
 
   /** Puts the cursor on the first entry that is wanted and not yet gathered. */
   seek(cursor: VisibleCursor): void {
-    const { gt, gte, lt, lte, reverse } = this.range
-    const last = this.keys.at(-1)
-    if (reverse) {
-      const before = last ?? lt
-      if (before !== undefined) cursor.seekBefore(before, 0, before.length)
-      else if (lte !== undefined) cursor.seekAtOrBefore(lte, 0, lte.length)
-      else cursor.seekToLast()
+    const gathered = this.keys.at(-1)
+    if (this.reverse) {
+      const end = gathered ?? this.#last
+      if (end === undefined) cursor.seekToLast()
+      else if (gathered === undefined && this.#isLastWanted) {
+        cursor.seekAtOrBefore(end, 0, end.length)
+      } else cursor.seekBefore(end, 0, end.length)
       return
     }
-    const from = last ?? gt ?? gte
+    const from = gathered ?? this.#first
     if (from === undefined) {
       cursor.seekToFirst()
       return
     }
     cursor.seek(from, 0, from.length)
-    const isExclusive = last !== undefined || gt !== undefined
+    const isExclusive = gathered !== undefined || !this.#isFirstWanted
     if (isExclusive && cursor.valid && compareKey(cursor, from) === 0) cursor.next()
   }
 
@@ -297,26 +327,30 @@ class Chunk implements RangeChunk {
       this.done = true
       return false
     }
-    const { keysOnly, countMax, bytesMax } = this.range
-    if (this.keys.length >= countMax || (this.size >= bytesMax && this.keys.length > 0)) {
-      return false
-    }
-    this.keys.push(this.#copies.copy(cursor.keyBytes, cursor.keyStart, cursor.keyEnd))
-    this.size += cursor.keyEnd - cursor.keyStart
-    if (keysOnly) return true
-    this.values.push(this.#copies.copy(cursor.valueBytes, cursor.valueStart, cursor.valueEnd))
-    this.size += cursor.valueEnd - cursor.valueStart
+    const count = this.#count
+    if (count >= this.#countMax || (this.size >= this.#bytesMax && count > 0)) return false
+    const { keyStart, keyEnd, valueStart, valueEnd } = cursor
+    // Not push(): these arrays begin as arrays of numbers for the compiler, which then calls it.
+    this.keys[count] = this.#copies.copy(cursor.keyBytes, keyStart, keyEnd)
+    this.#count = count + 1
+    this.size += keyEnd - keyStart
+    if (this.#keysOnly) return true
+    this.values[count] = this.#copies.copy(cursor.valueBytes, valueStart, valueEnd)
+    this.size += valueEnd - valueStart
     return true
   }
 
   #isPastEnd(cursor: VisibleCursor): boolean {
-    const { gt, gte, lt, lte, reverse } = this.range
-    if (reverse) {
-      if (gt !== undefined) return compareKey(cursor, gt) <= 0
-      return gte !== undefined && compareKey(cursor, gte) < 0
+    if (this.reverse) {
+      const first = this.#first
+      if (first === undefined) return false
+      const order = compareKey(cursor, first)
+      return order < 0 || (order === 0 && !this.#isFirstWanted)
     }
-    if (lt !== undefined) return compareKey(cursor, lt) >= 0
-    return lte !== undefined && compareKey(cursor, lte) > 0
+    const last = this.#last
+    if (last === undefined) return false
+    const order = compareKey(cursor, last)
+    return order > 0 || (order === 0 && !this.#isLastWanted)
   }
 }
 

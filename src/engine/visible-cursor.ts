@@ -8,7 +8,7 @@
  */
 import { AssertionError, assert } from '../assert.ts'
 import type { Cursor } from './cursor.ts'
-import { EntryKind, EXPIRY_SIZE, readExpiry } from './internal-key.ts'
+import { EntryKind, EXPIRY_SIZE, NO_SEQUENCE, readExpiry } from './internal-key.ts'
 
 /** No version of a key stands before this sequence. */
 const NEWEST = Number.MAX_SAFE_INTEGER
@@ -24,7 +24,7 @@ export class VisibleCursor {
   keyBytes = NOTHING
   keyStart = 0
   keyEnd = 0
-  sequence = 0
+  sequence = NO_SEQUENCE
   /** Value, as the user gave it: valueBytes[valueStart, valueEnd). Borrowed until the next call. */
   valueBytes = NOTHING
   valueStart = 0
