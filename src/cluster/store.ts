@@ -63,6 +63,14 @@ export interface StoreLeap {
   arrive(entry: StoreEntry): 'leap' | 'next' | 'stop'
 }
 
+/** A batch that is put together over several turns; see PreparedWrite in the engine's API.md. */
+export interface StorePrepared {
+  /** Borrows both. */
+  put(key: Uint8Array, value: Uint8Array, expiryMs: number): void
+  /** Takes its place behind all that was submitted before. */
+  commit(options?: { readonly durability?: Durability | undefined }): Promise<void>
+}
+
 export interface Store {
   /** Answers directly when memory has it. The key is copied or used at once; the result is ours. */
   read(key: Uint8Array, snapshot?: Snapshot): MaybePromise<Uint8Array | undefined>
@@ -75,5 +83,7 @@ export interface Store {
     operations: readonly StorePut[],
     options?: { readonly durability?: Durability | undefined },
   ): Promise<void>
+  /** Begins a batch of so many puts. */
+  prepareWrite(putCount: number): StorePrepared
   snapshot(): Snapshot
 }

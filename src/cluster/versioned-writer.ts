@@ -10,10 +10,16 @@
  *
  * The store shows a write only when it is durable, so what is still on its way is kept here.
  *
+ * A write of very many operations is prepared over several turns of the event loop. From its first
+ * turn on its keys are locked one after another, so that other writes to them wait; once all are,
+ * it gets its version, which is the newest then, and others to its keys come behind it.
+ *
  * Invariants:
  *  1. For each key, stored versions are submitted to the store in ascending order.
  *  2. While a key is being compared no other write to it is submitted.
- *  3. One version cannot order two operations on a key: of those in one call the last is written.
+ *  3. At most one large write is prepared at a time (its caller sees to it). It waits for locks of
+ *     compared writes, which wait for nothing while they hold theirs.
+ *  4. One version cannot order two operations on a key: of those in one call the last is written.
  */
 
 import { assert } from '../assert.ts'
@@ -23,6 +29,9 @@ import type { Durability } from '../key-value-store.ts'
 import { keyName, lastOfKeys } from './last-of-keys.ts'
 import type { Store, StorePut } from './store.ts'
 import { checkStored, compareStored } from './versioned-value.ts'
+
+/** Operations of a large write between two looks at the clock. */
+const OPERATIONS_PER_LOOK = 32
 
 /** Writes that share a promise: a group commit answers all of its writers at once. */
 interface InFlightGroup {
@@ -49,6 +58,26 @@ interface ComparedWrite extends OrderedWrite {
   readonly names: readonly string[]
 }
 
+/** A write of many operations that is prepared over several turns; see PartitionedStore. */
+export interface LargeWrite {
+  readonly count: number
+  readonly durability: Durability | undefined
+  /** The engine key of operation `at`. */
+  keyAt(at: number): Uint8Array
+  /** Called once, before the first storedAt(): no other write to its keys comes in between. */
+  begin(): void
+  /** The stored form of operation `at`. */
+  storedAt(at: number): Uint8Array
+  /** Undefined to go on, else a promise to do so after. May throw to give the write up. */
+  pause(): Promise<void> | undefined
+}
+
+/** The keys of a large write that are locked so far: the last operation on each, by name. */
+interface LargeLock {
+  readonly last: Map<string, number>
+  readonly over: Promise<void>
+}
+
 export interface VersionedWriterStats {
   /** Writes with a version from elsewhere. */
   readonly compared: number
@@ -70,6 +99,8 @@ export class VersionedWriter {
   #inFlight: InFlightGroup[] = []
   /** Keys that are being compared, and when that is over. */
   readonly #locks = new Map<string, Promise<void>>()
+  /** The large write that is being prepared. */
+  #large: LargeLock | undefined
   #compared = 0
   #superseded = 0
 
@@ -95,7 +126,8 @@ export class VersionedWriter {
     const last = lastOfKeys(keys)
     const all = { keys, stored, durability }
     const write = last === undefined ? all : selectIndices(all, last)
-    if (isNewest && this.#locks.size === 0) return this.#submit(write)
+    const isUnlocked = this.#locks.size === 0 && this.#large === undefined
+    if (isNewest && isUnlocked) return this.#submit(write)
     const named = { ...write, names: write.keys.map(keyName) }
     if (!isNewest) this.#compared++
     else if (this.#locksOn(named).length === 0) return this.#submit(write)
@@ -129,7 +161,67 @@ export class VersionedWriter {
   }
 
   #locksOn(write: ComparedWrite): Promise<void>[] {
-    return write.names.flatMap(name => this.#locks.get(name) ?? [])
+    const large = this.#large
+    return write.names.flatMap(name => {
+      const lock = this.#locks.get(name)
+      if (lock !== undefined) return lock
+      return large?.last.has(name) === true ? large.over : []
+    })
+  }
+
+  /**
+   * All operations or none, under a version that it gets when all its keys are locked. Resolves to
+   * the promise of the write, in an object, once it was submitted. Requires that no other large
+   * write is being prepared.
+   */
+  async writeLarge(write: LargeWrite): Promise<{ readonly done: Promise<void> }> {
+    assert(this.#large === undefined, 'one large write is prepared at a time')
+    let release: () => void = () => undefined
+    const over = new Promise<void>(resolve => {
+      release = resolve
+    })
+    const last = new Map<string, number>()
+    this.#large = { last, over }
+    try {
+      await this.#lockLarge(write, last)
+      return await this.#submitLarge(write, last)
+    } finally {
+      this.#large = undefined
+      release()
+    }
+  }
+
+  async #lockLarge(write: LargeWrite, last: Map<string, number>): Promise<void> {
+    for (let at = 0; at < write.count; at++) {
+      const pause = at % OPERATIONS_PER_LOOK === 0 ? write.pause() : undefined
+      if (pause !== undefined) await pause
+      const name = keyName(write.keyAt(at))
+      for (let lock = this.#locks.get(name); lock !== undefined; lock = this.#locks.get(name)) {
+        await lock
+      }
+      last.set(name, at)
+    }
+  }
+
+  async #submitLarge(
+    write: LargeWrite,
+    last: ReadonlyMap<string, number>,
+  ): Promise<{ readonly done: Promise<void> }> {
+    const { store, forgetMs } = this.#options
+    write.begin()
+    const prepared = store.prepareWrite(last.size)
+    const index = new Map<string, Uint8Array>()
+    let count = 0
+    for (const [name, at] of last) {
+      const pause = count++ % OPERATIONS_PER_LOOK === 0 ? write.pause() : undefined
+      if (pause !== undefined) await pause
+      const stored = write.storedAt(at)
+      prepared.put(write.keyAt(at), stored, forgetMs(stored))
+      index.set(name, stored)
+    }
+    const done = prepared.commit({ durability: write.durability })
+    this.#startGroup(done, index)
+    return { done }
   }
 
   #isNewestInFlight(write: ComparedWrite): boolean {
@@ -198,7 +290,7 @@ export class VersionedWriter {
     return done
   }
 
-  #startGroup(done: Promise<void>): InFlightGroup {
+  #startGroup(done: Promise<void>, index = new Map<string, Uint8Array>()): InFlightGroup {
     const finish = (succeeded: boolean): boolean => {
       group.isOver = true
       this.#inFlight = this.#inFlight.filter(other => !other.isOver)
@@ -209,7 +301,6 @@ export class VersionedWriter {
       () => finish(true),
       () => finish(false),
     )
-    const index = new Map<string, Uint8Array>()
     const group: InFlightGroup = { done, over, writes: [], index, indexedCount: 0, isOver: false }
     this.#inFlight.push(group)
     return group

@@ -46,6 +46,7 @@ import type {
 import type { MaintenanceOptions } from './maintenance-operation.ts'
 import { checkDurability, checkPurgeBound } from './options.ts'
 import type { PointReads } from './point-reads.ts'
+import type { PreparedWrite } from './prepared-write.ts'
 import { RangePages } from './range-pages.ts'
 import type { LeapRead, RangeChunk, RangeRead } from './range-read.ts'
 import type { RangeReads } from './range-reads.ts'
@@ -258,6 +259,15 @@ export class Db implements KeyValueStore {
     }
   }
 
+  /** Begins a batch of so many puts, to be filled over several turns and then committed. */
+  prepareWrite(putCount: number): PreparedWrite {
+    this.#checkOpen()
+    return this.#parts.writes.prepare(putCount, async (builder, durability) => {
+      this.#checkOpen()
+      await this.#parts.writes.commitFrame(builder, this.#durability({ durability }))
+    })
+  }
+
   /** write() for a single put, without an array around it. */
   putBytes(
     key: Uint8Array,
@@ -318,8 +328,6 @@ export class Db implements KeyValueStore {
    * written before the call. Its tables are hard links where the file system has them, so it costs
    * a flush and a moment, and disk space only as the two drift apart. Writing goes on meanwhile.
    * After a crash the directory is not there, or whole.
-   *
-   *   await db.checkpoint('./checkpoints/before-migration')
    */
   async checkpoint(directory: string, options: CheckpointOptions = {}): Promise<CheckpointResult> {
     this.#checkOpen()
@@ -331,8 +339,6 @@ export class Db implements KeyValueStore {
    * written before the call. Its tables are copies, whose checksums are compared; those that an
    * earlier backup in the directory has are not copied again. Writing goes on meanwhile. After a
    * crash or an error the backup is not there, or whole, and those before it are as they were.
-   *
-   *   await db.backup('/mnt/backups/users', { keep: 7 })
    */
   async backup(directory: string, options: BackupOptions = {}): Promise<BackupResult> {
     this.#checkOpen()
@@ -344,8 +350,6 @@ export class Db implements KeyValueStore {
    * expired data gives its space back, and reads of the range look into one level. Reads and writes
    * go on meanwhile, and compactions that writers need have precedence. What a snapshot can see
    * stays. Costs about as much reading and writing as the range has bytes, for each level in use.
-   *
-   *   await db.compact({ gte: 'log:', lt: 'log;', onProgress: p => bar.update(p.doneBytes) })
    */
   async compact(options: CompactOptions = {}): Promise<void> {
     this.#checkOpen()
@@ -359,8 +363,6 @@ export class Db implements KeyValueStore {
    * the log. Resolves with what it found; damage is no error of the call. Reads and writes go on
    * meanwhile. Costs a read of all files on a thread of its own, and keeps files that compactions
    * replace meanwhile until it ends.
-   *
-   *   const { ok, findings } = await db.verify({ signal })
    */
   async verify(options: MaintenanceOptions = {}): Promise<VerifyReport> {
     this.#checkOpen()
@@ -406,8 +408,6 @@ export class Db implements KeyValueStore {
    * waits for more. Only what is durable is given out: a write of less than `sync` durability comes
    * with the next sync. Begins to hold the log at the call. Throws ChangesGoneError, now or later,
    * where the log no longer has what comes next; InvalidArgumentError for a sequence to come.
-   *
-   *   for await (const { operations, lastSequence } of db.changes({ after })) apply(operations)
    */
   changes(options: ChangesOptions = {}): ChangeFeed {
     this.#checkOpen()
@@ -424,8 +424,6 @@ export class Db implements KeyValueStore {
    * on disk beyond what recovery needs, at most `heldWalSizeMax` bytes of them; above that the
    * oldest holds are broken, with the event `walHoldBroken`. Holds end with the process: see the
    * option `holdWalFrom` for what comes after. Throws ChangesGoneError when the log begins later.
-   *
-   *   using hold = db.holdWal(db.stats().sequence + 1)
    */
   holdWal(fromSequence: number): WalHold {
     this.#checkOpen()

@@ -56,6 +56,7 @@ export {
 } from './offline.ts'
 export { destroy, open, openInEnvironment } from './open.ts'
 export type { DbEnvironment, DbOptions, DbTuning } from './options.ts'
+export type { PreparedWrite } from './prepared-write.ts'
 export type { LeapEntry, LeapRead, LeapStep, RangeChunk, RangeRead } from './range-read.ts'
 export type { SeekableScan } from './range-scan.ts'
 export type { RepairReport } from './repair-job.ts'

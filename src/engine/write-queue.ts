@@ -21,6 +21,7 @@ import type { Durability } from '../key-value-store.ts'
 import type { SequenceRange } from './change-batch.ts'
 import { ImmediateWriter } from './immediate-writer.ts'
 import { SEQUENCE_MAX } from './internal-key.ts'
+import { type CommitFrame, PreparedWrite } from './prepared-write.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
 import {
   addOperations,
@@ -131,6 +132,23 @@ export class WriteQueue {
     return group?.promise ?? this.#immediate.finish(durability)
   }
 
+  /** Begins a batch of so many puts that is filled over several turns. */
+  prepare(putCount: number, commit: CommitFrame): PreparedWrite {
+    const { hasher, expiry } = this.#host
+    return new PreparedWrite(putCount, createWalFrameBuilder(hasher), expiry, commit)
+  }
+
+  /** A frame that prepare() began takes its place behind all that was submitted so far. */
+  commitFrame(builder: WalFrameBuilder, durability: Durability): Promise<void> {
+    const refusal = this.#refusal(builder.size)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    // What comes later goes behind it, not into the group that is open before it.
+    this.#open = undefined
+    const group = new WriteGroup(builder)
+    this.#groups.push(group)
+    return this.#charge(group, builder.size, durability).promise
+  }
+
   /** batch() that tells which sequences the operations got. */
   async commit(
     operations: readonly EngineOperation[],
@@ -190,6 +208,10 @@ export class WriteQueue {
       this.#groups.push(group)
       this.#open = group
     }
+    return this.#charge(group, size, durability)
+  }
+
+  #charge(group: WriteGroup, size: number, durability: Durability): WriteGroup {
     if (durability === 'sync') group.needsSync = true
     group.queuedBytes += size
     this.#queuedBytes += size

@@ -131,6 +131,19 @@ export class FrameDecoder {
     return true
   }
 
+  /**
+   * The message at hand from `start` on, in memory that nobody else uses: that of a long frame that
+   * was gathered, or a copy.
+   */
+  takeMessage(start: number): Uint8Array {
+    if (!this.#handedOut || this.#gathered.length <= GATHER_CAPACITY_MIN) {
+      return this.bytes.slice(start, this.end)
+    }
+    const message = this.#gathered.subarray(start, this.end)
+    this.#dropGathered()
+    return message
+  }
+
   /** Gives back what is charged to the budget. The decoder is not used after it. */
   dispose(): void {
     this.bytes = NOTHING

@@ -3,9 +3,10 @@
  * says how the result is encoded. Throws DecodeError for a malformed body, KvError for the rest.
  */
 import { DecodeError, utf8Encode } from '../bytes.ts'
-import { InvalidArgumentError, VersionMismatchError } from '../errors.ts'
+import { AbortedError, InvalidArgumentError, VersionMismatchError } from '../errors.ts'
 import { KEY_SIZE_MAX } from '../key-value-store.ts'
 import type { Share } from './admission.ts'
+import { BatchDecoder } from './batch-decoder.ts'
 import { FRAME_OVERHEAD_MAX } from './limits.ts'
 import { Opcode, PROTOCOL_VERSION_MAX, RequestFlag } from './opcode.ts'
 import type { OutputBuffer } from './output-buffer.ts'
@@ -34,6 +35,11 @@ import type { ServerContext } from './server-context.ts'
 import type { ServerRequest } from './server-request.ts'
 import type { SessionScans } from './session-scans.ts'
 
+/** A longer BATCH is decoded over several turns. */
+const BATCH_AT_ONCE_SIZE_MAX = 16 * 1024
+/** Operations decoded between two looks at the clock. */
+const OPERATIONS_PER_LOOK = 64
+
 /** Appends the reply to `request` that carries `value`. May throw a KvError instead. */
 export type EncodeReply<T> = (output: OutputBuffer, request: ServerRequest, value: T) => void
 
@@ -47,6 +53,8 @@ export interface Responder {
   cancel(id: number): void
   /** Throws when a body of `size` bytes is too much for a frame, or for this reader now. */
   checkReply(size: number): void
+  /** The message at hand from `start` on, in memory of its own. */
+  takeMessage(start: number): Uint8Array
   /** Undefined when a page may be produced, else a promise to look again after. */
   whenWritable(): Promise<void> | undefined
 }
@@ -127,7 +135,7 @@ export class Operations {
         break
       case Opcode.batch:
         this.#responder.share.check(request.size)
-        this.#batch(request, decodeBatch(bytes, at, end, limits.batchOperationsMax))
+        this.#batch(request, this.#responder.takeMessage(at))
         break
       case Opcode.scanOpen:
         this.#responder.share.check(request.size)
@@ -171,14 +179,40 @@ export class Operations {
     this.#responder.answer(request, result, this.#encodeValues)
   }
 
-  #batch(request: ServerRequest, operations: readonly HandlerOperation[]): void {
-    const { handler } = this.#context
-    for (const operation of operations) {
-      if (operation.type === 'put') this.#checkPut(operation.key, operation.value)
-      else checkKey(operation.key)
+  #batch(request: ServerRequest, body: Uint8Array): void {
+    if (body.length > BATCH_AT_ONCE_SIZE_MAX) {
+      this.#responder.answer(request, this.#batchInTurns(request, body), encodeDone)
+      return
     }
+    const { handler, limits } = this.#context
+    const operations = decodeBatch(body, 0, body.length, limits.batchOperationsMax)
+    for (const operation of operations) this.#checkOperation(operation)
     const result = operations.length === 0 ? undefined : handler.batch(operations, request)
     this.#responder.answer(request, result, encodeDone)
+  }
+
+  /** Decodes and checks a large BATCH while others have their turns, then hands it over whole. */
+  async #batchInTurns(request: ServerRequest, body: Uint8Array): Promise<void> {
+    const { handler, limits, turns } = this.#context
+    const decoder = new BatchDecoder(body, limits.batchOperationsMax)
+    const { operations } = decoder
+    const client = request.client
+    let pause = turns.begin(client)
+    for (let hasMore = true; hasMore; ) {
+      if (pause !== undefined) await pause
+      if (request.cancelled) throw new AbortedError('nobody waits for this batch any more')
+      const checkedCount = operations.length
+      hasMore = decoder.decodeMore(OPERATIONS_PER_LOOK)
+      for (let at = checkedCount; at < operations.length; at++)
+        this.#checkOperation(operations[at]!)
+      pause = turns.isOver ? turns.pause(client) : undefined
+    }
+    if (operations.length > 0) await handler.batch(operations, request)
+  }
+
+  #checkOperation(operation: HandlerOperation): void {
+    if (operation.type === 'put') this.#checkPut(operation.key, operation.value)
+    else checkKey(operation.key)
   }
 
   #checkPut(key: Uint8Array, value: Uint8Array): void {

@@ -215,17 +215,21 @@ export function decodeBatch(
   operationsMax: number,
 ): HandlerOperation[] {
   const reader = new ByteReader(bytes, start, end)
-  const count = checkedCount(reader, BATCH_OPERATION_SIZE_MIN)
-  if (count > operationsMax) {
-    throw new InvalidArgumentError(`BATCH takes at most ${operationsMax} operations, got ${count}`)
-  }
+  const count = checkedBatchCount(reader, operationsMax)
   const operations: HandlerOperation[] = []
   for (let index = 0; index < count; index++) operations.push(decodeOperation(reader))
   reader.expectEnd()
   return operations
 }
 
-function decodeOperation(reader: ByteReader): HandlerOperation {
+/** How many operations follow. Throws InvalidArgumentError for more than `operationsMax`. */
+export function checkedBatchCount(reader: ByteReader, operationsMax: number): number {
+  const count = checkedCount(reader, BATCH_OPERATION_SIZE_MIN)
+  if (count <= operationsMax) return count
+  throw new InvalidArgumentError(`BATCH takes at most ${operationsMax} operations, got ${count}`)
+}
+
+export function decodeOperation(reader: ByteReader): HandlerOperation {
   const at = reader.offset
   const code = reader.uint8()
   const key = reader.view(reader.uint16())

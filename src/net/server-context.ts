@@ -1,6 +1,7 @@
 /** What all connections of one server share. */
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
+import type { WorkTurns } from '../work-turns.ts'
 import type { Admission } from './admission.ts'
 import type { ServerIdentity } from './handshake.ts'
 import type { ServerLimits } from './limits.ts'
@@ -17,5 +18,7 @@ export interface ServerContext {
   readonly admission: Admission
   readonly stats: ServerStats
   readonly waits: SharedWaits
+  /** Shared by everything that takes long. */
+  readonly turns: WorkTurns
   snapshot(): ServerStatsSnapshot
 }

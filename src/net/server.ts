@@ -77,6 +77,7 @@ export class Server implements ConnectionOwner {
       admission: new Admission(limits),
       stats: new ServerStats(),
       waits: new SharedWaits(),
+      turns: this.#turns,
       snapshot: () => this.stats(),
     }
   }

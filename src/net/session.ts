@@ -282,6 +282,8 @@ export class Session implements Responder, LateAnswer {
   /** LateAnswer: what a request waited for will not come. */
   rejected(request: ServerRequest, error: unknown): void {
     this.#failWaiting(request, error)
+    // Its body turned out to be malformed when the next requests had begun already.
+    if (error instanceof DecodeError && !this.ending) this.#end(error)
   }
 
   #encode<T>(request: ServerRequest, value: T, encode: EncodeReply<T>): void {
@@ -348,6 +350,11 @@ export class Session implements Responder, LateAnswer {
     }
     this.share.setOutput(backlogBytes)
     this.share.checkOutput(size)
+  }
+
+  /** Responder: the message at hand from `start` on, in memory of its own. */
+  takeMessage(start: number): Uint8Array {
+    return this.#decoder.takeMessage(start)
   }
 
   /** Responder: undefined when a page may be produced, else a promise to look again after. */

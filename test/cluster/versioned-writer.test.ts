@@ -39,6 +39,21 @@ function failingReads(): () => Promise<undefined> {
   }
 }
 
+/** Fails when a key is given a version that is older than one it was given before. */
+function watchOrder(store: FakeEngine): void {
+  const last = new Map<string, Uint8Array>()
+  const write = store.write.bind(store)
+  store.write = operations => {
+    for (const { key, value } of operations) {
+      if (key === BARRIER) continue
+      const before = last.get(String(key))
+      assert.ok(before === undefined || compareStored(value, before) > 0, 'versions ascend')
+      last.set(String(key), value.slice())
+    }
+    return write(operations)
+  }
+}
+
 describe('versioned writer', () => {
   test('keeps the latest version of concurrent writes, own and foreign', async t => {
     const random = seededRandom(printSeed(t))
@@ -171,5 +186,83 @@ describe('versioned writer', () => {
     await store.write([{ type: 'put', key: KEY, value: form(1), expiryMs: 0 }])
     await writer.write([KEY], [form(20, STRANGER)], false, undefined)
     assert.deepEqual(await store.read(KEY), form(20, STRANGER))
+  })
+
+  test('a large write, prepared over many turns, is one among the others', async t => {
+    const random = seededRandom(printSeed(t))
+    const keys = ['a', 'b', 'c', 'd', 'e'].map(name => utf8Encode(`00${name}`))
+    let waited = 0
+    for (let round = 0; round < 200; round++) {
+      const { store, writer } = newWriter(random)
+      watchOrder(store)
+      const latest = new Map<Uint8Array, Uint8Array>()
+      const writes: Promise<void>[] = []
+      let newestMs = 1000
+      let hasLarge = false
+      const note = (key: Uint8Array, stored: Uint8Array): void => {
+        const known = latest.get(key)
+        if (known === undefined || compareStored(stored, known) > 0) latest.set(key, stored)
+      }
+      const writeLarge = async (): Promise<void> => {
+        hasLarge = true
+        const asked = Array.from({ length: 1 + random.below(9) }, () => keys[random.below(5)]!)
+        let timeMs = 0
+        const submitted = await writer.writeLarge({
+          count: asked.length,
+          durability: undefined,
+          keyAt: at => asked[at]!,
+          begin() {
+            timeMs = ++newestMs
+          },
+          storedAt: at => form(timeMs, new Uint8Array(8).fill(at)),
+          pause() {
+            if (random.below(3) === 0) return undefined
+            waited++
+            return yieldToEventLoop()
+          },
+        })
+        hasLarge = false
+        await submitted.done
+        for (const [at, key] of asked.entries()) note(key, form(timeMs, new Uint8Array(8).fill(at)))
+      }
+      for (let step = 0; step < 40; step++) {
+        if (random.below(3) === 0) await yieldToEventLoop()
+        if (!hasLarge && random.below(6) === 0) writes.push(writeLarge())
+        const isOwn = random.below(2) === 0
+        const timeMs = isOwn ? newestMs + 1 : newestMs - random.below(20) + 5
+        newestMs = Math.max(newestMs, timeMs)
+        const some = keys.filter(() => random.below(3) === 0)
+        if (some.length === 0) continue
+        const stored = some.map(() => form(timeMs, isOwn ? WRITER : STRANGER))
+        const done = writer.write(some, stored, isOwn, undefined)
+        writes.push(done.then(() => some.forEach((key, index) => void note(key, stored[index]!))))
+      }
+      await Promise.all(writes)
+      for (const key of keys) {
+        const row = store.rows.find(row => String(row.key) === String(key))
+        assert.deepEqual(row?.value, latest.get(key), `key ${key[2]} of round ${round}`)
+      }
+    }
+    assert.ok(waited > 100, 'it took turns')
+  })
+
+  test('a large write that is given up lets go of its keys', async () => {
+    const { store, writer } = newWriter()
+    const gaveUp = writer.writeLarge({
+      count: 100,
+      durability: undefined,
+      keyAt: at => utf8Encode(`00${at}`),
+      begin: () => undefined,
+      storedAt: () => form(5),
+      pause() {
+        throw new OverloadedError('not now', 1)
+      },
+    })
+    await assert.rejects(gaveUp, OverloadedError)
+    await writer.write([KEY], [form(6)], true, undefined)
+    assert.deepEqual(
+      store.rows.map(({ value }) => value),
+      [form(6)],
+    )
   })
 })

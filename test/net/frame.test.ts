@@ -200,4 +200,27 @@ describe('FrameDecoder', () => {
       { seed: printSeed(t) },
     )
   })
+
+  test('a message that was taken stays as it was, and frees its budget', () => {
+    const budget = new CountingBudget(1_000_000)
+    const decoder = new FrameDecoder(5000, budget)
+    const bodies = [10, 3000, 900, 12].map((size, index) => new Uint8Array(size).fill(index + 1))
+    const lent = new Uint8Array(100)
+    const taken: Uint8Array[] = []
+    const stream = concat(bodies.map(frame))
+    for (let at = 0; at < stream.length; at += lent.length) {
+      lent.set(stream.subarray(at, at + lent.length))
+      decoder.push(lent, Math.min(lent.length, stream.length - at))
+      while (decoder.next()) {
+        const before = budget.reserved
+        taken.push(decoder.takeMessage(decoder.start + 2))
+        assert.ok(before === 0 || budget.reserved === 0)
+      }
+      lent.fill(0xee)
+    }
+    assert.deepEqual(
+      taken,
+      bodies.map(body => body.subarray(2).slice()),
+    )
+  })
 })

@@ -11,7 +11,11 @@ import { InvalidArgumentError, LockedError } from '../../src/errors.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { ServerLimits } from '../../src/net/limits.ts'
 import { Opcode, Status } from '../../src/net/opcode.ts'
-import type { RequestContext, RequestHandler } from '../../src/net/request-handler.ts'
+import type {
+  HandlerOperation,
+  RequestContext,
+  RequestHandler,
+} from '../../src/net/request-handler.ts'
 import { Server } from '../../src/net/server.ts'
 import { seededRandom } from '../../src/random.ts'
 import { MemoryHandler } from '../support/memory-handler.ts'
@@ -437,6 +441,77 @@ describe('clients that are not good', () => {
     )
     good.destroy()
     flood.destroy()
+  })
+
+  test('a BATCH of the maximum is taken in while others are served, and handed over whole', async () => {
+    // Every look at the clock takes a tenth of a millisecond, so that turns end soon.
+    const system = systemClock()
+    let looks = 0
+    const clock = { ...system, monotonicMs: () => system.monotonicMs() + looks++ / 10 }
+    const count = 65_536
+    let handed: readonly HandlerOperation[] | undefined
+    const { server, port } = await start({
+      clock,
+      handler: {
+        batch(operations) {
+          handed = operations
+        },
+      },
+    })
+    const good = await RawClient.open(port)
+    const large = await RawClient.open(port)
+    const operations = Array.from({ length: count }, (_, index) => ({
+      type: 'put' as const,
+      key: utf8Encode(`key ${index}`),
+      value: utf8Encode(`value ${index}`),
+      ttlMs: 0,
+    }))
+    large.send({ type: 'batch', operations })
+    await until(() => server.stats().requests['batch'] === 1)
+    let served = 0
+    while (handed === undefined) {
+      await assertServes(good)
+      served++
+    }
+    assert.ok(served >= 10, `${served} requests were answered meanwhile`)
+    assert.deepEqual((await large.take(1)).map(statusOf), ['done'])
+    assert.equal(handed.length, count)
+    assert.deepEqual(handed[count - 1], operations[count - 1])
+    assert.deepEqual(handed[0], operations[0])
+    assert.deepEqual([server.stats().inFlightBytes, server.stats().receiveBytes], [0, 0])
+    for (const client of [good, large]) client.destroy()
+  })
+
+  test('of a large BATCH that breaks off in its middle nothing is handed over', async () => {
+    let handed = 0
+    const { server, port } = await start({ handler: { batch: () => void handed++ } })
+    const client = await RawClient.open(port)
+    const put = { type: 'put' as const, key, value: new Uint8Array(100), ttlMs: 0 }
+    const frame = frameOf({ type: 'batch', operations: Array.from({ length: 999 }, () => put) }, 7)
+    frame[frame.length - 107] = 99
+    client.write(frame)
+    const replies = await client.takeAll()
+    assert.deepEqual(replies.map(statusOf), [Status.protocol])
+    assert.equal(replies[0]?.id, 7)
+    assert.equal(handed, 0)
+    assert.equal(server.stats().connectionsFailed, 1)
+  })
+
+  test('one who goes while his large BATCH is taken in has it given up', async () => {
+    const system = systemClock()
+    let looks = 0
+    const clock = { ...system, monotonicMs: () => system.monotonicMs() + looks++ / 10 }
+    let handed = 0
+    const { server, port } = await start({ clock, handler: { batch: () => void handed++ } })
+    const client = await RawClient.open(port)
+    const operations = Array.from({ length: 65_536 }, () => ({ type: 'del' as const, key }))
+    client.send({ type: 'batch', operations })
+    await until(() => server.stats().inFlight === 1)
+    client.socket.resetAndDestroy()
+    await until(() => server.stats().connections === 0)
+    await settle(500)
+    assert.equal(handed, 0)
+    assert.equal(server.stats().inFlightBytes, 0)
   })
 
   test('more in flight than allowed is simply not read, and all is answered in the end', async () => {

@@ -11,6 +11,7 @@ import type {
   StoreChunk,
   StoreEntry,
   StoreLeap,
+  StorePrepared,
   StorePut,
   StoreRange,
 } from '../../src/cluster/store.ts'
@@ -137,6 +138,19 @@ export class FakeEngine implements Store {
       })
     })
     return this.#group
+  }
+
+  prepareWrite(putCount: number): StorePrepared {
+    const puts: StorePut[] = []
+    return {
+      put(key, value, expiryMs) {
+        puts.push({ type: 'put', key: key.slice(), value: value.slice(), expiryMs })
+      },
+      commit: () => {
+        assert.equal(puts.length, putCount)
+        return this.write(puts)
+      },
+    }
   }
 
   snapshot(): Snapshot {

@@ -11,6 +11,7 @@ import { decodeResponse, type Response } from '../../src/net/response.ts'
 import { ServerStats } from '../../src/net/server-stats.ts'
 import { Session } from '../../src/net/session.ts'
 import { SharedWaits } from '../../src/net/shared-waits.ts'
+import { WorkTurns } from '../../src/work-turns.ts'
 import { MemoryHandler } from './memory-handler.ts'
 import { SimClock } from './sim-clock.ts'
 
@@ -118,6 +119,7 @@ export class SessionHarness {
       admission: this.admission,
       stats: this.stats,
       waits: new SharedWaits(),
+      turns: new WorkTurns(this.clock),
       snapshot: () => {
         throw new Error('the harness has no server')
       },
