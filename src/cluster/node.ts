@@ -152,6 +152,7 @@ function engineOptions(options: NodeOptions): DbOptions {
   const { durability, syncIntervalMs, memoryBudget, compactionThreads, logger } = options
   const { compression } = options
   return {
+    warmTables: true,
     ...(durability === undefined ? {} : { durability }),
     ...(syncIntervalMs === undefined ? {} : { syncIntervalMs }),
     ...(memoryBudget === undefined ? {} : { memoryBudget }),

@@ -125,6 +125,14 @@ export class BlockCache {
     return this.#bookkeeping + this.#slabBytes + this.#bufferBytes
   }
 
+  /** Bytes of free slots, and of those in chunks that the budget still allows for. */
+  get room(): number {
+    const chunkBytes = this.#chunkSlots * SLOT_SIZE
+    const allowed = Math.max(0, Math.floor((this.#budget - this.usedBytes) / chunkBytes))
+    const chunkCount = Math.min(this.#chunks.length, this.#chunkCount + allowed)
+    return (chunkCount * this.#chunkSlots - this.#slabQueue.count) * SLOT_SIZE
+  }
+
   /** Points `view` at the block and returns true if it is here. Counts the hit or miss. */
   show(reader: SstableReader, ordinal: number, view: BlockView): boolean {
     const slot = reader.slots[ordinal]!

@@ -24,6 +24,7 @@ import type { Recovered } from './recovery.ts'
 import { runAll } from './run-all.ts'
 import { Snapshots } from './snapshots.ts'
 import { TableCache } from './table-cache.ts'
+import { TableWarmer } from './table-warmer.ts'
 import { TreeState } from './tree-state.ts'
 import { WalProgress } from './wal-progress.ts'
 import type { WalSegments } from './wal-segments.ts'
@@ -64,6 +65,7 @@ export interface DbAssembly {
 interface Machinery {
   readonly host: BackgroundHost
   readonly tables: TableCache
+  readonly warmer: TableWarmer | undefined
   readonly runner: JobRunner
   readonly compactor: Compactor
   readonly flusher: Flusher
@@ -179,9 +181,14 @@ function buildMachinery(assembly: DbAssembly): Machinery {
   }
   const progress = new WalProgress()
   const runner = new JobRunner(host)
-  const compactor = new Compactor(host, runner, tables, () => room.relieved())
+  const warmer = options.warmTables ? new TableWarmer({ state, tables, logger }) : undefined
+  const compactor = new Compactor(host, runner, tables, () => {
+    room.relieved()
+    warmer?.look()
+  })
   const flusher = new Flusher(host, runner, () => {
     room.relieved()
+    warmer?.look()
     compactor.schedule()
   })
   const room = new WriteRoom({
@@ -208,7 +215,7 @@ function buildMachinery(assembly: DbAssembly): Machinery {
     progress.step()
     return error
   }
-  return { host, tables, runner, compactor, flusher, room, progress, fail }
+  return { host, tables, warmer, runner, compactor, flusher, room, progress, fail }
 }
 
 /** Called once the writes have drained. Releases everything, whatever fails on the way. */
@@ -217,7 +224,7 @@ async function closeDb(
   machinery: Machinery,
   writes: WriteQueue,
 ): Promise<void> {
-  const { host, runner, flusher, compactor, room, tables } = machinery
+  const { host, runner, flusher, compactor, room, tables, warmer } = machinery
   const { state, manifest } = host
   await runner.stop()
   flusher.wakeAll()
@@ -237,6 +244,7 @@ async function closeDb(
     })
   }
   const undo = [
+    () => warmer?.close(),
     sealLog,
     () => room.close(),
     () => wal.close(),

@@ -79,6 +79,11 @@ export class TableCache implements OpenTables, MissLoader {
     }
   }
 
+  /** Bytes of blocks that fit in without another being evicted, or nearly so. */
+  get roomForBlocks(): number {
+    return this.#blocks.room
+  }
+
   find(fileNumber: number): SstableReader | undefined {
     const reader = this.#readers.get(fileNumber)
     if (reader !== undefined) reader.lastUse = ++this.#clock

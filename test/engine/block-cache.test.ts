@@ -53,6 +53,24 @@ function check(cache: BlockCache, reader: SstableReader, ordinal: number, length
 }
 
 describe('block cache', () => {
+  test('says how much comes in before something must go', () => {
+    const cache = new BlockCache(MIB)
+    const reader = readerOf(400)
+    assert.ok(cache.room > MIB * 0.9 && cache.room <= MIB)
+    let ordinal = 0
+    for (; cache.room >= SLOT_SIZE; ordinal++) {
+      const before = cache.room
+      insert(cache, reader, ordinal, 100)
+      assert.equal(cache.stats.evictions, 0)
+      assert.ok(cache.room <= before)
+    }
+    assert.ok(ordinal > 200)
+    insert(cache, reader, ordinal, 100)
+    assert.equal(cache.stats.evictions, 1)
+    cache.forget(reader)
+    assert.ok(cache.room > MIB * 0.9)
+  })
+
   for (const budget of [0, 3 * KIB, 64 * KIB, 300 * KIB, 4 * MIB]) {
     test(`keeps its invariants with ${budget / KIB} KiB`, context => {
       const random = seededRandom(printSeed(context))
