@@ -8,9 +8,10 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Db } from '../../src/engine/index.ts'
 import { KvError } from '../../src/errors.ts'
+import type { Hasher } from '../../src/hash.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { CrashOracle, readState, text } from '../support/crash-oracle.ts'
-import { openEngine } from '../support/engine-on-disk.ts'
+import { type EngineSettings, openEngine } from '../support/engine-on-disk.ts'
 import { framesEnd } from '../support/frames-end.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { printSeed } from '../support/seed.ts'
@@ -35,6 +36,8 @@ interface Sample {
   readonly manifestPromised: number
   /** Bytes of the log without the zeros behind its frames, of which none would be missed. */
   readonly logEnd: number
+  /** Another hasher than the real one plants a bug. */
+  readonly settings: Pick<EngineSettings, 'options' | 'hasher'>
 }
 
 function isManifest(path: string): boolean {
@@ -49,13 +52,14 @@ function keyOf(group: string, index: number): string {
   return `${group}-key-${index}`
 }
 
-async function sampleDatabase(): Promise<Sample> {
+async function sampleDatabase(hasher?: Hasher): Promise<Sample> {
+  const settings = { options: OPTIONS, ...(hasher && { hasher }) }
   const disk = new MemoryFileSystem()
   const state = new Map<string, string>()
   let manifestPromised = 0
   for (const group of GROUPS) {
     // Opening turns the log of the group before into a table.
-    const db = await openEngine(disk, { options: OPTIONS })
+    const db = await openEngine(disk, settings)
     for (let index = 0; index < KEYS_PER_GROUP; index++) {
       const value = `value ${group}${index} ${'.'.repeat(10 + 3 * index)}`
       await db.put(keyOf(group, index), value)
@@ -70,7 +74,7 @@ async function sampleDatabase(): Promise<Sample> {
   homes.push(...files.filter(path => path.endsWith('.wal')))
   assert.equal(homes.length, GROUPS.length, files.join(' '))
   const logEnd = await framesEnd(disk, homes.at(-1)!)
-  return { disk, homes, state, manifestPromised, logEnd }
+  return { disk, homes, state, manifestPromised, logEnd, settings }
 }
 
 function copyOf(disk: MemoryFileSystem): MemoryFileSystem {
@@ -123,7 +127,7 @@ async function inspect(disk: MemoryFileSystem, sample: Sample, path: string): Pr
   const verdict: Verdict = { opened: false, refusals: 0 }
   let db: Db | undefined
   const failed = await isRefused(async () => {
-    db = await openEngine(disk, { options: OPTIONS })
+    db = await openEngine(disk, sample.settings)
   }, path)
   if (failed || db === undefined) return verdict
   verdict.opened = true
@@ -187,6 +191,28 @@ function bitsOf(random: Random): number[] {
   return Array.from({ length: BITS }, (_, index) => (first + index) % 8)
 }
 
+/** Returns how many damages there were and how many of them were noticed. */
+async function flipEveryByte(
+  sample: Sample,
+  path: string,
+  random: Random,
+): Promise<[damages: number, noticed: number]> {
+  const bytes = sample.disk.peek(path)
+  let noticedCount = 0
+  let damages = 0
+  for (let offset = 0; offset < bytes.length; offset++) {
+    for (const bit of bitsOf(random)) {
+      const disk = copyOf(sample.disk)
+      disk.plant(path, flipped(bytes, offset, bit))
+      const noticed = isNoticed(await inspect(disk, sample, path))
+      damages++
+      if (mustNotice(sample, path, offset)) assert.ok(noticed, `${path}@${offset}`)
+      noticedCount += Number(noticed)
+    }
+  }
+  return [damages, noticedCount]
+}
+
 const KINDS: readonly (readonly [string, RegExp])[] = [
   ['a table', /\.sst$/],
   ['the log', /\.wal$/],
@@ -200,20 +226,8 @@ describe('damage to a database that was closed', () => {
       const random = seededRandom(printSeed(t))
       const sample = await sampleDatabase()
       for (const path of sample.disk.paths().filter(name => pattern.test(name))) {
-        const bytes = sample.disk.peek(path)
-        let noticedCount = 0
-        let damages = 0
-        for (let offset = 0; offset < bytes.length; offset++) {
-          for (const bit of bitsOf(random)) {
-            const disk = copyOf(sample.disk)
-            disk.plant(path, flipped(bytes, offset, bit))
-            const noticed = isNoticed(await inspect(disk, sample, path))
-            damages++
-            if (mustNotice(sample, path, offset)) assert.ok(noticed, `${path}@${offset}`)
-            noticedCount += Number(noticed)
-          }
-        }
-        t.diagnostic(`${path}: ${bytes.length} bytes, ${damages} damages, ${noticedCount} noticed`)
+        const [damages, noticed] = await flipEveryByte(sample, path, random)
+        t.diagnostic(`${path}: ${damages} damages, ${noticed} noticed`)
       }
     })
 
@@ -275,6 +289,26 @@ describe('damage to a database that was closed', () => {
     const mended = await openEngine(disk, { options: OPTIONS })
     assert.equal((await readState(mended)).size, sample.state.size + 1)
   })
+})
+
+/** A planted bug: every checksum is the same, so none is ever wrong. */
+const BLIND_HASHER: Hasher = {
+  hash32: () => 1,
+  stream32: () => ({ update: () => undefined, digest: () => 1 }),
+}
+
+describe('the check of damage', () => {
+  for (const [what, pattern] of KINDS.slice(0, 2)) {
+    test(`catches an engine that verifies no checksum of ${what}`, async t => {
+      const sample = await sampleDatabase(BLIND_HASHER)
+      const path = sample.disk.paths().find(name => pattern.test(name))!
+      await assert.rejects(flipEveryByte(sample, path, seededRandom(1)), (error: unknown) => {
+        assert.ok(error instanceof assert.AssertionError, String(error))
+        t.diagnostic(error.message.slice(0, 120))
+        return true
+      })
+    })
+  }
 })
 
 describe('damage to the log after an unclean end', () => {

@@ -39,6 +39,8 @@ export interface EngineSettings {
   readonly directory?: string
   /** @defaultValue InlineExecutor; another one plants a bug */
   readonly executor?: typeof InlineExecutor
+  /** @defaultValue the real one; another one plants a bug */
+  readonly hasher?: Hasher
 }
 
 /** Opens the database in a directory of the disk. */
@@ -48,7 +50,7 @@ export async function openEngine(
 ): Promise<Db> {
   const { clock = new SimClock(), random = seededRandom(1), options } = settings
   const { directory = DIRECTORY, executor: ExecutorOfJobs = InlineExecutor } = settings
-  const hasher = await HASHER
+  const hasher = settings.hasher ?? (await HASHER)
   const executor = new ExecutorOfJobs({ fileSystem, hasher, clock })
   const environment = { fileSystem, executor, clock, random, hasher }
   return drive(clock, openInEnvironment(directory, { ...TINY_TUNING, ...options }, environment))
