@@ -1,5 +1,6 @@
 /** The commands of kvcli, in the order of their help. */
 import { benchCommand } from './bench-command.ts'
+import { clusterCommand } from './cluster-command.ts'
 import type { Command } from './command.ts'
 import { debugCommand } from './debug-command.ts'
 import { exportCommand } from './export-command.ts'
@@ -19,6 +20,7 @@ const COMMANDS: readonly Command[] = [
   countCommand,
   importCommand,
   exportCommand,
+  clusterCommand,
   statsCommand,
   pingCommand,
   benchCommand,

@@ -10,6 +10,8 @@ export interface RemoteStore extends KeyValueStore {
   /** Keys in the range, exactly, counted by the server. */
   count(range?: KeyRange, options?: CallOptions): Promise<number>
   stats(options?: CallOptions): Promise<Readonly<Record<string, unknown>>>
+  /** The ring that the server goes by, as the cluster layer encodes it. */
+  ringMap(options?: CallOptions): Promise<Uint8Array>
 }
 
 export interface ConnectOptions {

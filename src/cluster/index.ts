@@ -3,7 +3,12 @@ export { type Load, loads, worstLoad } from './balance.ts'
 export { type Node, startNode } from './node.ts'
 export type { NodeIdentity } from './node-identity.ts'
 export type { NodeEnvironment, NodeOptions } from './options.ts'
-export { PARTITION_COUNT_DEFAULT, PARTITION_COUNT_MAX, USER_KEY_SIZE_MAX } from './partition.ts'
+export {
+  PARTITION_COUNT_DEFAULT,
+  PARTITION_COUNT_MAX,
+  Partitioner,
+  USER_KEY_SIZE_MAX,
+} from './partition.ts'
 export { ownerIds, type PartitionMove, partitionMoves } from './partition-moves.ts'
 export { Placement, type PlacementRules } from './placement.ts'
 export { findMember, operationOf, type Ring, type RingOperation, type RingPhase } from './ring.ts'

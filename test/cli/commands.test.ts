@@ -343,6 +343,7 @@ const LINES: Readonly<Record<string, string>> = {
   has: 'has x',
   import: 'import data.jsonl',
   export: 'export out.jsonl',
+  cluster: 'cluster ring',
   bench: 'bench -d 1ms -k 1 -c 1',
 }
 

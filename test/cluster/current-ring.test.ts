@@ -21,6 +21,7 @@ import {
   VersionMismatchError,
 } from '../../src/errors.ts'
 import type { Durability } from '../../src/key-value-store.ts'
+import { connect } from '../../src/net/index.ts'
 import { seededRandom } from '../../src/random.ts'
 import { FakeEngine } from '../support/fake-engine.ts'
 import { anyStep, randomMember } from '../support/random-ring.ts'
@@ -254,6 +255,9 @@ test('a node has its ring over restarts, also when its directory is older than r
   const directory = temporaryDirectory({ after: remove => t.after(async () => remove()) })
   const first = await startNode({ directory, port: 0, partitionCount: 16 })
   const { port } = first.address
+  const client = await connect(`kv://127.0.0.1:${port}`)
+  assert.deepEqual(await client.ringMap(), encodeRing(first.ring))
+  await client.close()
   assert.equal(first.ring.members[0]!.clientAddress, `127.0.0.1:${port}`)
   const { node } = first.stats() as { node: { ring: unknown } }
   const phase = 'stable'

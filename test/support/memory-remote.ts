@@ -123,6 +123,10 @@ export class MemoryRemote implements RemoteStore {
     return Promise.resolve({})
   }
 
+  ringMap(): Promise<never> {
+    throw new Error('nobody asks for this')
+  }
+
   close(): Promise<void> {
     return Promise.resolve()
   }

@@ -5,6 +5,7 @@
  */
 import { compareBytes } from '../../src/bytes.ts'
 import type { RemoteStore } from '../../src/cli/remote-store.ts'
+import { encodeRing, initRing, type Ring } from '../../src/cluster/index.ts'
 import { AbortedError, ClosedError, InvalidArgumentError } from '../../src/errors.ts'
 import type {
   BatchOperation,
@@ -34,6 +35,10 @@ export class MemoryStore implements RemoteStore {
   failNext: Error | undefined
   /** While true calls settle only when their signal fires. */
   hanging = false
+  ringKept: Ring = initRing(
+    { nodeId: '11'.repeat(16), clientAddress: '127.0.0.1:7700', peerAddress: '' },
+    { clusterId: 'cc'.repeat(16), partitionCount: 1024 },
+  )
   statsKept: Readonly<Record<string, unknown>> = { node: { id: 'abc', uptimeMs: 1500 } }
 
   static with(entries: Readonly<Record<string, string | Uint8Array>>): MemoryStore {
@@ -112,6 +117,11 @@ export class MemoryStore implements RemoteStore {
   async stats(options?: CallOptions): Promise<Readonly<Record<string, unknown>>> {
     await this.#called('stats', options)
     return this.statsKept
+  }
+
+  async ringMap(options?: CallOptions): Promise<Uint8Array> {
+    await this.#called('ringMap', options)
+    return encodeRing(this.ringKept)
   }
 
   entries(options: ScanOptions = {}): Scan<Entry> {

@@ -1,0 +1,191 @@
+// Goal: `kvcli cluster` shows the ring that a server goes by, to people and to programs, also while
+// it changes, and who owns a key.
+// Method: the whole program over a store that has a ring of known members; what it prints is held
+// against the ring itself.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { ExitCode } from '../../src/cli/exit-code.ts'
+import {
+  beginJoin,
+  beginLeave,
+  finish,
+  initRing,
+  moveReads,
+  ownerIds,
+  Partitioner,
+  type Ring,
+  RingTable,
+} from '../../src/cluster/index.ts'
+import { VersionMismatchError } from '../../src/errors.ts'
+import { CliHarness, runCli } from '../support/cli-harness.ts'
+import { MemoryStore } from '../support/memory-store.ts'
+
+function node(digit: number, weight = 1) {
+  const clientAddress = `10.0.0.${digit}:7700`
+  return { nodeId: String(digit).repeat(32), clientAddress, peerAddress: '', rack: 'a', weight }
+}
+
+const FIRST = initRing(node(1), { clusterId: 'cc'.repeat(16), partitionCount: 64 })
+
+function join(ring: Ring, digit: number, weight = 1): Ring {
+  return finish(moveReads(beginJoin(ring, node(digit, weight))))
+}
+
+const FOUR = join(join(join(FIRST, 2), 3), 4, 2)
+
+function storeWith(ringKept: Ring): MemoryStore {
+  return Object.assign(new MemoryStore(), { ringKept })
+}
+
+interface MemberJson {
+  readonly nodeId: string
+  readonly owned: number
+  readonly ownedAfter: number
+  readonly share: number
+  readonly idealShare: number
+  readonly tokens: number
+}
+
+describe('cluster ring', () => {
+  test('of one node says that it has everything, once', async () => {
+    const { out, code } = await runCli('cluster ring', { store: storeWith(FIRST) })
+    assert.deepEqual(out.trimEnd().split('\n'), [
+      'epoch 1, 64 partitions, replication factor 3',
+      'member                            state   tokens  partitions    share    ideal',
+      `${'1'.repeat(32)}  normal     128          64  100.0 %  100.0 %`,
+      '  -> too few nodes for 3 replicas: every key is on one',
+    ])
+    assert.equal(code, ExitCode.ok)
+  })
+
+  test('shows what each of several has, in 80 columns', async () => {
+    const { out } = await runCli('cluster ring', { store: storeWith(FOUR) })
+    const lines = out.trimEnd().split('\n')
+    assert.ok(lines.every(line => line.length <= 80))
+    const owned = new RingTable(FOUR).readers.partitionsOwned()
+    const ideals = [21.3, 21.3, 21.3, 32.3]
+    assert.equal(lines.length, 2 + 4)
+    for (const [index, count] of owned.entries()) {
+      const share = ((count / (64 * 3)) * 100).toFixed(1)
+      const cells = lines[2 + index]!.split(/ {2,}/)
+      const tokens = index === 3 ? '256' : '128'
+      assert.deepEqual(cells.slice(2, 5), [tokens, String(count), `${share} %`])
+      assert.ok(Math.abs(Number.parseFloat(cells[5]!) - ideals[index]!) < 3, cells[5])
+    }
+  })
+
+  test('has all of it as JSON, in shares that add up', async () => {
+    const { json } = await runCli('cluster ring --json', { store: storeWith(FOUR) })
+    const [result] = json as { members: MemberJson[] }[]
+    const { members, ...ring } = result!
+    assert.deepEqual(ring, {
+      epoch: FOUR.epoch,
+      phase: 'stable',
+      clusterId: 'cc'.repeat(16),
+      partitionCount: 64,
+      replicationFactor: 3,
+      virtualNodes: 128,
+      removed: [],
+      operation: null,
+    })
+    const sum = (part: (member: MemberJson) => number) =>
+      members.reduce((total, member) => total + part(member), 0)
+    assert.equal(
+      sum(({ owned }) => owned),
+      64 * 3,
+    )
+    assert.ok(Math.abs(sum(({ share }) => share) - 1) < 1e-9)
+    assert.ok(Math.abs(sum(({ idealShare }) => idealShare) - 1) < 1e-9)
+    const { nodeId, tokens } = members[3]!
+    assert.deepEqual([nodeId, tokens], ['4'.repeat(32), 256])
+  })
+
+  test('while a node joins tells before and after, and who answers reads', async () => {
+    const joining = beginJoin(FOUR, node(5))
+    const before = await runCli('cluster ring', { store: storeWith(joining) })
+    assert.match(before.out, /a join is under way: reads go to the owners before it\n$/)
+    assert.match(before.out, /5{32} {2}joining +128 +0 -> \d+ /)
+    const after = await runCli('cluster ring', { store: storeWith(moveReads(joining)) })
+    assert.match(after.out, /a join is under way: reads go to the owners after it\n$/)
+    const { json } = await runCli('cluster ring --json', { store: storeWith(joining) })
+    const [result] = json as { members: MemberJson[]; operation: unknown }[]
+    assert.deepEqual(result!.operation, { type: 'join', joining: '5'.repeat(32) })
+    const { owned, ownedAfter } = result!.members[4]!
+    assert.equal(owned, 0)
+    assert.equal(ownedAfter, new RingTable(joining).after.partitionsOwned()[4])
+  })
+})
+
+describe('cluster owners', () => {
+  test('shows the partition of a key and its owners in order', async () => {
+    const { out } = await runCli('cluster owners user:1', { store: storeWith(FOUR) })
+    const partition = new Partitioner(64).partitionOf(Buffer.from('user:1'))
+    const ids = ownerIds(new RingTable(FOUR).readers, partition)
+    const [title, columns, ...rows] = out.trimEnd().split('\n')
+    assert.equal(title, `user:1 is in partition ${partition}`)
+    assert.match(columns!, /^ +member +state +address$/)
+    assert.deepEqual(
+      rows,
+      ids.map((id, place) => `${place + 1}  ${id}  normal  10.0.0.${id[0]}:7700`),
+    )
+  })
+
+  test('has them as JSON, of a key in any encoding', async () => {
+    const text = await runCli('cluster owners user:1 --json', { store: storeWith(FOUR) })
+    const hex = await runCli('cluster owners --hex 757365723a31 --json', { store: storeWith(FOUR) })
+    const [fromText] = text.json as Record<string, unknown>[]
+    assert.deepEqual(hex.json, [{ ...fromText, key: '757365723a31' }])
+    const { epoch, phase, owners, writesAlso } = fromText as {
+      owners: MemberJson[]
+    } & typeof fromText
+    assert.deepEqual([epoch, phase, writesAlso], [FOUR.epoch, 'stable', []])
+    assert.equal(owners.length, 3)
+  })
+
+  test('while a node leaves has also who takes writes only', async () => {
+    const leaving = beginLeave(FOUR, '2'.repeat(32))
+    const table = new RingTable(leaving)
+    const key = Array.from({ length: 500 }, (_, count) => `k${count}`).find(name => {
+      return table.isOwner(new Partitioner(64).partitionOf(Buffer.from(name)), '2'.repeat(32))
+    })!
+    const { out } = await runCli(`cluster owners ${key}`, { store: storeWith(leaving) })
+    assert.match(out, /^ +\d {2}2{32} {2}leaving {2}10\.0\.0\.2:7700$/m)
+    assert.match(out, /^writes {2}([134])\1{31} {2}normal {3}10\.0\.0\.\1:7700$/m)
+  })
+})
+
+describe('cluster', () => {
+  for (const [argv, message] of [
+    ['cluster', /action/],
+    ['cluster rings', /does not know 'rings': use ring, owners/],
+    ['cluster ring k', /takes no key/],
+    ['cluster owners', /needs a key/],
+    ['cluster owners --hex zz', /the key 'zz' is not hex/],
+  ] as const) {
+    test(`${argv} is refused without asking a server`, async () => {
+      const run = await runCli(argv)
+      assert.match(run.err, message)
+      assert.equal(run.code, ExitCode.usage)
+      assert.deepEqual(run.store.calls, [])
+    })
+  }
+
+  test('refuses keys that no server has', async () => {
+    for (const key of ['', 'k'.repeat(65_534)]) {
+      const run = await runCli(['cluster', 'owners', key])
+      assert.match(run.err, /a key has 1 to 65533 bytes/)
+      assert.equal(run.code, ExitCode.usage)
+    }
+  })
+
+  test('says what is wrong with a server that has no ring, or sends none', async () => {
+    const old = storeWith(FOUR)
+    old.failNext = new VersionMismatchError('opcode 16 is not known in protocol version 1')
+    const refused = await runCli('cluster ring', { store: old })
+    assert.match(refused.err, /opcode 16 is not known.*KV_VERSION_MISMATCH/)
+    const made = new CliHarness({ argv: 'cluster ring' })
+    made.store.ringMap = () => Promise.resolve(Buffer.from('nothing'))
+    assert.equal(await made.run(), ExitCode.failed)
+    assert.match(made.err, /KV_(?:PROTOCOL|VERSION_MISMATCH)/)
+  })
+})
