@@ -14,6 +14,15 @@ export function ioFailure(error: unknown, what: string): unknown {
   return new IoError(`${what}: ${message}; ${adviceFor(code)}`, { cause: error })
 }
 
+/** What may be there again in a moment; nothing was lost, and nothing is wrong with the disk. */
+const SHORTAGES: readonly string[] = ['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE']
+
+/** Whether the system had no room, or no file to give, for what was to be made anew. */
+export function isShortage(error: unknown): boolean {
+  const code = systemErrorCode(error)
+  return code !== undefined && SHORTAGES.includes(code)
+}
+
 function adviceFor(code: string): string {
   switch (code) {
     case 'ENOSPC':

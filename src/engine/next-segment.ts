@@ -7,11 +7,19 @@
  *  1. The file is empty until it is taken, so recovery passes over it (wal-replay.ts) and its loss
  *     costs nothing.
  *  2. At most one file is ahead, and what could not be made is not left behind.
+ *  3. A segment that could not be begun for want of space is gone before another one is made, whose
+ *     directory sync then makes that durable too: no two segments claim to follow the same one.
  */
 import { formatFileName } from './file-names.ts'
 import type { FileSystem } from './file-system.ts'
+import { isShortage } from './io-failure.ts'
 import type { BackgroundHost } from './job-runner.ts'
-import { type PreparedSegment, prepareSegment } from './wal-writer.ts'
+import {
+  type PreparedSegment,
+  prepareSegment,
+  type WalSegmentOptions,
+  WalWriter,
+} from './wal-writer.ts'
 
 export interface NextSegmentParts {
   readonly host: BackgroundHost
@@ -34,8 +42,21 @@ export class NextSegment {
     this.#ahead ??= this.#tryToMake()
   }
 
-  /** The file, which is the caller's from now on. Rejects when it cannot be made. */
-  async take(): Promise<PreparedSegment> {
+  /**
+   * The segment that follows, with its header. Rejects as the system does when it cannot be made;
+   * after a shortage (io-failure.ts) everything is as it was, and it may be tried again.
+   */
+  async begin(options: WalSegmentOptions): Promise<WalWriter> {
+    const segment = await this.#take()
+    try {
+      return await WalWriter.begin(segment, options)
+    } catch (error) {
+      if (isShortage(error)) await this.#takeBack(segment)
+      throw error
+    }
+  }
+
+  async #take(): Promise<PreparedSegment> {
     const ahead = await this.#ahead
     this.#ahead = undefined
     return ahead ?? this.#make()
@@ -69,6 +90,15 @@ export class NextSegment {
     } catch (error) {
       this.#remove(fileNumber)
       throw error
+    }
+  }
+
+  async #takeBack({ file, fileNumber }: PreparedSegment): Promise<void> {
+    try {
+      await this.#parts.fileSystem.remove(file.path)
+    } catch (cause) {
+      // No shortage, whatever the system says: this must not be tried again.
+      throw new Error(`WAL segment ${fileNumber} is neither begun nor removed`, { cause })
     }
   }
 

@@ -16,13 +16,14 @@ import type { Random } from '../random.ts'
 import type { Compactor } from './compactor.ts'
 import type { FileSystem } from './file-system.ts'
 import type { Flusher } from './flusher.ts'
+import { ioFailure, isShortage } from './io-failure.ts'
 import type { BackgroundHost, JobRunner } from './job-runner.ts'
 import { Memtable } from './memtable.ts'
 import { NextSegment } from './next-segment.ts'
 import type { RepeatedFailure } from './repeated-failure.ts'
 import { type StallStats, Stalls } from './stalls.ts'
 import type { Version } from './version.ts'
-import { paddingFor, WalWriter } from './wal-writer.ts'
+import { paddingFor, type WalWriter } from './wal-writer.ts'
 import { WritePacer } from './write-pacer.ts'
 import { RATE_MAX, type WritePressure, writePressure } from './write-pressure.ts'
 
@@ -248,16 +249,24 @@ export class WriteRoom {
     this.#next.prepare()
   }
 
-  /** The segment that follows, with `previous` durable to its end, as its header says. */
+  /**
+   * The segment that follows, with `previous` durable to its end, as its header says. Rejects with
+   * IoError, and everything as it was, when there is no room for it.
+   */
   async #continueAfter(previous: WalWriter): Promise<WalWriter> {
     const { host, databaseId } = this.#parts
     await previous.sync()
-    return WalWriter.begin(await this.#next.take(), {
-      databaseId,
-      firstSequence: host.state.lastSequence + 1,
-      previous,
-      paddingSize: paddingFor(host.options.memtableSize),
-    })
+    try {
+      return await this.#next.begin({
+        databaseId,
+        firstSequence: host.state.lastSequence + 1,
+        previous,
+        paddingSize: paddingFor(host.options.memtableSize),
+      })
+    } catch (error) {
+      // The log is whole, and this write is not in it: whoever writes next tries again.
+      throw isShortage(error) ? ioFailure(error, 'the log cannot be continued') : error
+    }
   }
 
   #newMemtable(entryCount: number, dataSize: number, walNumber: number): Memtable {

@@ -114,8 +114,11 @@ export class ErrorLife {
   /** Whether the failed call wrote to the log or the MANIFEST, beyond its beginning. */
   #isVital(): boolean {
     if (this.#options.dataOnly === true) return false
-    const { kind, path } = this.#options.fault.first!
+    const { fault, kind, path, isBeginning } = this.#options.fault.first!
     if (kind !== 'write' && kind !== 'sync') return false
+    // A segment that there is no room to begin is taken back, and begun anew by a later write.
+    const isShortage = fault === 'ENOSPC' || fault === 'shortWrite' || fault === 'EMFILE'
+    if (isShortage && isBeginning && path.endsWith('.wal')) return false
     return path.startsWith(DIRECTORY) && (path.endsWith('.wal') || path.includes('MANIFEST'))
   }
 

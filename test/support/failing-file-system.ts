@@ -55,8 +55,11 @@ export interface FaultReport {
 }
 
 export interface FaultPlace {
+  readonly fault: Fault
   readonly kind: CallKind
   readonly path: string
+  /** Whether it was the first write of a new file, or a sync of nothing but that. */
+  readonly isBeginning: boolean
 }
 
 interface ActiveRule {
@@ -238,7 +241,7 @@ export class FailingFileSystem implements FileSystem {
   }
 
   /** Counts a call; throws if that is its fault, else returns a fault to act out. For files. */
-  enter(kind: CallKind, path: string): Fault | undefined {
+  enter(kind: CallKind, path: string, isBeginning = false): Fault | undefined {
     this.#callCount++
     let due: ActiveRule | undefined
     for (const active of this.#rules) {
@@ -249,8 +252,8 @@ export class FailingFileSystem implements FileSystem {
     }
     if (due === undefined) return undefined
     due.injected++
-    due.first ??= { kind, path }
     const { fault } = due.rule
+    due.first ??= { fault, kind, path, isBeginning }
     if (fault === 'failedSync') {
       if (this.#inner.loseUnsynced === undefined) throw new Error('this disk cannot forget')
       this.#inner.loseUnsynced(path)
@@ -284,6 +287,7 @@ class FailingFile implements File {
   readonly path: string
   readonly #disk: FailingFileSystem
   readonly #inner: File
+  #writes = 0
   #closed = false
 
   constructor(disk: FailingFileSystem, inner: File) {
@@ -313,7 +317,7 @@ class FailingFile implements File {
   }
 
   writeSync(source: Uint8Array, sourceOffset: number, length: number, position: number): void {
-    const fault = this.#disk.enter('write', this.path)
+    const fault = this.#disk.enter('write', this.path, this.#writes++ === 0)
     if (fault === 'skip') return
     const size = fault === 'shortWrite' ? length >>> 1 : length
     this.#inner.writeSync(source, sourceOffset, size, position)
@@ -326,7 +330,7 @@ class FailingFile implements File {
     length: number,
     position: number,
   ): Promise<void> {
-    const fault = this.#disk.enter('write', this.path)
+    const fault = this.#disk.enter('write', this.path, this.#writes++ === 0)
     if (fault === 'skip') return
     const size = fault === 'shortWrite' ? length >>> 1 : length
     await this.#inner.write(source, sourceOffset, size, position)
@@ -334,13 +338,15 @@ class FailingFile implements File {
   }
 
   syncSync(): void {
-    if (this.#disk.enter('sync', this.path) === 'skip' || this.#disk.postpones(this.path)) return
+    const fault = this.#disk.enter('sync', this.path, this.#writes <= 1)
+    if (fault === 'skip' || this.#disk.postpones(this.path)) return
     this.#inner.syncSync()
     this.#disk.catchUp(this.path)
   }
 
   async sync(): Promise<void> {
-    if (this.#disk.enter('sync', this.path) === 'skip' || this.#disk.postpones(this.path)) return
+    const fault = this.#disk.enter('sync', this.path, this.#writes <= 1)
+    if (fault === 'skip' || this.#disk.postpones(this.path)) return
     await this.#inner.sync()
     this.#disk.catchUp(this.path)
   }
