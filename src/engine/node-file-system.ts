@@ -104,18 +104,23 @@ function openFile(path: string, flags: string): Promise<number> {
 function makeDirectorySync(path: string): void {
   const parent = dirname(path)
   try {
+    makeOneSync(path)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT' || parent === path) throw error
+    makeDirectorySync(parent)
+    // Where nothing can be made, as in /proc, it says ENOENT again though the parent is there.
+    makeOneSync(path)
+  }
+  if (parent !== path) syncParentSync(parent)
+}
+
+function makeOneSync(path: string): void {
+  try {
     mkdirSync(path)
   } catch (error) {
-    const code = systemErrorCode(error)
-    if (code === 'ENOENT' && parent !== path) {
-      makeDirectorySync(parent)
-      makeDirectorySync(path)
-      return
-    }
     // Some systems answer EPERM, EROFS or EISDIR for a directory that is there, such as a root.
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) throw error
   }
-  if (parent !== path) syncParentSync(parent)
 }
 
 /** Links are followed in what exists; what does not has none. */

@@ -5,7 +5,7 @@
  * Invariants:
  *  1. Nothing is removed before the recovered MANIFEST is durable, and then only files with names
  *     of ours that it does not mention.
- *  2. A failure at any step closes what was opened and gives the lock back.
+ *  2. A failure at any step closes what was opened and then gives the lock back.
  */
 import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { type Hasher, loadHasher } from '../hash.ts'
@@ -83,7 +83,8 @@ async function openWith(
     checkExistence(directory, options, names)
     if (options.createIfMissing) fileSystem.makeDirectorySync(directory)
     const lock = fileSystem.lockSync(directory)
-    cleanup.push(() => lock.releaseSync())
+    // The last of all: until its threads have ended, they write to the directory.
+    cleanup.unshift(() => lock.releaseSync())
     return await recover(directory, options, environment, hasher, lock, cleanup)
   } catch (error) {
     for (const failure of await runAll(cleanup.reverse())) {

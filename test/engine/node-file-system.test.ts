@@ -59,3 +59,11 @@ test('an existing directory is made durable again, whatever its spelling', conte
   assert.equal(fileSystem.resolveSync(`${root}/link/d/x`), fileSystem.resolveSync(`${root}/a/d/x`))
   assert.deepEqual(new Set(fileSystem.listSync(`${root}/a`)), new Set(['b', 'd']))
 })
+
+test('where no directory can be made the system has the last word', {
+  skip: process.platform !== 'linux',
+}, () => {
+  // It says ENOENT for what would lie in /proc, though /proc is there.
+  const isRefused = (error: unknown) => systemErrorCode(error) === 'ENOENT'
+  assert.throws(() => nodeFileSystem().makeDirectorySync('/proc/duramen/a/b'), isRefused)
+})
