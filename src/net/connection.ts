@@ -131,7 +131,10 @@ export class Connection implements SessionSink {
       this.#paused = false
       return
     }
-    session.keepInput()
+    if (!session.keepInput()) {
+      this.#fail('memory for requests that wait is short, and it sends on')
+      return
+    }
     if (!this.#paused) this.#socket.pause()
     this.#paused = true
     if (session.blocked || this.#awaitsTurn) return

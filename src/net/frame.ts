@@ -13,7 +13,8 @@
  *  1. A length is checked before anything is allocated for it.
  *  2. A frame that lies in one chunk is handed out where it lies. Any other is gathered in a buffer
  *     that grows with the bytes that came, never with the bytes that were promised.
- *  3. At most one frame is in the making, and its buffer is charged to the budget.
+ *  3. At most one frame is in the making, and its buffer is charged to the budget; so is a copy of
+ *     what could not be looked at at once.
  */
 import { assert } from '../assert.ts'
 import { ProtocolError } from '../errors.ts'
@@ -67,8 +68,8 @@ export class FrameDecoder {
   #chunk: Uint8Array = NOTHING
   #at = 0
   #chunkEnd = 0
-  /** True when the chunk is a copy of our own. */
-  #kept = false
+  /** Bytes charged to the budget for a chunk that is a copy of our own; 0 when it is lent. */
+  #keptSize = 0
   /** The frame in the making: its length prefix and message; empty when there is none. */
   #gathered: Uint8Array = NOTHING
   #gatheredLength = 0
@@ -103,16 +104,26 @@ export class FrameDecoder {
     this.#chunk = chunk
     this.#at = 0
     this.#chunkEnd = size
-    this.#kept = false
+    this.#releaseKept()
   }
 
-  /** Copies what is left of the chunk. The message at hand is given up. */
-  keep(): void {
-    if (this.#kept || this.pending === 0) return
+  /**
+   * Copies what is left of the chunk, so that whoever lent it has it back. The message at hand is
+   * given up. False when the budget does not have the memory; the decoder is useless then.
+   */
+  keep(): boolean {
+    const size = this.pending
+    if (this.#keptSize > 0 || size === 0) return true
+    if (this.#budget !== undefined && !this.#budget.reserve(size)) return false
     this.#chunk = this.#chunk.slice(this.#at, this.#chunkEnd)
     this.#at = 0
-    this.#chunkEnd = this.#chunk.length
-    this.#kept = true
+    this.#chunkEnd = this.#keptSize = size
+    return true
+  }
+
+  #releaseKept(): void {
+    if (this.#keptSize > 0) this.#budget?.release(this.#keptSize)
+    this.#keptSize = 0
   }
 
   /** Moves to the next message. Throws ProtocolError for a length that cannot be. */
@@ -180,6 +191,7 @@ export class FrameDecoder {
   #endOfChunk(): boolean {
     this.#chunk = NOTHING
     this.#at = this.#chunkEnd = 0
+    this.#releaseKept()
     return false
   }
 

@@ -60,8 +60,9 @@ export interface ServerLimits {
   /** What KV_OVERLOADED tells the client to wait. @defaultValue 50 */
   readonly overloadRetryAfterMs: number
   /**
-   * Bytes, over all connections, of frames that have come in part. A frame that would exceed it is
-   * skipped as it comes, and answered with KV_OVERLOADED. @defaultValue 128 MiB
+   * Bytes, over all connections, of frames that have come in part, and of requests that wait for
+   * their turn. A frame that would exceed it is skipped as it comes, and answered with
+   * KV_OVERLOADED; a connection whose waiting requests would is closed. @defaultValue 128 MiB
    */
   readonly receiveBytesMax: number
   /** Replies waiting for a slow reader; above it his requests are not read. @defaultValue 1 MiB */

@@ -155,9 +155,12 @@ export class Session implements Responder, LateAnswer {
     this.process(nowMs)
   }
 
-  /** Copies what was received and not looked at, so that the lender has its buffer back. */
-  keepInput(): void {
-    this.#decoder.keep()
+  /**
+   * Copies what was received and not looked at, so that the lender has its buffer back. False when
+   * there is no memory for it: the connection cannot go on.
+   */
+  keepInput(): boolean {
+    return this.#decoder.keep()
   }
 
   #rememberFirst(chunk: Uint8Array): void {
