@@ -7,7 +7,7 @@ import {
   type BatchOperation,
   type KeyRange,
 } from '../key-value-store.ts'
-import { type EngineOperation, operationSize } from './write-group.ts'
+import { type EngineOperation, OPERATION_OVERHEAD, operationSize } from './write-group.ts'
 
 /** Deletes a range: what only an embedded store can do in a batch. */
 export interface DeleteRangeOperation extends KeyRange {
@@ -19,6 +19,12 @@ export type EmbeddedOperation = BatchOperation | DeleteRangeOperation
 /** Ranges that one batch may delete: together they must fit a memtable's list of fragments. */
 export const BATCH_RANGES_MAX = 10_000
 
+/**
+ * Operations that are converted, checked and encoded at once: they take up to half a millisecond,
+ * strings most. See large-batch.ts for more of them.
+ */
+export const SLICE_OPERATIONS = 500
+
 const RANGE_BOUNDS: readonly string[] = ['gt', 'gte', 'lt', 'lte']
 
 /** A bound by a wrong name would be no bound, and more would be deleted than was meant. */
@@ -29,8 +35,15 @@ function checkBoundNames(operation: DeleteRangeOperation): void {
   }
 }
 
-/** What the engine writes for an operation of the caller; undefined when there is nothing to do. */
-export function toEngineOperation(
+/** What the engine writes for operations of the caller: ranges without a key come to nothing. */
+export function toEngineOperations(
+  operations: readonly EmbeddedOperation[],
+  expiryMs: (ttlMs: number) => number,
+): EngineOperation[] {
+  return operations.flatMap(operation => toEngineOperation(operation, expiryMs) ?? [])
+}
+
+function toEngineOperation(
   operation: EmbeddedOperation,
   expiryMs: (ttlMs: number) => number,
 ): EngineOperation | undefined {
@@ -59,33 +72,62 @@ export function toEngineOperation(
   }
 }
 
-/** Throws InvalidArgumentError when they are too many or too large together. */
+/** What the operations of a batch take together, held against the limits. */
+export class BatchTally {
+  #count = 0
+  #rangeCount = 0
+  #size: number
+
+  constructor(logData: Uint8Array | undefined) {
+    this.#size = logData?.length ?? 0
+    this.#checkSize()
+  }
+
+  /** Bytes that the batch takes in a frame, generously. */
+  get frameSize(): number {
+    return this.#size + (this.#count + 1) * OPERATION_OVERHEAD
+  }
+
+  /** Throws InvalidArgumentError when it is one too many, or too large with the others. */
+  add(operation: EngineOperation): void {
+    this.#count++
+    this.#size += operationSize(operation)
+    if (operation.type === 'del-range') this.#rangeCount++
+    if (this.#count > BATCH_COUNT_MAX) {
+      throw new InvalidArgumentError(
+        `a batch holds at most ${BATCH_COUNT_MAX} operations: split it`,
+      )
+    }
+    if (this.#rangeCount > BATCH_RANGES_MAX) {
+      throw new InvalidArgumentError(`a batch deletes at most ${BATCH_RANGES_MAX} ranges: split it`)
+    }
+    this.#checkSize()
+  }
+
+  /** Throws InvalidArgumentError when there is only log data. */
+  checkNotEmpty(): void {
+    if (this.#count > 0) return
+    throw new InvalidArgumentError('logData goes with operations: put it in a batch that has some')
+  }
+
+  #checkSize(): void {
+    if (this.#size <= BATCH_SIZE_MAX) return
+    throw new InvalidArgumentError(
+      `a batch holds at most ${BATCH_SIZE_MAX} bytes of keys, values and log data: split it`,
+    )
+  }
+}
+
+/**
+ * Throws InvalidArgumentError when they are none or too large together. Batches of more than
+ * SLICE_OPERATIONS are checked later, in slices.
+ */
 export function checkBatchSize(
   operations: readonly EngineOperation[],
   logData: Uint8Array | undefined,
 ): void {
-  if (operations.length === 0) {
-    throw new InvalidArgumentError('logData goes with operations: put it in a batch that has some')
-  }
-  if (operations.length > BATCH_COUNT_MAX) {
-    throw new InvalidArgumentError(
-      `a batch holds at most ${BATCH_COUNT_MAX} operations, got ${operations.length}: split it`,
-    )
-  }
-  let size = logData?.length ?? 0
-  let rangeCount = 0
-  for (const operation of operations) {
-    size += operationSize(operation)
-    if (operation.type === 'del-range') rangeCount++
-  }
-  if (rangeCount > BATCH_RANGES_MAX) {
-    throw new InvalidArgumentError(
-      `a batch deletes at most ${BATCH_RANGES_MAX} ranges, got ${rangeCount}: split it`,
-    )
-  }
-  if (size <= BATCH_SIZE_MAX) return
-  throw new InvalidArgumentError(
-    `a batch holds at most ${BATCH_SIZE_MAX} bytes of keys, values and log data, got ${size}: ` +
-      'split it',
-  )
+  if (operations.length > SLICE_OPERATIONS) return
+  const tally = new BatchTally(logData)
+  for (const operation of operations) tally.add(operation)
+  tally.checkNotEmpty()
 }

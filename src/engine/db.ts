@@ -30,12 +30,13 @@ import {
   type WriteOptions,
 } from '../key-value-store.ts'
 import type { BackupResult } from './backup-job.ts'
-import { checkBatchSize, type EmbeddedOperation, toEngineOperation } from './batch-operations.ts'
+import { checkBatchSize, type EmbeddedOperation, toEngineOperations } from './batch-operations.ts'
 import type { SequenceRange } from './change-batch.ts'
 import type { ChangeFeed, ChangeFeeds, ChangesOptions } from './change-feed.ts'
 import type { CheckpointResult } from './checkpoint-job.ts'
 import type { DbStats } from './db-stats.ts'
 import type { DbEventListener } from './event-stream.ts'
+import { sourceOf } from './large-batch.ts'
 import { LoopTurns } from './loop-turns.ts'
 import type {
   BackupOptions,
@@ -205,23 +206,19 @@ export class Db implements KeyValueStore {
   }
 
   /**
-   * All operations or none; later ones win over earlier ones on the same key. Throws
+   * All operations or none; later ones win over earlier ones on the same key. Keys and values must
+   * not change until it has resolved: large batches are encoded in slices. Throws
    * InvalidArgumentError when they are too many or too large together, or when there is `logData`
    * and no operation to go with it.
    */
   batch(operations: readonly EmbeddedOperation[], options?: BatchOptions): Promise<void> {
     try {
+      this.#checkOpen()
       checkSignal(options?.signal)
-      const logData = options?.logData
-      return this.write(
-        operations.flatMap(
-          operation => toEngineOperation(operation, ttlMs => this.#expiryMs(ttlMs)) ?? [],
-        ),
-        {
-          durability: options?.durability,
-          logData: logData === undefined ? undefined : logDataBytes(logData),
-        },
-      )
+      const expiryMs = (ttlMs: number) => this.#expiryMs(ttlMs)
+      const source = sourceOf(operations, some => toEngineOperations(some, expiryMs))
+      const logData = options?.logData === undefined ? undefined : logDataBytes(options.logData)
+      return this.#parts.writes.batchOf(source, this.#durability(options), logData)
     } catch (error) {
       return Promise.reject(error)
     }

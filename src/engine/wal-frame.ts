@@ -11,6 +11,7 @@
  */
 import { assert } from '../assert.ts'
 import { varintSize, writeUint64, writeVarint } from '../bytes.ts'
+import { yieldToEventLoop } from '../clock.ts'
 import type { Hasher } from '../hash.ts'
 import { EntryKind, EXPIRY_SIZE } from './internal-key.ts'
 import {
@@ -26,6 +27,8 @@ import {
 
 const CAPACITY_MIN = 4096
 const INDEX_CAPACITY_MIN = 64
+/** Bytes summed up between two turns of the event loop: a few tenths of a millisecond. */
+const SUM_SLICE_SIZE = 1024 * 1024
 /** Room behind the payload. */
 const TRAILER_SIZE_MAX = WAL_FRAME_SUM_SIZE + WAL_FRAME_ALIGNMENT
 /** Up to this many bytes a loop beats Uint8Array.set, which costs about 40 ns to begin. */
@@ -100,6 +103,12 @@ export class WalFrameBuilder {
     this.#entryCount = 0
     this.#rangeCount = 0
     this.#batchLeft = 0
+  }
+
+  /** Makes room for so many more bytes at once, so that adding them moves nothing. */
+  reserve(size: number): void {
+    const needed = this.#size + size + TRAILER_SIZE_MAX
+    if (needed > this.#bytes.length) this.#grow(needed)
   }
 
   /** The next `opCount` ops are one batch. A logData among them must be the first. */
@@ -190,6 +199,23 @@ export class WalFrameBuilder {
 
   /** Fills in header and sums and returns the bytes of the whole frame. Adding more restarts it. */
   finish(place: WalFramePlace): number {
+    const headerSum = this.#finishHeader(place)
+    const sum = this.#hasher.hash32(this.#bytes, WAL_FRAME_HEADER_SIZE, this.#size, headerSum)
+    return this.#finishPayload(sum)
+  }
+
+  /** finish() with turns of the event loop, for frames that take long to sum up. */
+  async finishInSlices(place: WalFramePlace): Promise<number> {
+    const stream = this.#hasher.stream32(this.#finishHeader(place))
+    for (let at = WAL_FRAME_HEADER_SIZE; at < this.#size; at += SUM_SLICE_SIZE) {
+      if (at > WAL_FRAME_HEADER_SIZE) await yieldToEventLoop()
+      stream.update(this.#bytes, at, Math.min(at + SUM_SLICE_SIZE, this.#size))
+    }
+    return this.#finishPayload(stream.digest())
+  }
+
+  /** Returns the seed of the payload's sum. */
+  #finishHeader(place: WalFramePlace): number {
     assert(this.#opCount > 0, 'a frame holds at least one op')
     assert(this.#batchLeft === 0, 'the last batch is complete')
     const payloadLength = this.#size - WAL_FRAME_HEADER_SIZE
@@ -202,10 +228,14 @@ export class WalFrameBuilder {
       syncedUpTo: place.syncedUpTo,
       previousChain: place.previousChain,
     }
-    const headerSum = writeWalFrameHeader(this.#bytes, this.#view, 0, header, place.seed)
-    this.#chain = this.#hasher.hash32(this.#bytes, WAL_FRAME_HEADER_SIZE, this.#size, headerSum)
-    this.#view.setUint32(this.#size, this.#chain, true)
-    const frameSize = walFrameSize(payloadLength)
+    return writeWalFrameHeader(this.#bytes, this.#view, 0, header, place.seed)
+  }
+
+  /** Returns the bytes of the frame. */
+  #finishPayload(sum: number): number {
+    this.#chain = sum
+    this.#view.setUint32(this.#size, sum, true)
+    const frameSize = walFrameSize(this.#size - WAL_FRAME_HEADER_SIZE)
     this.#bytes.fill(0, this.#size + WAL_FRAME_SUM_SIZE, frameSize)
     return frameSize
   }

@@ -21,7 +21,7 @@ import { formatFileName } from './file-names.ts'
 import { fileSeed, placeSeed } from './file-seed.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
 import { encodeWalHeader, WAL_HEADER_SIZE, type WalPosition } from './wal-format.ts'
-import type { WalFrameBuilder } from './wal-frame.ts'
+import type { WalFrameBuilder, WalFramePlace } from './wal-frame.ts'
 
 /** A segment that is empty, and whose name is durable. After a crash nobody misses it. */
 export interface PreparedSegment {
@@ -60,6 +60,8 @@ export interface WalSegmentOptions {
   readonly paddingSize?: number
 }
 
+/** Bytes of a frame that is summed up at once: about half a millisecond. */
+const SUM_AT_ONCE_MAX = 2 * 1024 * 1024
 /** Of frames larger than this share of the padding four times as much is written. */
 const LARGE_FRAME_SHARE = 1 / 4
 const LARGE_FRAME_FACTOR = 4
@@ -151,9 +153,12 @@ export class WalWriter {
    * settles: nothing may be added to it, reading it is fine.
    */
   async append(builder: WalFrameBuilder, firstSequence: number): Promise<void> {
-    const length = this.#begin(builder, firstSequence)
+    const place = this.#begin(firstSequence)
     this.#appending = true
+    let length: number
     try {
+      const isLong = builder.size > SUM_AT_ONCE_MAX
+      length = isLong ? await builder.finishInSlices(place) : builder.finish(place)
       const end = this.#written.length + length
       const zeros = this.#zerosBehind(end, length)
       if (zeros !== undefined) await this.#file.write(zeros, 0, zeros.length, end)
@@ -168,7 +173,7 @@ export class WalWriter {
 
   /** Hands the frame to the operating system within the call; see append. */
   appendSync(builder: WalFrameBuilder, firstSequence: number): void {
-    const length = this.#begin(builder, firstSequence)
+    const length = builder.finish(this.#begin(firstSequence))
     try {
       const end = this.#written.length + length
       const zeros = this.#zerosBehind(end, length)
@@ -207,18 +212,18 @@ export class WalWriter {
     }
   }
 
-  /** Completes the frame for its place and returns its length. */
-  #begin(builder: WalFrameBuilder, firstSequence: number): number {
+  /** What a frame at the end of the segment needs to know. */
+  #begin(firstSequence: number): WalFramePlace {
     this.#checkUsable()
     assert(!this.#appending, 'frames are appended one after another')
     assert(firstSequence >= this.#firstSequence, 'sequences only rise')
     if (this.#previous !== undefined) this.#follow(this.#previous)
-    return builder.finish({
+    return {
       firstSequence,
       syncedUpTo: this.#synced.length,
       previousChain: this.#written.chain,
       seed: placeSeed(this.#seed, this.#written.length),
-    })
+    }
   }
 
   /** The zeros to write at `end`, behind a frame of `length` bytes; undefined for none. */

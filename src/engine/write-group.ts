@@ -10,7 +10,7 @@ import type { TreeState } from './tree-state.ts'
 import { WalFrameBuilder } from './wal-frame.ts'
 import type { WalWriter } from './wal-writer.ts'
 
-/** One operation, already validated. Buffers are borrowed only during the call. */
+/** One operation, already validated. */
 export type EngineOperation =
   | {
       readonly type: 'put'
@@ -27,6 +27,9 @@ export type EngineOperation =
       /** The first key after the range, greater than `key`; empty when the range has no end. */
       readonly end: Uint8Array
     }
+
+/** Bytes that an operation takes in a frame besides its key and value, generously. */
+export const OPERATION_OVERHEAD = 32
 
 /** Bytes of an operation's key and value. */
 export function operationSize(operation: EngineOperation): number {
@@ -76,6 +79,11 @@ export class WriteGroup {
   firstSequence = 0
   /** Bytes charged to the queue for it. */
   queuedBytes = 0
+  /**
+   * Set for a large batch: what fills the frame, which takes nothing else. Never rejects: resolves
+   * to why nothing is to be written, if that is so.
+   */
+  filling: Promise<unknown> | undefined
 
   constructor(builder: WalFrameBuilder) {
     this.builder = builder
@@ -99,16 +107,31 @@ export function addOperations(
   expiry: ExpiryClock,
   logData?: Uint8Array,
 ): void {
-  builder.beginBatch(operations.length + (logData === undefined ? 0 : 1))
+  beginOperations(builder, operations.length, logData)
+  for (const operation of operations) addOperation(builder, operation, expiry)
+}
+
+/** The first half of addOperations: `count` calls of addOperation follow. */
+export function beginOperations(
+  builder: WalFrameBuilder,
+  count: number,
+  logData: Uint8Array | undefined,
+): void {
+  builder.beginBatch(count + (logData === undefined ? 0 : 1))
   if (logData !== undefined) builder.addLogData(logData)
-  for (const operation of operations) {
-    if (operation.type === 'del') builder.addDelete(operation.key)
-    else if (operation.type === 'del-range') builder.addDeleteRange(operation.key, operation.end)
-    else if (!operation.expiryMs) builder.addPut(operation.key, operation.value)
-    else {
-      const expiryMs = expiry.fromWall(operation.expiryMs)
-      builder.addPutExpiring(operation.key, operation.value, expiryMs)
-    }
+}
+
+export function addOperation(
+  builder: WalFrameBuilder,
+  operation: EngineOperation,
+  expiry: ExpiryClock,
+): void {
+  if (operation.type === 'del') builder.addDelete(operation.key)
+  else if (operation.type === 'del-range') builder.addDeleteRange(operation.key, operation.end)
+  else if (!operation.expiryMs) builder.addPut(operation.key, operation.value)
+  else {
+    const expiryMs = expiry.fromWall(operation.expiryMs)
+    builder.addPutExpiring(operation.key, operation.value, expiryMs)
   }
 }
 

@@ -18,9 +18,11 @@ import { assert } from '../assert.ts'
 import { endOfTick, yieldToEventLoop } from '../clock.ts'
 import { KvError, OverloadedError } from '../errors.ts'
 import type { Durability } from '../key-value-store.ts'
+import { checkBatchSize, SLICE_OPERATIONS } from './batch-operations.ts'
 import type { SequenceRange } from './change-batch.ts'
 import { ImmediateWriter } from './immediate-writer.ts'
 import { SEQUENCE_MAX } from './internal-key.ts'
+import { encodeBatch, gatherBatch, type OperationSource, sourceOf } from './large-batch.ts'
 import { type CommitFrame, PreparedWrite } from './prepared-write.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
 import {
@@ -28,6 +30,7 @@ import {
   createWalFrameBuilder,
   type EngineOperation,
   insertEntries,
+  OPERATION_OVERHEAD,
   operationSize,
   WriteGroup,
   type WriteQueueHost,
@@ -44,8 +47,10 @@ const SYNCHRONOUS_SIZE_MAX = 32 * 1024
 const INSERTS_PER_SLICE = 200
 /** The same where range tombstones are among them: each moves the fragments behind it. */
 const RANGE_INSERTS_PER_SLICE = 25
-/** Bytes that an operation takes in a frame besides its key and value, generously. */
-const OPERATION_OVERHEAD = 32
+/** Bytes of them between the two; for a single entry that is larger, its own. */
+const INSERT_BYTES_PER_SLICE = 256 * 1024
+/** Operations that take more bytes together are a large batch, however few they are. */
+const LARGE_SIZE_MIN = GROUP_SIZE_TARGET
 /** Frames kept for reuse, so that their buffers are not allocated again for every group. */
 const SPARE_BUILDERS_MAX = 4
 /** A frame that grew beyond this is not kept. */
@@ -114,15 +119,28 @@ export class WriteQueue {
 
   /**
    * All operations in one frame: after a crash all of them are there or none. `logData` goes with
-   * them into the log and nowhere else.
+   * them into the log and nowhere else. Borrows the bytes until the batch has resolved.
    */
   batch(
     operations: readonly EngineOperation[],
     durability: Durability,
     logData?: Uint8Array,
   ): Promise<void> {
+    if (operations.length > SLICE_OPERATIONS) {
+      return this.#largeBatch(
+        sourceOf(operations, some => some),
+        durability,
+        logData,
+      )
+    }
     let size = logData === undefined ? 0 : logData.length + OPERATION_OVERHEAD
     for (const operation of operations) size += operationSize(operation) + OPERATION_OVERHEAD
+    if (size > LARGE_SIZE_MIN)
+      return this.#largeBatch(
+        sourceOf(operations, some => some),
+        durability,
+        logData,
+      )
     const now = this.#canWriteNow(operations.length, size, durability)
     const refusal = now ? undefined : this.#refusal(size)
     if (refusal !== undefined) return Promise.reject(refusal)
@@ -144,9 +162,34 @@ export class WriteQueue {
     if (refusal !== undefined) return Promise.reject(refusal)
     // What comes later goes behind it, not into the group that is open before it.
     this.#open = undefined
-    const group = new WriteGroup(builder)
-    this.#groups.push(group)
-    return this.#charge(group, builder.size, durability).promise
+    const group = this.#addGroup(builder, durability)
+    this.#charge(group, builder.size)
+    return group.promise
+  }
+
+  /** batch() of what is still to be converted and checked. May throw InvalidArgumentError. */
+  batchOf(
+    source: OperationSource,
+    durability: Durability,
+    logData: Uint8Array | undefined,
+  ): Promise<void> {
+    if (source.count > SLICE_OPERATIONS) return this.#largeBatch(source, durability, logData)
+    const operations = source.slice(0, source.count)
+    if (operations.length === 0 && logData === undefined) return Promise.resolve()
+    checkBatchSize(operations, logData)
+    return this.batch(operations, durability, logData)
+  }
+
+  #largeBatch(
+    source: OperationSource,
+    durability: Durability,
+    logData: Uint8Array | undefined,
+  ): Promise<void> {
+    const group = this.#addGroup(this.#spareBuilder(), durability)
+    this.#open = undefined
+    const why = (error: unknown) => error
+    group.filling = this.#fill(group, source, logData).then(() => undefined, why)
+    return group.promise
   }
 
   /** batch() that tells which sequences the operations got. */
@@ -157,9 +200,12 @@ export class WriteQueue {
   ): Promise<SequenceRange> {
     const count = operations.length
     const written = this.batch(operations, durability, logData)
-    // What was not written at once was added to the open group, behind what is in it already.
-    const group = this.#open?.promise === written ? this.#open : undefined
-    const behind = (group?.builder.entryCount ?? this.#host.state.lastSequence) - count
+    // What was not written at once was added to the last group, behind what is in it already.
+    const last = this.#groups.at(-1)
+    const group = last?.promise === written ? last : undefined
+    const isAlone = group?.filling !== undefined
+    const before = group?.builder.entryCount ?? this.#host.state.lastSequence
+    const behind = isAlone ? 0 : before - count
     await written
     const sequence = group === undefined ? behind + 1 : group.firstSequence + behind
     return { sequence, lastSequence: sequence + count - 1 }
@@ -204,19 +250,44 @@ export class WriteQueue {
   #join(size: number, durability: Durability): WriteGroup {
     let group = this.#open
     if (group === undefined || group.builder.size + size > GROUP_SIZE_TARGET) {
-      group = new WriteGroup(this.#spareBuilders.pop() ?? createWalFrameBuilder(this.#host.hasher))
-      this.#groups.push(group)
+      group = this.#addGroup(this.#spareBuilder(), durability)
       this.#open = group
     }
-    return this.#charge(group, size, durability)
+    if (durability === 'sync') group.needsSync = true
+    this.#charge(group, size)
+    return group
   }
 
-  #charge(group: WriteGroup, size: number, durability: Durability): WriteGroup {
-    if (durability === 'sync') group.needsSync = true
-    group.queuedBytes += size
-    this.#queuedBytes += size
+  #spareBuilder(): WalFrameBuilder {
+    return this.#spareBuilders.pop() ?? createWalFrameBuilder(this.#host.hasher)
+  }
+
+  #addGroup(builder: WalFrameBuilder, durability: Durability): WriteGroup {
+    const group = new WriteGroup(builder)
+    group.needsSync = durability === 'sync'
+    this.#groups.push(group)
     this.#running ??= this.#run()
     return group
+  }
+
+  #charge(group: WriteGroup, size: number): void {
+    group.queuedBytes += size
+    this.#queuedBytes += size
+  }
+
+  /** Rejects when nothing of it is to be written. */
+  async #fill(
+    group: WriteGroup,
+    source: OperationSource,
+    logData: Uint8Array | undefined,
+  ): Promise<void> {
+    const batch = await gatherBatch(source, logData)
+    if (logData !== undefined) batch.tally.checkNotEmpty()
+    const { frameSize } = batch.tally
+    const refusal = this.#refusal(frameSize)
+    if (refusal !== undefined) throw refusal
+    this.#charge(group, frameSize)
+    await encodeBatch(group.builder, batch, this.#host.expiry)
   }
 
   /** Never rejects: failures go to the writers and to the state. */
@@ -273,6 +344,11 @@ export class WriteQueue {
       group.reject(this.#refusalFor(error))
       return
     }
+    // Ranges without a key in them come to nothing.
+    if (builder.opCount === 0) {
+      group.resolve()
+      return
+    }
     const firstSequence = state.lastSequence + 1
     group.firstSequence = firstSequence
     state.lastSequence += builder.entryCount
@@ -298,6 +374,8 @@ export class WriteQueue {
 
   async #prepare(group: WriteGroup): Promise<void> {
     const { builder } = group
+    const refusal = await group.filling
+    if (refusal !== undefined) throw refusal
     this.#immediate.flush()
     await this.#host.makeRoom(builder.entryCount, builder.size)
     this.#checkUsable()
@@ -316,10 +394,15 @@ export class WriteQueue {
     const count = builder.opCount
     const perSlice = builder.rangeCount === 0 ? INSERTS_PER_SLICE : RANGE_INSERTS_PER_SLICE
     let sequence = firstSequence
-    for (let index = 0; index < count; index += perSlice) {
-      if (count > perSlice) await yieldToEventLoop()
-      const end = Math.min(index + perSlice, count)
+    const isLong = count > perSlice || builder.size > INSERT_BYTES_PER_SLICE
+    for (let index = 0; index < count; ) {
+      if (isLong) await yieldToEventLoop()
+      const bytesEnd = builder.keyStart(index) + INSERT_BYTES_PER_SLICE
+      const most = Math.min(index + perSlice, count)
+      let end = index + 1
+      while (end < most && builder.valueEnd(end) <= bytesEnd) end++
       sequence = insertEntries(builder, index, end, sequence, this.#host.state)
+      index = end
     }
   }
 

@@ -1,0 +1,79 @@
+/**
+ * Batches that would keep the event loop longer than a millisecond: converted, checked and encoded
+ * in slices, with a turn of the loop between two. A batch has its place in the queue, and a frame
+ * of its own, from the moment of the call, so it stays atomic and in order however long that takes.
+ *
+ * The operations and their bytes must not change until the batch has resolved.
+ */
+import { yieldToEventLoop } from '../clock.ts'
+import { BatchTally, SLICE_OPERATIONS } from './batch-operations.ts'
+import type { ExpiryClock } from './expiry-clock.ts'
+import type { WalFrameBuilder } from './wal-frame.ts'
+import { addOperation, beginOperations, type EngineOperation } from './write-group.ts'
+
+/** Bytes of keys and values between two turns, but for a single value that is larger. */
+const SLICE_BYTES = 512 * 1024
+
+/** The operations of a batch, which may have to be made first. */
+export interface OperationSource {
+  /** An upper bound: some may come to nothing. */
+  readonly count: number
+  /** Those from `from` on and before `to`. Throws InvalidArgumentError. */
+  slice(from: number, to: number): readonly EngineOperation[]
+}
+
+/** The operations, each slice of which is converted when its turn comes. */
+export function sourceOf<T>(
+  operations: readonly T[],
+  convert: (some: readonly T[]) => readonly EngineOperation[],
+): OperationSource {
+  return {
+    count: operations.length,
+    slice: (from, to) => convert(operations.slice(from, to)),
+  }
+}
+
+/** A batch that was converted and found to be within the limits. */
+export interface GatheredBatch {
+  readonly operations: readonly EngineOperation[]
+  readonly logData: Uint8Array | undefined
+  readonly tally: BatchTally
+}
+
+/** Converts and checks. Throws InvalidArgumentError when they are too many or too large. */
+export async function gatherBatch(
+  source: OperationSource,
+  logData: Uint8Array | undefined,
+): Promise<GatheredBatch> {
+  const tally = new BatchTally(logData)
+  const operations: EngineOperation[] = []
+  for (let from = 0; from < source.count; from += SLICE_OPERATIONS) {
+    if (from > 0) await yieldToEventLoop()
+    for (const operation of source.slice(from, from + SLICE_OPERATIONS)) {
+      tally.add(operation)
+      operations.push(operation)
+    }
+  }
+  return { operations, logData, tally }
+}
+
+/** Adds the operations to the empty frame, as one batch. */
+export async function encodeBatch(
+  builder: WalFrameBuilder,
+  { operations, logData, tally }: GatheredBatch,
+  expiry: ExpiryClock,
+): Promise<void> {
+  builder.reserve(tally.frameSize)
+  beginOperations(builder, operations.length, logData)
+  let count = 0
+  let size = builder.size
+  for (const operation of operations) {
+    if (count === SLICE_OPERATIONS || builder.size - size >= SLICE_BYTES) {
+      await yieldToEventLoop()
+      count = 0
+      size = builder.size
+    }
+    addOperation(builder, operation, expiry)
+    count++
+  }
+}
