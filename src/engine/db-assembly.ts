@@ -38,9 +38,12 @@ import { WriteRoom } from './write-room.ts'
 const MEMTABLE_INDEX_SHARE = 33 / 128
 /** The block cache gets at least this share of the budget, however large the memtables are. */
 const CACHE_SHARE_MIN = 1 / 4
-/** Writes that wait may hold this share of the budget, and always one batch. */
-const QUEUE_SHARE = 1 / 4
-const QUEUED_BYTES_MIN = 128 * 1024 * 1024
+/**
+ * Writes that wait may hold this share of the budget, at the cost of the block cache, or so many
+ * bytes where the budget is small. A single batch is always taken.
+ */
+const QUEUE_SHARE = 1 / 2
+const QUEUED_BYTES_MIN = 8 * 1024 * 1024
 
 export interface DbAssembly {
   readonly directory: string
@@ -87,6 +90,7 @@ export function buildDb(assembly: DbAssembly): Db {
     hasher,
     syncIntervalMs: options.syncIntervalMs,
     queuedBytesMax: Math.max(QUEUED_BYTES_MIN, options.memoryBudget * QUEUE_SHARE),
+    queued: bytes => tables.lend(bytes),
     wal: () => room.wal,
     makeRoom: (entryCount, dataSize) => room.makeRoom(entryCount, dataSize),
     freeze: () => room.freeze(),

@@ -32,8 +32,9 @@ export interface DbOptions {
   readonly syncIntervalMs?: number
 
   /**
-   * Bytes of memory for memtables, cached blocks, filters and indices together. Strict: what does
-   * not fit is evicted or flushed. More memory means fewer disk reads and fewer, larger flushes.
+   * Bytes of memory for memtables, cached blocks, filters, indices and writes that wait, together.
+   * Strict: what does not fit is evicted or flushed, and writes beyond half of it (8 MiB at least,
+   * and always one batch) are refused. More memory means fewer disk reads and fewer flushes.
    *
    * @defaultValue 256 MiB
    */

@@ -1,6 +1,6 @@
 /**
  * Open tables, and the blocks of them that are in memory, under one budget: what the indices and
- * filters of open tables take is taken from the block cache.
+ * filters of open tables take, and the writes that wait, is taken from the block cache.
  *
  * Invariants:
  *  1. At most `openFilesMax` tables are open, except during a synchronous slice whose cursors need
@@ -59,6 +59,8 @@ export class TableCache implements OpenTables, MissLoader {
   /** Tables that were closed for good while they were being opened. */
   readonly #unwanted = new Set<number>()
   #tableBytes = 0
+  /** Bytes of the budget that others use for now. */
+  #lentBytes = 0
   #clock = 0
   #closed = false
 
@@ -122,6 +124,15 @@ export class TableCache implements OpenTables, MissLoader {
     this.#trim(reader)
   }
 
+  /**
+   * Leaves so many bytes of the budget to others, from now on and in place of those before: blocks
+   * make room. Only for moments when nobody borrows blocks (block-source.ts).
+   */
+  lend(bytes: number): void {
+    this.#lentBytes = bytes
+    this.#resizeBlocks()
+  }
+
   /** Forgets a table that was deleted; its file closes once no load uses it any more. */
   close(fileNumber: number): void {
     if (this.#opening.has(fileNumber)) this.#unwanted.add(fileNumber)
@@ -180,7 +191,7 @@ export class TableCache implements OpenTables, MissLoader {
     this.#blocks.forget(reader)
     reader.close()
     this.#tableBytes -= reader.memorySize
-    this.#blocks.resize(this.#options.budget - this.#tableBytes)
+    this.#resizeBlocks()
   }
 
   /**
@@ -202,6 +213,10 @@ export class TableCache implements OpenTables, MissLoader {
       if (coldest === undefined) break
       this.#remove(coldest)
     }
-    this.#blocks.resize(budget - this.#tableBytes)
+    this.#resizeBlocks()
+  }
+
+  #resizeBlocks(): void {
+    this.#blocks.resize(this.#options.budget - this.#tableBytes - this.#lentBytes)
   }
 }

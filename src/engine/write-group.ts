@@ -28,6 +28,9 @@ export type EngineOperation =
       readonly end: Uint8Array
     }
 
+/** Waiting bytes are charged to the memory budget in steps of so many. */
+export const QUEUE_STEP = 1024 * 1024
+
 /** Bytes that an operation takes in a frame besides its key and value, generously. */
 export const OPERATION_OVERHEAD = 32
 
@@ -47,6 +50,8 @@ export interface WriteQueueHost {
   readonly syncIntervalMs: number
   /** Bytes that may wait in the queue before writes are refused with KV_OVERLOADED. */
   readonly queuedBytesMax: number
+  /** Called with the bytes that wait, in whole steps of QUEUE_STEP, when that has changed. */
+  queued(bytes: number): void
   /** The active segment, which belongs to the active memtable. */
   wal(): WalWriter
   /** Whether memtable and segment take so many entries and bytes as they are. */

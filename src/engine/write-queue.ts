@@ -12,7 +12,8 @@
  *     never before an entry with a smaller sequence.
  *  3. After a failed write or fsync nothing is ever written again (TreeState.poison): the writers
  *     of that group get `outcome: 'unknown'`, those behind it `'rejected'`.
- *  4. Queued bytes never exceed queuedBytesMax; above it writes are refused with KV_OVERLOADED.
+ *  4. Queued bytes never exceed queuedBytesMax, but for a single batch; above it writes are refused
+ *     with KV_OVERLOADED. By the MiB they are charged to the memory budget.
  */
 import { assert } from '../assert.ts'
 import { endOfTick, yieldToEventLoop } from '../clock.ts'
@@ -32,6 +33,7 @@ import {
   insertEntries,
   OPERATION_OVERHEAD,
   operationSize,
+  QUEUE_STEP,
   WriteGroup,
   type WriteQueueHost,
 } from './write-group.ts'
@@ -272,7 +274,15 @@ export class WriteQueue {
 
   #charge(group: WriteGroup, size: number): void {
     group.queuedBytes += size
-    this.#queuedBytes += size
+    this.#setQueued(this.#queuedBytes + size)
+  }
+
+  /** The first step is nobody's: what waits in it is gone within a commit. */
+  #setQueued(bytes: number): void {
+    const step = Math.floor(bytes / QUEUE_STEP)
+    const changed = step !== Math.floor(this.#queuedBytes / QUEUE_STEP)
+    this.#queuedBytes = bytes
+    if (changed) this.#host.queued(step * QUEUE_STEP)
   }
 
   /** Rejects when nothing of it is to be written. */
@@ -302,7 +312,7 @@ export class WriteQueue {
       this.#committing = true
       await this.#commit(group)
       this.#committing = false
-      this.#queuedBytes -= group.queuedBytes
+      this.#setQueued(this.#queuedBytes - group.queuedBytes)
       this.#recycle(group.builder)
     }
     this.#running = undefined
