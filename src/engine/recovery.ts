@@ -27,8 +27,10 @@ import type { WalVisitor } from './wal-reader.ts'
 import { replayWal, type WalReplayResult } from './wal-replay.ts'
 import { paddingFor, prepareSegment, WalWriter } from './wal-writer.ts'
 
-/** Milliseconds of replay between two looks at the event loop. */
-const SLICE_MS = 5
+/** Milliseconds of replay after which the event loop turns, at the next look at the clock. */
+const SLICE_MS = 0.5
+/** Ops of a frame between two looks at the clock: about a quarter of a millisecond. */
+const OPS_PER_LOOK = 250
 const ARENA_SIZE_FIRST = 16 * 1024 * 1024
 const ARENAS_OF_A_SIZE = 4
 /** Full arenas at once; the replay waits for a flush before it begins another one. */
@@ -110,6 +112,7 @@ class ReplayArenas implements WalVisitor {
   /** Of the tables, and of what was replayed and is being flushed. */
   #largestKey: Uint8Array | undefined
   #sliceStartMs: number
+  #opsSinceLook = 0
 
   constructor(parts: RecoveryParts) {
     this.#parts = parts
@@ -121,15 +124,19 @@ class ReplayArenas implements WalVisitor {
   }
 
   beginFrame(_fileNumber: number, opCount: number, size: number): Promise<void> | undefined {
-    const { clock, options } = this.#parts
+    const { options } = this.#parts
     if (this.#arena?.hasRoom(opCount, size) !== true) {
       this.#flush()
       const target = arenaSize(this.#flushes.length, options.memtableSize)
       this.#arena = new ReplayArena(Math.max(target, ReplayArena.sizeFor(opCount, size)))
     }
-    const isAhead = this.#running.size > FULL_ARENAS_MAX
-    if (!isAhead && clock.monotonicMs() - this.#sliceStartMs < SLICE_MS) return undefined
+    if (this.#running.size <= FULL_ARENAS_MAX && !this.#isSliceOver()) return undefined
     return this.#pause()
+  }
+
+  #isSliceOver(): boolean {
+    this.#opsSinceLook = 0
+    return this.#parts.clock.monotonicMs() - this.#sliceStartMs >= SLICE_MS
   }
 
   /** Lets others run, and flushes catch up. */
@@ -143,6 +150,7 @@ class ReplayArenas implements WalVisitor {
     const delivery = this.#delivery
     this.#delivery = undefined
     await delivery
+    if (this.#isSliceOver()) await this.#pause()
   }
 
   op(
@@ -170,9 +178,8 @@ class ReplayArenas implements WalVisitor {
       valueEnd,
       more,
     )
-    if (batch === undefined) return false
-    this.#delivery = this.#parts.options.onLogData?.(batch) ?? undefined
-    return this.#delivery !== undefined
+    if (batch !== undefined) this.#delivery = this.#parts.options.onLogData?.(batch) ?? undefined
+    return this.#delivery !== undefined || ++this.#opsSinceLook >= OPS_PER_LOOK
   }
 
   /** The tables that hold everything replayed, newest first. */

@@ -8,9 +8,19 @@ import type { Db, EmbeddedOperation } from '../../src/engine/index.ts'
 import { seededRandom } from '../../src/random.ts'
 import { openEngine } from '../support/engine-on-disk.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { SimClock } from '../support/sim-clock.ts'
 
 const LARGE = { memoryBudget: 64 * 1024 * 1024, memtableSize: 4 * 1024 * 1024 }
 const WRONG = { code: 'KV_INVALID_ARGUMENT', outcome: 'rejected' }
+
+/** Every look at it finds it 2 ms later. */
+class RunningClock extends SimClock {
+  #looks = 0
+
+  override monotonicMs(): number {
+    return super.monotonicMs() + 2 * this.#looks++
+  }
+}
 
 function keyOf(index: number): string {
   return `key ${String(index).padStart(6, '0')}`
@@ -129,6 +139,25 @@ describe('a large batch', () => {
     assert.equal(db.stats().sequence, 1)
     assert.equal(db.stats().writes.queuedBytes, 0)
     await db.close()
+  })
+
+  test('is replayed with turns of the event loop', async () => {
+    const disk = new MemoryFileSystem()
+    const db = await openEngine(disk, { options: LARGE })
+    await db.batch(puts(10_000, 'x'))
+    await db.batch([{ type: 'put', key: 'last', value: '1' }])
+    const killed = disk.processCrashClone()
+    await db.close()
+    let again: Db | undefined
+    const turns = await turnsDuring(async () => {
+      again = await openEngine(killed, { options: LARGE, clock: new RunningClock() })
+    })
+    // A look at the clock for 250 operations, and each finds the slice over.
+    assert.ok(turns >= 40, `${turns} turns`)
+    assert.ok(again !== undefined)
+    assert.equal(countOf(again, 10_000, 'x'), 10_000)
+    assert.equal(textOf(await again.get('last')), '1')
+    await again.close()
   })
 
   test('is there whole or not at all after a power loss', async () => {
