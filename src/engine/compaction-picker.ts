@@ -9,6 +9,7 @@
  *   | a table full of deletions | share of tombstones / 0.3                                       |
  *   | a table that has ranges   | 1, the least: what they delete lies below, its space is wanted  |
  *   | a table that has expired  | share of expiring entries / 0.25, once all of them have expired |
+ *   | a table in another place  | 0.01: of the last level, to be moved to or from the cold one    |
  *
  * When the database is idle, work is done that only saves space: what is above the last level is
  * merged down when it, and what its deletions hide below, are more than 8 % of the last level; and
@@ -50,6 +51,8 @@ const EXPIRED_SHARE_MAX = 0.25
 export const IDLE_SHARE_MAX = 0.08
 /** Input of one job, in tables of the target size, unless the smallest possible one is larger. */
 const JOB_TABLES_MAX = 25
+/** Of a table that is to be moved to the other directory: nothing else is due. */
+const MISPLACED_SCORE = 0.01
 /** Level-0 tables smaller than this share of the target are merged even where moving would do. */
 const MOVE_SIZE_SHARE_MIN = 0.25
 
@@ -66,6 +69,8 @@ export interface CompactionState {
    * snapshot's sequence plus 1 or the purge bound, whichever is less; Infinity without either.
    */
   readonly purgeableBelow: number
+  /** Whether a table of the last level is not in the directory in which it should be. */
+  readonly isMisplaced?: ((table: TableMetadata) => boolean) | undefined
   /** Nothing was written for a while: work may be done that only saves space. */
   readonly idle: boolean
 }
@@ -74,6 +79,12 @@ interface Candidate {
   readonly score: number
   readonly pick: () => CompactionPlan | undefined
   readonly level: number
+}
+
+/** Why a table is worth a rewrite. */
+interface Waste {
+  readonly score: number
+  readonly reason: CompactionReason
 }
 
 /**
@@ -204,13 +215,12 @@ class Picker {
     return size
   }
 
-  #waste(
-    level: number,
-    table: TableMetadata,
-  ): { score: number; reason: CompactionReason } | undefined {
+  #waste(level: number, table: TableMetadata): Waste | undefined {
     const { purgeableBelow, wallMs, idle } = this.#state
     // In the last level a rewrite must be able to drop what it is for, or it would never end.
-    if (level === LAST_LEVEL && table.largestSequence >= purgeableBelow) return undefined
+    if (level === LAST_LEVEL && table.largestSequence >= purgeableBelow) {
+      return this.#misplaced(level, table)
+    }
     const { rangeTombstoneCount } = table
     const count = table.entryCount + rangeTombstoneCount
     const isIdle = idle && level === LAST_LEVEL
@@ -223,8 +233,16 @@ class Picker {
       return dead > gone ? { score: dead, reason: 'tombstones' } : { score: gone, reason: 'expiry' }
     }
     // While something keeps a range, what it deletes stays too.
-    if (rangeTombstoneCount === 0 || table.largestSequence >= purgeableBelow) return undefined
+    if (rangeTombstoneCount === 0 || table.largestSequence >= purgeableBelow) {
+      return this.#misplaced(level, table)
+    }
     return { score: 1, reason: 'ranges' }
+  }
+
+  /** A rewrite puts the table where it belongs. */
+  #misplaced(level: number, table: TableMetadata): Waste | undefined {
+    if (level < LAST_LEVEL || this.#state.isMisplaced?.(table) !== true) return undefined
+    return { score: MISPLACED_SCORE, reason: 'place' }
   }
 
   #pickLevel0(reason: CompactionReason): CompactionPlan | undefined {

@@ -23,6 +23,7 @@ export type CompactionReason =
   | 'ranges'
   | 'expiry'
   | 'space'
+  | 'place'
   | 'manual'
 
 export interface CompactionPlan {

@@ -14,18 +14,22 @@ import type { RangeFragments } from './range-fragment.ts'
 import { ReadAheadSource } from './read-ahead-source.ts'
 import type { JobEnvironment } from './run-job.ts'
 import { TableOutputs } from './table-outputs.ts'
+import { tieredFileSystem } from './tiered-file-system.ts'
 import { VersionFilter } from './version-filter.ts'
 
 /** Runs the job on the calling thread. Every input block is verified on the way. */
 export function runCompactionJob(job: CompactionJob, environment: JobEnvironment): JobResult {
   const { fileSystem, hasher, clock } = environment
   const startMs = clock.monotonicMs()
-  const source = new ReadAheadSource(fileSystem, job.directory, hasher)
+  const { directory, coldDirectory, outputDirectory = directory } = job
+  const inputs = tieredFileSystem(fileSystem, directory, coldDirectory)
+  const source = new ReadAheadSource(inputs, directory, hasher)
   let outputs: TableOutputs | undefined
   try {
     const ranges = rangesOfRuns(job, source)
     const targets = { tableSize: job.tableSizeTarget, rangeCount: TABLE_RANGES_MAX }
-    outputs = new TableOutputs(fileSystem, hasher, job, targets, neededRanges(ranges, job))
+    const place = { ...job, directory: outputDirectory }
+    outputs = new TableOutputs(fileSystem, hasher, place, targets, neededRanges(ranges, job))
     const merged = mergeCursors(job.runs.map(run => new LevelCursor(run, source)))
     const entriesRead = copyVisible(job, merged, ranges, outputs)
     checkEntryCount(job, entriesRead)

@@ -282,7 +282,7 @@ export class Compactor {
   }
 
   #pick(idle: boolean): CompactionPlan | undefined {
-    const { state, options } = this.#host
+    const { state, options, tier } = this.#host
     // A damaged plan takes no thread, so it must not count as one.
     const compactionThreads = options.compactionThreads + this.#damagedPlans.length
     return pickCompaction(
@@ -293,6 +293,7 @@ export class Compactor {
         cursors: this.#cursors,
         wallMs: this.#runner.wallMs,
         purgeableBelow: this.#purgeableBelow,
+        isMisplaced: tier && (table => tier.isMisplaced(table)),
         idle,
       },
     )
@@ -381,7 +382,7 @@ export class Compactor {
   }
 
   async #install(plan: CompactionPlan, outputs: readonly TableMetadata[]): Promise<void> {
-    const { manifest, state, obsoleteFiles } = this.#host
+    const { manifest, state, obsoleteFiles, tier } = this.#host
     try {
       const edit = { ...planChanges(plan, outputs), wallMsMax: this.#runner.wallMs }
       state.version = await manifest.append(edit)
@@ -395,6 +396,7 @@ export class Compactor {
     this.#count++
     for (const { fileNumber } of [...plan.inputs, ...plan.overlapped]) {
       this.#tables.close(fileNumber)
+      tier?.removed(fileNumber)
       obsoleteFiles.remove(formatFileName('table', fileNumber))
     }
   }

@@ -61,3 +61,26 @@ export function digestSync(
     addProgress(control, length)
   }
 }
+
+/** Copies `source` to the new file `target` and syncs that; its name is for the caller to sync. */
+export function copyBytesSync(fileSystem: FileSystem, source: string, target: string): void {
+  const from = fileSystem.openSync(source)
+  try {
+    const to = fileSystem.createSync(target)
+    try {
+      const bytes = new Uint8Array(PIECE_SIZE)
+      let position = 0
+      for (;;) {
+        const length = from.readSync(bytes, 0, bytes.length, position)
+        if (length === 0) break
+        to.writeSync(bytes, 0, length, position)
+        position += length
+      }
+      to.syncSync()
+    } finally {
+      to.closeSync()
+    }
+  } finally {
+    from.closeSync()
+  }
+}

@@ -2,6 +2,7 @@
 import type { PoisonedError, WriteOutcome } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
 import { ChangeFeeds } from './change-feed.ts'
+import type { ColdTier } from './cold-tier.ts'
 import { collectStats } from './collect-stats.ts'
 import { Compactor } from './compactor.ts'
 import { Db } from './db.ts'
@@ -60,6 +61,8 @@ export interface DbAssembly {
   readonly elapsedMs: number
   /** Throws when this process no longer holds the directory. */
   readonly verifyLock: () => void
+  /** The second directory, if there is one. */
+  readonly tier: ColdTier | undefined
   /** What to undo at close, in reverse order. */
   readonly cleanup: (() => void | Promise<void>)[]
 }
@@ -171,6 +174,7 @@ function buildMachinery(assembly: DbAssembly): Machinery {
   const tables = new TableCache({ fileSystem, directory, hasher, budget, openFilesMax })
   const host: BackgroundHost = {
     directory,
+    tier: assembly.tier,
     options,
     state,
     manifest,

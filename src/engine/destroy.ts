@@ -7,7 +7,8 @@
  */
 import { yieldToEventLoop } from '../clock.ts'
 import { backupNumbers } from './backup-files.ts'
-import { CURRENT_FILE_NAME, parseFileName } from './file-names.ts'
+import { isOwnedSync, readColdPointerSync } from './cold-files.ts'
+import { COLD_FILE_NAME, CURRENT_FILE_NAME, OWNER_FILE_NAME, parseFileName } from './file-names.ts'
 import { type DirectoryLock, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 
 /** destroy() of open.ts, on the given disk. */
@@ -38,12 +39,37 @@ async function removeFiles(
     fileSystem.removeSync(joinPath(directory, CURRENT_FILE_NAME))
     fileSystem.syncDirectorySync(directory)
   }
+
+  await removeColdFiles(fileSystem, directory)
+  // COLD goes last: until then it says where the rest of the tables is.
+  names.sort((a, b) => Number(a === COLD_FILE_NAME) - Number(b === COLD_FILE_NAME))
   for (const name of names) {
     if (name === CURRENT_FILE_NAME) continue
     // Removing a large file takes a file system a while.
     await yieldToEventLoop()
     lock.verifySync()
     fileSystem.removeSync(joinPath(directory, name))
+  }
+}
+
+/** Removes the tables in the second directory, if it is there and still the database's. */
+async function removeColdFiles(fileSystem: FileSystem, directory: string): Promise<void> {
+  const pointer = readColdPointerSync(fileSystem, directory)
+  if (pointer === undefined) return
+  const { path, databaseId } = pointer
+  if (!isOwnedSync(fileSystem, path, databaseId)) return
+  const lock = fileSystem.lockSync(path)
+  try {
+    const names = fileSystem.listSync(path)
+    const tables = names.filter(name => parseFileName(name)?.kind === 'table')
+    for (const name of [...tables, OWNER_FILE_NAME]) {
+      await yieldToEventLoop()
+      lock.verifySync()
+      fileSystem.removeSync(joinPath(path, name))
+    }
+    fileSystem.syncDirectorySync(path)
+  } finally {
+    lock.releaseSync()
   }
 }
 

@@ -6,6 +6,8 @@
  *   manifest  := "MANIFEST-" number         log of version edits
  *   backup    := "BACKUP-" number           in the directory of backups: which tables make up one
  *   current   := "CURRENT"                  names the manifest in force
+ *   cold      := "COLD"                     names the second directory, if there is one
+ *   owner     := "OWNER"                    in the second directory: whose tables are there
  *   lock      := "LOCK"                     held by the process that has the directory open
  *   temporary := anything ".tmp"            never holds live data; removed on open
  *   number    := decimal, at least six digits, more only without leading zeros, 1 to 2^53 - 1
@@ -18,7 +20,7 @@
 import { assert } from '../assert.ts'
 
 export type NumberedFileKind = 'table' | 'wal' | 'manifest' | 'backup'
-export type FileKind = NumberedFileKind | 'current' | 'lock' | 'temporary'
+export type FileKind = NumberedFileKind | 'current' | 'cold' | 'owner' | 'lock' | 'temporary'
 
 export interface FileName {
   readonly kind: FileKind
@@ -27,6 +29,8 @@ export interface FileName {
 }
 
 export const CURRENT_FILE_NAME = 'CURRENT'
+export const COLD_FILE_NAME = 'COLD'
+export const OWNER_FILE_NAME = 'OWNER'
 export const LOCK_FILE_NAME = 'LOCK'
 export const TEMPORARY_SUFFIX = '.tmp'
 
@@ -59,6 +63,8 @@ export function formatFileName(kind: NumberedFileKind, fileNumber: number): stri
 /** What the file named `name` is, or undefined when the name is not one of ours. */
 export function parseFileName(name: string): FileName | undefined {
   if (name === CURRENT_FILE_NAME) return { kind: 'current', fileNumber: 0 }
+  if (name === COLD_FILE_NAME) return { kind: 'cold', fileNumber: 0 }
+  if (name === OWNER_FILE_NAME) return { kind: 'owner', fileNumber: 0 }
   if (name === LOCK_FILE_NAME) return { kind: 'lock', fileNumber: 0 }
   if (name.endsWith(TEMPORARY_SUFFIX)) return { kind: 'temporary', fileNumber: 0 }
   const match = NUMBERED.exec(name)

@@ -9,10 +9,12 @@
 import type { CancelTimer, Clock } from '../clock.ts'
 import { AbortedError, toError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import type { ColdTier } from './cold-tier.ts'
 import type { EventStream } from './event-stream.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import { formatFileName } from './file-names.ts'
 import type { Executor, Job, JobResult } from './job.ts'
+import { LAST_LEVEL } from './level-shape.ts'
 import type { Manifest } from './manifest.ts'
 import type { ObsoleteFiles } from './obsolete-files.ts'
 import { type ResolvedDbOptions, tableOptionsAt } from './options.ts'
@@ -26,6 +28,8 @@ const RETRY_DELAY_MS_MAX = 30_000
 /** What background work needs of the database around it. */
 export interface BackgroundHost {
   readonly directory: string
+  /** The second directory, if there is one. */
+  readonly tier: ColdTier | undefined
   readonly options: ResolvedDbOptions
   readonly state: TreeState
   readonly manifest: Manifest
@@ -43,6 +47,8 @@ export interface BackgroundHost {
 /** The parts of a job that the runner fills in. */
 type JobCommonFields =
   | 'directory'
+  | 'coldDirectory'
+  | 'outputDirectory'
   | 'firstFileNumber'
   | 'fileNumberCount'
   | 'tableOptions'
@@ -81,10 +87,14 @@ export class JobRunner {
 
   /** Runs a job whose outputs take at most `fileNumberCount` files. */
   async run(body: JobBody, fileNumberCount: number): Promise<JobResult> {
-    const { manifest, state, options, directory, executor } = this.#host
+    const { manifest, state, options, directory, tier, executor } = this.#host
     const firstFileNumber = manifest.reserveFileNumbers(fileNumberCount)
+    const isLast = body.kind === 'compaction' && body.outputLevel === LAST_LEVEL
+    const isCold = isLast && tier?.isWanted === true
     const common = {
       directory,
+      coldDirectory: tier?.path,
+      outputDirectory: isCold ? tier?.path : undefined,
       firstFileNumber,
       fileNumberCount,
       tableOptions: tableOptionsAt(options, body.kind === 'flush' ? 0 : body.outputLevel),
@@ -95,6 +105,8 @@ export class JobRunner {
     try {
       const result = await executor.run({ ...body, ...common })
       this.#failures = 0
+      if (isCold) tier?.added(result.tables)
+
       return result
     } catch (error) {
       for (let offset = 0; offset < fileNumberCount; offset++) {

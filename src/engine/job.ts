@@ -22,6 +22,10 @@ export interface TableOptions {
 
 interface JobCommon {
   readonly directory: string
+  /** The second directory in which tables may be; see cold-tier.ts. */
+  readonly coldDirectory?: string | undefined
+  /** Where outputs go. @defaultValue directory */
+  readonly outputDirectory?: string | undefined
   /** File numbers [first, first + count) are reserved for this job's outputs. */
   readonly firstFileNumber: number
   readonly fileNumberCount: number

@@ -118,6 +118,8 @@ export class Maintenance {
       try {
         const snapshot = snapshotEdit({
           ...state,
+          // All tables are in one directory there.
+          features: 0,
           databaseId,
           nextFileNumber: manifestNumber + 1,
           wallMsMax: Math.floor(host.expiry.nowMs),

@@ -1,8 +1,12 @@
 /** What recovery looks at in the directory besides the MANIFEST's edits. Changes nothing. */
+
 import { CorruptionError, IoError } from '../errors.ts'
-import { CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
+import { readColdPointerSync } from './cold-files.ts'
+import { COLD_FILE_NAME, CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+import type { ManifestState } from './manifest-state.ts'
 import type { Version } from './version.ts'
+import { Feature } from './version-edit.ts'
 import { WAL_HEADER_SIZE } from './wal-format.ts'
 
 /** The largest number of any file of ours in the directory, 0 for none. */
@@ -28,6 +32,20 @@ export function expectNoDataSync(fileSystem: FileSystem, directory: string): voi
       `CURRENT is missing, although the directory holds ${name}`,
     )
   }
+}
+
+/** Throws when tables are in a second directory and nothing says where that is. */
+export function checkColdPointerSync(
+  fileSystem: FileSystem,
+  directory: string,
+  { features }: ManifestState,
+): void {
+  if ((features & Feature.coldDirectory) === 0) return
+  if (readColdPointerSync(fileSystem, directory) !== undefined) return
+  throw new CorruptionError(
+    { path: joinPath(directory, COLD_FILE_NAME), offset: 0 },
+    'COLD is missing, although tables of the database are in a second directory',
+  )
 }
 
 /** Throws unless every table of the version exists and has the size that was recorded. */

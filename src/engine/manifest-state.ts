@@ -8,6 +8,8 @@ import { Version } from './version.ts'
 import type { ClosedWal, VersionEdit } from './version-edit.ts'
 
 export interface ManifestState {
+  /** Bits of Feature. */
+  readonly features: number
   readonly databaseId: Uint8Array
   readonly nextFileNumber: number
   readonly lastSequence: number
@@ -19,6 +21,7 @@ export interface ManifestState {
 
 export function emptyManifestState(databaseId: Uint8Array): ManifestState {
   return {
+    features: 0,
     databaseId,
     nextFileNumber: 1,
     lastSequence: 0,
@@ -49,6 +52,7 @@ export function applyEdit(state: ManifestState, edit: VersionEdit): ManifestStat
     lastSequence = Math.max(lastSequence, table.largestSequence)
   }
   return {
+    features: edit.features ?? state.features,
     databaseId: state.databaseId,
     nextFileNumber,
     lastSequence,
@@ -63,7 +67,7 @@ export function applyEdit(state: ManifestState, edit: VersionEdit): ManifestStat
 /** One edit that leads from nothing to the state. */
 export function snapshotEdit(state: ManifestState): VersionEdit {
   return {
-    features: 0,
+    features: state.features,
     databaseId: state.databaseId,
     nextFileNumber: state.nextFileNumber,
     lastSequence: state.lastSequence,

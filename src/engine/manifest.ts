@@ -20,6 +20,7 @@ import { prepareCurrent, readCurrentSync, replaceCurrent } from './current-file.
 import { formatFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
 import {
+  checkColdPointerSync,
   checkTablesSync,
   expectNoDataSync,
   largestFileNumberSync,
@@ -55,6 +56,8 @@ export interface ManifestParts {
   readonly verifyLock: () => void
   /** @defaultValue 1 MiB */
   readonly rotationSizeMin?: number
+  /** `fileSystem` knows of the second directory. @defaultValue false */
+  readonly isTiered?: boolean
 }
 
 /** The file that edits are appended to. */
@@ -117,6 +120,7 @@ export class Manifest {
       return undefined
     }
     const { state, fileNumber, tornTail } = read
+    if (parts.isTiered !== true) checkColdPointerSync(fileSystem, directory, state)
     checkTablesSync(fileSystem, directory, state.version)
     return new Manifest(parts, state, fileNumber, tornTail)
   }

@@ -6,10 +6,12 @@ import type { Clock } from '../clock.ts'
 import { NotFoundError } from '../errors.ts'
 import { loadHasher } from '../hash.ts'
 import type { Random } from '../random.ts'
+import { readColdPointerSync } from './cold-files.ts'
+import { requireOwned } from './cold-tier.ts'
 import { DATABASE_ID_SIZE } from './database-id.ts'
 import { dumpPath } from './dump.ts'
 import type { DumpOptions, DumpSink } from './dump-item.ts'
-import { type FileSystem, systemErrorCode } from './file-system.ts'
+import { type DirectoryLock, type FileSystem, systemErrorCode } from './file-system.ts'
 import type { Executor } from './job.ts'
 import { type MaintenanceOptions, type Operation, operate } from './maintenance-operation.ts'
 import { nodeFileSystem } from './node-file-system.ts'
@@ -150,14 +152,25 @@ async function locked<Result>(
   try {
     requireDirectory(fileSystem, directory)
     const lock = fileSystem.lockSync(directory)
+    let coldLock: DirectoryLock | undefined
     try {
+      coldLock = lockColdDirectory(fileSystem, directory)
       return await operate({ executor, clock, closing: NEVER }, options, work)
     } finally {
+      coldLock?.releaseSync()
       lock.releaseSync()
     }
   } finally {
     await executor.close()
   }
+}
+
+/** The second directory is as much the database's as the first. Throws when it is not there. */
+function lockColdDirectory(fileSystem: FileSystem, directory: string): DirectoryLock | undefined {
+  const pointer = readColdPointerSync(fileSystem, directory)
+  if (pointer === undefined) return undefined
+  requireOwned(fileSystem, pointer.path, pointer.path, pointer.databaseId)
+  return fileSystem.lockSync(pointer.path)
 }
 
 function requireDirectory(fileSystem: FileSystem, directory: string): void {

@@ -9,6 +9,7 @@
  */
 import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { type Hasher, loadHasher } from '../hash.ts'
+import { ColdTier } from './cold-tier.ts'
 import { DATABASE_ID_SIZE } from './database-id.ts'
 import type { Db } from './db.ts'
 import { buildDb } from './db-assembly.ts'
@@ -31,6 +32,7 @@ import {
 } from './options.ts'
 import { type Recovered, recoverWal } from './recovery.ts'
 import { runAll } from './run-all.ts'
+import { tieredFileSystem } from './tiered-file-system.ts'
 import { findKeptSegments, WalSegments } from './wal-segments.ts'
 import { WorkerExecutor } from './worker-executor.ts'
 
@@ -103,18 +105,21 @@ async function recover(
   lock: DirectoryLock,
   cleanup: (() => void | Promise<void>)[],
 ): Promise<Db> {
-  const { fileSystem, executor, clock, random } = environment
+  const { fileSystem: plain, executor, clock, random } = environment
   const { logger } = options
   const events = new EventStream(logger)
   if (options.onEvent !== undefined) events.listen(options.onEvent)
   const startMs = clock.monotonicMs()
+  const { tier, fileSystem, verifyLock } = takeTier(plain, directory, options, lock)
+  cleanup.push(() => tier?.release())
   const obsoleteFiles = new ObsoleteFiles(fileSystem, directory, logger, events)
   cleanup.push(() => obsoleteFiles.drain())
-  const verifyLock = () => lock.verifySync()
-  const parts = { fileSystem, directory, obsoleteFiles, verifyLock }
+  const isTiered = tier !== undefined
+  const parts = { fileSystem, directory, obsoleteFiles, verifyLock, isTiered }
   const existing = Manifest.recover(parts)
   const manifest = existing ?? Manifest.create(parts, random.bytes(DATABASE_ID_SIZE))
   cleanup.push(() => manifest.close())
+  tier?.check(manifest.databaseId)
   const expiry = new ExpiryClock(clock, manifest.wallMsMax)
   // Without a MANIFEST every segment is empty, and what a crash left of another attempt to create
   // the database: it bears another identity and is removed as an orphan.
@@ -134,6 +139,7 @@ async function recover(
   const walSegments = recoveredSegments({ ...parts, options, manifest, recovered, events })
   removeOrphans(fileSystem, directory, manifest, obsoleteFiles, walSegments)
   await obsoleteFiles.drain()
+  await tier?.settle(manifest)
   const elapsedMs = clock.monotonicMs() - startMs
   const { replay } = recovered
   if (replay.tornTail !== undefined || manifest.tornTail !== undefined) {
@@ -159,7 +165,7 @@ async function recover(
   return buildDb({
     directory,
     options,
-    environment,
+    environment: { ...environment, fileSystem },
     hasher,
     manifest,
     obsoleteFiles,
@@ -169,8 +175,24 @@ async function recover(
     events,
     elapsedMs,
     verifyLock,
+    tier,
     cleanup,
   })
+}
+
+/** Takes the second directory too, if there is one. */
+function takeTier(
+  plain: FileSystem,
+  directory: string,
+  { coldDirectory }: ResolvedDbOptions,
+  lock: DirectoryLock,
+) {
+  const tier = ColdTier.open(plain, directory, coldDirectory)
+  const verifyLock = () => {
+    lock.verifySync()
+    tier?.verifyLock()
+  }
+  return { tier, fileSystem: tieredFileSystem(plain, directory, tier?.path), verifyLock }
 }
 
 /** The log from the active segment on, and what is to be kept of before. */

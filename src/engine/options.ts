@@ -66,6 +66,18 @@ export interface DbOptions {
    */
   readonly compression?: Compression | readonly Compression[]
 
+  /**
+   * A second directory for the tables of the last level, nine tenths of the data, so that the rest
+   * can be on a faster and smaller disk. It is made when it is missing, belongs to this database
+   * alone, and is remembered: later openings need not name it. Tables move there by compaction, in
+   * the background. With `null` they come back likewise, and a later opening with `null` lets go of
+   * the directory. To move it, move it with all its files while the database is closed, and give
+   * the new place.
+   *
+   * @defaultValue undefined: as it was; one directory for a new database
+   */
+  readonly coldDirectory?: string | null
+
   /** Makes the directory and an empty database when there is none. @defaultValue true */
   readonly createIfMissing?: boolean
 
@@ -165,6 +177,7 @@ export interface ResolvedDbOptions {
   readonly memoryBudget: number
   readonly compactionThreads: number
   readonly warmTables: boolean
+  readonly coldDirectory: string | null | undefined
   readonly createIfMissing: boolean
   readonly errorIfExists: boolean
   readonly logger: Logger
@@ -236,6 +249,7 @@ export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptio
     memoryBudget,
     compactionThreads: integer('compactionThreads', options.compactionThreads ?? 1, 1, 64),
     warmTables: options.warmTables ?? false,
+    coldDirectory: options.coldDirectory,
     createIfMissing: options.createIfMissing ?? true,
     errorIfExists: options.errorIfExists ?? false,
     logger: options.logger ?? silentLogger,

@@ -16,6 +16,7 @@
  *  3. What is sound is not touched: repairing a database that is whole changes nothing.
  */
 import { NotFoundError } from '../errors.ts'
+import { readColdPointerSync } from './cold-files.ts'
 import { formatFileName, parseFileName } from './file-names.ts'
 import { type File, joinPath } from './file-system.ts'
 import { type Finding, FindingList } from './finding.ts'
@@ -32,7 +33,7 @@ import { checkTable } from './table-check.ts'
 import type { TableMetadata } from './table-metadata.ts'
 import { readTableMetadata } from './table-metadata-reader.ts'
 import { type SalvageParts, salvageTable } from './table-salvage.ts'
-import { LEVEL_COUNT, type LeveledTable } from './version-edit.ts'
+import { Feature, LEVEL_COUNT, type LeveledTable } from './version-edit.ts'
 import { readWalHeaderSync, scanWalSegment } from './wal-check.ts'
 import { replayWal } from './wal-replay.ts'
 
@@ -315,7 +316,7 @@ class Repair {
       databaseId,
       manifestNumber,
       snapshot: {
-        features: 0,
+        features: this.#features,
         databaseId,
         nextFileNumber: this.#nextFileNumber,
         lastSequence,
@@ -344,6 +345,13 @@ class Repair {
       lostDirectory,
       movedFiles,
     }
+  }
+
+  /** Tables that stay in the second directory need COLD to be understood. */
+  get #features(): number {
+    const { fileSystem } = this.#environment
+    const pointer = readColdPointerSync(fileSystem, this.#job.directory)
+    return pointer === undefined ? 0 : Feature.coldDirectory
   }
 
   #begin(tableNumbers: readonly number[]): void {

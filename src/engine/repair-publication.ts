@@ -5,6 +5,7 @@
  * directory too, durably, under a second name, so that the next open, which removes what no
  * MANIFEST mentions, cannot take it. Where there are no links files are moved behind that step.
  */
+import { copyBytesSync } from './copy-file.ts'
 import { prepareCurrentSync, replaceCurrentSync } from './current-file.ts'
 import { CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
 import { type FileSystem, isLinkRefusal, joinPath, systemErrorCode } from './file-system.ts'
@@ -127,25 +128,8 @@ function link(fileSystem: FileSystem, source: string, target: string): boolean {
 function saveCurrent(fileSystem: FileSystem, directory: string, lost: string): void {
   const path = joinPath(directory, CURRENT_FILE_NAME)
   try {
-    copyBytesOf(fileSystem, path, joinPath(lost, CURRENT_FILE_NAME))
+    copyBytesSync(fileSystem, path, joinPath(lost, CURRENT_FILE_NAME))
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error
-  }
-}
-
-function copyBytesOf(fileSystem: FileSystem, source: string, target: string): void {
-  const from = fileSystem.openSync(source)
-  try {
-    const bytes = new Uint8Array(from.sizeSync())
-    from.readSync(bytes, 0, bytes.length, 0)
-    const to = fileSystem.createSync(target)
-    try {
-      to.writeSync(bytes, 0, bytes.length, 0)
-      to.syncSync()
-    } finally {
-      to.closeSync()
-    }
-  } finally {
-    from.closeSync()
   }
 }

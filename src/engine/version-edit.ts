@@ -51,8 +51,13 @@ const OPTIONAL_TAG_MIN = 128
 
 /** Features a reader must understand are bits 0 to 15; it may ignore those above. */
 const REQUIRED_FEATURES = 0xffff
-/** What this build understands: nothing beyond the first format yet. */
-const KNOWN_FEATURES = 0
+/** Bits of the features. */
+export const Feature = {
+  /** Tables may be in a second directory, which COLD names (cold-files.ts). */
+  coldDirectory: 1,
+} as const
+/** What this build understands. */
+const KNOWN_FEATURES = Feature.coldDirectory
 
 export interface LeveledTable {
   readonly level: number

@@ -46,6 +46,18 @@ describe('power loss', () => {
     t.diagnostic(describeSweep(result))
   })
 
+  test('at every call of a short life in two directories', async t => {
+    const seed = printSeed(t)
+    const result = await sweepPowerLoss({
+      seed,
+      operationCount: OPERATION_COUNT / 4,
+      crashes: CRASHES,
+      doubleCrashEvery: 150,
+      coldDirectory: '/cold',
+    })
+    assert.ok(result.script.compactions >= 2, `${result.script.compactions} compactions`)
+  })
+
   test('while the database is created leaves a directory in which another can be', async () => {
     const disk = new MemoryFileSystem()
     const chance = seededRandom(5)

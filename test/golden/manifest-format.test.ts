@@ -84,5 +84,7 @@ describe('FORMAT.md, MANIFEST and CURRENT', () => {
   test('say of their own bytes what they are', () => {
     checkComments(formatExample('manifest-8'))
     checkComments(formatExample('current'))
+    checkComments(formatExample('cold'))
+    checkComments(formatExample('owner'))
   })
 })

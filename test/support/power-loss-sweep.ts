@@ -23,6 +23,8 @@ export interface SweepOptions {
   readonly plant?: (disk: FailingFileSystem) => void
   /** Plants another: recovery keeps this batch (counted from 0) with log data to itself. */
   readonly losesLogData?: (index: number) => boolean
+  /** The second directory of the database. @defaultValue none */
+  readonly coldDirectory?: string
   /** The power goes away a second time during every so-manieth recovery. 0 for never. */
   readonly doubleCrashEvery: number
   /** The chance of a call to be among those that the power goes away at. @defaultValue 1 */
@@ -88,6 +90,7 @@ export async function sweepPowerLoss(options: SweepOptions): Promise<SweepResult
     clock: new SimClock(),
     random,
     operationCount,
+    ...(options.coldDirectory && { options: { coldDirectory: options.coldDirectory } }),
   })
   const chance = seededRandom(seed + 1)
   const survivors: Survivor[] = []
@@ -175,7 +178,10 @@ async function recover(
   const onLogData = (batch: ChangeBatch) => {
     if (options.losesLogData?.(delivered++) !== true) logged.push(batch)
   }
-  const first = await openEngine(disk, { clock, random: chance, options: { onLogData } })
+  // It is remembered from when it matters, and may be given again at any time.
+  const isGiven = options.coldDirectory !== undefined && chance.below(2) === 0
+  const cold = isGiven ? { coldDirectory: options.coldDirectory } : {}
+  const first = await openEngine(disk, { clock, random: chance, options: { onLogData, ...cold } })
   const found = await readState(first)
   const logEnd = oracle.explainLog(logged, moment, 'power-loss')
   const durable = Math.max(moment.durable, logEnd)

@@ -1,0 +1,190 @@
+/**
+ * The second directory of a database, for the tables of its last level: takes and checks it when
+ * the database is opened, and says where tables are and belong.
+ *
+ * Order, so that no table is ever in a directory that nobody knows of:
+ *   OWNER durable -> COLD durable -> feature in the MANIFEST -> first table there
+ *   last table gone -> feature out of the MANIFEST -> COLD gone -> OWNER gone
+ *
+ * Invariants:
+ *  1. The directory is locked while the database is open, and its OWNER names this database.
+ *  2. Which tables are there is known from its list of names at opening and from finished jobs.
+ */
+import { equalBytes } from '../bytes.ts'
+import { InvalidArgumentError, NotFoundError } from '../errors.ts'
+import {
+  isOwnedSync,
+  readColdOwnerSync,
+  readColdPointerSync,
+  removeIfExistsSync,
+  writeColdOwnerSync,
+  writeColdPointerSync,
+} from './cold-files.ts'
+import { COLD_FILE_NAME, CURRENT_FILE_NAME, OWNER_FILE_NAME, parseFileName } from './file-names.ts'
+import { type DirectoryLock, type FileSystem, isWithin, joinPath } from './file-system.ts'
+import type { Manifest } from './manifest.ts'
+import { numbersOf } from './repair-source.ts'
+import type { TableMetadata } from './table-metadata.ts'
+import { Feature } from './version-edit.ts'
+
+export class ColdTier {
+  readonly path: string
+  /** Whether tables go there; else they come back. */
+  readonly isWanted: boolean
+  readonly #fileSystem: FileSystem
+  readonly #directory: string
+  readonly #lock: DirectoryLock
+  readonly #numbers: Set<number>
+
+  private constructor(
+    fileSystem: FileSystem,
+    directory: string,
+    path: string,
+    isWanted: boolean,
+    lock: DirectoryLock,
+  ) {
+    this.#fileSystem = fileSystem
+    this.#directory = directory
+    this.path = path
+    this.isWanted = isWanted
+    this.#lock = lock
+    this.#numbers = new Set(numbersOf(fileSystem.listSync(path), 'table'))
+  }
+
+  /**
+   * Takes the directory that the database has, or is to have; undefined when there is none.
+   * `wanted` as the option. Throws NotFoundError, InvalidArgumentError, LockedError.
+   */
+  static open(
+    fileSystem: FileSystem,
+    directory: string,
+    wanted: string | null | undefined,
+  ): ColdTier | undefined {
+    const pointer = readColdPointerSync(fileSystem, directory)
+    const given = typeof wanted === 'string' ? fileSystem.resolveSync(wanted) : undefined
+    const path = given ?? pointer?.path
+    if (path === undefined) return undefined
+    const own = fileSystem.resolveSync(directory)
+    if (isWithin(path, own) || isWithin(own, path)) {
+      throw new InvalidArgumentError(
+        `coldDirectory must lie outside of the database's own directory, got ${path}`,
+      )
+    }
+    if (pointer === undefined) fileSystem.makeDirectorySync(path)
+    else requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
+    const lock = fileSystem.lockSync(path)
+    try {
+      if (pointer === undefined) requireUnused(fileSystem, directory, path)
+      return new ColdTier(fileSystem, directory, path, wanted !== null, lock)
+    } catch (error) {
+      lock.releaseSync()
+      throw error
+    }
+  }
+
+  /**
+   * Throws InvalidArgumentError unless the directory is the database's, or nobody's. Call it before
+   * anything is removed.
+   */
+  check(databaseId: Uint8Array): void {
+    const ids = [
+      readColdPointerSync(this.#fileSystem, this.#directory)?.databaseId,
+      readColdOwnerSync(this.#fileSystem, this.path),
+    ]
+    for (const id of ids) {
+      if (id !== undefined && !equalBytes(id, databaseId)) throw foreign(this.path)
+    }
+  }
+
+  /** Throws LockedError when the directory is no longer this process's. */
+  verifyLock(): void {
+    this.#lock.verifySync()
+  }
+
+  release(): void {
+    this.#lock.releaseSync()
+  }
+
+  /** Whether a table of the last level is not where it should be. */
+  isMisplaced({ fileNumber }: TableMetadata): boolean {
+    return this.#numbers.has(fileNumber) !== this.isWanted
+  }
+
+  /** Takes note of tables that a job put there. */
+  added(tables: readonly TableMetadata[]): void {
+    for (const { fileNumber } of tables) this.#numbers.add(fileNumber)
+  }
+
+  removed(fileNumber: number): void {
+    this.#numbers.delete(fileNumber)
+  }
+
+  /**
+   * Writes down that the directory belongs to the database, or lets go of it when it is not wanted
+   * and nothing is in it. Call it once the MANIFEST is durable and orphans are gone.
+   */
+  async settle(manifest: Manifest): Promise<void> {
+    const { databaseId, state } = manifest
+    const features = state.features & ~Feature.coldDirectory
+    if (!this.isWanted && this.#numbers.size === 0) {
+      if (features !== state.features) await manifest.append({ features })
+      removeIfExistsSync(this.#fileSystem, joinPath(this.#directory, COLD_FILE_NAME))
+      this.#fileSystem.syncDirectorySync(this.#directory)
+      removeIfExistsSync(this.#fileSystem, joinPath(this.path, OWNER_FILE_NAME))
+      return
+    }
+    const pointer = readColdPointerSync(this.#fileSystem, this.#directory)
+    const owner = readColdOwnerSync(this.#fileSystem, this.path)
+    if (owner === undefined) writeColdOwnerSync(this.#fileSystem, this.path, databaseId)
+    if (pointer?.path !== this.path) {
+      writeColdPointerSync(this.#fileSystem, this.#directory, { path: this.path, databaseId })
+    }
+    if (features === state.features) {
+      await manifest.append({ features: features | Feature.coldDirectory })
+    }
+  }
+}
+
+/** Throws unless the directory is there and holds the tables of the database. */
+export function requireOwned(
+  fileSystem: FileSystem,
+  path: string,
+  recordedPath: string,
+  databaseId: Uint8Array,
+): void {
+  if (isOwnedSync(fileSystem, path, databaseId)) return
+  if (path !== recordedPath && isOwnedSync(fileSystem, recordedPath, databaseId)) {
+    throw new InvalidArgumentError(
+      `the database keeps tables in ${recordedPath}: move that directory to ${path} while the ` +
+        'database is closed, or open it with coldDirectory null until they have come back',
+    )
+  }
+  if (readColdOwnerSync(fileSystem, path) !== undefined) throw foreign(path)
+  throw new NotFoundError(
+    `${path}, where the database keeps tables of its last level, is missing or empty: mount it, ` +
+      'or give its new place as coldDirectory',
+  )
+}
+
+/** A directory that is not the database's yet must hold nothing of another one. */
+function requireUnused(fileSystem: FileSystem, directory: string, path: string): void {
+  if (readColdOwnerSync(fileSystem, path) !== undefined) {
+    // Whose it is, the MANIFEST tells (see check); a database that is yet to be made has no tables.
+    if (fileSystem.listSync(directory).includes(CURRENT_FILE_NAME)) return
+    throw foreign(path)
+  }
+  const name = fileSystem.listSync(path).find(other => {
+    const kind = parseFileName(other)?.kind
+    return kind !== undefined && kind !== 'lock' && kind !== 'temporary'
+  })
+  if (name === undefined) return
+  throw new InvalidArgumentError(
+    `${path} cannot be the cold directory, it holds ${name}: choose an empty one`,
+  )
+}
+
+function foreign(path: string): InvalidArgumentError {
+  return new InvalidArgumentError(
+    `${path} holds tables of another database: choose another coldDirectory`,
+  )
+}
