@@ -222,11 +222,21 @@ export class AuthenticationError extends KvError {
   readonly action = 'fix-request'
 }
 
-/** A write's version lies too far in the future of the server's clock. */
+/** A write's version lies too far from the server's clock. */
 export class ClockSkewError extends KvError {
   override readonly name = 'ClockSkewError'
   readonly code = 'KV_CLOCK_SKEW'
   readonly action = 'fix-request'
+  /** The server's time, in milliseconds since the Unix epoch, where it is known. */
+  readonly serverTimeMs: number | undefined
+
+  constructor(
+    message: string,
+    options?: ErrorOptions & { readonly serverTimeMs?: number | undefined },
+  ) {
+    super(message, options)
+    this.serverTimeMs = options?.serverTimeMs
+  }
 }
 
 /** The server met a bug of its own. The outcome of a write is unknown. */

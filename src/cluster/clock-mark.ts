@@ -4,9 +4,9 @@
  *   mark := form u8 (1) | mark u48, big-endian, ms since the Unix epoch
  */
 import { CorruptionError, VersionMismatchError } from '../errors.ts'
+import { readUint48, writeUint48 } from '../write-version.ts'
 import { NodeKey, nodeKey } from './partition.ts'
 import type { Store } from './store.ts'
-import { readUint48, writeUint48 } from './versioned-value.ts'
 
 const MARK_FORM = 1
 const MARK_SIZE = 7

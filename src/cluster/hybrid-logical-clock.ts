@@ -18,7 +18,13 @@
 import { assert } from '../assert.ts'
 import type { Clock } from '../clock.ts'
 import { ClockSkewError, UnavailableError } from '../errors.ts'
-import { encodeVersion, VERSION_SIZE, versionCounter, versionTimeMs } from './versioned-value.ts'
+import {
+  VERSION_COUNTER_MAX as COUNTER_MAX,
+  encodeVersion,
+  VERSION_SIZE,
+  versionCounter,
+  versionTimeMs,
+} from '../write-version.ts'
 
 /** A version further ahead of the wall clock is refused. */
 export const SKEW_AHEAD_MAX_MS = 500
@@ -29,8 +35,6 @@ export const SKEW_AHEAD_MAX_MS = 500
 export const SKEW_BEHIND_MAX_MS = 3_600_000
 /** How far the mark is put ahead; the next extension begins when half of it is used up. */
 export const LEASE_MS = 400
-
-const COUNTER_MAX = 0xffff
 
 export interface HybridLogicalClockOptions {
   readonly clock: Clock
@@ -92,11 +96,11 @@ export class HybridLogicalClock {
     const timeMs = versionTimeMs(version)
     // What this clock has already reached is no news: accepting it moves nothing.
     if (timeMs > Math.max(wallMs + SKEW_AHEAD_MAX_MS, this.#timeMs)) {
-      throw skewError(timeMs - wallMs, 'ahead of', SKEW_AHEAD_MAX_MS, wallMs)
+      throw skewError(timeMs - wallMs, 'ahead of', SKEW_AHEAD_MAX_MS, this.timeMs)
     }
     const nowMs = Math.max(wallMs, this.#timeMs)
     if (timeMs < nowMs - SKEW_BEHIND_MAX_MS) {
-      throw skewError(nowMs - timeMs, 'behind', SKEW_BEHIND_MAX_MS, wallMs)
+      throw skewError(nowMs - timeMs, 'behind', SKEW_BEHIND_MAX_MS, this.timeMs)
     }
     const counter = versionCounter(version)
     if (timeMs < this.#timeMs || (timeMs === this.#timeMs && counter <= this.#counter)) return
@@ -147,10 +151,16 @@ export class HybridLogicalClock {
   }
 }
 
-function skewError(byMs: number, where: string, limitMs: number, wallMs: number): ClockSkewError {
-  const now = new Date(wallMs).toISOString()
+function skewError(
+  byMs: number,
+  where: string,
+  limitMs: number,
+  serverTimeMs: number,
+): ClockSkewError {
+  const now = new Date(serverTimeMs).toISOString()
   return new ClockSkewError(
     `the write's version is ${Math.round(byMs)} ms ${where} this server's clock (${now}), ` +
       `more than ${limitMs} ms: set the clocks of both machines`,
+    { serverTimeMs },
   )
 }

@@ -9,9 +9,10 @@
  * raises `form`, and a change of what user keys and values look like raises `stored form`.
  */
 import { CorruptionError, InvalidArgumentError, VersionMismatchError } from '../errors.ts'
+import { readUint48, WRITER_SIZE, writeUint48 } from '../write-version.ts'
 import { checkPartitionCount, NodeKey, nodeKey, PARTITION_COUNT_DEFAULT } from './partition.ts'
 import type { Store } from './store.ts'
-import { readUint48, STORED_FORM, WRITER_SIZE, writeUint48 } from './versioned-value.ts'
+import { STORED_FORM } from './versioned-value.ts'
 
 const IDENTITY_FORM = 1
 const ID_SIZE = 16

@@ -93,6 +93,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   const server = new Server({
     handler,
     clock,
+    timeMs: () => versions.timeMs,
     random,
     logger,
     nodeId,

@@ -52,19 +52,24 @@ export class Partitioner {
     this.#span = 2 ** 32 / count
   }
 
-  partitionOf(userKey: Uint8Array): number {
-    return Math.floor(xxh32(userKey, 0, userKey.length, 0) / this.#span)
+  /** What decides about the partition: 32 bits. */
+  hash(userKey: Uint8Array): number {
+    return xxh32(userKey, 0, userKey.length, 0)
+  }
+
+  partitionOf(userKey: Uint8Array, hash = this.hash(userKey)): number {
+    return Math.floor(hash / this.#span)
   }
 
   /** A new buffer. Throws InvalidArgumentError for an empty or too long key. */
-  engineKey(userKey: Uint8Array, allocate: Allocate = allocateAlone): Uint8Array {
+  engineKey(userKey: Uint8Array, allocate: Allocate = allocateAlone, hash?: number): Uint8Array {
     const size = userKey.length
     if (size < 1 || size > USER_KEY_SIZE_MAX) {
       throw new InvalidArgumentError(
         `key must have 1 to ${USER_KEY_SIZE_MAX} bytes on a server, got ${size}`,
       )
     }
-    return joinEngineKey(this.partitionOf(userKey), userKey, allocate)
+    return joinEngineKey(this.partitionOf(userKey, hash), userKey, allocate)
   }
 }
 

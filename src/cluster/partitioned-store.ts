@@ -23,8 +23,14 @@ import { AbortedError, CorruptionError, InvalidArgumentError } from '../errors.t
 import type { ClientIdentity } from '../fair-queue.ts'
 import type { Durability, Snapshot } from '../key-value-store.ts'
 import { WorkTurns } from '../work-turns.ts'
+import { UINT48_MAX, versionCounter, versionTimeMs } from '../write-version.ts'
 import { type Allocate, chunkAllocator, slabAllocator } from './byte-slab.ts'
-import { type HybridLogicalClock, SKEW_BEHIND_MAX_MS } from './hybrid-logical-clock.ts'
+import {
+  type HybridLogicalClock,
+  SKEW_AHEAD_MAX_MS,
+  SKEW_BEHIND_MAX_MS,
+} from './hybrid-logical-clock.ts'
+import { LatestVersions } from './latest-versions.ts'
 import { engineUserKey, NodeKey, nodeKey, PARTITION_SIZE, type Partitioner } from './partition.ts'
 import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
 import { TimeSlice } from './time-slice.ts'
@@ -37,8 +43,6 @@ import {
   liveValueStart,
   STORED_HEADER_SIZE_MAX,
   storedTimeMs,
-  UINT48_MAX,
-  versionTimeMs,
 } from './versioned-value.ts'
 import { type LargeWrite, VersionedWriter, type VersionedWriterStats } from './versioned-writer.ts'
 import { WorkPlaces } from './work-places.ts'
@@ -110,6 +114,7 @@ export class PartitionedStore {
   readonly #largePlaces = new WorkPlaces(1)
   readonly #getManyPlaces = new WorkPlaces(GET_MANY_AT_ONCE)
   readonly #versions: HybridLogicalClock
+  readonly #latest: LatestVersions
   readonly #writer: VersionedWriter
   readonly #path: string
   /** For what single writes hold until they are in the engine. */
@@ -122,6 +127,9 @@ export class PartitionedStore {
     this.turns = new WorkTurns(options.clock)
     this.#versions = options.versions
     this.#path = options.path
+    // An earlier process may have accepted what lay so far ahead, and died before its mark did.
+    const wallMs = Math.floor(options.clock.wallMs()) + SKEW_AHEAD_MAX_MS
+    this.#latest = new LatestVersions(Math.max(options.versions.timeMs, wallMs))
     this.#writer = new VersionedWriter({
       store: options.store,
       forgetMs: storeExpiryMs,
@@ -211,11 +219,14 @@ export class PartitionedStore {
       return this.#batchInTurns(operations, terms)
     }
     const allocate = operations.length === 1 ? this.#allocate : slabAllocator(sizeOf(operations))
-    const keys = operations.map(({ key }) => this.partitioner.engineKey(key, allocate))
+    const hashes = operations.map(({ key }) => this.partitioner.hash(key))
+    const keys = operations.map(({ key }, index) => {
+      return this.partitioner.engineKey(key, allocate, hashes[index])
+    })
     const version = this.#version(terms)
     const stored = operations.map(operation => encodeOperation(operation, version, allocate))
-    const isOwn = terms.version === undefined
-    const written = this.#writer.write(keys, stored, isOwn, terms.durability)
+    const isLatest = this.#noteLatest(hashes, version) || terms.version === undefined
+    const written = this.#writer.write(keys, stored, isLatest, terms.durability)
     const covered = this.#versions.covered()
     return covered === undefined ? written : settleBoth(written, covered)
   }
@@ -283,6 +294,16 @@ export class PartitionedStore {
 
   #live(engineKey: Uint8Array, stored: Uint8Array | undefined): Uint8Array | undefined {
     return stored === undefined ? undefined : this.liveAt(engineKey, stored, this.clock.wallMs())
+  }
+
+  /** True when the version is the greatest so far for each of these keys; takes note of it. */
+  #noteLatest(hashes: readonly number[], version: Uint8Array): boolean {
+    const timeMs = versionTimeMs(version)
+    const counter = versionCounter(version)
+    let isLatest = true
+    for (const hash of hashes) isLatest &&= this.#latest.isLatest(hash, timeMs, counter)
+    for (const hash of hashes) this.#latest.raise(hash, timeMs, counter)
+    return isLatest
   }
 
   #version(terms: WriteTerms): Uint8Array {

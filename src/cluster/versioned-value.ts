@@ -2,7 +2,7 @@
  * What is stored under an engine key: the user's value, or a tombstone, with its version.
  *
  *   stored  := form u8 (1) | flags u8 | version [16] | expiry u48, if flags has it | value
- *   version := time u48 | counter u16 | writer [8]
+ *   version: see write-version.ts
  *   flags   := 0x01 tombstone (nothing follows the version) | 0x02 expiring
  *
  * Integers are big-endian, so that versions compare as bytes. `time` and `expiry` are milliseconds
@@ -14,12 +14,11 @@
  */
 import { assert } from '../assert.ts'
 import { compareBytes, compareRanges, DecodeError } from '../bytes.ts'
+import { readUint48, VERSION_SIZE, writeUint48 } from '../write-version.ts'
 import { type Allocate, allocateAlone } from './byte-slab.ts'
 
 /** Part of the stored form. Append only; never renumber. 0 is never valid. */
 export const STORED_FORM = 1
-export const VERSION_SIZE = 16
-export const WRITER_SIZE = 8
 
 const FLAGS_OFFSET = 1
 const VERSION_OFFSET = 2
@@ -30,29 +29,6 @@ const EXPIRING_HEADER_SIZE = PLAIN_HEADER_SIZE + EXPIRY_SIZE
 export const STORED_HEADER_SIZE_MAX = EXPIRING_HEADER_SIZE
 
 const StoredFlag = { tombstone: 1, expiring: 2 } as const
-
-export const UINT48_MAX = 2 ** 48 - 1
-const COUNTER_MAX = 0xffff
-
-/** The time of a version, in milliseconds since the Unix epoch. */
-export function versionTimeMs(version: Uint8Array, offset = 0): number {
-  return readUint48(version, offset)
-}
-
-export function versionCounter(version: Uint8Array): number {
-  return version[6]! * 256 + version[7]!
-}
-
-export function encodeVersion(timeMs: number, counter: number, writer: Uint8Array): Uint8Array {
-  assert(counter >= 0 && counter <= COUNTER_MAX, 'the counter has 16 bits')
-  assert(writer.length === WRITER_SIZE, 'a writer id has 8 bytes')
-  const version = new Uint8Array(VERSION_SIZE)
-  writeUint48(version, 0, timeMs)
-  version[6] = counter >>> 8
-  version[7] = counter
-  version.set(writer, 8)
-  return version
-}
 
 /** `expiryMs` 0 is never. */
 export function encodeValue(
@@ -161,27 +137,4 @@ export function compareStored(a: Uint8Array, b: Uint8Array): number {
 /** The later of two stored forms of a key: the one conflict rule. Requires checked bytes. */
 export function mergeStored(a: Uint8Array, b: Uint8Array): Uint8Array {
   return compareStored(a, b) >= 0 ? a : b
-}
-
-export function readUint48(source: Uint8Array, offset: number): number {
-  const high = source[offset]! * 256 + source[offset + 1]!
-  const low =
-    ((source[offset + 2]! << 24) |
-      (source[offset + 3]! << 16) |
-      (source[offset + 4]! << 8) |
-      source[offset + 5]!) >>>
-    0
-  return high * 0x1_0000_0000 + low
-}
-
-export function writeUint48(target: Uint8Array, offset: number, value: number): void {
-  assert(Number.isInteger(value) && value >= 0 && value <= UINT48_MAX, 'a time fits 48 bits')
-  const low = value % 0x1_0000_0000
-  const high = (value - low) / 0x1_0000_0000
-  target[offset] = high >>> 8
-  target[offset + 1] = high
-  target[offset + 2] = low >>> 24
-  target[offset + 3] = low >>> 16
-  target[offset + 4] = low >>> 8
-  target[offset + 5] = low
 }

@@ -2,11 +2,11 @@
  * Writes to the store so that of two writes to a key the one with the later version stays,
  * whatever the order in which they arrive.
  *
- * The store keeps what was submitted last. A version that this node assigned is greater than every
- * one it has met, so such a write is simply submitted. A version from elsewhere (assigned by a
- * client, and the same in each of its retries) may be older than what is there: then the key is
- * read first, and the write is left out when it has lost. It is acknowledged all the same, once
- * what it lost against is visible and as durable as it asked to be itself.
+ * The store keeps what was submitted last. A write whose version is known to be the greatest so far
+ * for its keys (latest-versions.ts) is simply submitted. Another one, a retry above all, may be
+ * older than what is there: then the key is read first, and the write is left out when it has lost.
+ * It is acknowledged all the same, once what it lost against is visible and as durable as it asked
+ * to be itself.
  *
  * The store shows a write only when it is durable, so what is still on its way is kept here.
  *
@@ -79,7 +79,7 @@ interface LargeLock {
 }
 
 export interface VersionedWriterStats {
-  /** Writes with a version from elsewhere. */
+  /** Writes whose keys were read first. */
   readonly compared: number
   /** Operations that lost against what was there. */
   readonly superseded: number
@@ -114,7 +114,7 @@ export class VersionedWriter {
 
   /**
    * All operations or none. `isNewest` says that their version is greater than every other that
-   * this node has met. Takes over the buffers: they must not change any more.
+   * their keys were given before. Takes over the buffers: they must not change any more.
    */
   write(
     keys: readonly Uint8Array[],

@@ -3,6 +3,7 @@ import type { CancelTimer } from '../clock.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { Request, RequestOptions } from './request.ts'
+import type { VersionStamp } from './write-clock.ts'
 
 /** Takes the result from the body of a reply with status ok or absent. Throws DecodeError. */
 export type DecodeResult<T> = (status: number, bytes: Uint8Array, start: number, end: number) => T
@@ -14,15 +15,21 @@ export interface CallSpec<T> {
   readonly deadlineMs: number
   /** True when doing it twice is the same as once: reads, and writes that carry their version. */
   readonly idempotent: boolean
+  /** True for writes to which the client gives a version of its own when they are first sent. */
+  readonly stamped?: boolean
   /** True when an answer that got lost may have changed data. */
   readonly write: boolean
   readonly consistency?: Consistency | undefined
   readonly durability?: Durability | undefined
+  /** From the caller, who makes versions himself. */
   readonly version?: Uint8Array | undefined
   readonly signal?: AbortSignal | undefined
   /** Set for what makes sense on one connection only. */
   readonly connection?: ClientConnection | undefined
 }
+
+/** Of a call without a version of the client's. */
+export const NO_VERSION = -1
 
 /** Reused by every request of a connection; only the budget changes from call to call. */
 export class CallOptionsView implements RequestOptions {
@@ -40,7 +47,7 @@ export class CallOptionsView implements RequestOptions {
 export type CallState = 'new' | 'queued' | 'sent' | 'waiting' | 'settled'
 
 /** The part of a call that does not depend on the type of its result. */
-export interface PendingCall {
+export interface PendingCall extends VersionStamp {
   readonly spec: CallSpec<unknown>
   state: CallState
   /** Request id of the current attempt. */
@@ -52,6 +59,8 @@ export interface PendingCall {
   /** True once an attempt may have been carried out without an answer that says so. */
   inDoubt: boolean
   attempts: number
+  /** True once a version of it was refused, and another was tried. */
+  restamped: boolean
   /** Place among the outstanding calls; -1 when it is not there. */
   index: number
   /** Stops what will happen to it by itself: a retry, or its abortion. */
@@ -70,6 +79,10 @@ export class Call<T> implements PendingCall {
   flushMark = 0
   inDoubt = false
   attempts = 0
+  /** Negative: it has none yet. */
+  versionMs = NO_VERSION
+  versionCounter = 0
+  restamped = false
   index = -1
   cancelRetry: CancelTimer | undefined = undefined
   removeAbortListener: (() => void) | undefined = undefined

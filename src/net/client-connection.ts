@@ -16,6 +16,7 @@ import { assert } from '../assert.ts'
 import { DecodeError } from '../bytes.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import { InvalidArgumentError, type KvError, ProtocolError, UnavailableError } from '../errors.ts'
+import { VERSION_SIZE } from '../write-version.ts'
 import { CallOptionsView, type PendingCall } from './call.ts'
 import { formatAddress, type NodeAddress } from './connection-url.ts'
 import type { Connector, Wire } from './connector.ts'
@@ -34,6 +35,7 @@ import { ReplyHeader } from './reply-header.ts'
 import { encodeRequest, type Request } from './request.ts'
 import { decodeHelloReply, type HelloReply } from './response-body.ts'
 import { decodeErrorBody, remoteError } from './status-error.ts'
+import type { WriteClock } from './write-clock.ts'
 
 const HELLO_ID = 1
 const SLOT_COUNT_MAX = 0x8000
@@ -53,6 +55,8 @@ export interface ClientConnectionOptions {
   readonly connectTimeoutMs: number
   readonly pingIntervalMs: number
   readonly inFlightMax: number
+  /** Hears of the servers' time, and writes the versions of stamped calls. */
+  readonly writeClock: WriteClock
 }
 
 /** What a connection tells its pool. */
@@ -76,6 +80,7 @@ export class ClientConnection {
   readonly #decoder = new FrameDecoder(HELLO_FRAME_SIZE_MAX)
   readonly #header = new ReplyHeader()
   readonly #callOptions = new CallOptionsView()
+  readonly #version = new Uint8Array(VERSION_SIZE)
   readonly #wire: Wire
   #state: ClientConnectionState = 'dialing'
   #hello: HelloReply | undefined
@@ -83,6 +88,7 @@ export class ClientConnection {
   #generations = new Uint16Array(0)
   #freeSlots = new Uint16Array(0)
   #freeCount = 0
+  #greetedMs = 0
   #flushCount = 0
   #flushScheduled = false
   #backlogged = false
@@ -152,6 +158,7 @@ export class ClientConnection {
   #opened(): void {
     if (this.#state !== 'dialing') return
     this.#state = 'greeting'
+    this.#greetedMs = this.#options.clock.monotonicMs()
     encodeRequest(this.#output, HELLO_ID, this.#callOptions, {
       type: 'hello',
       versionMin: PROTOCOL_VERSION_MIN,
@@ -175,6 +182,10 @@ export class ClientConnection {
     options.consistency = spec.consistency
     options.durability = spec.durability
     options.version = spec.version
+    if (call.versionMs >= 0) {
+      this.#options.writeClock.encode(call, this.#version)
+      options.version = this.#version
+    }
     const before = this.#output.length
     encodeRequest(this.#output, id, options, spec.request)
     const size = this.#output.length - before
@@ -281,7 +292,8 @@ export class ClientConnection {
     const hello = decodeHelloReply(bytes, bodyStart, end)
     this.#hello = hello
     this.#decoder.frameSizeMax = hello.frameSizeMax + FRAME_OVERHEAD_MAX
-    const { inFlightMax, clock, pingIntervalMs } = this.#options
+    const { inFlightMax, clock, pingIntervalMs, writeClock } = this.#options
+    writeClock.greeted(hello.wallMs, clock.monotonicMs() - this.#greetedMs)
     const slotCount = Math.min(hello.inFlightMax, inFlightMax, SLOT_COUNT_MAX)
     this.#reservedCount = Math.min(RESERVED_SLOT_COUNT_MAX, Math.floor(slotCount / 4))
     this.#slots = new Array<PendingCall | undefined>(slotCount).fill(undefined)

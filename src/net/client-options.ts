@@ -3,13 +3,15 @@ import { type Clock, systemClock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
 import { type Logger, silentLogger } from '../logger.ts'
-import { type Random, systemRandom } from '../random.ts'
+import { type Random, secureBytes, systemRandom } from '../random.ts'
+import { WRITER_SIZE } from '../write-version.ts'
 import { toConsistency, toDurability } from './arguments.ts'
 import type { ConnectionEvent } from './connection-pool.ts'
 import { type NodeAddress, parseConnectionUrl } from './connection-url.ts'
 import { type Connector, tcpConnector } from './connector.ts'
 import { CLIENT_NAME_SIZE_MAX, DEFAULT_PORT } from './limits.ts'
 import type { Backoff } from './retry.ts'
+import { WriteClock } from './write-clock.ts'
 
 const MIB = 1024 * 1024
 
@@ -49,10 +51,14 @@ export interface ClientOptions {
    */
   readonly lazy?: boolean
   /**
-   * Gives each write its version, 16 bytes, which every retry of it repeats; then writes may be
-   * retried like reads. Without it the server assigns one, and a write that may have been sent is
-   * never repeated.
+   * Who gives a write its version. `'client'`: this client does, by a clock that follows the
+   * server's; every retry repeats the version, so a write whose answer was lost is sent again like
+   * a read. `'server'`: the server does, and a write that may have been sent is never repeated.
+   *
+   * @defaultValue 'client'
    */
+  readonly versions?: 'client' | 'server'
+  /** Makes the versions itself, 16 bytes each; for those who pass on writes of others. */
   readonly writeVersion?: () => Uint8Array
   /** Told when a connection is made or lost. Must not throw. */
   readonly onConnection?: (event: ConnectionEvent) => void
@@ -77,7 +83,9 @@ export interface ResolvedClientOptions {
   readonly pingIntervalMs: number
   readonly reconnectBackoff: Backoff
   readonly lazy: boolean
+  readonly versions: 'client' | 'server'
   readonly writeVersion: (() => Uint8Array) | undefined
+  readonly writeClock: WriteClock
   readonly onConnection: ((event: ConnectionEvent) => void) | undefined
   readonly logger: Logger
   readonly clock: Clock
@@ -98,6 +106,14 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
   if (Buffer.byteLength(clientName) > CLIENT_NAME_SIZE_MAX) {
     throw new InvalidArgumentError(`clientName has at most ${CLIENT_NAME_SIZE_MAX} bytes`)
   }
+  const { versions = 'client' } = options
+  if (versions !== 'client' && versions !== 'server') {
+    throw new InvalidArgumentError(`versions must be 'client' or 'server', got '${versions}'`)
+  }
+  const clock = options.clock ?? systemClock()
+  const random = options.random ?? systemRandom()
+  // Two clients of one writer id would overwrite each other: no seed of 48 bits for that.
+  const writer = options.random?.bytes(WRITER_SIZE) ?? secureBytes(WRITER_SIZE)
   const delayMinMs = positive('reconnectDelayMinMs', options.reconnectDelayMinMs, 25)
   const delayMaxMs = positive('reconnectDelayMaxMs', options.reconnectDelayMaxMs, 2000)
   return Object.freeze({
@@ -113,11 +129,13 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
     pingIntervalMs: positive('pingIntervalMs', options.pingIntervalMs, 5000),
     reconnectBackoff: { delayMinMs, delayMaxMs: Math.max(delayMinMs, delayMaxMs) },
     lazy: options.lazy ?? false,
+    versions,
     writeVersion: options.writeVersion,
+    writeClock: new WriteClock(clock, writer),
     onConnection: options.onConnection,
     logger: options.logger ?? silentLogger,
-    clock: options.clock ?? systemClock(),
-    random: options.random ?? systemRandom(),
+    clock,
+    random,
     connector: options.connector ?? tcpConnector(),
   })
 }

@@ -313,11 +313,13 @@ export class Client implements KeyValueStore {
     if (version !== undefined && version.length !== WRITE_VERSION_SIZE) {
       throw new InvalidArgumentError(`a write version has ${WRITE_VERSION_SIZE} bytes`)
     }
+    const stamped = version === undefined && this.#options.versions === 'client'
     return {
       request,
       decode: decodeDone,
       deadlineMs: this.#deadline(options),
-      idempotent: version !== undefined,
+      idempotent: version !== undefined || stamped,
+      stamped,
       write: true,
       consistency: toConsistency(options.consistency) ?? this.#options.consistency,
       durability: toDurability(options.durability) ?? this.#options.durability,

@@ -17,7 +17,7 @@ export function acceptHello(
   hello: HelloBody,
   identity: ServerIdentity,
   limits: ServerLimits,
-  wallMs: number,
+  timeMs: number,
 ): HelloReply {
   const version = Math.min(hello.versionMax, PROTOCOL_VERSION_MAX)
   if (version < PROTOCOL_VERSION_MIN || version < hello.versionMin) {
@@ -34,7 +34,7 @@ export function acceptHello(
   return {
     version,
     features: (hello.features & FEATURES_SUPPORTED) >>> 0,
-    wallMs,
+    wallMs: timeMs,
     frameSizeMax: limits.frameSizeMax,
     valueSizeMax: limits.valueSizeMax,
     inFlightMax: limits.connectionInFlightMax,

@@ -129,8 +129,10 @@ export const Feature = {
   frameChecksum: 1,
   /** Reserved: compressed frames. */
   compression: 2,
+  /** Replies to writes carry the server's time when their version lies away from it. */
+  serverTime: 4,
 } as const
-export const FEATURES_SUPPORTED = 0
+export const FEATURES_SUPPORTED = Feature.serverTime
 
 /** Consistency as a byte; 0 leaves it to the server, which then uses `one`. Append only. */
 const CONSISTENCY_CODES = { one: 1, quorum: 2, all: 3 } as const satisfies Record<

@@ -5,6 +5,7 @@
 import { DecodeError, utf8Encode } from '../bytes.ts'
 import { AbortedError, InvalidArgumentError, VersionMismatchError } from '../errors.ts'
 import { KEY_SIZE_MAX } from '../key-value-store.ts'
+import { versionTimeMs } from '../write-version.ts'
 import type { Share } from './admission.ts'
 import { BatchDecoder } from './batch-decoder.ts'
 import { FRAME_OVERHEAD_MAX } from './limits.ts'
@@ -28,6 +29,7 @@ import {
   encodeBytesReply,
   encodeCountReply,
   encodeDoneReply,
+  encodeTimeReply,
   encodeValueReply,
   encodeValuesReply,
 } from './response-body.ts'
@@ -45,6 +47,8 @@ export type EncodeReply<T> = (output: OutputBuffer, request: ServerRequest, valu
 
 /** How operations answer; implemented by the session. */
 export interface Responder {
+  /** True when the client understands a time in replies to writes. */
+  readonly tellsTime: boolean
   /** What the connection holds of the server's budgets. */
   readonly share: Share
   /** Replies with the result, now or when it comes. */
@@ -59,6 +63,9 @@ export interface Responder {
   whenWritable(): Promise<void> | undefined
 }
 
+/** A write whose version lies so far from the server's time tells the client about it. */
+const TIME_TOLERANCE_MS = 20
+
 export class Operations {
   readonly #context: ServerContext
   readonly #responder: Responder
@@ -66,6 +73,7 @@ export class Operations {
   readonly #encodeValue: EncodeReply<Uint8Array | undefined>
   readonly #encodeRing: EncodeReply<Uint8Array>
   readonly #encodeValues: EncodeReply<(Uint8Array | undefined)[]>
+  readonly #encodeWritten: EncodeReply<void>
 
   constructor(context: ServerContext, responder: Responder, scans: SessionScans) {
     this.#context = context
@@ -79,6 +87,13 @@ export class Operations {
     this.#encodeRing = (output, request, ring) => {
       responder.checkReply(ring.length)
       encodeBytes(output, request, ring)
+    }
+    this.#encodeWritten = (output, request) => {
+      const { version } = request
+      const timeMs = version === undefined || !responder.tellsTime ? 0 : context.timeMs()
+      const awayMs = version === undefined ? 0 : Math.abs(versionTimeMs(version) - timeMs)
+      if (timeMs === 0 || awayMs <= TIME_TOLERANCE_MS) encodeDone(output, request)
+      else encodeTimeReply(output, request.opcode, request.id, timeMs)
     }
     this.#encodeValues = (output, request, values) => {
       responder.checkReply(8 + (values[0]?.length ?? 0))
@@ -103,13 +118,13 @@ export class Operations {
         const put = decodePut(bytes, at, end, (header.flags & RequestFlag.ttl) !== 0)
         this.#checkPut(put.key, put.value)
         if ((header.flags & RequestFlag.ttl) !== 0) checkTtl(put.ttlMs)
-        this.#responder.answer(request, handler.put(put, request), encodeDone)
+        this.#responder.answer(request, handler.put(put, request), this.#encodeWritten)
         break
       }
       case Opcode.delete: {
         share.check(request.size)
         const key = checkKey(decodeKey(bytes, at, end))
-        this.#responder.answer(request, handler.delete(key, request), encodeDone)
+        this.#responder.answer(request, handler.delete(key, request), this.#encodeWritten)
         break
       }
       case Opcode.scanNext:
@@ -188,7 +203,7 @@ export class Operations {
     const operations = decodeBatch(body, 0, body.length, limits.batchOperationsMax)
     for (const operation of operations) this.#checkOperation(operation)
     const result = operations.length === 0 ? undefined : handler.batch(operations, request)
-    this.#responder.answer(request, result, encodeDone)
+    this.#responder.answer(request, result, this.#encodeWritten)
   }
 
   /** Decodes and checks a large BATCH while others have their turns, then hands it over whole. */

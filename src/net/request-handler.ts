@@ -22,7 +22,7 @@ export interface RequestContext {
   /** Undefined leaves it to the server's own setting. */
   readonly durability: Durability | undefined
   /**
-   * The version that the writer assigned to this write, 16 opaque bytes, the same in every retry;
+   * The version that the writer assigned to this write (write-version.ts), the same in every retry;
    * undefined for clients that leave it to the server (then the first coordinator assigns one).
    */
   readonly version: Uint8Array | undefined

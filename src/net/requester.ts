@@ -8,7 +8,10 @@
  *   reply unavailable, outcome rejected  send it again after a pause
  *   may have been sent, connection lost  send it again only when it is idempotent
  *   reply unavailable, outcome unknown   the same
+ *   reply clockSkew                      send it once more by the server's time, if surely not done
  *   anything else                        fail
+ *
+ * A write gets its version when it is first sent, after HELLO told the server's time, and keeps it.
  *
  * Invariants:
  *  1. Every call is settled once, by its deadline at the latest.
@@ -17,15 +20,16 @@
  */
 import {
   AbortedError,
+  ClockSkewError,
   ClosedError,
-  type KvError,
+  KvError,
   OverloadedError,
   TimeoutError,
   toError,
   UnavailableError,
   type WriteOutcome,
 } from '../errors.ts'
-import { Call, type CallSpec, type PendingCall } from './call.ts'
+import { Call, type CallSpec, NO_VERSION, type PendingCall } from './call.ts'
 import { CallQueue } from './call-queue.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { ResolvedClientOptions } from './client-options.ts'
@@ -37,8 +41,12 @@ import {
 import { formatAddress } from './connection-url.ts'
 import { STATUS_ERROR_MIN } from './opcode.ts'
 import { OutstandingCalls } from './outstanding-calls.ts'
+import { decodeTimeReply } from './response-body.ts'
 import { backoffMs, CALL_BACKOFF, RetryBudget } from './retry.ts'
 import { decodeErrorBody, remoteError } from './status-error.ts'
+
+/** A clock so far from the server's is set to it when the server refuses a version. */
+const SKEW_WORTH_MS = 100
 
 export class Requester implements ConnectionPoolOwner {
   readonly #options: ResolvedClientOptions
@@ -119,6 +127,7 @@ export class Requester implements ConnectionPoolOwner {
   #sendOn(call: PendingCall, connection: ClientConnection): void {
     try {
       call.attempts++
+      if (call.spec.stamped === true && call.versionMs < 0) this.#options.writeClock.stamp(call)
       connection.send(call, this.#options.clock.monotonicMs())
     } catch (error) {
       this.#fail(call, toError(error))
@@ -156,6 +165,7 @@ export class Requester implements ConnectionPoolOwner {
         this.#repliedError(call, remoteError(status, decodeErrorBody(bytes, start, end)))
         return
       }
+      if (call.versionMs >= 0 && start !== end) this.#tellTime(call, bytes, start, end)
       call.complete(status, bytes, start, end)
     } catch (error) {
       // The connection ends with this error; the call must not wait for its deadline.
@@ -167,18 +177,33 @@ export class Requester implements ConnectionPoolOwner {
     this.#budget.succeeded()
   }
 
+  #tellTime(call: PendingCall, bytes: Uint8Array, start: number, end: number): void {
+    const serverMs = decodeTimeReply(bytes, start, end)
+    if (serverMs !== undefined) this.#options.writeClock.corrected(serverMs, call)
+  }
+
   #repliedError(call: PendingCall, error: KvError): void {
+    if (error instanceof ClockSkewError && this.#restamp(call, error)) return
     if (error.outcome === 'unknown') call.inDoubt = true
     const repeatable = error.outcome === 'rejected' || call.spec.idempotent
     const worthIt = error instanceof OverloadedError || error instanceof UnavailableError
     const pauseMs = error instanceof OverloadedError ? error.retryAfterMs : 0
     if (worthIt && repeatable && this.#retry(call, pauseMs)) return
-    if (error.outcome === 'unknown' || !call.inDoubt || !call.spec.write) {
-      this.#fail(call, error)
-      return
+    this.#fail(call, error)
+  }
+
+  /** Sends a write again whose version was refused, by the server's time; false: it must not. */
+  #restamp(call: PendingCall, { serverTimeMs }: ClockSkewError): boolean {
+    if (call.versionMs < 0 || serverTimeMs === undefined) return false
+    const isStale = call.restamped || call.inDoubt
+    // Others that were refused meanwhile have set the clock already.
+    if (Math.abs(this.#options.writeClock.timeMs - serverTimeMs) > SKEW_WORTH_MS) {
+      this.#options.writeClock.refused(serverTimeMs)
     }
-    const what = `an earlier attempt may have been carried out; the last said: ${error.message}`
-    this.#fail(call, new UnavailableError(what, { cause: error, outcome: 'unknown' }))
+    if (isStale || !this.#retry(call, 0)) return false
+    call.restamped = true
+    call.versionMs = NO_VERSION
+    return true
   }
 
   /** Pool: a connection broke under these calls. */
@@ -224,12 +249,13 @@ export class Requester implements ConnectionPoolOwner {
   #expire(call: PendingCall): void {
     const outcome = this.#outcome(call)
     const { request } = call.spec
-    const where =
-      call.state === 'sent'
-        ? 'no answer came'
-        : this.#pool.connectedCount > 0
-          ? 'it waited for its turn'
-          : `not connected (${this.#pool.describeFailures()})`
+    const isAway = call.state !== 'sent' && this.#pool.connectedCount === 0
+    if (isAway) {
+      const what = `${request.type} found no server in time: ${this.#pool.describeFailures()}`
+      this.#giveUp(call, new UnavailableError(what, { outcome }))
+      return
+    }
+    const where = call.state === 'sent' ? 'no answer came' : 'it waited for its turn'
     this.#giveUp(call, new TimeoutError(`${request.type} took too long: ${where}`, { outcome }))
   }
 
@@ -264,7 +290,13 @@ export class Requester implements ConnectionPoolOwner {
 
   #fail(call: PendingCall, error: Error): void {
     this.#settle(call)
-    call.reject(error)
+    const isKnown = error instanceof KvError && error.outcome === 'unknown'
+    if (isKnown || !call.inDoubt || !call.spec.write) {
+      call.reject(error)
+      return
+    }
+    const what = `an earlier attempt may have been carried out; then: ${error.message}`
+    call.reject(new UnavailableError(what, { cause: error, outcome: 'unknown' }))
   }
 
   #settle(call: PendingCall): void {

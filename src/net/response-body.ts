@@ -56,6 +56,18 @@ export function encodeDoneReply(output: OutputBuffer, opcode: number, id: number
   beginReply(output, Status.ok, opcode, id, 0)
 }
 
+/** The reply to a write, with the server's time; see Feature.serverTime. */
+export function encodeTimeReply(
+  output: OutputBuffer,
+  opcode: number,
+  id: number,
+  timeMs: number,
+): void {
+  const at = beginReply(output, Status.ok, opcode, id, 8)
+  output.view.setUint32(at, timeMs % 0x1_0000_0000, true)
+  output.view.setUint32(at + 4, Math.floor(timeMs / 0x1_0000_0000), true)
+}
+
 export function encodeBytesReply(
   output: OutputBuffer,
   opcode: number,
@@ -239,6 +251,15 @@ export function decodeHelloReply(bytes: Uint8Array, start: number, end: number):
     serverName: utf8Decode(reader.view(reader.uint16())),
     serverVersion: utf8Decode(reader.view(reader.uint16())),
   }
+}
+
+/** The server's time in the reply to a write, or undefined when it has none. */
+export function decodeTimeReply(bytes: Uint8Array, start: number, end: number): number | undefined {
+  if (start === end) return undefined
+  const reader = new ByteReader(bytes, start, end)
+  const timeMs = reader.uint64()
+  reader.expectEnd()
+  return timeMs
 }
 
 export function decodeCountReply(bytes: Uint8Array, start: number, end: number): number {

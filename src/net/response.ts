@@ -14,7 +14,8 @@
  *     PING       := the request's body
  *     GET        := value                               (status absent: no body)
  *     GET_MANY   := count u32 | (length u32 | value) * count     (length 2^32 - 1: absent)
- *     PUT, DELETE, BATCH, SCAN_CLOSE, CANCEL := nothing
+ *     PUT, DELETE, BATCH := nothing | wall u64       (the latter with feature serverTime only)
+ *     SCAN_CLOSE, CANCEL := nothing
  *     SCAN_OPEN, SCAN_NEXT := page
  *     page       := flags u8 | count u32 | cursorLength u16 | cursor | entry * count
  *     entry      := keyLength u16 | key | (valueLength u32 | value) when flags has values
@@ -35,6 +36,7 @@ import {
   decodeGoaway,
   decodeHelloReply,
   decodePage,
+  decodeTimeReply,
   decodeValues,
   encodeBytesReply,
   encodeCountReply,
@@ -43,6 +45,7 @@ import {
   encodeGoaway,
   encodeHelloReply,
   encodePageReply,
+  encodeTimeReply,
   encodeValueReply,
   encodeValuesReply,
   type GoawayMessage,
@@ -58,7 +61,7 @@ export type Response =
   | { readonly type: 'value'; readonly value: Uint8Array }
   | { readonly type: 'absent' }
   | { readonly type: 'values'; readonly values: readonly (Uint8Array | undefined)[] }
-  | { readonly type: 'done' }
+  | { readonly type: 'done'; readonly wallMs?: number }
   | ({ readonly type: 'page' } & PageReply)
   | { readonly type: 'count'; readonly count: number }
   | { readonly type: 'stats'; readonly json: string }
@@ -90,7 +93,8 @@ export function encodeResponse(
       encodeValuesReply(output, id, response.values, Number.POSITIVE_INFINITY)
       break
     case 'done':
-      encodeDoneReply(output, opcode, id)
+      if (response.wallMs === undefined) encodeDoneReply(output, opcode, id)
+      else encodeTimeReply(output, opcode, id, response.wallMs)
       break
     case 'page':
       encodePageReply(output, opcode, id, response)
@@ -154,7 +158,10 @@ function decodeBody(bytes: Uint8Array, header: ReplyHeader, end: number): Respon
       return { type: 'goaway', ...decodeGoaway(bytes, at, end) }
     case Opcode.put:
     case Opcode.delete:
-    case Opcode.batch:
+    case Opcode.batch: {
+      const wallMs = decodeTimeReply(bytes, at, end)
+      return wallMs === undefined ? { type: 'done' } : { type: 'done', wallMs }
+    }
     case Opcode.scanClose:
     case Opcode.cancel:
       if (at !== end) throw new DecodeError(`${end - at} bytes too many`, at)

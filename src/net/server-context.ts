@@ -21,4 +21,6 @@ export interface ServerContext {
   /** Shared by everything that takes long. */
   readonly turns: WorkTurns
   snapshot(): ServerStatsSnapshot
+  /** The time that versions of writes are held against; see ServerOptions. */
+  timeMs(): number
 }

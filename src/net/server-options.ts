@@ -12,6 +12,11 @@ export interface ServerOptions {
   readonly random: Random
   /** @defaultValue silent */
   readonly logger?: Logger
+  /**
+   * Milliseconds since the Unix epoch, told to clients so that the versions of their writes agree
+   * with what the handler accepts. @defaultValue the wall clock
+   */
+  readonly timeMs?: () => number
   /** See limits.ts for each limit and its default. */
   readonly limits?: Partial<ServerLimits>
   /** Names this node to clients. @defaultValue eight random bytes in hex */

@@ -79,6 +79,7 @@ export class Server implements ConnectionOwner {
       waits: new SharedWaits(),
       turns: this.#turns,
       snapshot: () => this.stats(),
+      timeMs: options.timeMs ?? (() => Math.floor(options.clock.wallMs())),
     }
   }
 

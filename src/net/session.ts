@@ -30,6 +30,7 @@ import {
   consistencyOf,
   DURABILITY_CODE_MAX,
   durabilityOf,
+  Feature,
   Opcode,
 } from './opcode.ts'
 import { type EncodeReply, Operations, type Responder } from './operations.ts'
@@ -71,6 +72,8 @@ export class Session implements Responder, LateAnswer {
   readonly share: Share
   /** Named in the log. */
   clientName = ''
+  /** See Responder. */
+  tellsTime = false
   /** When the last complete request arrived, in monotonic milliseconds. */
   lastRequestMs: number
   /** When the incomplete frame at the end of the input began; undefined when there is none. */
@@ -249,9 +252,10 @@ export class Session implements Responder, LateAnswer {
       throw new ProtocolError('the first request of a connection must be HELLO')
     }
     const hello = decodeHello(bytes, this.#header.bodyStart, end)
-    const { limits, clock, identity } = this.#context
+    const { limits, identity } = this.#context
     this.clientName = hello.clientName
-    const answer = acceptHello(hello, identity, limits, clock.wallMs())
+    const answer = acceptHello(hello, identity, limits, this.#context.timeMs())
+    this.tellsTime = (answer.features & Feature.serverTime) !== 0
     encodeHelloReply(this.output, request.id, answer)
     this.#decoder.frameSizeMax = limits.frameSizeMax
     this.#state = 'open'

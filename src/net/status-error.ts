@@ -6,6 +6,7 @@
  *   outcome: 1 rejected (nothing was written anywhere), 2 unknown (it may surface later)
  *   detail of versionMismatch := versionMin u16 | versionMax u16     what the sender understands
  *   detail of corruption      := offset u64 | path (UTF-8)
+ *   detail of clockSkew       := wall u64, ms since the Unix epoch       the server's time
  *   any other detail is empty; readers ignore what they do not know.
  */
 import { ByteReader, ByteWriter, DecodeError, utf8Decode, utf8Encode } from '../bytes.ts'
@@ -112,6 +113,9 @@ function detailOf(error: KvError): Uint8Array {
   if (error instanceof VersionMismatchError) {
     return writer.uint16(PROTOCOL_VERSION_MIN).uint16(PROTOCOL_VERSION_MAX).written
   }
+  if (error instanceof ClockSkewError && error.serverTimeMs !== undefined) {
+    return writer.uint64(error.serverTimeMs).written
+  }
   if (!(error instanceof CorruptionError)) return NOTHING
   return writer.uint64(error.offset).raw(cut(utf8Encode(error.path), PATH_SIZE_MAX)).written
 }
@@ -143,9 +147,14 @@ const BUILDERS: Readonly<Record<KvErrorCode, Builder>> = {
   KV_PROTOCOL: message => new ProtocolError(message),
   KV_VERSION_MISMATCH: message => new VersionMismatchError(message),
   KV_AUTHENTICATION: message => new AuthenticationError(message),
-  KV_CLOCK_SKEW: message => new ClockSkewError(message),
+  KV_CLOCK_SKEW: remoteClockSkew,
   KV_INTERNAL: message => new InternalError(message),
   KV_CHANGES_GONE: message => new ChangesGoneError(message),
+}
+
+function remoteClockSkew(message: string, _outcome: WriteOutcome, body: ErrorBody): KvError {
+  if (body.detail.length < 8) return new ClockSkewError(message)
+  return new ClockSkewError(message, { serverTimeMs: new ByteReader(body.detail).uint64() })
 }
 
 /** The message arrives complete, with place and advice, so it replaces the one built here. */

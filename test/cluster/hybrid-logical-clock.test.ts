@@ -11,9 +11,9 @@ import {
   SKEW_AHEAD_MAX_MS,
   SKEW_BEHIND_MAX_MS,
 } from '../../src/cluster/hybrid-logical-clock.ts'
-import { encodeVersion, versionTimeMs } from '../../src/cluster/versioned-value.ts'
 import { ClockSkewError, UnavailableError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
+import { encodeVersion, versionTimeMs } from '../../src/write-version.ts'
 import { printSeed } from '../support/seed.ts'
 import { SimClock } from '../support/sim-clock.ts'
 

@@ -14,9 +14,10 @@ import {
   TOMBSTONE_RETENTION_MS,
   type WriteTerms,
 } from '../../src/cluster/partitioned-store.ts'
-import { encodeVersion, isTombstone } from '../../src/cluster/versioned-value.ts'
+import { isTombstone } from '../../src/cluster/versioned-value.ts'
 import { ClockSkewError, CorruptionError, InvalidArgumentError, IoError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
+import { encodeVersion } from '../../src/write-version.ts'
 import { startFakeNode } from '../support/fake-node.ts'
 import { printSeed } from '../support/seed.ts'
 

@@ -9,16 +9,18 @@ import {
   checkStored,
   encodeTombstone,
   encodeValue,
-  encodeVersion,
   expiryMs,
   isTombstone,
   liveValue,
   mergeStored,
   storedTimeMs,
+} from '../../src/cluster/versioned-value.ts'
+import {
+  encodeVersion,
   UINT48_MAX,
   versionCounter,
   versionTimeMs,
-} from '../../src/cluster/versioned-value.ts'
+} from '../../src/write-version.ts'
 
 const WRITER = Uint8Array.of(0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8)
 const VERSION = encodeVersion(0x0123_4567_89ab, 0xcdef, WRITER)

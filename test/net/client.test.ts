@@ -3,9 +3,10 @@
 // Method: a scripted server behind a wire without sockets, under a clock that the test moves.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { utf8Encode } from '../../src/bytes.ts'
+import { ByteWriter, utf8Encode } from '../../src/bytes.ts'
 import { connect } from '../../src/net/client.ts'
 import { Status } from '../../src/net/opcode.ts'
+import { versionCounter, versionTimeMs } from '../../src/write-version.ts'
 import { ClientHarness, type Outcome, watch } from '../support/client-harness.ts'
 import { FakeConnector, HELLO_REPLY } from '../support/fake-wire.ts'
 import { SimClock } from '../support/sim-clock.ts'
@@ -252,8 +253,8 @@ describe('deadlines', () => {
     harness.wire.close(new Error('connect ECONNREFUSED'))
     const put = watch(harness.client.put('k', VALUE))
     await harness.advance(5010)
-    assertFailed(put, 'KV_TIMEOUT', 'rejected')
-    assert.match(put.error?.message ?? '', /not connected.*ECONNREFUSED/)
+    assertFailed(put, 'KV_UNAVAILABLE', 'rejected')
+    assert.match(put.error?.message ?? '', /found no server in time.*ECONNREFUSED/)
   })
 
   test('a shorter deadline set later is kept all the same', async () => {
@@ -352,8 +353,8 @@ describe('retries', () => {
     assert.deepEqual(many.value, [VALUE])
   })
 
-  test('a write that may have arrived is not repeated', async () => {
-    const harness = ClientHarness.connected()
+  test('a write that the server versions is not repeated when it may have arrived', async () => {
+    const harness = ClientHarness.connected({ versions: 'server' })
     const writes = [
       harness.client.put('k', VALUE),
       harness.client.delete('k'),
@@ -391,6 +392,123 @@ describe('retries', () => {
     assert.equal(put.state, 'resolved')
   })
 
+  test('every write has a version of its own, by the time of the server', async () => {
+    const harness = new ClientHarness()
+    const writes = [
+      harness.client.put('k', VALUE),
+      harness.client.delete('k'),
+      harness.client.batch([{ type: 'del', key: 'k' }]),
+    ].map(watch)
+    harness.wire.accept({ wallMs: 1_000_000 })
+    await harness.settle()
+    const sent = harness.wire.requests.map(({ options }) => Buffer.from(options.version ?? []))
+    assert.deepEqual(
+      sent.map(version => [versionTimeMs(version), versionCounter(version)]),
+      [0, 1, 2].map(counter => [1_000_000, counter]),
+    )
+    const writers = new Set(sent.map(version => version.subarray(8).toString('hex')))
+    assert.equal(writers.size, 1)
+    for (const request of harness.wire.requests.splice(0)) {
+      harness.wire.reply(request, { type: 'done' })
+    }
+    await harness.settle()
+    for (const write of writes) assert.equal(write.state, 'resolved')
+  })
+
+  test('a write that may have arrived is repeated with its version', async () => {
+    const harness = ClientHarness.connected()
+    const put = watch(harness.client.put('k', VALUE))
+    await harness.settle()
+    const first = harness.wire.requests[0]!.options.version
+    await breakAndReconnect(harness)
+    const again = harness.wire.take('put')
+    assert.deepEqual(again.options.version, first)
+    harness.wire.reply(again, { type: 'done' })
+    await harness.settle()
+    assert.equal(put.state, 'resolved')
+  })
+
+  test('that find no server any more leave the write in doubt', async () => {
+    const harness = ClientHarness.connected({ reconnectDelayMinMs: 60_000 })
+    const put = watch(harness.client.put('k', VALUE))
+    await harness.settle()
+    harness.wire.close(new Error('reset'))
+    await harness.advance(5010)
+    assertFailed(put, 'KV_UNAVAILABLE', 'unknown')
+  })
+
+  test('that the closing of the client ends leave the write in doubt', async () => {
+    const harness = ClientHarness.connected({ reconnectDelayMinMs: 60_000 })
+    const put = watch(harness.client.put('k', VALUE))
+    await harness.settle()
+    harness.wire.close(new Error('reset'))
+    await harness.client.close()
+    assertFailed(put, 'KV_UNAVAILABLE', 'unknown')
+  })
+
+  describe('a version that is too far from the time of the server', () => {
+    const clockSkew = (harness: ClientHarness, serverMs: number): void => {
+      const detail = new ByteWriter(8).uint64(serverMs).written
+      const error = { status: Status.clockSkew, outcome: 'rejected', retryAfterMs: 0 } as const
+      const request = harness.wire.take('put')
+      harness.wire.reply(request, { type: 'error', ...error, message: 'far off', detail })
+    }
+
+    test('is replaced once by one of that time, also when it goes back', async () => {
+      const harness = new ClientHarness()
+      harness.wire.accept({ wallMs: 10_000_000 })
+      const put = watch(harness.client.put('k', VALUE))
+      await harness.settle()
+      clockSkew(harness, 5_000_000)
+      await harness.advance(60)
+      const again = harness.wire.take('put')
+      const timeMs = versionTimeMs(again.options.version ?? new Uint8Array(16))
+      assert.ok(timeMs >= 5_000_000 && timeMs < 5_000_100, `${timeMs}`)
+      harness.wire.reply(again, { type: 'done' })
+      await harness.settle()
+      assert.equal(put.state, 'resolved')
+    })
+
+    test('is told when the next one is refused as well', async () => {
+      const harness = ClientHarness.connected()
+      const put = watch(harness.client.put('k', VALUE))
+      await harness.settle()
+      clockSkew(harness, 5_000_000)
+      await harness.advance(60)
+      clockSkew(harness, 9_000_000)
+      await harness.settle()
+      assertFailed(put, 'KV_CLOCK_SKEW', 'rejected')
+    })
+
+    test('is not replaced when the write may have happened under it', async () => {
+      const harness = ClientHarness.connected()
+      const put = watch(harness.client.put('k', VALUE))
+      await harness.settle()
+      await breakAndReconnect(harness)
+      clockSkew(harness, 5_000_000)
+      await harness.settle()
+      assertFailed(put, 'KV_UNAVAILABLE', 'unknown')
+      assert.equal(harness.wire.requests.length, 0)
+    })
+  })
+
+  test('the time in a reply sets the clock for the next write', async () => {
+    const harness = ClientHarness.connected()
+    for (const serverMs of [7_000_000, undefined]) {
+      const put = watch(harness.client.put('k', VALUE))
+      await harness.settle()
+      const request = harness.wire.take('put')
+      if (serverMs === undefined) {
+        assert.ok(versionTimeMs(request.options.version!) >= 7_000_000)
+        harness.wire.reply(request, { type: 'done' })
+      } else {
+        harness.wire.reply(request, { type: 'done', wallMs: serverMs })
+      }
+      await harness.settle()
+      assert.equal(put.state, 'resolved')
+    }
+  })
+
   test('overloaded waits as long as the server asked, then tries again', async () => {
     const harness = ClientHarness.connected()
     const put = watch(harness.client.put('k', VALUE))
@@ -418,7 +536,7 @@ describe('retries', () => {
     ['unknown', false],
   ] as const) {
     test(`unavailable with outcome ${outcome} is ${repeated ? '' : 'not '}repeated for a write`, async () => {
-      const harness = ClientHarness.connected()
+      const harness = ClientHarness.connected({ versions: 'server' })
       const put = watch(harness.client.put('k', VALUE))
       await harness.settle()
       harness.wire.replyError(harness.wire.take('put'), Status.unavailable, outcome)
@@ -485,7 +603,7 @@ describe('the queue', () => {
     assert.match(calls[3]?.error?.message ?? '', /ECONNREFUSED/)
     assert.ok(calls.slice(0, 3).every(call => call.state === 'pending'))
     await harness.advance(6000)
-    for (const call of calls.slice(0, 3)) assertFailed(call, 'KV_TIMEOUT', 'rejected')
+    for (const call of calls.slice(0, 3)) assertFailed(call, 'KV_UNAVAILABLE', 'rejected')
     const room = watch(harness.client.put('k', VALUE))
     await harness.settle()
     assert.equal(room.state, 'pending', 'those that failed made room')
@@ -550,7 +668,7 @@ describe('the connection', () => {
   })
 
   test('is pinged when silent, and given up when the server stays silent', async () => {
-    const harness = ClientHarness.connected()
+    const harness = ClientHarness.connected({ versions: 'server' })
     const { wire } = harness
     await harness.advance(5001)
     const ping = wire.take('ping')
@@ -586,7 +704,7 @@ describe('the connection', () => {
   })
 
   test('that brings a malformed reply is dropped; reads are repeated', async () => {
-    const harness = ClientHarness.connected()
+    const harness = ClientHarness.connected({ versions: 'server' })
     const get = watch(harness.client.get('k'))
     const put = watch(harness.client.put('k', VALUE))
     await harness.settle()

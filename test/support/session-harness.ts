@@ -120,6 +120,7 @@ export class SessionHarness {
       stats: this.stats,
       waits: new SharedWaits(),
       turns: new WorkTurns(this.clock),
+      timeMs: () => Math.floor(this.clock.wallMs()),
       snapshot: () => {
         throw new Error('the harness has no server')
       },
