@@ -215,7 +215,7 @@ export class VersionMismatchError extends KvError {
   readonly action = 'upgrade'
 }
 
-/** The server does not accept the credentials, or wants some. */
+/** The server asks for a password, or user or password is wrong. */
 export class AuthenticationError extends KvError {
   override readonly name = 'AuthenticationError'
   readonly code = 'KV_AUTHENTICATION'

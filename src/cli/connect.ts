@@ -5,9 +5,10 @@ import type { Connect } from './remote-store.ts'
 /** A server that does not answer at all is given up after so long. */
 const CONNECT_TIMEOUT_MS = 3000
 
-export const connectClient: Connect = async ({ url, timeoutMs, lazy, onConnection }) => {
+export const connectClient: Connect = async ({ url, password, timeoutMs, lazy, onConnection }) => {
   const client: Client = new Client({
     url,
+    ...(password === undefined ? {} : { password }),
     clientName: 'kvcli',
     connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, timeoutMs ?? CONNECT_TIMEOUT_MS),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),

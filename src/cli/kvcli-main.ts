@@ -1,4 +1,5 @@
 /** The program `kvcli`: one command and out, commands from a pipe, or the shell. */
+import { utf8Decode } from '../bytes.ts'
 import type { CliIo } from './cli-io.ts'
 import { CommandParser, type Invocation } from './command-parser.ts'
 import { runPipe } from './command-pipe.ts'
@@ -9,10 +10,11 @@ import { HistoryFile, historyPath } from './history-file.ts'
 import { exitProcess, nodeCliIo } from './node-cli-io.ts'
 import { durationOption, flagOption, textOption } from './option-values.ts'
 import { Output } from './output.ts'
+import { PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE, passwordIn } from './password.ts'
 import type { Connect } from './remote-store.ts'
 import { Repl } from './repl.ts'
 import { type CommandRun, printError, runCommand } from './run-command.ts'
-import { DEFAULT_URL, normalizeUrl, Session, type SessionMode } from './session.ts'
+import { DEFAULT_URL, normalizeUrl, Session, type SessionMode, splitUrl } from './session.ts'
 import { colourWanted } from './style.ts'
 
 /** Runs kvcli in this process, and ends the process. */
@@ -27,7 +29,7 @@ export async function runKvcli(io: CliIo, connect: Connect): Promise<ExitCode> {
   const output = openOutput(io)
   let start: Start
   try {
-    start = readStart(io, parser)
+    start = await readStart(io, parser)
   } catch (error) {
     const shown = output.forCommand(io.argv.includes('--json'))
     const scene = { session: { url: DEFAULT_URL }, signal: new AbortController().signal }
@@ -43,22 +45,31 @@ export async function runKvcli(io: CliIo, connect: Connect): Promise<ExitCode> {
 interface Start {
   readonly invocation: Invocation
   readonly url: string
+  readonly password: string | undefined
   readonly timeoutMs: number | undefined
   readonly json: boolean
 }
 
-/** Throws UsageError. */
-function readStart(io: CliIo, parser: CommandParser): Start {
+/** Throws UsageError, and what reading a password file fails with. */
+async function readStart(io: CliIo, parser: CommandParser): Promise<Start> {
   const invocation = parser.parse(io.argv)
   const { options } = invocation
+  const given = textOption(options, 'url')
   // As with all of our variables, an empty one is an unset one.
-  const url = textOption(options, 'url') ?? (io.env['DURAMEN_URL'] || DEFAULT_URL)
+  const found = splitUrl(given ?? (io.env['DURAMEN_URL'] || DEFAULT_URL))
   return {
     invocation,
-    url: normalizeUrl(url),
+    url: given === undefined ? found.url : normalizeUrl(given),
+    password: found.password ?? (await readPassword(io)),
     timeoutMs: durationOption(options, 'timeout'),
     json: flagOption(options, 'json'),
   }
+}
+
+async function readPassword({ env, files }: CliIo): Promise<string | undefined> {
+  const path = env[PASSWORD_FILE_VARIABLE]
+  if (!path) return env[PASSWORD_VARIABLE] || undefined
+  return passwordIn(utf8Decode(await files.readBytes(path)), path)
 }
 
 interface Program {
@@ -80,7 +91,8 @@ function openOutput(io: CliIo): Output {
 }
 
 function createSession({ io, connect, start }: Program, mode: SessionMode): Session {
-  return new Session({ io, connect, mode, url: start.url, timeoutMs: start.timeoutMs })
+  const { url, password, timeoutMs } = start
+  return new Session({ io, connect, mode, url, password, timeoutMs })
 }
 
 /** One command, named by the arguments. */
@@ -122,9 +134,17 @@ async function untilInterrupted(
 async function runShell({ io, connect, start, output }: Program): Promise<ExitCode> {
   const history = new HistoryFile(historyPath(io), io.files)
   await history.load()
-  const { url, timeoutMs } = start
+  const { url, password, timeoutMs } = start
   const lines = (): readonly string[] => history.lines
-  const session = new Session({ io, connect, mode: 'repl', url, timeoutMs, history: lines })
+  const session = new Session({
+    io,
+    connect,
+    mode: 'repl',
+    url,
+    password,
+    timeoutMs,
+    history: lines,
+  })
   const parser = new CommandParser(commandsFor('repl'), 'repl')
   try {
     return await new Repl({ session, parser, output, history }).run()

@@ -15,7 +15,9 @@ export interface RemoteStore extends KeyValueStore {
 }
 
 export interface ConnectOptions {
+  /** Without a password. */
   readonly url: string
+  readonly password: string | undefined
   /** Milliseconds that a call may take; undefined leaves it to the client. */
   readonly timeoutMs: number | undefined
   /** True: resolves at once and connects in the background, again and again. */

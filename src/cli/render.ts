@@ -1,5 +1,6 @@
 /** Numbers, tables and errors for people to read. Pure: text in, text out. */
 import { KvError, type KvErrorAction, OverloadedError } from '../errors.ts'
+import { PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
 import { RefusedError } from './refused-error.ts'
 import { PLAIN_STYLE, type Style } from './style.ts'
 import { padEnd, padStart, textWidth } from './text-width.ts'
@@ -143,6 +144,9 @@ function adviceLines(error: unknown, url: string): readonly string[] {
   }
   if (error instanceof OverloadedError) {
     return [`wait ${formatDuration(error.retryAfterMs)}, then try again`]
+  }
+  if (error.code === 'KV_AUTHENTICATION') {
+    return [`the password comes from ${PASSWORD_VARIABLE}, or a file: ${PASSWORD_FILE_VARIABLE}`]
   }
   if (error.code === 'KV_NOT_FOUND') return ['check the name: nothing of that name is there']
   if (error.code === 'KV_POISONED') {

@@ -13,10 +13,12 @@ import {
   DEFAULT_PORT,
   DEFAULT_SERVER_LIMITS,
   formatAddress,
+  isLoopback,
   type ServerLimits,
 } from '../net/index.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import { ExitCode } from './exit-code.ts'
+import { PASSWORD_VARIABLE, passwordIn } from './password.ts'
 import type { ResolvedSettings } from './settings.ts'
 import { misspeltVariables, type Settings, settingRows } from './settings.ts'
 import { failStart } from './start-error.ts'
@@ -52,6 +54,9 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
     const node = await startNode(nodeOptions(settings, directory, logger, io))
     const elapsedMs = Math.round(io.clock.monotonicMs() - startedMs)
     logger.info('serving', { address: formatAddress(node.address), elapsedMs })
+    if (!isLoopback(node.address.host)) {
+      logger.warn('other machines reach this node, and nothing is encrypted, passwords included')
+    }
     if (!settings.jsonLogs) io.stderr.write(banner(node, directory, resolved, io, style))
     stopping.serving(node)
   } catch (error) {
@@ -129,6 +134,7 @@ function nodeOptions(
     host: settings.host,
     port: settings.port,
     allowInsecureRemote: settings.allowInsecureRemote,
+    credentials: { user: settings.user, password: passwordOf(settings, io) },
     durability: settings.durability,
     syncIntervalMs: settings.syncInterval,
     memoryBudget: settings.memoryBudget,
@@ -139,6 +145,12 @@ function nodeOptions(
     version: io.packageVersion,
     logger,
   }
+}
+
+/** A file that was named is meant, whatever the environment has left over. */
+function passwordOf({ passwordFile }: Settings, io: DaemonIo): string | undefined {
+  if (passwordFile === undefined) return io.env[PASSWORD_VARIABLE] || undefined
+  return passwordIn(io.readText(passwordFile), passwordFile)
 }
 
 /** Longer values need longer frames, and room for some of them. */

@@ -4,10 +4,12 @@
  *
  * Invariant: at most one client is in use; it is closed before another address is used.
  */
-import { DEFAULT_PORT, parseConnectionUrl } from '../net/index.ts'
+import { DEFAULT_PORT, parseConnectionUrl, withoutPassword } from '../net/index.ts'
 import { orAborted } from './abortable.ts'
 import type { CliIo } from './cli-io.ts'
+import { PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
 import type { Connect, RemoteStore } from './remote-store.ts'
+import { UsageError } from './usage-error.ts'
 
 /** `once`: arguments of the program. `pipe`: lines of stdin. `repl`: somebody is typing. */
 export type SessionMode = 'once' | 'pipe' | 'repl'
@@ -15,18 +17,32 @@ export type SessionMode = 'once' | 'pipe' | 'repl'
 /** The address when neither --url nor DURAMEN_URL gives one: where `kvd serve` listens. */
 export const DEFAULT_URL = `kv://127.0.0.1:${DEFAULT_PORT}`
 
-/** `host:port` is enough: there is only one scheme. Throws when it is no address. */
+/**
+ * `host:port` is enough: there is only one scheme. Throws when it is no address, and for a password
+ * in what was typed.
+ */
 export function normalizeUrl(text: string): string {
+  const { url, password } = splitUrl(text)
+  if (password === undefined) return url
+  throw new UsageError(
+    'a password typed in can be read by other users, and stays in the history: put it into ' +
+      `${PASSWORD_VARIABLE}, or into a file that ${PASSWORD_FILE_VARIABLE} names`,
+  )
+}
+
+/** The address without the password, and the password. Throws when it is no address. */
+export function splitUrl(text: string): { url: string; password: string | undefined } {
   const url = text.includes('://') ? text : `kv://${text}`
-  parseConnectionUrl(url)
-  return url
+  return { url: withoutPassword(url), password: parseConnectionUrl(url).options.password }
 }
 
 export interface SessionOptions {
   readonly io: CliIo
   readonly connect: Connect
   readonly mode: SessionMode
+  /** Without a password. */
   readonly url: string
+  readonly password?: string | undefined
   readonly timeoutMs: number | undefined
   /** The session's own record of commands; only the REPL has one. */
   readonly history?: () => readonly string[]
@@ -37,6 +53,7 @@ export class Session {
   readonly mode: SessionMode
   readonly history: () => readonly string[]
   readonly #connect: Connect
+  readonly #password: string | undefined
   #url: string
   #timeoutMs: number | undefined
   #client: Promise<RemoteStore> | undefined
@@ -55,6 +72,7 @@ export class Session {
     this.history = options.history ?? (() => [])
     this.#connect = options.connect
     this.#url = options.url
+    this.#password = options.password
     this.#timeoutMs = options.timeoutMs
   }
 
@@ -105,6 +123,7 @@ export class Session {
     try {
       const store = await this.#connect({
         url: this.#url,
+        password: this.#password,
         timeoutMs: this.#timeoutMs,
         lazy: this.mode === 'repl',
         onConnection: (connected, why) => {

@@ -6,8 +6,9 @@ import { PARTITION_COUNT_MAX } from '../cluster/index.ts'
 import type { Compression } from '../engine/index.ts'
 import { DURABILITIES, type Durability } from '../key-value-store.ts'
 import { LOG_LEVELS, type LogLevel } from '../logger.ts'
-import { DEFAULT_PORT, DEFAULT_SERVER_LIMITS } from '../net/index.ts'
+import { DEFAULT_PORT, DEFAULT_SERVER_LIMITS, DEFAULT_USER } from '../net/index.ts'
 import { closestWord } from './edit-distance.ts'
+import { PASSWORD_VARIABLE } from './password.ts'
 import {
   choiceValue,
   durationValue,
@@ -28,6 +29,8 @@ export interface Settings {
   readonly host: string
   readonly port: number
   readonly allowInsecureRemote: boolean
+  readonly user: string
+  readonly passwordFile: string | undefined
   readonly durability: Durability
   readonly syncInterval: number
   readonly memoryBudget: number
@@ -74,7 +77,19 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     kind: switchValue(),
     standard: false,
     description:
-      'listen on addresses that other machines reach, without encryption or authentication',
+      'listen on addresses that other machines reach, without encryption; takes a password',
+  },
+  user: {
+    kind: textValue('the name of a user'),
+    standard: DEFAULT_USER,
+    argument: 'name',
+    description: 'whom clients must be, where there is a password',
+  },
+  passwordFile: {
+    kind: optionalValue(textValue('a file'), 'none'),
+    standard: undefined,
+    argument: 'file',
+    description: `the password of clients, on a line; ${PASSWORD_VARIABLE} may hold it instead`,
   },
   durability: {
     kind: choiceValue(DURABILITIES),
@@ -245,7 +260,7 @@ export function settingRows({ values, sources }: ResolvedSettings): SettingRow[]
  * with our prefix may belong to other programs, so they are none of our business.
  */
 export function misspeltVariables(environment: Environment): { name: string; meant: string }[] {
-  const known = [...SETTING_NAMES.map(environmentName), CONFIG_VARIABLE]
+  const known = [...SETTING_NAMES.map(environmentName), CONFIG_VARIABLE, PASSWORD_VARIABLE]
   return Object.keys(environment).flatMap(name => {
     if (!name.startsWith(ENVIRONMENT_PREFIX) || known.includes(name)) return []
     const meant = closestWord(name, known)

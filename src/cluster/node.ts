@@ -55,7 +55,10 @@ export async function startNode(
     entropy: environment.entropy ?? secureBytes,
   }
   if (options.partitionCount !== undefined) checkPartitionCount(options.partitionCount)
-  await checkListen(listenOptions(options), options.allowInsecureRemote ?? false)
+  await checkListen(listenOptions(options), {
+    allowInsecureRemote: options.allowInsecureRemote ?? false,
+    asksForPassword: options.credentials?.password !== undefined,
+  })
   const db = await open(options.directory, engineOptions(options))
   try {
     return await serve(db, options, resolved)
@@ -100,6 +103,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     limits: options.limits ?? {},
     serverVersion: options.version ?? '',
     allowInsecureRemote: options.allowInsecureRemote ?? false,
+    credentials: options.credentials ?? {},
   })
   const address = await server.listen(listenOptions(options))
   const node = new RunningNode({ address, identity, ring, server, versions, db, stats })

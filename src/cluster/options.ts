@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.ts'
 import type { Durability } from '../key-value-store.ts'
 import type { Logger } from '../logger.ts'
-import type { ServerLimits } from '../net/index.ts'
+import type { Credentials, ServerLimits } from '../net/index.ts'
 import type { Random } from '../random.ts'
 
 export interface NodeOptions {
@@ -16,10 +16,13 @@ export interface NodeOptions {
   readonly port?: number
 
   /**
-   * Listens on addresses that other machines reach, although whoever reaches them can read and
-   * write everything: there is neither encryption nor authentication yet. @defaultValue false
+   * Listens on addresses that other machines reach, although nothing is encrypted, the password
+   * included. Takes a password. @defaultValue false
    */
   readonly allowInsecureRemote?: boolean
+
+  /** With a password, only clients that know it are served. @defaultValue everybody is */
+  readonly credentials?: Credentials
 
   /**
    * What an acknowledged write has survived, unless the request says otherwise.

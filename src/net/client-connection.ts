@@ -52,6 +52,7 @@ export interface ClientConnectionOptions {
   readonly clock: Clock
   readonly connector: Connector
   readonly clientName: string
+  readonly credentials: Uint8Array
   readonly connectTimeoutMs: number
   readonly pingIntervalMs: number
   readonly inFlightMax: number
@@ -165,7 +166,7 @@ export class ClientConnection {
       versionMax: PROTOCOL_VERSION_MAX,
       features: FEATURES_SUPPORTED,
       clientName: this.#options.clientName,
-      credentials: NOTHING,
+      credentials: this.#options.credentials,
     })
     this.#flush()
   }

@@ -9,6 +9,7 @@ import { toConsistency, toDurability } from './arguments.ts'
 import type { ConnectionEvent } from './connection-pool.ts'
 import { type NodeAddress, parseConnectionUrl } from './connection-url.ts'
 import { type Connector, tcpConnector } from './connector.ts'
+import { encodeCredentials } from './credentials.ts'
 import { CLIENT_NAME_SIZE_MAX, DEFAULT_PORT } from './limits.ts'
 import type { Backoff } from './retry.ts'
 import { WriteClock } from './write-clock.ts'
@@ -16,7 +17,7 @@ import { WriteClock } from './write-clock.ts'
 const MIB = 1024 * 1024
 
 export interface ClientOptions {
-  /** `kv://host:port,host:port?timeoutMs=1000`. Instead of `nodes`. */
+  /** `kv://user:password@host:port,host:port?timeoutMs=1000`. Instead of `nodes`. */
   readonly url?: string
   /** Servers of one cluster. Instead of `url`. */
   readonly nodes?: readonly { readonly host: string; readonly port?: number }[]
@@ -24,6 +25,10 @@ export interface ClientOptions {
   readonly timeoutMs?: number
   /** Milliseconds for one attempt to connect, HELLO included. @defaultValue 3,000 */
   readonly connectTimeoutMs?: number
+  /** Who this is, for a server that asks for a password. @defaultValue 'default' */
+  readonly user?: string
+  /** Travels as it is: without a tunnel, only over networks that are trusted. @defaultValue none */
+  readonly password?: string
   /** Shown in the server's log. @defaultValue 'duramen-js' */
   readonly clientName?: string
   /** For calls that name none. @defaultValue the server's own setting, 'one' */
@@ -75,6 +80,8 @@ export interface ResolvedClientOptions {
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
   readonly clientName: string
+  /** What HELLO carries. */
+  readonly credentials: Uint8Array
   readonly consistency: Consistency | undefined
   readonly durability: Durability | undefined
   readonly inFlightMax: number
@@ -121,6 +128,7 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
     timeoutMs: positive('timeoutMs', options.timeoutMs, 5000),
     connectTimeoutMs: positive('connectTimeoutMs', options.connectTimeoutMs, 3000),
     clientName,
+    credentials: encodeCredentials(options),
     consistency: toConsistency(options.consistency),
     durability: toDurability(options.durability),
     inFlightMax: positive('inFlightMax', options.inFlightMax, 2048),

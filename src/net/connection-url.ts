@@ -1,8 +1,12 @@
 /**
  * Where servers are, as text.
  *
- *   url     := "kv://" address ("," address)* ["/"] ["?" name "=" value ("&" name "=" value)*]
+ *   url     := "kv://" [user [":" password] "@"] address ("," address)* ["/"]
+ *              ["?" name "=" value ("&" name "=" value)*]
  *   address := host [":" port]          an IPv6 host stands in brackets
+ *
+ * User and password are percent-encoded where they hold other than letters, digits, - . _ and ~. No
+ * message shows a password.
  */
 import { InvalidArgumentError } from '../errors.ts'
 import {
@@ -25,6 +29,8 @@ export interface UrlOptions {
   readonly clientName?: string
   readonly consistency?: Consistency
   readonly durability?: Durability
+  readonly user?: string
+  readonly password?: string
 }
 
 export interface ParsedUrl {
@@ -43,12 +49,37 @@ export function parseConnectionUrl(url: string): ParsedUrl {
   const queryStart = rest.indexOf('?')
   const authority = (queryStart < 0 ? rest : rest.slice(0, queryStart)).replace(/\/$/, '')
   if (authority.includes('/')) throw invalid(url, 'it has no path')
-  if (authority.includes('@')) {
-    throw invalid(url, 'it must not have a user or password; servers do not accept any yet')
-  }
-  const nodes = authority.split(',').map(address => parseAddress(url, address))
+  const at = authority.lastIndexOf('@')
+  const who = at < 0 ? {} : parseUser(url, authority.slice(0, at))
+  const addresses = authority.slice(at + 1).split(',')
+  const nodes = addresses.map(address => parseAddress(url, address))
   const options = queryStart < 0 ? {} : parseQuery(url, rest.slice(queryStart + 1))
-  return { nodes, options }
+  return { nodes, options: { ...options, ...who } }
+}
+
+/** `user`, `user:password` or `:password`. */
+function parseUser(url: string, text: string): Pick<UrlOptions, 'user' | 'password'> {
+  const colon = text.indexOf(':')
+  const user = decode(url, colon < 0 ? text : text.slice(0, colon))
+  const password = colon < 0 ? undefined : decode(url, text.slice(colon + 1))
+  return {
+    ...(user === '' ? {} : { user }),
+    ...(password === undefined || password === '' ? {} : { password }),
+  }
+}
+
+function decode(url: string, text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error
+    throw invalid(url, "its user or password has a '%' that begins no percent-encoding")
+  }
+}
+
+/** The URL without its password, for messages, logs and files. */
+export function withoutPassword(url: string): string {
+  return url.replace(/^(\w+:\/\/[^/?@:]*):[^/?]*@/, '$1@').replace(/^(\w+:\/\/)@/, '$1')
 }
 
 /** `host`, `host:port`, `[ipv6]` or `[ipv6]:port`. */
@@ -101,7 +132,7 @@ function oneOf(url: string, name: string, value: string, allowed: readonly strin
 }
 
 function invalid(url: string, what: string): InvalidArgumentError {
-  return new InvalidArgumentError(`cannot connect to '${url}': ${what}`)
+  return new InvalidArgumentError(`cannot connect to '${withoutPassword(url)}': ${what}`)
 }
 
 /** `host:port` as people write it. */

@@ -1,5 +1,6 @@
 /** HELLO: which protocol version and features a connection speaks, and who may speak. */
-import { AuthenticationError, VersionMismatchError } from '../errors.ts'
+import { VersionMismatchError } from '../errors.ts'
+import type { Doorkeeper } from './credentials.ts'
 import type { ServerLimits } from './limits.ts'
 import { FEATURES_SUPPORTED, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 import type { HelloBody } from './request-body.ts'
@@ -17,6 +18,7 @@ export function acceptHello(
   hello: HelloBody,
   identity: ServerIdentity,
   limits: ServerLimits,
+  doorkeeper: Doorkeeper,
   timeMs: number,
 ): HelloReply {
   const version = Math.min(hello.versionMax, PROTOCOL_VERSION_MAX)
@@ -26,11 +28,7 @@ export function acceptHello(
         `server ${PROTOCOL_VERSION_MIN} to ${PROTOCOL_VERSION_MAX}; upgrade the older of the two`,
     )
   }
-  if (hello.credentials.length > 0) {
-    throw new AuthenticationError(
-      'this server has no users and accepts no credentials; connect without them',
-    )
-  }
+  doorkeeper.admit(hello.credentials)
   return {
     version,
     features: (hello.features & FEATURES_SUPPORTED) >>> 0,

@@ -7,8 +7,14 @@ export {
 } from './client.ts'
 export type { ClientOptions } from './client-options.ts'
 export type { ConnectionEvent } from './connection-pool.ts'
-export { formatAddress, type NodeAddress, parseConnectionUrl } from './connection-url.ts'
+export {
+  formatAddress,
+  type NodeAddress,
+  parseConnectionUrl,
+  withoutPassword,
+} from './connection-url.ts'
 export { type Connector, tcpConnector, type Wire, type WireEvents } from './connector.ts'
+export { type Credentials, DEFAULT_USER } from './credentials.ts'
 export { LatencyHistogram, type LatencySummary } from './latency-histogram.ts'
 export {
   DEFAULT_PORT,
@@ -39,4 +45,5 @@ export type {
   ListenOptions,
   ServerOptions,
 } from './server-options.ts'
+export { isLoopback } from './server-options.ts'
 export type { ServerStatsSnapshot } from './server-stats.ts'

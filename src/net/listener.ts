@@ -4,7 +4,8 @@ import { ClosedError, InvalidArgumentError, type KvError, LockedError } from '..
 import {
   type ListenAddress,
   type ListenOptions,
-  requireLoopback,
+  type ListenPolicy,
+  requireSafe,
   resolveListenOptions,
 } from './server-options.ts'
 
@@ -15,14 +16,11 @@ const ACCEPT_BACKLOG = 1024
  * Rejects with what `Server.listen` would reject with, so that a caller can find out before it
  * makes anything that would be left behind. Another program can still come between.
  */
-export async function checkListen(
-  options: ListenOptions,
-  allowInsecureRemote: boolean,
-): Promise<void> {
-  const wanted = resolveListenOptions(options, allowInsecureRemote)
+export async function checkListen(options: ListenOptions, policy: ListenPolicy): Promise<void> {
+  const wanted = resolveListenOptions(options, policy)
   const listener = createServer(socket => socket.destroy())
   try {
-    await bind(listener, wanted, allowInsecureRemote)
+    await bind(listener, wanted, policy)
   } finally {
     await closeListener(listener)
   }
@@ -32,14 +30,14 @@ export async function checkListen(
 export async function bind(
   listener: NetServer,
   wanted: ListenAddress,
-  allowInsecureRemote: boolean,
+  policy: ListenPolicy,
 ): Promise<ListenAddress> {
   try {
     await listenOn(listener, wanted)
     const bound = listener.address()
     if (bound === null || typeof bound === 'string') throw new ClosedError('the server closed')
     // A name such as localhost may stand for any address.
-    if (!allowInsecureRemote) requireLoopback(bound.address)
+    requireSafe(bound.address, policy)
     return { host: bound.address, port: bound.port }
   } catch (error) {
     throw listenError(error, wanted)

@@ -20,6 +20,7 @@
  */
 import {
   AbortedError,
+  AuthenticationError,
   ClockSkewError,
   ClosedError,
   KvError,
@@ -251,6 +252,11 @@ export class Requester implements ConnectionPoolOwner {
     const { request } = call.spec
     const isAway = call.state !== 'sent' && this.#pool.connectedCount === 0
     if (isAway) {
+      const { lastError } = this.#pool
+      if (lastError instanceof AuthenticationError) {
+        this.#giveUp(call, lastError)
+        return
+      }
       const what = `${request.type} found no server in time: ${this.#pool.describeFailures()}`
       this.#giveUp(call, new UnavailableError(what, { outcome }))
       return

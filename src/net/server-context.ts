@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { WorkTurns } from '../work-turns.ts'
 import type { Admission } from './admission.ts'
+import type { Doorkeeper } from './credentials.ts'
 import type { ServerIdentity } from './handshake.ts'
 import type { ServerLimits } from './limits.ts'
 import type { RequestHandler } from './request-handler.ts'
@@ -16,6 +17,7 @@ export interface ServerContext {
   readonly limits: ServerLimits
   readonly identity: ServerIdentity
   readonly admission: Admission
+  readonly doorkeeper: Doorkeeper
   readonly stats: ServerStats
   readonly waits: SharedWaits
   /** Shared by everything that takes long. */

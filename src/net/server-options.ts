@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
+import type { Credentials } from './credentials.ts'
 import { DEFAULT_PORT, type ServerLimits } from './limits.ts'
 import type { RequestHandler } from './request-handler.ts'
 
@@ -26,10 +27,18 @@ export interface ServerOptions {
   /** @defaultValue '' */
   readonly serverVersion?: string
   /**
-   * Listens on any address, although whoever reaches it can read and write everything: there is
-   * neither encryption nor authentication yet. @defaultValue false, loopback only
+   * Listens on addresses that other machines reach, although nothing is encrypted, the password
+   * included. Takes a password. @defaultValue false, loopback only
    */
   readonly allowInsecureRemote?: boolean
+  /** With a password, only clients that know it are served. @defaultValue everybody is */
+  readonly credentials?: Credentials
+}
+
+/** What decides where a server may listen. */
+export interface ListenPolicy {
+  readonly allowInsecureRemote: boolean
+  readonly asksForPassword: boolean
 }
 
 export interface ListenOptions {
@@ -53,26 +62,29 @@ export interface ListenAddress {
 export const CLOSE_GRACE_DEFAULT_MS = 5000
 
 /** Fills in defaults and refuses what must not be listened on. */
-export function resolveListenOptions(
-  options: ListenOptions,
-  allowInsecureRemote: boolean,
-): ListenAddress {
+export function resolveListenOptions(options: ListenOptions, policy: ListenPolicy): ListenAddress {
   const { host = '127.0.0.1', port = DEFAULT_PORT } = options
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new InvalidArgumentError(`port must be an integer from 0 to 65535, got ${port}`)
   }
   if (host === '') throw new InvalidArgumentError('host must not be empty')
-  if (!allowInsecureRemote) requireLoopback(host)
+  requireSafe(host, policy)
   return { host, port }
 }
 
-/** Throws InvalidArgumentError unless only this machine can reach `host`. */
-export function requireLoopback(host: string): void {
+/** Throws InvalidArgumentError for an address that others reach, unless that was thought of. */
+export function requireSafe(host: string, policy: ListenPolicy): void {
   if (isLoopback(host)) return
+  if (!policy.allowInsecureRemote) {
+    throw new InvalidArgumentError(
+      `refusing to listen on ${host}: other machines reach it, and nothing is encrypted; listen ` +
+        'on 127.0.0.1, or set allowInsecureRemote when the network itself is trusted',
+    )
+  }
+  if (policy.asksForPassword) return
   throw new InvalidArgumentError(
-    `refusing to listen on ${host}: anyone who can reach it could read and write everything, ` +
-      'for there is no encryption and no authentication yet; listen on 127.0.0.1, or set ' +
-      'allowInsecureRemote when the network itself is trusted',
+    `refusing to listen on ${host} without a password: anyone who can reach it could read and ` +
+      'write everything; give it one (kvd: DURAMEN_PASSWORD, or passwordFile)',
   )
 }
 

@@ -13,6 +13,7 @@ import { type Logger, silentLogger } from '../logger.ts'
 import { WorkTurns } from '../work-turns.ts'
 import { Admission } from './admission.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
+import { Doorkeeper } from './credentials.ts'
 import { resolveServerLimits } from './limits.ts'
 import { bind, closeListener } from './listener.ts'
 import { relievePressure } from './pressure.ts'
@@ -22,6 +23,7 @@ import {
   type CloseOptions,
   type ListenAddress,
   type ListenOptions,
+  type ListenPolicy,
   resolveListenOptions,
   type ServerOptions,
 } from './server-options.ts'
@@ -44,7 +46,7 @@ const NOTICES_MAX = 10
 export class Server implements ConnectionOwner {
   readonly #context: ServerContext
   readonly #logger: Logger
-  readonly #allowInsecureRemote: boolean
+  readonly #policy: ListenPolicy
   readonly #connections = new Set<Connection>()
   readonly #turns: WorkTurns
   readonly readBuffer = new Uint8Array(READ_SIZE_MAX)
@@ -62,7 +64,11 @@ export class Server implements ConnectionOwner {
     const limits = resolveServerLimits(options.limits)
     const nodeId = options.nodeId ?? Buffer.from(options.random.bytes(8)).toString('hex')
     this.#logger = options.logger ?? silentLogger
-    this.#allowInsecureRemote = options.allowInsecureRemote ?? false
+    const doorkeeper = new Doorkeeper(options.credentials ?? {})
+    this.#policy = {
+      allowInsecureRemote: options.allowInsecureRemote ?? false,
+      asksForPassword: doorkeeper.asksForPassword,
+    }
     this.#turns = new WorkTurns(options.clock)
     this.#context = {
       handler: options.handler,
@@ -75,6 +81,7 @@ export class Server implements ConnectionOwner {
         serverVersion: options.serverVersion ?? '',
       },
       admission: new Admission(limits),
+      doorkeeper,
       stats: new ServerStats(),
       waits: new SharedWaits(),
       turns: this.#turns,
@@ -92,11 +99,11 @@ export class Server implements ConnectionOwner {
   async listen(options: ListenOptions = {}): Promise<ListenAddress> {
     if (this.#closing !== undefined) throw new ClosedError('the server was closed')
     if (this.#listener !== undefined) throw new InvalidArgumentError('the server listens already')
-    const wanted = resolveListenOptions(options, this.#allowInsecureRemote)
+    const wanted = resolveListenOptions(options, this.#policy)
     const listener = createServer({ allowHalfOpen: true }, socket => this.#accept(socket))
     this.#listener = listener
     try {
-      this.#address = await bind(listener, wanted, this.#allowInsecureRemote)
+      this.#address = await bind(listener, wanted, this.#policy)
     } catch (error) {
       this.#listener = undefined
       listener.close()

@@ -254,7 +254,13 @@ export class Session implements Responder, LateAnswer {
     const hello = decodeHello(bytes, this.#header.bodyStart, end)
     const { limits, identity } = this.#context
     this.clientName = hello.clientName
-    const answer = acceptHello(hello, identity, limits, this.#context.timeMs())
+    const answer = acceptHello(
+      hello,
+      identity,
+      limits,
+      this.#context.doorkeeper,
+      this.#context.timeMs(),
+    )
     this.tellsTime = (answer.features & Feature.serverTime) !== 0
     encodeHelloReply(this.output, request.id, answer)
     this.#decoder.frameSizeMax = limits.frameSizeMax

@@ -132,7 +132,7 @@ const ERRORS: readonly (readonly [KvError, RegExp | undefined])[] = [
   [new OverloadedError('m', 250), /wait 250 ms, then try again/],
   [new ProtocolError('m'), /report it/],
   [new VersionMismatchError('m'), /install the same version/],
-  [new AuthenticationError('m'), /correct the command/],
+  [new AuthenticationError('m'), /DURAMEN_PASSWORD/],
   [new ChangesGoneError('m'), /copy the state anew/],
   [new ClockSkewError('m'), /correct the command/],
   [new InternalError('m'), /report it/],

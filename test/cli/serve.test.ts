@@ -16,6 +16,8 @@ import { systemClock } from '../../src/clock.ts'
 import { connect } from '../../src/net/index.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
+type Files = Readonly<Record<string, string>>
+
 class Daemon {
   text = ''
   readonly exited: Promise<number>
@@ -24,7 +26,7 @@ class Daemon {
   #exit: (code: number) => void = () => undefined
   #skippedMs = 0
 
-  constructor(argv: readonly string[]) {
+  constructor(argv: readonly string[], env: DaemonIo['env'] = {}, files: Files = {}) {
     this.exited = new Promise(resolve => {
       this.#exit = resolve
     })
@@ -33,13 +35,13 @@ class Daemon {
     }
     this.io = {
       argv,
-      env: {},
+      env,
       stdout: { write, isTTY: false },
       stderr: { write, isTTY: false },
       clock: this.#createClock(),
       packageVersion: '1.2.3',
       absolutePath: path => path,
-      readText: () => '',
+      readText: path => files[path] ?? '',
       onStopSignal: listener => {
         this.#signal = listener
       },
@@ -127,6 +129,56 @@ describe('a node', () => {
       assert.match(daemon.text, message)
     })
   }
+})
+
+describe('a password', () => {
+  const remote = (directory: string): string[] => [
+    ...['serve', '--dir', directory, '--port', '0', '--host', '0.0.0.0'],
+    '--allow-insecure-remote',
+  ]
+
+  test('is needed where other machines reach the node', async () => {
+    const daemon = new Daemon(remote(temporaryDirectory({ after })))
+    await main(daemon.io)
+    assert.equal(await daemon.exited, 2)
+    assert.match(daemon.text, /without a password: .*DURAMEN_PASSWORD, or --password-file/)
+  })
+
+  for (const [name, argv, env, files, user] of [
+    ['the environment', [], { DURAMEN_PASSWORD: 'open sesame' }, {}, 'default'],
+    [
+      'a file, which counts more',
+      ['--password-file', '/run/secret', '--user', 'ali'],
+      { DURAMEN_PASSWORD: 'other' },
+      { '/run/secret': 'open sesame\nnot this\n' },
+      'ali',
+    ],
+  ] as const) {
+    test(`from ${name}`, async () => {
+      const directory = temporaryDirectory({ after })
+      const daemon = new Daemon([...remote(directory), ...argv], env, files)
+      await main(daemon.io)
+      const port = Number(/listening +0\.0\.0\.0:(\d+)/.exec(daemon.text)?.[1])
+      assert.match(daemon.text, /other machines reach this node, and nothing is encrypted/)
+      const url = `kv://127.0.0.1:${port}`
+      const client = await connect(url, { user, password: 'open sesame' })
+      await client.put('a', '1')
+      await client.close()
+      await assert.rejects(connect(url, { user, password: 'other' }), { code: 'KV_AUTHENTICATION' })
+      await assert.rejects(connect(url), { code: 'KV_AUTHENTICATION' })
+      assert.doesNotMatch(daemon.text, /sesame/)
+      daemon.signal('SIGTERM')
+      assert.equal(await daemon.exited, 0)
+    })
+  }
+
+  test('of an empty file is refused', async () => {
+    const argv = ['--password-file', '/run/secret']
+    const daemon = new Daemon([...remote(temporaryDirectory({ after })), ...argv])
+    await main(daemon.io)
+    assert.equal(await daemon.exited, 2)
+    assert.match(daemon.text, /secret has no password: its first line is empty/)
+  })
 })
 
 describe('a start that fails', () => {

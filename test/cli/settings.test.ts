@@ -21,6 +21,8 @@ const EXAMPLES: { readonly [Name in SettingName]: readonly [text: string, value:
   host: ['::1', '::1'],
   port: ['0', 0],
   allowInsecureRemote: ['true', true],
+  user: ['me', 'me'],
+  passwordFile: ['/run/secrets/kv', '/run/secrets/kv'],
   durability: ['interval', 'interval'],
   syncInterval: ['5s', 5000],
   memoryBudget: ['1.5GiB', 1.5 * 1024 ** 3],

@@ -28,7 +28,7 @@ const ENTRY = 'src/index.ts'
 const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
   'node:buffer': /^src\/cli\//,
   'node:child_process': /^src\/cli\//,
-  'node:crypto': /^src\/random\.ts$/,
+  'node:crypto': /^src\/(?:random|secret)\.ts$/,
   'node:perf_hooks': /^src\/cli\/load-generator\.ts$/,
   'node:events': /^src\/(?:net|cli)\//,
   'node:fs': /^src\/(?:engine\/(?:node-file-system|directory-lock)\.ts$|cli\/)/,

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { InvalidArgumentError } from '../../src/errors.ts'
-import { formatAddress, parseConnectionUrl } from '../../src/net/connection-url.ts'
+import { formatAddress, parseConnectionUrl, withoutPassword } from '../../src/net/connection-url.ts'
 import { DEFAULT_PORT } from '../../src/net/limits.ts'
 
 const RIGHT = [
@@ -12,6 +12,10 @@ const RIGHT = [
   ['kv://a:1,b:2/', ['a', 1, 'b', 2], {}],
   ['kv://[::1]:65535', ['::1', 65_535], {}],
   ['kv://[fe80::1]', ['fe80::1', DEFAULT_PORT], {}],
+  ['kv://me:secret@a:1,b', ['a', 1, 'b', DEFAULT_PORT], { user: 'me', password: 'secret' }],
+  ['kv://:secret@a', ['a', DEFAULT_PORT], { password: 'secret' }],
+  ['kv://me@a', ['a', DEFAULT_PORT], { user: 'me' }],
+  ['kv://a%3A:p%40%2F:x@[::1]', ['::1', DEFAULT_PORT], { user: 'a:', password: 'p@/:x' }],
   ['kv://h?timeoutMs=100', ['h', DEFAULT_PORT], { timeoutMs: 100 }],
   [
     'kv://h/?clientName=a%20b&consistency=quorum&durability=none&connectTimeoutMs=7',
@@ -34,7 +38,9 @@ const WRONG = [
   ['kv://a:', /port ''/],
   ['kv://a:1e3', /port '1e3'/],
   ['kv://a/db', /no path/],
-  ['kv://me:secret@a', /user or password/],
+  ['kv://me:secret@', /not host:port/],
+  ['kv://me:secret@a:x', /port 'x'/],
+  ['kv://me:secret%zz@a', /percent-encoding/],
   ['kv://a?timeout=5', /'timeout' is not one of/],
   ['kv://a?timeoutMs=5s', /whole milliseconds/],
   ['kv://a?timeoutMs=5&timeoutMs=6', /twice/],
@@ -60,11 +66,25 @@ describe('parseConnectionUrl', () => {
         (error: unknown) => {
           assert.ok(error instanceof InvalidArgumentError)
           assert.match(error.message, message)
+          assert.doesNotMatch(error.message, /secret/)
           return true
         },
       )
     })
   }
+  test('a URL is shown without its password', () => {
+    for (const [url, shown] of [
+      ['kv://me:secret@a:1,b/?timeoutMs=1', 'kv://me@a:1,b/?timeoutMs=1'],
+      ['kv://:secret@a', 'kv://a'],
+      ['kv://me:se@cret@a', 'kv://me@a'],
+      ['kv://me@a', 'kv://me@a'],
+      ['kv://[::1]:7700', 'kv://[::1]:7700'],
+      ['kv://a:1?clientName=x:y@z', 'kv://a:1?clientName=x:y@z'],
+    ] as const) {
+      assert.equal(withoutPassword(url), shown)
+    }
+  })
+
   test('addresses are written as they are read', () => {
     for (const address of [
       { host: 'a', port: 1 },

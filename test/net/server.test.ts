@@ -9,6 +9,7 @@ import { utf8Encode } from '../../src/bytes.ts'
 import { type Clock, endOfTick, systemClock, yieldToEventLoop } from '../../src/clock.ts'
 import { InvalidArgumentError, LockedError } from '../../src/errors.ts'
 import type { Logger } from '../../src/logger.ts'
+import { connect } from '../../src/net/client.ts'
 import type { ServerLimits } from '../../src/net/limits.ts'
 import { Opcode, Status } from '../../src/net/opcode.ts'
 import type {
@@ -612,15 +613,34 @@ describe('listening', () => {
     })
   }
 
-  test('on all addresses works when it is allowed', async () => {
+  test('on all addresses is refused without a password, even when it is allowed', async () => {
     const handler = new MemoryHandler()
     const options = { handler, clock: systemClock(), random: seededRandom(1) }
+    const server = new Server({ ...options, allowInsecureRemote: true })
+    await assert.rejects(server.listen({ host: '0.0.0.0', port: 0 }), /without a password/)
+    const other = new Server({ ...options, credentials: { password: 'secret' } })
+    await assert.rejects(other.listen({ host: '0.0.0.0', port: 0 }), /allowInsecureRemote/)
+  })
+
+  test('on all addresses works with a password when it is allowed', async () => {
+    const handler = new MemoryHandler()
+    const credentials = { user: 'me', password: 'p@ss word' }
+    const options = { handler, clock: systemClock(), random: seededRandom(1), credentials }
     await using server = new Server({ ...options, allowInsecureRemote: true })
     const { host, port } = await server.listen({ host: '0.0.0.0', port: 0 })
     assert.equal(host, '0.0.0.0')
-    const client = await RawClient.open(port)
-    await assertServes(client)
-    client.destroy()
+    const client = await connect(`kv://me:p%40ss%20word@127.0.0.1:${port}`)
+    await client.put('k', 'v')
+    await client.close()
+    const same = await connect(`kv://127.0.0.1:${port}`, credentials)
+    assert.equal(String(Buffer.from((await same.get('k')) ?? [])), 'v')
+    await same.close()
+    for (const url of [`kv://127.0.0.1:${port}`, `kv://me:wrong@127.0.0.1:${port}`]) {
+      await assert.rejects(connect(url), { code: 'KV_AUTHENTICATION' })
+      const lazy = await connect(url, { lazy: true, timeoutMs: 200 })
+      await assert.rejects(lazy.put('k', 'w'), { code: 'KV_AUTHENTICATION', outcome: 'rejected' })
+      await lazy.close()
+    }
   })
 
   test('on a taken port says so', async () => {

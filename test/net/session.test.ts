@@ -6,6 +6,7 @@ import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import { InvalidArgumentError, UnavailableError } from '../../src/errors.ts'
 import type { Logger } from '../../src/logger.ts'
+import { encodeCredentials } from '../../src/net/credentials.ts'
 import { Opcode, Status } from '../../src/net/opcode.ts'
 import type { RequestContext } from '../../src/net/request-handler.ts'
 import {
@@ -85,6 +86,38 @@ describe('handshake', () => {
     harness.send(frameOf({ ...HELLO, credentials: utf8Encode('me:secret') }, 4))
     assert.equal(statusOf(harness.replies()[0]), Status.authentication)
     assert.ok(harness.session.ending)
+  })
+
+  describe('where a password is asked for', () => {
+    const credentials = { user: 'me', password: 'secret' }
+
+    test('those who know it are served', () => {
+      const harness = new SessionHarness({ credentials })
+      const hello = { ...HELLO, credentials: encodeCredentials(credentials) }
+      harness.send(Buffer.concat([frameOf(hello, 1), frameOf(GET, 2)]))
+      assert.deepEqual(
+        harness.replies().map(({ response }) => response.type),
+        ['hello', 'absent'],
+      )
+    })
+
+    for (const [name, bytes] of [
+      ['none', new Uint8Array(0)],
+      ['a wrong one', encodeCredentials({ user: 'me', password: 'Secret' })],
+      ['another user', encodeCredentials({ password: 'secret' })],
+    ] as const) {
+      test(`${name} is refused, and so is what came behind it`, () => {
+        const harness = new SessionHarness({ credentials })
+        const hello = { ...HELLO, credentials: bytes }
+        harness.send(Buffer.concat([frameOf(hello, 1), frameOf(PUT, 2)]))
+        const [refused, ...others] = harness.replies()
+        assert.equal(statusOf(refused), Status.authentication)
+        assert.deepEqual(others, [])
+        assert.ok(harness.session.ending)
+        assert.equal(harness.memory.size, 0)
+        assert.doesNotMatch(JSON.stringify(refused), /secret/i)
+      })
+    }
   })
 
   for (const [what, bytes, clue] of [

@@ -7,6 +7,7 @@ import { silentLogger } from '../../src/logger.ts'
 import { Admission } from '../../src/net/admission.ts'
 import type { NodeAddress } from '../../src/net/connection-url.ts'
 import type { Connector, Wire, WireEvents } from '../../src/net/connector.ts'
+import { Doorkeeper } from '../../src/net/credentials.ts'
 import { resolveServerLimits } from '../../src/net/limits.ts'
 import type { RequestHandler } from '../../src/net/request-handler.ts'
 import type { ServerContext } from '../../src/net/server-context.ts'
@@ -46,6 +47,7 @@ export class CutNetwork implements Connector {
       logger: silentLogger,
       limits,
       identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1' },
+      doorkeeper: new Doorkeeper({}),
       admission: new Admission(limits),
       stats: new ServerStats(),
       waits: new SharedWaits(),

@@ -2,6 +2,7 @@
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { type Logger, silentLogger } from '../../src/logger.ts'
 import { Admission } from '../../src/net/admission.ts'
+import { type Credentials, Doorkeeper } from '../../src/net/credentials.ts'
 import { FrameDecoder } from '../../src/net/frame.ts'
 import { resolveServerLimits, type ServerLimits } from '../../src/net/limits.ts'
 import { OutputBuffer } from '../../src/net/output-buffer.ts'
@@ -67,6 +68,7 @@ export class ReplyReader {
 export interface HarnessOptions {
   readonly handler?: Partial<RequestHandler>
   readonly limits?: Partial<ServerLimits>
+  readonly credentials?: Credentials
   readonly logger?: Logger
 }
 
@@ -116,6 +118,7 @@ export class SessionHarness {
       logger: options.logger ?? silentLogger,
       limits,
       identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1' },
+      doorkeeper: new Doorkeeper(options.credentials ?? {}),
       admission: this.admission,
       stats: this.stats,
       waits: new SharedWaits(),
