@@ -21,7 +21,7 @@ import { formatFileName } from './file-names.ts'
 import { fileSeed } from './file-seed.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
 import type { EntryKind } from './internal-key.ts'
-import { ioFailure } from './io-failure.ts'
+import { ioFailure, ReportingFile } from './io-failure.ts'
 import { LoopTurns } from './loop-turns.ts'
 import type { TreeState } from './tree-state.ts'
 import { WAL_HEADER_SIZE } from './wal-format.ts'
@@ -220,7 +220,8 @@ export class EngineChangeFeed implements ChangeFeed {
     this.#checkHold()
     const { fileSystem, directory, databaseId, hasher, segments } = this.#parts
     const { fileNumber } = segments.at(this.#next)
-    const file = fileSystem.openSync(joinPath(directory, formatFileName('wal', fileNumber)))
+    const path = joinPath(directory, formatFileName('wal', fileNumber))
+    const file = new ReportingFile(fileSystem.openSync(path))
     const seed = fileSeed(databaseId, fileNumber)
     const size = WAL_HEADER_SIZE
     const reader = new WalSegmentReader(file, size, seed, hasher, PIECE_SIZE)

@@ -41,8 +41,8 @@ function adviceFor(code: string): string {
 }
 
 /**
- * A table that is read for a caller: what the system refuses becomes an IoError. Closing does not
- * fail: nothing was written that could be lost, and what was read is right.
+ * A table or log that is read for a caller: what the system refuses becomes an IoError. Closing
+ * does not fail: nothing was written that could be lost, and what was read is right.
  */
 export class ReportingFile implements File {
   readonly #inner: File

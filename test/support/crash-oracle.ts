@@ -60,6 +60,11 @@ export class CrashOracle {
     return this.#submissions.length
   }
 
+  /** Writes from that ticket on that were acknowledged. */
+  acknowledgedSince(ticket: number): number {
+    return this.#submissions.slice(ticket).filter(({ answer }) => answer === 'acknowledged').length
+  }
+
   /** Before the call. Returns a ticket for the answer. */
   submit(write: SubmittedWrite): number {
     this.#submissions.push({ ...write, answer: 'none' })

@@ -22,6 +22,7 @@ import { SimClock } from './sim-clock.ts'
 /** Every few dozen entries fill a memtable, and three tables make a level. */
 export const ERROR_OPTIONS = { memtableSize: 4096, tableSizeTarget: 2048, baseLevelSize: 6144 }
 export const COPY = '/copies/one'
+const BACKUPS = '/backups'
 
 const KEYS = Array.from({ length: 24 }, (_, index) => `key-${String(index).padStart(2, '0')}`)
 
@@ -82,6 +83,8 @@ export class ErrorLife {
     await this.#step('reads of the snapshot', () => this.#snapshotReads())
     await this.#step('more bursts', () => this.#bursts(8))
     await this.#step('checkpoint', () => this.#checkpoint())
+    await this.#step('backup', () => this.#backup())
+    await this.#step('changes', () => this.#changes())
     await this.#step('reads', () => this.#reads())
     await this.#step('close', () => this.#close())
     await this.#step('open again', () => this.#open())
@@ -304,6 +307,23 @@ export class ErrorLife {
     const state = this.#oracle.acknowledgedState()
     const made = await this.#try(() => drive(this.#clock, this.#db!.checkpoint(COPY)))
     if (made !== undefined) this.copied = state
+  }
+
+  async #backup(): Promise<void> {
+    await this.#try(() => drive(this.#clock, this.#db!.backup(BACKUPS)))
+  }
+
+  /** What is written now comes out of the feed, in order, or the feed fails. */
+  async #changes(): Promise<void> {
+    const db = this.#db!
+    await using feed = db.changes()
+    const written = this.#oracle.submittedCount
+    await this.#puts(3, ['sync'])
+    for (let count = this.#oracle.acknowledgedSince(written); count > 0; count--) {
+      const next = await this.#read(() => drive(this.#clock, feed.next()))
+      if (next === undefined || next.done === true) return
+      if (next.value.operations.length !== 1) throw new OracleError('a batch of the feed is wrong')
+    }
   }
 
   /** A single failure that does not poison is got over: time passes, and writes are taken again. */
