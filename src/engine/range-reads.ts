@@ -2,18 +2,19 @@
  * Range reads: one chunk of a range in key order, merged from memtables and tables.
  *
  * A chunk is gathered in synchronous slices. When a block is not in memory, what was gathered is
- * kept, the block is loaded, and the slice goes on behind the last key, against the tables of that
- * moment; the sequence stays, so the chunk is of one state.
+ * kept, the block is loaded, and the next slice goes on where the one before was, against the
+ * tables of that moment; the sequence stays, so the chunk is of one state.
  *
  * A leaping read is the same without the gathering: who reads looks at one entry after the other,
  * and says where the next seek goes.
  *
  * Invariants:
  *  1. While a chunk waits, its sequence is held as a snapshot, so compaction keeps what it sees.
- *  2. A slice ends after SLICE_ENTRIES entries, so that the event loop is not held up.
+ *  2. A slice ends after SLICE_STEPS entries, whether they are wanted, deleted, expired or old, so
+ *     that the event loop is not held up.
+ *  3. A slice goes on behind what the one before passed, which may have shown nothing.
  */
 import { assert } from '../assert.ts'
-import { compareRanges } from '../bytes.ts'
 import { yieldToEventLoop } from '../clock.ts'
 import { BlockMiss } from './block-source.ts'
 import { CopyPool } from './copy-pool.ts'
@@ -22,17 +23,22 @@ import type { ExpiryClock } from './expiry-clock.ts'
 import { NO_SEQUENCE } from './internal-key.ts'
 import { LevelCursor } from './level-cursor.ts'
 import { mergeCursors } from './merging-cursor.ts'
+import { compareKey, RangeProgress, seekPlace } from './range-progress.ts'
 import type { LeapRead, RangeChunk, RangeRead } from './range-read.ts'
 import { scanShapes } from './scan-shapes.ts'
 import { EngineSnapshot } from './snapshots.ts'
 import type { TableCache } from './table-cache.ts'
 import type { TreeState } from './tree-state.ts'
 import { UndeletedCursors } from './undeleted-cursor.ts'
-import { VisibleCursor } from './visible-cursor.ts'
+import { type CursorPlace, VisibleCursor } from './visible-cursor.ts'
 
-/** Entries gathered in one synchronous slice: below a millisecond. */
-const SLICE_ENTRIES = 1024
-/** After so many waits in a row without a new entry the cache is too small: read at once. */
+/** Entries passed in one synchronous slice: below a millisecond. */
+const SLICE_STEPS = 1024
+/** The same of a leaping read, whose reader looks at the clock now and then. */
+const LEAP_STEPS = 4096
+/** The same of a slice that reads from the disk itself. */
+const TRANSIENT_STEPS = 128
+/** After so many waits in a row without getting on the cache is too small: read at once. */
 const FRUITLESS_WAITS_MAX = 32
 
 export class RangeReads {
@@ -84,7 +90,7 @@ export class RangeReads {
     let fruitlessWaits = 0
     for (;;) {
       await wait
-      const countBefore = chunk.keys.length
+      const { advances } = chunk
       try {
         if (this.#gather(chunk, sequence, fruitlessWaits < FRUITLESS_WAITS_MAX)) return chunk
         wait = yieldToEventLoop()
@@ -92,7 +98,7 @@ export class RangeReads {
         if (!(error instanceof BlockMiss)) throw error
         wait = this.#load(error)
       }
-      fruitlessWaits = chunk.keys.length > countBefore ? 0 : fruitlessWaits + 1
+      fruitlessWaits = chunk.advances > advances ? 0 : fruitlessWaits + 1
     }
   }
 
@@ -108,16 +114,32 @@ export class RangeReads {
 
   /** Returns true when the chunk is complete, false to go on in a later slice. */
   #gather(chunk: Chunk, sequence: number, mayMiss: boolean): boolean {
-    const merged = this.#merged(chunk.smallest, chunk.largest, sequence, mayMiss)
-    const cursor = new VisibleCursor(merged, sequence, this.#expiry.nowMs)
-    chunk.seek(cursor)
+    const steps = mayMiss ? SLICE_STEPS : TRANSIENT_STEPS
+    const cursor = this.#cursor(chunk.smallest, chunk.largest, sequence, mayMiss, steps)
     const { reverse } = chunk
-    for (let count = 0; count < SLICE_ENTRIES; count++) {
-      if (!chunk.take(cursor)) return true
-      if (reverse) cursor.prev()
-      else cursor.next()
+    try {
+      for (chunk.seek(cursor); !cursor.paused; ) {
+        if (!chunk.take(cursor)) return true
+        if (reverse) cursor.prev()
+        else cursor.next()
+      }
+    } catch (error) {
+      chunk.advanceTo(cursor.place)
+      throw error
     }
+    chunk.advanceTo(cursor.place)
     return false
+  }
+
+  #cursor(
+    smallest: Uint8Array | undefined,
+    largest: Uint8Array | undefined,
+    sequence: number,
+    mayMiss: boolean,
+    steps: number,
+  ): VisibleCursor {
+    const merged = this.#merged(smallest, largest, sequence, mayMiss)
+    return new VisibleCursor(merged, sequence, this.#expiry.nowMs, steps)
   }
 
   /**
@@ -129,7 +151,8 @@ export class RangeReads {
     const at = sequence ?? this.#state.visibleSequence
     const run = new LeapRun(read)
     try {
-      return run.go(this.#leapCursor(read, at, true))
+      const isAtEnd = run.go(this.#leapCursor(read, at, true))
+      return isAtEnd ?? this.#leapLater(run, at, yieldToEventLoop())
     } catch (error) {
       if (!(error instanceof BlockMiss)) throw error
       return this.#leapLater(run, at, this.#load(error))
@@ -142,22 +165,24 @@ export class RangeReads {
     let fruitlessWaits = 0
     for (;;) {
       await wait
-      const countBefore = run.arrivals
+      const { advances } = run
       try {
         const mayMiss = fruitlessWaits < FRUITLESS_WAITS_MAX
-        return run.go(this.#leapCursor(run.read, sequence, mayMiss))
+        const isAtEnd = run.go(this.#leapCursor(run.read, sequence, mayMiss))
+        if (isAtEnd !== undefined) return isAtEnd
+        wait = yieldToEventLoop()
       } catch (error) {
         if (!(error instanceof BlockMiss)) throw error
         wait = this.#load(error)
       }
-      fruitlessWaits = run.arrivals > countBefore ? 0 : fruitlessWaits + 1
+      fruitlessWaits = run.advances > advances ? 0 : fruitlessWaits + 1
     }
   }
 
   #leapCursor(read: LeapRead, sequence: number, mayMiss: boolean): VisibleCursor {
     const [smallest, largest] = read.reverse ? [read.end, read.from] : [read.from, read.end]
-    const merged = this.#merged(smallest, largest, sequence, mayMiss)
-    return new VisibleCursor(merged, sequence, this.#expiry.nowMs)
+    const steps = mayMiss ? LEAP_STEPS : TRANSIENT_STEPS
+    return this.#cursor(smallest, largest, sequence, mayMiss, steps)
   }
 
   /**
@@ -203,49 +228,59 @@ export class RangeReads {
 /** A LeapRead under way. */
 class LeapRun {
   readonly read: LeapRead
-  /** Entries it was shown. */
-  arrivals = 0
+  readonly #progress = new RangeProgress()
 
   constructor(read: LeapRead) {
     this.read = read
   }
 
-  /** Leaps to its end, or until it is stopped; see RangeReads.leap. May throw BlockMiss. */
-  go(cursor: VisibleCursor): boolean {
+  /** How often it got on. */
+  get advances(): number {
+    return this.#progress.advances
+  }
+
+  /**
+   * Leaps to its end, or until it is stopped; see RangeReads.leap. Undefined when the cursor is
+   * paused: to go on in a later slice. May throw BlockMiss.
+   */
+  go(cursor: VisibleCursor): boolean | undefined {
+    try {
+      const isAtEnd = this.#go(cursor)
+      if (isAtEnd === undefined) this.#progress.advanceTo(cursor.place)
+      return isAtEnd
+    } catch (error) {
+      this.#progress.advanceTo(cursor.place)
+      throw error
+    }
+  }
+
+  #go(cursor: VisibleCursor): boolean | undefined {
     const { read } = this
     this.#seek(cursor)
     while (cursor.valid && !this.#isPastEnd(cursor)) {
-      this.arrivals++
+      this.#progress.arrived()
       const step = read.arrive(cursor)
       if (step === 'stop') return false
       if (step === 'leap') this.#seekOnward(cursor)
       else if (read.reverse) cursor.prev()
       else cursor.next()
     }
-    return true
+    return cursor.paused ? undefined : true
   }
 
   #seek(cursor: VisibleCursor): void {
     const { from, isInclusive, reverse } = this.read
-    if (!reverse) {
-      cursor.seek(from, 0, from.length)
-      this.#skipFrom(cursor)
-    } else if (isInclusive) cursor.seekAtOrBefore(from, 0, from.length)
-    else cursor.seekBefore(from, 0, from.length)
+    const place = this.#progress.place ?? { key: from, isDone: !isInclusive }
+    seekPlace(cursor, place, reverse)
   }
 
   #seekOnward(cursor: VisibleCursor): void {
-    const { from, reverse } = this.read
+    const { from, isInclusive, reverse } = this.read
     if (reverse) {
       this.#seek(cursor)
       return
     }
     cursor.seekOnward(from, 0, from.length)
-    this.#skipFrom(cursor)
-  }
-
-  #skipFrom(cursor: VisibleCursor): void {
-    const { from, isInclusive } = this.read
     if (!isInclusive && cursor.valid && compareKey(cursor, from) === 0) cursor.next()
   }
 
@@ -276,6 +311,7 @@ class Chunk implements RangeChunk {
   readonly #bytesMax: number
   readonly #copies: CopyPool
   #count = 0
+  readonly #progress = new RangeProgress()
 
   constructor(range: RangeRead, copies: CopyPool) {
     const { gt, gte, lt, lte } = range
@@ -290,35 +326,36 @@ class Chunk implements RangeChunk {
     this.#copies = copies
   }
 
+  /** How often it got on. */
+  get advances(): number {
+    return this.#progress.advances
+  }
+
+  /** The next slice goes on there; undefined: nothing was passed in this one. */
+  advanceTo(place: CursorPlace | undefined): void {
+    this.#progress.advanceTo(place)
+  }
+
   /** No wanted key is smaller; undefined when there is no bound. */
   get smallest(): Uint8Array | undefined {
-    return (this.reverse ? undefined : this.keys.at(-1)) ?? this.#first
+    return (this.reverse ? undefined : this.#progress.place?.key) ?? this.#first
   }
 
   /** No wanted key is larger; undefined when there is no bound. */
   get largest(): Uint8Array | undefined {
-    return (this.reverse ? this.keys.at(-1) : undefined) ?? this.#last
+    return (this.reverse ? this.#progress.place?.key : undefined) ?? this.#last
   }
 
-  /** Puts the cursor on the first entry that is wanted and not yet gathered. */
+  /** Puts the cursor on the first entry that is wanted and not yet passed. */
   seek(cursor: VisibleCursor): void {
-    const gathered = this.keys.at(-1)
-    if (this.reverse) {
-      const end = gathered ?? this.#last
-      if (end === undefined) cursor.seekToLast()
-      else if (gathered === undefined && this.#isLastWanted) {
-        cursor.seekAtOrBefore(end, 0, end.length)
-      } else cursor.seekBefore(end, 0, end.length)
-      return
-    }
-    const from = gathered ?? this.#first
-    if (from === undefined) {
-      cursor.seekToFirst()
-      return
-    }
-    cursor.seek(from, 0, from.length)
-    const isExclusive = gathered !== undefined || !this.#isFirstWanted
-    if (isExclusive && cursor.valid && compareKey(cursor, from) === 0) cursor.next()
+    const { reverse } = this
+    const { place } = this.#progress
+    const start = reverse ? this.#last : this.#first
+    const isWanted = reverse ? this.#isLastWanted : this.#isFirstWanted
+    if (place !== undefined) seekPlace(cursor, place, reverse)
+    else if (start !== undefined) seekPlace(cursor, { key: start, isDone: !isWanted }, reverse)
+    else if (reverse) cursor.seekToLast()
+    else cursor.seekToFirst()
   }
 
   /** Takes the cursor's entry. Returns false when the chunk is complete. */
@@ -352,8 +389,4 @@ class Chunk implements RangeChunk {
     const order = compareKey(cursor, last)
     return order > 0 || (order === 0 && !this.#isLastWanted)
   }
-}
-
-function compareKey(cursor: VisibleCursor, key: Uint8Array): number {
-  return compareRanges(cursor.keyBytes, cursor.keyStart, cursor.keyEnd, key, 0, key.length)
 }

@@ -5,10 +5,15 @@
  * A tombstone of a newer source hides whatever it covers here, so the cursor jumps over its whole
  * range, and a scan over much that was deleted is quick. A tombstone of the same source hides only
  * what is older than itself, entry by entry.
+ *
+ * What is hidden may go on for long, while the event loop waits. So one call passes a few entries
+ * only, and then shows the hidden one that it has come to as a tombstone, for the reader to pass:
+ * no older version of its key is visible either.
  */
 import { assert } from '../assert.ts'
 import type { BlockSource } from './block-source.ts'
 import { Cursor } from './cursor.ts'
+import { EntryKind } from './internal-key.ts'
 import { LevelCursor } from './level-cursor.ts'
 import type { Memtable } from './memtable.ts'
 import { newestKnown, type RangeFragment } from './range-fragment.ts'
@@ -19,6 +24,8 @@ import type { TableMetadata } from './table-metadata.ts'
 const NEWEST = Number.MAX_SAFE_INTEGER
 /** Hidden entries passed one by one before a jump, which costs as much as several steps. */
 const STEPS_BEFORE_JUMP = 4
+/** Hidden entries passed in one call, a jump included. */
+const STEPS_MAX = 6
 
 export class UndeletedCursor extends Cursor {
   readonly #source: Cursor
@@ -57,8 +64,12 @@ export class UndeletedCursor extends Cursor {
 
   override seek(key: Uint8Array, keyStart: number, keyEnd: number, sequence: number): void {
     this.valid = false
-    this.#source.seek(key, keyStart, keyEnd, sequence)
-    this.#findForward()
+    const source = this.#source
+    source.seek(key, keyStart, keyEnd, sequence)
+    // Nothing is passed here: a prev() must come to what stands before the sought place.
+    const isHidden = source.valid && (this.#hidingRange() !== undefined || this.#isHiddenHere())
+    if (isHidden) this.#showHidden()
+    else this.#show()
   }
 
   override next(): void {
@@ -80,6 +91,10 @@ export class UndeletedCursor extends Cursor {
     for (let steps = 0; source.valid; steps++) {
       const range = this.#hidingRange()
       if (range === undefined && !this.#isHiddenHere()) break
+      if (steps === STEPS_MAX) {
+        this.#showHidden()
+        return
+      }
       if (range === undefined || steps < STEPS_BEFORE_JUMP) source.next()
       else source.seek(range.end, 0, range.end.length, NEWEST)
     }
@@ -91,6 +106,10 @@ export class UndeletedCursor extends Cursor {
     for (let steps = 0; source.valid; steps++) {
       const range = this.#hidingRange()
       if (range === undefined && !this.#isHiddenHere()) break
+      if (steps === STEPS_MAX) {
+        this.#showHidden()
+        return
+      }
       if (range === undefined || steps < STEPS_BEFORE_JUMP) {
         source.prev()
         continue
@@ -116,6 +135,12 @@ export class UndeletedCursor extends Cursor {
     const { keyBytes, keyStart, keyEnd, sequence } = this.#source
     const range = this.#own?.find(keyBytes, keyStart, keyEnd)
     return range !== undefined && newestKnown(range, this.#maxSequence) > sequence
+  }
+
+  #showHidden(): void {
+    this.#show()
+    this.kind = EntryKind.delete
+    this.valueEnd = this.valueStart
   }
 
   #show(): void {

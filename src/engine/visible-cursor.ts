@@ -5,6 +5,9 @@
  * Invariants:
  *  1. Each key is shown at most once, in both directions, and with its user's value alone.
  *  2. After an error of the source, BlockMiss included, the cursor is not valid until a seek.
+ *  3. So it is once it has taken `stepsMax` steps over entries, shown or hidden: it is paused.
+ *     After both, `place` tells where a seek of another cursor goes on.
+ *  4. However many versions a key has, few of them are stepped over.
  */
 import { AssertionError, assert } from '../assert.ts'
 import type { Cursor } from './cursor.ts'
@@ -15,11 +18,26 @@ const NEWEST = Number.MAX_SAFE_INTEGER
 /** Arrays of up to 64 bytes are cheap to make; a cursor is made for every scan. */
 const KEY_SIZE_START = 64
 const VALUE_SIZE_START = 4096
+/** Versions of a key passed one by one before a seek passes the others. */
+const VERSIONS_BEFORE_SEEK = 16
+/** What a seek costs, in steps. */
+const SEEK_STEPS = 8
+/** A small integer to the compiler, as all numbers of steps are. */
+const NO_LIMIT = 2 ** 30
 const NOTHING: Uint8Array = new Uint8Array(0)
 
+/** How far a cursor has come: no visible key before this one is left, in its direction. */
+export interface CursorPlace {
+  readonly key: Uint8Array
+  /** Whether the key itself is done with, too. */
+  readonly isDone: boolean
+}
+
 export class VisibleCursor {
-  /** False before the first seek, past either end, and after an error. */
+  /** False before the first seek, past either end, after an error, and when paused. */
   valid = false
+  /** True once the steps are used up and there is more to look at. */
+  paused = false
   /** Key: keyBytes[keyStart, keyEnd). Borrowed until the next call. */
   keyBytes = NOTHING
   keyStart = 0
@@ -42,44 +60,64 @@ export class VisibleCursor {
   #keyLength = 0
   #value = NOTHING
   #valueLength = 0
+  #stepsLeft: number
+  /** What is known of the key at hand since the last seek; see `place`. */
+  #progress: 'none' | 'reached' | 'done' = 'none'
 
-  /** Shows what a snapshot at `maxSequence` sees when the wall clock says `wallMs`. */
-  constructor(source: Cursor, maxSequence: number, wallMs: number) {
+  /**
+   * Shows what a snapshot at `maxSequence` sees when the wall clock says `wallMs`, in about
+   * `stepsMax` steps.
+   */
+  constructor(source: Cursor, maxSequence: number, wallMs: number, stepsMax = NO_LIMIT) {
     this.#source = source
     this.#maxSequence = maxSequence
     this.#wallMs = wallMs
+    this.#stepsLeft = stepsMax
+  }
+
+  /** Undefined when it has not come beyond where the last seek went. */
+  get place(): CursorPlace | undefined {
+    if (this.#progress === 'none') return undefined
+    return { key: this.#key.slice(0, this.#keyLength), isDone: this.#progress === 'done' }
   }
 
   seekToFirst(): void {
-    this.valid = false
+    this.#begin()
     this.#source.seekToFirst()
     this.#findForward()
   }
 
   seekToLast(): void {
-    this.valid = false
+    this.#begin()
     this.#source.seekToLast()
     this.#findReverse()
   }
 
   /** Moves to the first visible key at or after the given one. */
   seek(key: Uint8Array, keyStart: number, keyEnd: number): void {
-    this.valid = false
+    this.#begin()
     this.#source.seek(key, keyStart, keyEnd, this.#maxSequence)
+    this.#findForward()
+  }
+
+  /** Moves to the first visible key behind the given one. */
+  seekBehind(key: Uint8Array, keyStart: number, keyEnd: number): void {
+    this.#begin()
+    this.#seekSourceBehind(key, keyStart, keyEnd)
     this.#findForward()
   }
 
   /** seek() to behind the shown key, and behind where every seek before went. Requires valid. */
   seekOnward(key: Uint8Array, keyStart: number, keyEnd: number): void {
     assert(this.valid && !this.#isReverse, 'a cursor moves onward from an entry')
-    this.valid = false
+    this.#begin()
     this.#source.seekOnward(key, keyStart, keyEnd, this.#maxSequence)
     this.#findForward()
   }
 
   /** Moves to the last visible key before the given one. */
   seekBefore(key: Uint8Array, keyStart: number, keyEnd: number): void {
-    this.valid = false
+    this.#begin()
     // The first entry of the key stands behind everything that comes before the key.
     this.#seekSourceBefore(key, keyStart, keyEnd, NEWEST)
     this.#findReverse()
@@ -87,7 +125,7 @@ export class VisibleCursor {
 
   /** Moves to the last visible key at or before the given one. */
   seekAtOrBefore(key: Uint8Array, keyStart: number, keyEnd: number): void {
-    this.valid = false
+    this.#begin()
     const source = this.#source
     source.seek(key, keyStart, keyEnd, 0)
     // A version with sequence 0 is the key's own last one; anything else lies behind the key.
@@ -100,12 +138,10 @@ export class VisibleCursor {
   next(): void {
     assert(this.valid, 'only a valid cursor moves')
     this.valid = false
-    const source = this.#source
     if (this.#isReverse) {
-      source.seek(this.#key, 0, this.#keyLength, 0)
-      if (source.valid && isKey(source, this.#key, 0, this.#keyLength)) source.next()
+      this.#seekSourceBehind(this.#key, 0, this.#keyLength)
     } else {
-      this.#copyKey()
+      this.#copyKey('done')
       this.#skipKey()
     }
     this.#findForward()
@@ -116,7 +152,7 @@ export class VisibleCursor {
     assert(this.valid, 'only a valid cursor moves')
     this.valid = false
     if (!this.#isReverse) {
-      this.#copyKey()
+      this.#copyKey('done')
       this.#seekSourceBefore(this.#key, 0, this.#keyLength, NEWEST)
     }
     this.#findReverse()
@@ -127,15 +163,17 @@ export class VisibleCursor {
     this.#isReverse = false
     const source = this.#source
     while (source.valid) {
+      if (this.#pauses()) return
       if (source.sequence > this.#maxSequence) {
-        source.next()
+        this.#copyKey('reached')
+        this.#skipUnknown()
         continue
       }
       if (this.#isAlive(source.kind, source.valueBytes, source.valueStart)) {
         this.#showSource()
         return
       }
-      this.#copyKey()
+      this.#copyKey('done')
       this.#skipKey()
     }
   }
@@ -143,8 +181,26 @@ export class VisibleCursor {
   /** Moves the source behind the versions of the key that was copied. It stands on one of them. */
   #skipKey(): void {
     const source = this.#source
-    do source.next()
-    while (source.valid && isKey(source, this.#key, 0, this.#keyLength))
+    for (let steps = 0; steps < VERSIONS_BEFORE_SEEK; steps++) {
+      this.#stepsLeft--
+      source.next()
+      if (!source.valid || !isKey(source, this.#key, 0, this.#keyLength)) return
+    }
+    this.#stepsLeft -= SEEK_STEPS
+    this.#seekSourceBehind(this.#key, 0, this.#keyLength)
+  }
+
+  /** Moves the source behind the versions of the copied key that are too new to be seen. */
+  #skipUnknown(): void {
+    const source = this.#source
+    for (let steps = 0; steps < VERSIONS_BEFORE_SEEK; steps++) {
+      this.#stepsLeft--
+      source.next()
+      if (!source.valid || source.sequence <= this.#maxSequence) return
+      if (!isKey(source, this.#key, 0, this.#keyLength)) return
+    }
+    this.#stepsLeft -= SEEK_STEPS
+    source.seek(this.#key, 0, this.#keyLength, this.#maxSequence)
   }
 
   /** Shows the last visible key at or before the source's, with all versions still ahead. */
@@ -152,22 +208,54 @@ export class VisibleCursor {
     this.#isReverse = true
     const source = this.#source
     while (source.valid) {
-      this.#copyKey()
-      // From the oldest version to the newest that is visible.
-      let kind = 0
-      do {
-        if (source.sequence <= this.#maxSequence) {
-          kind = source.kind
-          this.sequence = source.sequence
-          this.#copyValue()
-        }
-        source.prev()
-      } while (source.valid && isKey(source, this.#key, 0, this.#keyLength))
+      if (this.#pauses()) return
+      this.#copyKey('reached')
+      const kind = this.#takeVersions()
+      this.#progress = 'done'
       if (kind !== 0 && this.#isAlive(kind, this.#value, 0)) {
         this.#showCopies(kind)
         return
       }
     }
+  }
+
+  /**
+   * Copies the newest visible version of the key that was copied, on whose oldest the source
+   * stands, and moves the source before them all. Returns its kind, 0 when none is visible.
+   */
+  #takeVersions(): number {
+    const source = this.#source
+    let kind = 0
+    for (let steps = 0; steps < VERSIONS_BEFORE_SEEK; steps++) {
+      if (source.sequence <= this.#maxSequence) kind = this.#takeVersion()
+      this.#stepsLeft--
+      source.prev()
+      if (!source.valid || !isKey(source, this.#key, 0, this.#keyLength)) return kind
+    }
+    this.#stepsLeft -= 2 * SEEK_STEPS
+    source.seek(this.#key, 0, this.#keyLength, this.#maxSequence)
+    if (source.valid && isKey(source, this.#key, 0, this.#keyLength)) kind = this.#takeVersion()
+    this.#seekSourceBefore(this.#key, 0, this.#keyLength, NEWEST)
+    return kind
+  }
+
+  #takeVersion(): number {
+    const { kind, sequence } = this.#source
+    this.sequence = sequence
+    this.#copyValue()
+    return kind
+  }
+
+  #begin(): void {
+    this.valid = false
+    this.paused = false
+    this.#progress = 'none'
+  }
+
+  /** Whether the steps are used up; then it is paused. */
+  #pauses(): boolean {
+    this.paused = this.#stepsLeft <= 0
+    return this.paused
   }
 
   #isAlive(kind: number, valueBytes: Uint8Array, valueStart: number): boolean {
@@ -199,6 +287,13 @@ export class VisibleCursor {
     this.valid = true
   }
 
+  /** Puts the source on the first entry of a later key. */
+  #seekSourceBehind(key: Uint8Array, keyStart: number, keyEnd: number): void {
+    const source = this.#source
+    source.seek(key, keyStart, keyEnd, 0)
+    if (source.valid && isKey(source, key, keyStart, keyEnd)) source.next()
+  }
+
   /** Puts the source on the last entry before (key, sequence). */
   #seekSourceBefore(key: Uint8Array, keyStart: number, keyEnd: number, sequence: number): void {
     const source = this.#source
@@ -207,7 +302,9 @@ export class VisibleCursor {
     else source.seekToLast()
   }
 
-  #copyKey(): void {
+  /** Copies the source's key, of which so much is known. */
+  #copyKey(progress: 'reached' | 'done'): void {
+    this.#progress = progress
     const { keyBytes, keyStart, keyEnd } = this.#source
     const length = keyEnd - keyStart
     if (length > this.#key.length) this.#key = new Uint8Array(length * 2)

@@ -4,8 +4,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { compareBytes } from '../../src/bytes.ts'
+import { Cursor } from '../../src/engine/cursor.ts'
 import { EntryKind, readExpiry } from '../../src/engine/internal-key.ts'
 import { mergeCursors } from '../../src/engine/merging-cursor.ts'
+import { RangeProgress, seekPlace } from '../../src/engine/range-progress.ts'
 import { VisibleCursor } from '../../src/engine/visible-cursor.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { printSeed } from '../support/seed.ts'
@@ -106,6 +108,53 @@ function jump(
   }
 }
 
+const FICKLE = new Error('now and then')
+
+/** The cursor below, which counts how often it is moved, and fails instead of move `failAt`. */
+class FickleCursor extends Cursor {
+  moves = 0
+  readonly #inner: Cursor
+  readonly #failAt: number
+
+  constructor(inner: Cursor, failAt: number) {
+    super()
+    this.#inner = inner
+    this.#failAt = failAt
+  }
+
+  override seekToFirst(): void {
+    this.#move(inner => inner.seekToFirst())
+  }
+
+  override seekToLast(): void {
+    this.#move(inner => inner.seekToLast())
+  }
+
+  override seek(key: Uint8Array, keyStart: number, keyEnd: number, sequence: number): void {
+    this.#move(inner => inner.seek(key, keyStart, keyEnd, sequence))
+  }
+
+  override next(): void {
+    this.#move(inner => inner.next())
+  }
+
+  override prev(): void {
+    this.#move(inner => inner.prev())
+  }
+
+  #move(move: (inner: Cursor) => void): void {
+    this.moves++
+    this.valid = false
+    if (this.moves === this.#failAt) throw FICKLE
+    const inner = this.#inner
+    move(inner)
+    const { valid, keyBytes, keyStart, keyEnd, sequence, kind } = inner
+    const { valueBytes, valueStart, valueEnd } = inner
+    const entry = { valid, keyBytes, keyStart, keyEnd, sequence, kind }
+    Object.assign(this, entry, { valueBytes, valueStart, valueEnd })
+  }
+}
+
 describe('visible cursor', () => {
   test('agrees with the definition on random walks', context => {
     const random = seededRandom(printSeed(context))
@@ -125,6 +174,76 @@ describe('visible cursor', () => {
       const cursor = new VisibleCursor(source, maxSequence, wallMs)
       const keys = entries.map(entry => entry.key)
       walk(random, cursor, visible(entries, maxSequence, wallMs), keys)
+    }
+  })
+
+  test('goes on in pieces of few steps, over a source that fails now and then', context => {
+    const random = seededRandom(printSeed(context))
+    let pieces = 0
+    for (let round = 0; round < 400; round++) {
+      const count = 1 + random.below(120)
+      const entries = randomEntries(random, {
+        count,
+        keySpace: [1, 5, 60][random.below(3)]!,
+        keyLengthMax: 6,
+        specialShare: [0, 0.15, 0.45][random.below(3)]!,
+      })
+      const maxSequence = random.below(count * 4 + 2)
+      const wallMs = random.below(2002)
+      const stepsMax = 1 + random.below(30)
+      const isReverse = random.below(2) === 0
+      const progress = new RangeProgress()
+      const shown: Shown[] = []
+      for (let isOver = false; !isOver; pieces++) {
+        assert.ok(pieces < 400_000, 'it comes to an end')
+        const children = dealOut(random, entries, 1 + random.below(4))
+        const merged = mergeCursors(children.map(list => new ArrayCursor(list)))
+        const source = new FickleCursor(merged, random.below(3) > 0 ? 0 : 1 + random.below(40))
+        const cursor = new VisibleCursor(source, maxSequence, wallMs, stepsMax)
+        const { place } = progress
+        try {
+          if (place !== undefined) seekPlace(cursor, place, isReverse)
+          else if (isReverse) cursor.seekToLast()
+          else cursor.seekToFirst()
+          while (cursor.valid) {
+            shown.push(shownAt(cursor))
+            if (isReverse) cursor.prev()
+            else cursor.next()
+          }
+          isOver = !cursor.paused
+        } catch (error) {
+          assert.equal(error, FICKLE)
+        }
+        progress.advanceTo(cursor.place)
+        // A key is never left half way, so one is passed too many: sixteen versions and some seeks.
+        assert.ok(source.moves <= stepsMax + 16 + 8, `${source.moves} moves of ${stepsMax}`)
+      }
+      const expected = visible(entries, maxSequence, wallMs)
+      assert.deepEqual(shown, isReverse ? expected.reverse() : expected)
+    }
+  })
+
+  test('steps over few of many versions', () => {
+    const many = Array.from({ length: 5000 }, (_, index) => textEntry('b', 5000 - index, 'b'))
+    const entries = [textEntry('a', 1, 'a'), ...many, textEntry('c', 2, 'c')]
+    for (const [maxSequence, keys] of [
+      [5000, ['a', 'b', 'c']],
+      [2, ['a', 'b', 'c']],
+    ] as const) {
+      for (const isReverse of [false, true]) {
+        const source = new FickleCursor(new ArrayCursor(entries), 0)
+        const cursor = new VisibleCursor(source, maxSequence, 0)
+        const found: string[] = []
+        if (isReverse) cursor.seekToLast()
+        else cursor.seekToFirst()
+        while (cursor.valid) {
+          found.push(Buffer.from(shownAt(cursor).key).toString())
+          if (isReverse) cursor.prev()
+          else cursor.next()
+        }
+        assert.deepEqual(found, isReverse ? [...keys].reverse() : keys)
+        assert.ok(source.moves < 100, `${source.moves} moves`)
+      }
     }
   })
 
