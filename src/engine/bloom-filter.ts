@@ -88,10 +88,10 @@ export class BloomFilter {
     return this.#lines.length
   }
 
-  /** False only when no key of the set has this hash. */
+  /** False only when no key of the set has this hash, be it given signed or unsigned. */
   mayContain(hash: number): boolean {
     const lines = this.#lines
-    const line = Math.floor(hash * this.#scale) * LINE_SIZE
+    const line = Math.floor((hash >>> 0) * this.#scale) * LINE_SIZE
     let mixed = Math.imul(hash ^ (hash >>> 16), MIX)
     for (let probe = this.#probeCount; probe > 0; probe--) {
       mixed = Math.imul(mixed, STEP)

@@ -222,6 +222,7 @@ export class Memtable {
   /**
    * Finds the newest version of the key at or below `sequence` and describes it in `result`,
    * borrowing the arena. Returns false when there is none here. Range tombstones are not asked.
+   * `hash` may be signed or unsigned.
    */
   get(
     hash: number,
@@ -242,7 +243,7 @@ export class Memtable {
       if (entry === 0) return false
       if (((entry ^ hash) & hashMask) !== 0) continue
       let node = (entry & ~hashMask) << 2
-      if (list.hash(node) === hash && list.keyEquals(node, key, keyStart, keyEnd)) {
+      if ((list.hash(node) ^ hash) === 0 && list.keyEquals(node, key, keyStart, keyEnd)) {
         while (list.sequence(node) > sequence) {
           node = list.next(node)
           if (node === 0 || !list.keyEquals(node, key, keyStart, keyEnd)) return false

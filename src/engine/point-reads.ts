@@ -177,7 +177,8 @@ export class PointReads {
    */
   #find(key: Uint8Array, sequence: number, source: BlockSource): boolean {
     const state = this.#state
-    const hash = xxh32(key, 0, key.length, 0)
+    // As a signed number it is a small integer; half of the unsigned ones would be boxed.
+    const hash = xxh32(key, 0, key.length, 0) | 0
     let answer = this.#findInMemtable(state.memtable, hash, key, sequence)
     for (const memtable of state.frozen) {
       if (answer !== UNDECIDED) break
