@@ -116,8 +116,9 @@ async function recover(
   cleanup.push(() => obsoleteFiles.drain())
   const isTiered = tier !== undefined
   const parts = { fileSystem, directory, obsoleteFiles, verifyLock, isTiered }
-  const existing = Manifest.recover(parts)
-  const manifest = existing ?? Manifest.create(parts, random.bytes(DATABASE_ID_SIZE))
+  const manifestParts = { ...parts, rotationSizeMin: options.manifestSizeMin }
+  const existing = Manifest.recover(manifestParts)
+  const manifest = existing ?? Manifest.create(manifestParts, random.bytes(DATABASE_ID_SIZE))
   cleanup.push(() => manifest.close())
   tier?.check(manifest.databaseId)
   const expiry = new ExpiryClock(clock, manifest.wallMsMax)

@@ -169,6 +169,8 @@ export interface DbTuning {
   readonly levelSizeRatio?: number
   /** Tables held open. @defaultValue 512 */
   readonly openFilesMax?: number
+  /** Bytes of a MANIFEST below which it is not replaced by a fresh one. @defaultValue 1 MiB */
+  readonly manifestSizeMin?: number
 }
 
 export interface ResolvedDbOptions {
@@ -195,6 +197,7 @@ export interface ResolvedDbOptions {
   readonly level0CompactionTrigger: number
   readonly baseLevelSize: number
   readonly levelSizeRatio: number
+  readonly manifestSizeMin: number
   readonly openFilesMax: number
 }
 
@@ -287,6 +290,7 @@ export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptio
       2 ** 40,
     ),
     levelSizeRatio: integer('levelSizeRatio', options.levelSizeRatio ?? 10, 2, 100),
+    manifestSizeMin: integer('manifestSizeMin', options.manifestSizeMin ?? MIB, 1, 2 ** 40),
     openFilesMax: integer('openFilesMax', options.openFilesMax ?? 512, 4, 1_000_000),
   })
 }

@@ -27,6 +27,7 @@ export interface CrashScriptOptions {
   /** The mix that writes are drawn from. @defaultValue two thirds sync */
   readonly durabilities?: readonly Durability[]
   readonly options?: EngineSettings['options']
+  readonly executor?: EngineSettings['executor']
   /** The chance of a clean close and reopen after a burst. @defaultValue 0.02 */
   readonly reopen?: number
 }
@@ -79,8 +80,13 @@ export class CrashScript {
   }
 
   async open(): Promise<void> {
-    const { fileSystem, clock, random, options } = this.#options
-    this.#db = await openEngine(fileSystem, { clock, random, ...(options && { options }) })
+    const { fileSystem, clock, random, options, executor } = this.#options
+    this.#db = await openEngine(fileSystem, {
+      clock,
+      random,
+      ...(options && { options }),
+      ...(executor && { executor }),
+    })
   }
 
   async close(): Promise<void> {

@@ -88,6 +88,8 @@ export class FailingFileSystem implements FileSystem {
   readonly #inner: FileSystem & Partial<Forgetful>
   #rules: ActiveRule[] = []
   #callCount = 0
+  /** The file that was created, renamed or synced last. */
+  #lastChanged = ''
   #overlooks: Overlooked = () => false
   #late: LateSync | undefined
 
@@ -122,6 +124,15 @@ export class FailingFileSystem implements FileSystem {
   /** Plants a bug: syncs of these files do nothing. */
   skipSync(path: (path: string) => boolean): FaultReport {
     return this.fail({ fault: 'skip', kind: 'sync', path, forever: true })
+  }
+
+  /**
+   * Plants a bug at one place: a sync of a directory does nothing right after one of these files
+   * was created, renamed or synced.
+   */
+  skipDirectorySyncAfter(matches: (path: string) => boolean): FaultReport {
+    const isAfter = () => matches(this.#lastChanged)
+    return this.fail({ fault: 'skip', kind: 'syncDirectory', path: isAfter, forever: true })
   }
 
   /** Plants a bug: syncs of these directories do nothing. */
@@ -243,6 +254,7 @@ export class FailingFileSystem implements FileSystem {
   /** Counts a call; throws if that is its fault, else returns a fault to act out. For files. */
   enter(kind: CallKind, path: string, isBeginning = false): Fault | undefined {
     this.#callCount++
+    if (kind === 'create' || kind === 'rename' || kind === 'sync') this.#lastChanged = path
     let due: ActiveRule | undefined
     for (const active of this.#rules) {
       if (!matches(active.rule, kind, path)) continue

@@ -11,6 +11,7 @@ import { type CrashMoment, CrashOracle, OracleError, readState } from './crash-o
 import { CrashScript, type ScriptStats } from './crash-script.ts'
 import { drive, openEngine } from './engine-on-disk.ts'
 import { FailingFileSystem } from './failing-file-system.ts'
+import { lateExecutor } from './late-executor.ts'
 import { type CallKind, type CrashOptions, MemoryFileSystem } from './memory-file-system.ts'
 import { SimClock } from './sim-clock.ts'
 
@@ -90,7 +91,12 @@ export async function sweepPowerLoss(options: SweepOptions): Promise<SweepResult
     clock: new SimClock(),
     random,
     operationCount,
-    ...(options.coldDirectory && { options: { coldDirectory: options.coldDirectory } }),
+    options: {
+      // Small enough that a MANIFEST is replaced while the database is open.
+      manifestSizeMin: 1,
+      ...(options.coldDirectory && { coldDirectory: options.coldDirectory }),
+    },
+    executor: lateExecutor(seededRandom(seed + 2)),
   })
   const chance = seededRandom(seed + 1)
   const survivors: Survivor[] = []
