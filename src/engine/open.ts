@@ -111,7 +111,8 @@ async function recover(
   if (options.onEvent !== undefined) events.listen(options.onEvent)
   const startMs = clock.monotonicMs()
   const { tier, fileSystem, verifyLock } = takeTier(plain, directory, options, lock)
-  cleanup.push(() => tier?.release())
+  // After the threads, which write there too, and before the lock of the database itself.
+  cleanup.splice(1, 0, () => tier?.release())
   const obsoleteFiles = new ObsoleteFiles(fileSystem, directory, logger, events)
   cleanup.push(() => obsoleteFiles.drain())
   const isTiered = tier !== undefined

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { InlineExecutor } from '../../src/engine/index.ts'
 import { IoError } from '../../src/errors.ts'
-import { DIRECTORY, openEngine } from '../support/engine-on-disk.ts'
+import { openEngine } from '../support/engine-on-disk.ts'
 import { FailingFileSystem } from '../support/failing-file-system.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 
@@ -22,21 +22,23 @@ for (const life of ['that fails', 'and closing'] as const) {
       }
     }
     const memory = new MemoryFileSystem()
-    memory.onCall = (_index, kind) => void (kind === 'unlock' && story.push('the lock is free'))
+    memory.onCall = (_index, kind, path) => void (kind === 'unlock' && story.push(`free: ${path}`))
     const disk = new FailingFileSystem(memory)
+    const settings = { executor: SlowToClose, options: { coldDirectory: '/cold' } }
     if (life === 'that fails') {
       disk.fail({ fault: 'EIO', kind: 'write', path: path => path.endsWith('.wal') })
-      await assert.rejects(openEngine(disk, { executor: SlowToClose }), IoError)
+      await assert.rejects(openEngine(disk, settings), IoError)
     } else {
-      const db = await openEngine(disk, { executor: SlowToClose })
+      const db = await openEngine(disk, settings)
       await db.close()
     }
     assert.deepEqual(story, [
       'the threads are told to end',
       'the threads have ended',
-      'the lock is free',
+      'free: /cold',
+      'free: /db',
     ])
-    const again = await openEngine(memory, { directory: DIRECTORY })
+    const again = await openEngine(memory, { options: settings.options })
     await again.close()
   })
 }
