@@ -205,8 +205,10 @@ export class FakeEngine implements Store {
 
 /** As the engine borrows it: in the midst of something else. */
 function entryOf(key: Uint8Array, value: Uint8Array): StoreEntry {
-  const bytes = Uint8Array.from([7, ...key, ...value, 7])
   const keyEnd = 1 + key.length
+  const bytes = new Uint8Array(keyEnd + value.length + 1).fill(7)
+  bytes.set(key, 1)
+  bytes.set(value, keyEnd)
   return {
     keyBytes: bytes,
     keyStart: 1,
