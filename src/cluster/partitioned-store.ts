@@ -215,9 +215,7 @@ export class PartitionedStore {
    */
   batch(operations: readonly StoreWrite[], terms: WriteTerms): Promise<void> {
     if (operations.length === 0) return Promise.resolve()
-    if (operations.length > LARGE_COUNT && terms.version === undefined) {
-      return this.#batchInTurns(operations, terms)
-    }
+    if (operations.length > LARGE_COUNT) return this.#batchInTurns(operations, terms)
     const allocate = operations.length === 1 ? this.#allocate : slabAllocator(sizeOf(operations))
     const hashes = operations.map(({ key }) => this.partitioner.hash(key))
     const keys = operations.map(({ key }, index) => {
@@ -255,7 +253,12 @@ export class PartitionedStore {
         return keys[at]
       },
       begin: () => {
-        version = this.#versions.next()
+        version = this.#version(terms)
+      },
+      isLatestAt: at => {
+        assert(version !== undefined, 'a large write has begun before it compares')
+        const isLatest = this.#noteLatest([this.partitioner.hash(operations[at]!.key)], version)
+        return isLatest || terms.version === undefined
       },
       storedAt: at => {
         assert(version !== undefined, 'a large write has begun before it stores')

@@ -11,8 +11,9 @@
  * The store shows a write only when it is durable, so what is still on its way is kept here.
  *
  * A write of very many operations is prepared over several turns of the event loop. From its first
- * turn on its keys are locked one after another, so that other writes to them wait; once all are,
- * it gets its version, which is the newest then, and others to its keys come behind it.
+ * turn on its keys are locked one after another, so that other writes to them wait. Once all are,
+ * its version is fixed, the keys for which that may not be the latest are compared, and others to
+ * its keys come behind it.
  *
  * Invariants:
  *  1. For each key, stored versions are submitted to the store in ascending order.
@@ -64,8 +65,10 @@ export interface LargeWrite {
   readonly durability: Durability | undefined
   /** The engine key of operation `at`. */
   keyAt(at: number): Uint8Array
-  /** Called once, before the first storedAt(): no other write to its keys comes in between. */
+  /** Fixes the version. Called once: no other write to the keys is submitted from here on. */
   begin(): void
+  /** Whether the version is known to be the latest of the key of operation `at`. After begin(). */
+  isLatestAt(at: number): boolean
   /** The stored form of operation `at`. */
   storedAt(at: number): Uint8Array
   /** Undefined to go on, else a promise to do so after. May throw to give the write up. */
@@ -205,10 +208,12 @@ export class VersionedWriter {
 
   async #submitLarge(
     write: LargeWrite,
-    last: ReadonlyMap<string, number>,
+    last: Map<string, number>,
   ): Promise<{ readonly done: Promise<void> }> {
     const { store, forgetMs } = this.#options
     write.begin()
+    await this.#dropLost(write, last)
+    if (last.size === 0) return { done: this.#options.barrier(write.durability) }
     const prepared = store.prepareWrite(last.size)
     const index = new Map<string, Uint8Array>()
     let count = 0
@@ -222,6 +227,34 @@ export class VersionedWriter {
     const done = prepared.commit({ durability: write.durability })
     this.#startGroup(done, index)
     return { done }
+  }
+
+  /** Leaves out the operations that have lost against what is there, or on its way. */
+  async #dropLost(write: LargeWrite, last: Map<string, number>): Promise<void> {
+    let count = 0
+    let compared = 0
+    for (const [name, at] of last) {
+      const pause = count++ % OPERATIONS_PER_LOOK === 0 ? write.pause() : undefined
+      if (pause !== undefined) await pause
+      if (write.isLatestAt(at)) continue
+      compared++
+      if (!(await this.#hasLost(name, write.keyAt(at), write.storedAt(at)))) continue
+      last.delete(name)
+      this.#superseded++
+    }
+    if (compared > 0) this.#compared++
+  }
+
+  /** Requires that the key is locked. */
+  async #hasLost(name: string, key: Uint8Array, stored: Uint8Array): Promise<boolean> {
+    for (let rival = this.#lastInFlight(name); rival !== undefined; ) {
+      if (compareStored(stored, rival.stored) > 0) return false
+      if (await rival.group.over) return true
+      rival = this.#lastInFlight(name)
+    }
+    const current = await this.#options.store.read(key)
+    if (current === undefined || !isIntact(current)) return false
+    return compareStored(stored, current) <= 0
   }
 
   #isNewestInFlight(write: ComparedWrite): boolean {

@@ -9,6 +9,7 @@ import { SKEW_BEHIND_MAX_MS } from '../../src/cluster/hybrid-logical-clock.ts'
 import { joinEngineKey } from '../../src/cluster/partition.ts'
 import {
   keyText,
+  LARGE_COUNT,
   type PartitionedStore,
   type StoreWrite,
   TOMBSTONE_RETENTION_MS,
@@ -143,6 +144,30 @@ describe('partitioned store', () => {
     await store.put(KEY, utf8Encode('own'), 0, OWN)
     assert.equal(await textAt(store), 'own')
     assert.deepEqual(store.stats, { compared: 3, superseded: 2 })
+  })
+
+  test('a large batch orders like any write, with a version of its own or of a client', async () => {
+    const { store, clock } = await startFakeNode()
+    // Away from what an earlier process may have accepted, so that slots decide.
+    clock.advance(2 * SKEW_BEHIND_MAX_MS)
+    const nowMs = clock.wallMs()
+    const batch = (text: string): StoreWrite[] =>
+      Array.from({ length: LARGE_COUNT + 1 }, (_, index) => {
+        return { type: 'put', key: utf8Encode(`k${index}`), value: utf8Encode(text), ttlMs: 0 }
+      })
+    const first = utf8Encode('k0')
+    await store.batch(batch('own'), OWN)
+    await store.put(first, utf8Encode('older'), 0, from(nowMs - 1000))
+    assert.equal(await textAt(store, first), 'own')
+    await store.batch(batch('client'), from(nowMs + 100))
+    await store.batch(batch('client, older'), from(nowMs + 50))
+    await store.batch(batch('client'), from(nowMs + 100))
+    assert.equal(await textAt(store, first), 'client')
+    await store.put(first, utf8Encode('newer'), 0, from(nowMs + 200))
+    await store.batch(batch('client, in between'), from(nowMs + 150))
+    assert.equal(await textAt(store, first), 'newer')
+    assert.equal(await textAt(store, utf8Encode('k1')), 'client, in between')
+    await assert.rejects(store.batch(batch('far'), from(nowMs + 10_000)), ClockSkewError)
   })
 
   test('no accepted write is older than a forgotten tombstone', async t => {

@@ -207,14 +207,17 @@ describe('versioned writer', () => {
       const writeLarge = async (): Promise<void> => {
         hasLarge = true
         const asked = Array.from({ length: 1 + random.below(9) }, () => keys[random.below(5)]!)
+        const isOwn = random.below(2) === 0
         let timeMs = 0
         const submitted = await writer.writeLarge({
           count: asked.length,
           durability: undefined,
           keyAt: at => asked[at]!,
           begin() {
-            timeMs = ++newestMs
+            timeMs = isOwn ? newestMs + 1 : newestMs - random.below(20) + 5
+            newestMs = Math.max(newestMs, timeMs)
           },
+          isLatestAt: () => isOwn,
           storedAt: at => form(timeMs, new Uint8Array(8).fill(at)),
           pause() {
             if (random.below(3) === 0) return undefined
@@ -254,6 +257,7 @@ describe('versioned writer', () => {
       durability: undefined,
       keyAt: at => utf8Encode(`00${at}`),
       begin: () => undefined,
+      isLatestAt: () => true,
       storedAt: () => form(5),
       pause() {
         throw new OverloadedError('not now', 1)
