@@ -114,7 +114,7 @@ describe('the next segment', () => {
     const keys = await rotate(db, 1)
     const isLog = (path: string) => path.endsWith('.wal')
     disk.fail({ fault: 'ENOSPC', kind: 'create', path: isLog, forever: true })
-    await assert.rejects(rotate(db, 5), { code: 'KV_POISONED', outcome: 'rejected' })
+    await assert.rejects(rotate(db, 5), { code: 'KV_IO', outcome: 'rejected' })
     await db.close()
     await checkKeys(memory.crashClone(seededRandom(2), { keep: 'nothing' }), keys)
   })

@@ -98,7 +98,7 @@ describe('version edits', () => {
   })
 
   test('features that must be understood are refused, others are not', () => {
-    assert.throws(() => decode(encode({ features: 1 })), VersionMismatchError)
+    assert.throws(() => decode(encode({ features: 2 })), VersionMismatchError)
     assert.throws(() => decode(encode({ features: 0x8000 })), VersionMismatchError)
     assert.deepEqual(decode(encode({ features: 0x1_0000 })), { features: 0x1_0000 })
   })
