@@ -33,7 +33,8 @@ export function normalizeUrl(text: string): string {
 /** The address without the password, and the password. Throws when it is no address. */
 export function splitUrl(text: string): { url: string; password: string | undefined } {
   const url = text.includes('://') ? text : `kv://${text}`
-  return { url: withoutPassword(url), password: parseConnectionUrl(url).options.password }
+  const { password } = parseConnectionUrl(url).options
+  return { url: withoutPassword(url), password }
 }
 
 export interface SessionOptions {

@@ -5,8 +5,9 @@
  *              ["?" name "=" value ("&" name "=" value)*]
  *   address := host [":" port]          an IPv6 host stands in brackets
  *
- * User and password are percent-encoded where they hold other than letters, digits, - . _ and ~. No
- * message shows a password.
+ * User and password are percent-encoded where they hold other than letters, digits, - . _ and ~. So
+ * is '@' after the addresses, or a password that holds a bare '/' or '?' could pass for an address.
+ * No message shows anything of a password, of a URL that is refused neither.
  */
 import { InvalidArgumentError } from '../errors.ts'
 import {
@@ -46,6 +47,9 @@ export function parseConnectionUrl(url: string): ParsedUrl {
     throw invalid(url, 'it must begin with kv://, for example kv://127.0.0.1:7700')
   }
   const rest = url.slice(SCHEME.length)
+  if (/[/?].*@/s.test(rest)) {
+    throw invalid(url, "'/' is %2F, '?' is %3F in a user or password, and '@' is %40 behind them")
+  }
   const queryStart = rest.indexOf('?')
   const authority = (queryStart < 0 ? rest : rest.slice(0, queryStart)).replace(/\/$/, '')
   if (authority.includes('/')) throw invalid(url, 'it has no path')
@@ -77,9 +81,25 @@ function decode(url: string, text: string): string {
   }
 }
 
-/** The URL without its password, for messages, logs and files. */
+/** The URL without its password. Requires one that parseConnectionUrl accepts. */
 export function withoutPassword(url: string): string {
   return url.replace(/^(\w+:\/\/[^/?@:]*):[^/?]*@/, '$1@').replace(/^(\w+:\/\/)@/, '$1')
+}
+
+/**
+ * What can be shown of a URL that is refused: nothing that anybody may have meant as a password,
+ * and no value of its query.
+ */
+function shownOf(url: string): string {
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(url)?.[0] ?? ''
+  const rest = url.slice(scheme.length)
+  // The '@' may end a password or be within one.
+  if (/[/?].*@/s.test(rest)) return `${scheme}${/^[^:/?@]*/.exec(rest)?.[0]}...`
+  const [place = ''] = rest.split('?', 1)
+  const at = place.lastIndexOf('@')
+  const user = at < 0 ? '' : place.slice(0, at).replace(/:.*$/s, '')
+  const shown = `${scheme}${user}${user === '' ? '' : '@'}${place.slice(at + 1)}`
+  return place === rest ? shown : `${shown}?...`
 }
 
 /** `host`, `host:port`, `[ipv6]` or `[ipv6]:port`. */
@@ -118,6 +138,8 @@ function parseOption(url: string, name: string, value: string): unknown {
       return oneOf(url, name, value, CONSISTENCIES)
     case 'durability':
       return oneOf(url, name, value, DURABILITIES)
+    case 'password':
+      throw invalid(url, "a password stands before an '@': kv://user:password@host")
     default:
       throw invalid(
         url,
@@ -132,7 +154,7 @@ function oneOf(url: string, name: string, value: string, allowed: readonly strin
 }
 
 function invalid(url: string, what: string): InvalidArgumentError {
-  return new InvalidArgumentError(`cannot connect to '${withoutPassword(url)}': ${what}`)
+  return new InvalidArgumentError(`cannot connect to '${shownOf(url)}': ${what}`)
 }
 
 /** `host:port` as people write it. */

@@ -41,6 +41,19 @@ const WRONG = [
   ['kv://me:secret@', /not host:port/],
   ['kv://me:secret@a:x', /port 'x'/],
   ['kv://me:secret%zz@a', /percent-encoding/],
+  ['kv://me:se/cret-secret@a', /%2F/],
+  ['kv://me:se?secret@a', /%3F/],
+  ['kv://me:1?consistency=secret@a', /%3F/],
+  ['kv://me:1?clientName=secret@a', /%3F/],
+  ['kv://:secret/secret@a', /%2F/],
+  ['kv://me:secret\n/secret@a', /%2F/],
+  ['kv://a:1?password=secret@secret', /%3F/],
+  ['kv://a?password=secret', /stands before an '@'/],
+  ['kv://a?timeoutMs=1&token=secret', /'token' is not one of/],
+  ['kv://me:secret@a?timeoutMs=secret', /whole milliseconds/],
+  ['me:secret@a', /begin with kv:/],
+  ['kv:/me:secret@a', /begin with kv:/],
+  ['KV+x://me:secret:secret@secret@a', /begin with kv:/],
   ['kv://a?timeout=5', /'timeout' is not one of/],
   ['kv://a?timeoutMs=5s', /whole milliseconds/],
   ['kv://a?timeoutMs=5&timeoutMs=6', /twice/],
@@ -79,9 +92,24 @@ describe('parseConnectionUrl', () => {
       ['kv://me:se@cret@a', 'kv://me@a'],
       ['kv://me@a', 'kv://me@a'],
       ['kv://[::1]:7700', 'kv://[::1]:7700'],
-      ['kv://a:1?clientName=x:y@z', 'kv://a:1?clientName=x:y@z'],
+      ['kv://a:1?clientName=x:y%40z', 'kv://a:1?clientName=x:y%40z'],
     ] as const) {
       assert.equal(withoutPassword(url), shown)
+    }
+  })
+
+  test('a refused URL is shown as far as it holds no password', () => {
+    for (const [url, shown] of [
+      ['kv://me:secret@a:x', "'kv://me@a:x'"],
+      ['kv://:secret@a:x', "'kv://a:x'"],
+      ['kv://me:se/cret@a', "'kv://me...'"],
+      ['kv://a/db', "'kv://a/db'"],
+      ['kv://a:1?password=secret', "'kv://a:1?...'"],
+    ] as const) {
+      assert.throws(
+        () => parseConnectionUrl(url),
+        ({ message }: Error) => message.startsWith(`cannot connect to ${shown}: `),
+      )
     }
   })
 
