@@ -223,7 +223,8 @@ export class PartitionedStore {
     })
     const version = this.#version(terms)
     const stored = operations.map(operation => encodeOperation(operation, version, allocate))
-    const isLatest = this.#noteLatest(hashes, version) || terms.version === undefined
+    const isLatest = terms.version === undefined || this.#isLatest(hashes, version)
+    this.#raiseLatest(hashes, version)
     const written = this.#writer.write(keys, stored, isLatest, terms.durability)
     const covered = this.#versions.covered()
     return covered === undefined ? written : settleBoth(written, covered)
@@ -257,11 +258,14 @@ export class PartitionedStore {
       },
       isLatestAt: at => {
         assert(version !== undefined, 'a large write has begun before it compares')
-        const isLatest = this.#noteLatest([this.partitioner.hash(operations[at]!.key)], version)
-        return isLatest || terms.version === undefined
+        return (
+          terms.version === undefined || this.#isLatest([this.#hashAt(operations, at)], version)
+        )
       },
       storedAt: at => {
         assert(version !== undefined, 'a large write has begun before it stores')
+        // Not before all were compared: keys of one batch share slots.
+        this.#raiseLatest([this.#hashAt(operations, at)], version)
         return encodeOperation(operations[at]!, version, allocate)
       },
       pause: () => {
@@ -299,14 +303,21 @@ export class PartitionedStore {
     return stored === undefined ? undefined : this.liveAt(engineKey, stored, this.clock.wallMs())
   }
 
-  /** True when the version is the greatest so far for each of these keys; takes note of it. */
-  #noteLatest(hashes: readonly number[], version: Uint8Array): boolean {
+  /** Whether the version is known to be the greatest so far for each of these keys. */
+  #isLatest(hashes: readonly number[], version: Uint8Array): boolean {
     const timeMs = versionTimeMs(version)
     const counter = versionCounter(version)
-    let isLatest = true
-    for (const hash of hashes) isLatest &&= this.#latest.isLatest(hash, timeMs, counter)
+    return hashes.every(hash => this.#latest.isLatest(hash, timeMs, counter))
+  }
+
+  #raiseLatest(hashes: readonly number[], version: Uint8Array): void {
+    const timeMs = versionTimeMs(version)
+    const counter = versionCounter(version)
     for (const hash of hashes) this.#latest.raise(hash, timeMs, counter)
-    return isLatest
+  }
+
+  #hashAt(operations: readonly StoreWrite[], at: number): number {
+    return this.partitioner.hash(operations[at]!.key)
   }
 
   #version(terms: WriteTerms): Uint8Array {

@@ -196,7 +196,7 @@ export class Operations {
 
   #batch(request: ServerRequest, body: Uint8Array): void {
     if (body.length > BATCH_AT_ONCE_SIZE_MAX) {
-      this.#responder.answer(request, this.#batchInTurns(request, body), encodeDone)
+      this.#responder.answer(request, this.#batchInTurns(request, body), this.#encodeWritten)
       return
     }
     const { handler, limits } = this.#context

@@ -152,14 +152,16 @@ describe('partitioned store', () => {
     clock.advance(2 * SKEW_BEHIND_MAX_MS)
     const nowMs = clock.wallMs()
     const batch = (text: string): StoreWrite[] =>
-      Array.from({ length: LARGE_COUNT + 1 }, (_, index) => {
+      Array.from({ length: 10 * LARGE_COUNT }, (_, index) => {
         return { type: 'put', key: utf8Encode(`k${index}`), value: utf8Encode(text), ttlMs: 0 }
       })
     const first = utf8Encode('k0')
     await store.batch(batch('own'), OWN)
     await store.put(first, utf8Encode('older'), 0, from(nowMs - 1000))
     assert.equal(await textAt(store, first), 'own')
+    const { compared } = store.stats
     await store.batch(batch('client'), from(nowMs + 100))
+    assert.equal(store.stats.compared, compared, 'what is surely the latest is not compared')
     await store.batch(batch('client, older'), from(nowMs + 50))
     await store.batch(batch('client'), from(nowMs + 100))
     assert.equal(await textAt(store, first), 'client')
