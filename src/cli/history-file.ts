@@ -4,6 +4,7 @@
  */
 import { KvError } from '../errors.ts'
 import type { CliFiles, CliIo } from './cli-io.ts'
+import { mayHoldPassword } from './password.ts'
 
 /** Remembered from one use to the next. */
 export const HISTORY_COUNT_MAX = 1000
@@ -35,8 +36,9 @@ export class HistoryFile {
     }
   }
 
-  /** Remembers a line, unless it repeats the last one. */
+  /** Remembers a line, unless it repeats the last one or may hold a password. */
   async append(line: string): Promise<void> {
+    if (mayHoldPassword(line)) return
     if (line === '' || line === this.#lines.at(-1)) return
     this.#lines.push(line)
     if (this.#lines.length > HISTORY_COUNT_MAX) this.#lines.shift()

@@ -45,6 +45,7 @@ export async function runKvcli(io: CliIo, connect: Connect): Promise<ExitCode> {
 interface Start {
   readonly invocation: Invocation
   readonly url: string
+  readonly urlPassword: string | undefined
   readonly password: string | undefined
   readonly timeoutMs: number | undefined
   readonly json: boolean
@@ -60,7 +61,8 @@ async function readStart(io: CliIo, parser: CommandParser): Promise<Start> {
   return {
     invocation,
     url: given === undefined ? found.url : normalizeUrl(given),
-    password: found.password ?? (await readPassword(io)),
+    urlPassword: found.password,
+    password: await readPassword(io),
     timeoutMs: durationOption(options, 'timeout'),
     json: flagOption(options, 'json'),
   }
@@ -91,8 +93,8 @@ function openOutput(io: CliIo): Output {
 }
 
 function createSession({ io, connect, start }: Program, mode: SessionMode): Session {
-  const { url, password, timeoutMs } = start
-  return new Session({ io, connect, mode, url, password, timeoutMs })
+  const { url, urlPassword, password, timeoutMs } = start
+  return new Session({ io, connect, mode, url, urlPassword, password, timeoutMs })
 }
 
 /** One command, named by the arguments. */
@@ -134,13 +136,14 @@ async function untilInterrupted(
 async function runShell({ io, connect, start, output }: Program): Promise<ExitCode> {
   const history = new HistoryFile(historyPath(io), io.files)
   await history.load()
-  const { url, password, timeoutMs } = start
+  const { url, urlPassword, password, timeoutMs } = start
   const lines = (): readonly string[] => history.lines
   const session = new Session({
     io,
     connect,
     mode: 'repl',
     url,
+    urlPassword,
     password,
     timeoutMs,
     history: lines,

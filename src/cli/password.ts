@@ -1,6 +1,6 @@
 /**
  * Where kvd and kvcli find the password: in the environment or in a file, never in an argument,
- * which every user of the machine can read. Pure.
+ * which every user of the machine can read; and which lines of the REPL are kept nowhere. Pure.
  */
 import { UsageError } from './usage-error.ts'
 
@@ -12,4 +12,13 @@ export function passwordIn(text: string, path: string): string {
   const [line = ''] = text.split(/\r?\n/, 1)
   if (line !== '') return line
   throw new UsageError(`${path} has no password: its first line is empty`)
+}
+
+/**
+ * Whether a command line may have a password in the address of a server. Rather once too often:
+ * what it says yes to is kept nowhere.
+ */
+export function mayHoldPassword(line: string): boolean {
+  if (!/kv:\/\/|\bconnect\b|--url/i.test(line)) return false
+  return /:.*@/s.test(line.replaceAll('://', ' ')) || /[?&]password=/i.test(line)
 }

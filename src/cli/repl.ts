@@ -15,6 +15,7 @@ import { HintPainter } from './hint-painter.ts'
 import { HISTORY_COUNT_MAX, type HistoryFile } from './history-file.ts'
 import { keysForCompletion } from './key-completions.ts'
 import type { Output } from './output.ts'
+import { mayHoldPassword } from './password.ts'
 import { formatDuration } from './render.ts'
 import { type Completion, complete } from './repl-completion.ts'
 import { hintFor } from './repl-hint.ts'
@@ -106,7 +107,10 @@ export class Repl {
     const over = new Promise<void>(resolve => {
       this.#done = resolve
     })
-    this.#readline.on('history', history => this.#unfinished.remember(history))
+    this.#readline.on('history', history => {
+      this.#unfinished.remember(history)
+      if (mayHoldPassword(history[0] ?? '')) history.shift()
+    })
     this.#readline.on('line', line => this.#entered(line))
     this.#readline.on('SIGINT', () => this.#interruptedLine())
     this.#readline.on('close', () => this.#leave())

@@ -2,7 +2,8 @@
  * What lasts from one command to the next: the address, the client once a command needed it, and
  * how the program is being used. One-shot use is a session of one command.
  *
- * Invariant: at most one client is in use; it is closed before another address is used.
+ * Invariants: at most one client is in use; it is closed before another address is used. A password
+ * that came with an address goes to that address alone.
  */
 import { DEFAULT_PORT, parseConnectionUrl, withoutPassword } from '../net/index.ts'
 import { orAborted } from './abortable.ts'
@@ -43,6 +44,9 @@ export interface SessionOptions {
   readonly mode: SessionMode
   /** Without a password. */
   readonly url: string
+  /** That came with `url`. */
+  readonly urlPassword?: string | undefined
+  /** For each server that has no other. */
   readonly password?: string | undefined
   readonly timeoutMs: number | undefined
   /** The session's own record of commands; only the REPL has one. */
@@ -54,7 +58,7 @@ export class Session {
   readonly mode: SessionMode
   readonly history: () => readonly string[]
   readonly #connect: Connect
-  readonly #password: string | undefined
+  readonly #passwordFor: (url: string) => string | undefined
   #url: string
   #timeoutMs: number | undefined
   #client: Promise<RemoteStore> | undefined
@@ -73,7 +77,9 @@ export class Session {
     this.history = options.history ?? (() => [])
     this.#connect = options.connect
     this.#url = options.url
-    this.#password = options.password
+    this.#passwordFor = url => {
+      return (url === options.url ? options.urlPassword : undefined) ?? options.password
+    }
     this.#timeoutMs = options.timeoutMs
   }
 
@@ -124,7 +130,7 @@ export class Session {
     try {
       const store = await this.#connect({
         url: this.#url,
-        password: this.#password,
+        password: this.#passwordFor(this.#url),
         timeoutMs: this.#timeoutMs,
         lazy: this.mode === 'repl',
         onConnection: (connected, why) => {

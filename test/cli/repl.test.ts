@@ -358,6 +358,25 @@ describe('a server that goes away', () => {
     assert.equal(shell.screen.lastLine, 'kv@other:7701>')
     assert.equal(shell.connects.at(-1)?.url, 'kv://other:7701')
   })
+
+  for (const [name, env, passwords] of [
+    ['that came with an address goes nowhere else', {}, ['sesame', undefined, 'sesame']],
+    [
+      'of the environment goes to each server that has no other',
+      { DURAMEN_PASSWORD: 'common' },
+      ['sesame', 'common', 'sesame'],
+    ],
+  ] as const) {
+    test(`a password ${name}`, async () => {
+      const shell = await started({ env: { DURAMEN_URL: 'kv://ali:sesame@h:1', ...env } })
+      await shell.enter('connect kv://ali@other')
+      await shell.enter('connect kv://ali@h:1')
+      assert.deepEqual(
+        shell.connects.map(({ password }) => password),
+        passwords,
+      )
+    })
+  }
 })
 
 describe('completion', () => {
@@ -497,6 +516,31 @@ describe('history', () => {
     await none.enter('count')
     assert.deepEqual([...files.files.keys()], ['/elsewhere'])
   })
+
+  for (const [name, lines] of [
+    ['connect', ['connect kv://ali:sesame@h:1']],
+    ['the name of the program', ['kvcli connect ali:sesame@h']],
+    ['an option', ['get k --url kv://ali:sesame@h:1']],
+    ['a query', ['connect kv://h?password=sesame']],
+    ['a bare slash', ['connect kv://ali:ses/ame@h']],
+    ['several lines', ['connect "kv://ali:ses', 'ame@h"']],
+  ] as const) {
+    test(`keeps no password: ${name}`, async () => {
+      const files = new MemoryCliFiles()
+      const shell = await started({ files })
+      await shell.enter('count')
+      for (const line of lines) await shell.enter(line)
+      await shell.enter('connect kv://ali@h:1')
+      await shell.enter('history')
+      assert.equal(files.text(HISTORY), 'count\nconnect kv://ali@h:1\nhistory\n')
+      // Also the keys up to it know only those lines.
+      shell.type(`${UP}${UP}${UP}`)
+      await until(
+        () => shell.line === 'count',
+        () => shell.line,
+      )
+    })
+  }
 
   test('that cannot be written disturbs nobody', async () => {
     const files = new MemoryCliFiles()
