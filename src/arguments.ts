@@ -1,6 +1,6 @@
 /** Checks what callers pass, once, at the door of a store; everything behind it sees bytes. */
 import { compareBytes, copyBytes, keyAfter, utf8Encode } from './bytes.ts'
-import { InvalidArgumentError } from './errors.ts'
+import { AbortedError, InvalidArgumentError } from './errors.ts'
 import {
   type BytesInput,
   KEY_SIZE_MAX,
@@ -34,15 +34,47 @@ function inputBytes(input: BytesInput, name: string): Uint8Array {
   throw new InvalidArgumentError(`${name} must be a Uint8Array or a string, got ${describe(input)}`)
 }
 
-function describe(value: unknown): string {
-  if (value === null) return 'null'
-  return typeof value === 'object' ? value.constructor.name : typeof value
+/** A value as an error message names it. Never throws. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 100))
+  if (typeof value === 'function') return 'a function'
+  if (typeof value !== 'object' || value === null) return String(value)
+  const maker: unknown = value.constructor
+  return typeof maker === 'function' ? `an object (${maker.name})` : 'an object'
+}
+
+/** Throws InvalidArgumentError unless it is an array. */
+export function checkArray<T>(value: readonly T[], name: string): readonly T[] {
+  if (Array.isArray(value)) return value
+  throw new InvalidArgumentError(`${name} must be an array, got ${describe(value)}`)
+}
+
+/**
+ * The options, or the range, that a call was given. Throws InvalidArgumentError for what has none:
+ * null, a string, an array, a date: taken as options it would be none at all, which means
+ * everything.
+ */
+export function checkObject<T extends object>(value: T, name: string): T {
+  if (Object.prototype.toString.call(value) === '[object Object]') return value
+  throw new InvalidArgumentError(`${name} must be an object, got ${describe(value)}`)
+}
+
+/** Throws InvalidArgumentError unless it is an AbortSignal or none, AbortedError when it fired. */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal === undefined) return
+  if (typeof signal?.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+    throw new InvalidArgumentError(`signal must be an AbortSignal, got ${describe(signal)}`)
+  }
+  if (!signal.aborted) return
+  throw new AbortedError('the call was aborted by its signal', { cause: signal.reason })
 }
 
 /** Milliseconds to live. Throws InvalidArgumentError unless positive and finite. */
 export function checkTtl(ttlMs: number): number {
   if (Number.isFinite(ttlMs) && ttlMs > 0 && ttlMs <= Number.MAX_SAFE_INTEGER / 4) return ttlMs
-  throw new InvalidArgumentError(`ttlMs must be a positive number of milliseconds, got ${ttlMs}`)
+  throw new InvalidArgumentError(
+    `ttlMs must be a positive number of milliseconds, got ${describe(ttlMs)}`,
+  )
 }
 
 /** The bounds of a scan as bytes: a lower and an upper one, each inclusive or not. */
@@ -125,5 +157,5 @@ export function scanLimit(options: ScanOptions): number {
   const { limit } = options
   if (limit === undefined || limit === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY
   if (Number.isSafeInteger(limit) && limit >= 0) return limit
-  throw new InvalidArgumentError(`limit must be a whole number of entries, got ${limit}`)
+  throw new InvalidArgumentError(`limit must be a whole number of entries, got ${describe(limit)}`)
 }

@@ -1,10 +1,12 @@
 /** The operations of a batch as the door takes them, and their limits. */
-import { keyBytes, keyInterval, valueBytes } from '../arguments.ts'
+import { describe, keyBytes, keyInterval, valueBytes } from '../arguments.ts'
+import { compareBytes } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import {
   BATCH_COUNT_MAX,
   BATCH_SIZE_MAX,
   type BatchOperation,
+  KEY_SIZE_MAX,
   type KeyRange,
 } from '../key-value-store.ts'
 import { type EngineOperation, OPERATION_OVERHEAD, operationSize } from './write-group.ts'
@@ -47,7 +49,7 @@ function toEngineOperation(
   operation: EmbeddedOperation,
   expiryMs: (ttlMs: number) => number,
 ): EngineOperation | undefined {
-  switch (operation.type) {
+  switch (operation?.type) {
     case 'put': {
       const { ttlMs } = operation
       return {
@@ -65,11 +67,77 @@ function toEngineOperation(
       return interval && { type: 'del-range', key: interval.start, end: interval.end }
     }
     default:
-      throw new InvalidArgumentError(
-        "a batch operation's type must be 'put', 'del' or 'del-range', " +
-          `got ${JSON.stringify((operation as { type?: unknown }).type)}`,
-      )
+      throw wrongType(operation)
   }
+}
+
+function wrongType(operation: unknown): Error {
+  const got =
+    typeof operation === 'object' && operation !== null && 'type' in operation
+      ? describe(operation.type)
+      : `${describe(operation)} for an operation`
+  return new InvalidArgumentError(
+    `a batch operation's type must be 'put', 'del' or 'del-range', got ${got}`,
+  )
+}
+
+/** Expiries beyond are no safe integers once the steps of the clock are added. */
+const EXPIRY_MS_MAX = Number.MAX_SAFE_INTEGER / 2
+
+/** An absolute expiry, in milliseconds. Throws InvalidArgumentError for what is no time. */
+export function checkExpiry(expiryMs: number | undefined): void {
+  if (expiryMs === undefined) return
+  if (typeof expiryMs === 'number' && expiryMs >= 0 && expiryMs <= EXPIRY_MS_MAX) return
+  throw new InvalidArgumentError(
+    `expiryMs must be 0 or milliseconds since the Unix epoch, got ${describe(expiryMs)}`,
+  )
+}
+
+/** Throws InvalidArgumentError unless they are bytes that can be a key. */
+export function checkKey(key: Uint8Array): void {
+  if (key instanceof Uint8Array && key.length >= 1 && key.length <= KEY_SIZE_MAX) return
+  const got = key instanceof Uint8Array ? `${key.length} bytes` : describe(key)
+  throw new InvalidArgumentError(
+    `key must be a Uint8Array of 1 to ${KEY_SIZE_MAX} bytes here, got ${got}`,
+  )
+}
+
+/** Throws InvalidArgumentError unless they are bytes. */
+export function checkBytes(bytes: Uint8Array, name: string): void {
+  if (bytes instanceof Uint8Array) return
+  throw new InvalidArgumentError(`${name} must be a Uint8Array here, got ${describe(bytes)}`)
+}
+
+/**
+ * Throws InvalidArgumentError for an operation that the log could not be read back with. A frame is
+ * shared by many writers, so nothing may be added to it before this.
+ */
+function checkOperation(operation: EngineOperation): void {
+  switch (operation?.type) {
+    case 'put':
+      checkKey(operation.key)
+      checkBytes(operation.value, 'value')
+      checkExpiry(operation.expiryMs)
+      return
+    case 'del':
+      checkKey(operation.key)
+      return
+    case 'del-range':
+      checkKey(operation.key)
+      checkEnd(operation.key, operation.end)
+      return
+    default:
+      throw wrongType(operation)
+  }
+}
+
+function checkEnd(key: Uint8Array, end: Uint8Array): void {
+  checkBytes(end, 'end')
+  if (end.length === 0) return
+  if (end.length <= KEY_SIZE_MAX && compareBytes(key, end) < 0) return
+  throw new InvalidArgumentError(
+    `the end of a range must be greater than its first key, and have at most ${KEY_SIZE_MAX} bytes`,
+  )
 }
 
 /** What the operations of a batch take together, held against the limits. */
@@ -79,6 +147,7 @@ export class BatchTally {
   #size: number
 
   constructor(logData: Uint8Array | undefined) {
+    if (logData !== undefined) checkBytes(logData, 'logData')
     this.#size = logData?.length ?? 0
     this.#checkSize()
   }
@@ -88,8 +157,12 @@ export class BatchTally {
     return this.#size + (this.#count + 1) * OPERATION_OVERHEAD
   }
 
-  /** Throws InvalidArgumentError when it is one too many, or too large with the others. */
+  /**
+   * Throws InvalidArgumentError when it is none that can be written, one too many, or too large
+   * with the others.
+   */
   add(operation: EngineOperation): void {
+    checkOperation(operation)
     this.#count++
     this.#size += operationSize(operation)
     if (operation.type === 'del-range') this.#rangeCount++
@@ -119,8 +192,8 @@ export class BatchTally {
 }
 
 /**
- * Throws InvalidArgumentError when they are none or too large together. Batches of more than
- * SLICE_OPERATIONS are checked later, in slices.
+ * Throws InvalidArgumentError when they are none, too large together, or no operations. Batches of
+ * more than SLICE_OPERATIONS are checked later, in slices.
  */
 export function checkBatchSize(
   operations: readonly EngineOperation[],

@@ -5,6 +5,8 @@
  */
 import {
   byteRange,
+  checkArray,
+  checkSignal,
   checkTtl,
   isEmptyRange,
   keyBytes,
@@ -12,22 +14,20 @@ import {
   scanLimit,
   valueBytes,
 } from '../arguments.ts'
-import { assert } from '../assert.ts'
 import { attempt } from '../attempt.ts'
 import type { Clock } from '../clock.ts'
-import { AbortedError, ClosedError, InvalidArgumentError } from '../errors.ts'
-import {
-  type BytesInput,
-  type Durability,
-  type Entry,
-  KEY_SIZE_MAX,
-  type KeyRange,
-  type KeyValueStore,
-  type PutOptions,
-  type ReadOptions,
-  type ScanOptions,
-  type Snapshot,
-  type WriteOptions,
+import { ClosedError, InvalidArgumentError } from '../errors.ts'
+import type {
+  BytesInput,
+  Durability,
+  Entry,
+  KeyRange,
+  KeyValueStore,
+  PutOptions,
+  ReadOptions,
+  ScanOptions,
+  Snapshot,
+  WriteOptions,
 } from '../key-value-store.ts'
 import type { BackupResult } from './backup-job.ts'
 import { checkBatchSize, type EmbeddedOperation, toEngineOperations } from './batch-operations.ts'
@@ -153,7 +153,7 @@ export class Db implements KeyValueStore {
   ): Promise<(Uint8Array | undefined)[]> {
     checkSignal(options?.signal)
     this.#checkOpen()
-    const sought = keys.map(key => keyBytes(key))
+    const sought = checkArray(keys, 'keys').map(key => keyBytes(key))
     const snapshot = options?.snapshot
     // One moment for all keys, also when some of them wait for the disk.
     using own = snapshot === undefined ? this.snapshot() : undefined
@@ -216,6 +216,7 @@ export class Db implements KeyValueStore {
       this.#checkOpen()
       checkSignal(options?.signal)
       const expiryMs = (ttlMs: number) => this.#expiryMs(ttlMs)
+      checkArray(operations, 'operations')
       const source = sourceOf(operations, some => toEngineOperations(some, expiryMs))
       const logData = options?.logData === undefined ? undefined : logDataBytes(options.logData)
       return this.#parts.writes.batchOf(source, this.#durability(options), logData)
@@ -226,12 +227,14 @@ export class Db implements KeyValueStore {
 
   /**
    * The hot path of batch: operations whose keys and values are bytes within the limits. Resolves
-   * when they are as durable as asked; after a crash all of them are there or none.
+   * when they are as durable as asked; after a crash all of them are there or none. Rejects with
+   * InvalidArgumentError, before anything is written, for what is no such operation.
    */
   write(operations: readonly EngineOperation[], options?: CommitOptions): Promise<void> {
     try {
       this.#checkOpen()
       const logData = options?.logData
+      checkArray(operations, 'operations')
       if (operations.length === 0 && logData === undefined) return Promise.resolve()
       checkBatchSize(operations, logData)
       return this.#parts.writes.batch(operations, this.#durability(options), logData)
@@ -247,6 +250,7 @@ export class Db implements KeyValueStore {
   commit(operations: readonly EngineOperation[], options?: CommitOptions): Promise<SequenceRange> {
     try {
       this.#checkOpen()
+      checkArray(operations, 'operations')
       if (operations.length === 0) throw new InvalidArgumentError('a commit has operations')
       const logData = options?.logData
       checkBatchSize(operations, logData)
@@ -273,8 +277,7 @@ export class Db implements KeyValueStore {
   ): Promise<void> {
     try {
       this.#checkOpen()
-      assert(key.length >= 1 && key.length <= KEY_SIZE_MAX, 'the caller checked the key')
-      return this.#parts.writes.put(key, value, 0, this.#durability(options))
+      return this.#parts.writes.put(keyBytes(key), valueBytes(value), 0, this.#durability(options))
     } catch (error) {
       return Promise.reject(error)
     }
@@ -487,9 +490,4 @@ export class Db implements KeyValueStore {
   #checkOpen(): void {
     if (this.#closing !== undefined) throw new ClosedError('the database is closed')
   }
-}
-
-function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return
-  throw new AbortedError('the call was aborted by its signal', { cause: signal.reason })
 }

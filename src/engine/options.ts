@@ -1,4 +1,6 @@
 /** What a user may set on an embedded database: few knobs, the rest is derived from them. */
+
+import { describe } from '../arguments.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
@@ -204,7 +206,9 @@ export interface ResolvedDbOptions {
 /** Throws InvalidArgumentError unless `value` is one of the three durabilities. */
 export function checkDurability(value: Durability): Durability {
   if (DURABILITIES.includes(value)) return value
-  throw new InvalidArgumentError(`durability must be 'sync', 'interval' or 'none', got ${value}`)
+  throw new InvalidArgumentError(
+    `durability must be 'sync', 'interval' or 'none', got ${describe(value)}`,
+  )
 }
 
 /** Throws InvalidArgumentError unless `bound` is a sequence or Infinity. */

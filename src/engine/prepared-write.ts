@@ -7,6 +7,7 @@
 import { assert } from '../assert.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import { BATCH_COUNT_MAX, BATCH_SIZE_MAX, type Durability } from '../key-value-store.ts'
+import { checkBytes, checkExpiry, checkKey } from './batch-operations.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
 
@@ -41,12 +42,15 @@ export class PreparedWrite {
 
   /**
    * Adds a put; `expiryMs` is in milliseconds since the Unix epoch, 0 for never. Requires a key and
-   * a value within the limits, which are borrowed. Throws InvalidArgumentError when the batch has
-   * become too large, and must then be dropped.
+   * a value within the limits, which are borrowed. Throws InvalidArgumentError for
+   * anything else, or when the batch has become too large and must be dropped.
    */
   put(key: Uint8Array, value: Uint8Array, expiryMs: number): void {
     const builder = this.#builder
     assert(!this.#committed, 'a batch that was committed takes nothing more')
+    checkKey(key)
+    checkBytes(value, 'value')
+    checkExpiry(expiryMs)
     if (builder.size + key.length + value.length > BATCH_SIZE_MAX) {
       throw new InvalidArgumentError(`a batch holds at most ${BATCH_SIZE_MAX} bytes: split it`)
     }

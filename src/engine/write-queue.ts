@@ -17,7 +17,7 @@
  */
 import { assert } from '../assert.ts'
 import { endOfTick, yieldToEventLoop } from '../clock.ts'
-import { KvError, OverloadedError } from '../errors.ts'
+import { InvalidArgumentError, KvError, OverloadedError } from '../errors.ts'
 import type { Durability } from '../key-value-store.ts'
 import { checkBatchSize, SLICE_OPERATIONS } from './batch-operations.ts'
 import type { SequenceRange } from './change-batch.ts'
@@ -189,8 +189,7 @@ export class WriteQueue {
   ): Promise<void> {
     const group = this.#addGroup(this.#spareBuilder(), durability)
     this.#open = undefined
-    const why = (error: unknown) => error
-    group.filling = this.#fill(group, source, logData).then(() => undefined, why)
+    group.filling = this.#fill(group, source, logData).then(() => undefined, unwritten)
     return group.promise
   }
 
@@ -422,4 +421,10 @@ export class WriteQueue {
     builder.begin()
     this.#spareBuilders.push(builder)
   }
+}
+
+/** Filling a frame touches nothing but the frame: whatever fails there concerns its batch alone. */
+function unwritten(cause: unknown): Error {
+  if (cause instanceof KvError) return cause
+  return new InvalidArgumentError('the operations of the batch cannot be read', { cause })
 }

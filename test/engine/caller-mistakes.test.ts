@@ -1,0 +1,185 @@
+// Goal: a mistake of the caller is refused by itself, with KV_INVALID_ARGUMENT and before anything
+// is touched: the database stays usable, what is in the log can be read back, and nothing is held.
+// Method: junk of every kind at each door of the embedded API; after it a write, a restart, a look.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Db } from '../../src/engine/index.ts'
+import { BATCH_SIZE_MAX, KEY_SIZE_MAX } from '../../src/key-value-store.ts'
+import { drive, openEngine } from '../support/engine-on-disk.ts'
+import { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { SimClock } from '../support/sim-clock.ts'
+
+const WRONG = { code: 'KV_INVALID_ARGUMENT', outcome: 'rejected' }
+const KEY = new Uint8Array([1])
+const GOOD = { type: 'put', key: KEY, value: KEY }
+
+/** What is none of the things that calls take. */
+const JUNK: readonly unknown[] = [
+  null,
+  0,
+  1n,
+  true,
+  Symbol('junk'),
+  () => undefined,
+  new Date(0),
+  new Map(),
+  new Set(['x']),
+  Object.create(null),
+]
+
+interface Subject {
+  readonly db: Db
+  readonly clock: SimClock
+  /** Fails unless the database is what it was, now and after a restart. */
+  readonly check: () => Promise<void>
+}
+
+async function subject(): Promise<Subject> {
+  const clock = new SimClock()
+  const disk = new MemoryFileSystem()
+  const options = { memoryBudget: 16 * 1024 * 1024 }
+  const db = await openEngine(disk, { clock, options })
+  await drive(clock, db.put('before', 'x'))
+  const check = async () => {
+    assert.deepEqual(db.stats().walHolds.count, 0, 'nothing is held')
+    await drive(clock, db.put('behind', 'x'))
+    await drive(clock, db.close())
+    const again = await openEngine(disk, { clock, options })
+    const keys = await drive(clock, again.keys().nextBatch(10))
+    assert.deepEqual(
+      keys.map(key => new TextDecoder().decode(key)),
+      ['before', 'behind'],
+    )
+    await drive(clock, again.close())
+  }
+  return { db, clock, check }
+}
+
+/** Awaits the call, which may also throw at once. */
+async function refused(clock: SimClock, what: string, call: () => unknown): Promise<void> {
+  const answer = async () => {
+    await call()
+  }
+  await assert.rejects(drive(clock, answer()), WRONG, what)
+}
+
+/** Operations for the layer above that the log must never hold. */
+function badOperations(): readonly unknown[] {
+  const empty = new Uint8Array(0)
+  const long = new Uint8Array(KEY_SIZE_MAX + 1)
+  return [
+    ...JUNK,
+    undefined,
+    'x',
+    {},
+    { ...GOOD, type: 'get' },
+    { ...GOOD, type: 1n },
+    { ...GOOD, key: empty },
+    { ...GOOD, key: long },
+    { ...GOOD, key: 'text' },
+    { ...GOOD, key: [1] },
+    { ...GOOD, key: undefined },
+    { ...GOOD, value: undefined },
+    { ...GOOD, value: 'text' },
+    { ...GOOD, value: { length: 3 } },
+    { ...GOOD, value: new Uint16Array(1) },
+    ...[Number.NaN, Number.POSITIVE_INFINITY, -1, 1e300, '5', 1n, null].map(expiryMs => ({
+      ...GOOD,
+      expiryMs,
+    })),
+    { type: 'del', key: empty },
+    { type: 'del', key: long },
+    { type: 'del', key: null },
+    { type: 'del-range', key: empty, end: KEY },
+    { type: 'del-range', key: KEY },
+    { type: 'del-range', key: KEY, end: 'z' },
+    { type: 'del-range', key: KEY, end: KEY },
+    { type: 'del-range', key: KEY, end: long },
+  ]
+}
+
+describe('operations that the log cannot hold', () => {
+  for (const count of [0, 3, 600]) {
+    test(`are refused by write and commit, behind ${count} good ones`, async () => {
+      const { db, clock, check } = await subject()
+      const good = Array.from({ length: count }, () => GOOD)
+      for (const [at, bad] of badOperations().entries()) {
+        const operations = [...good, bad] as never
+        for (const durability of ['sync', 'interval', 'none'] as const) {
+          const what = `operation ${at}, ${durability}`
+          await refused(clock, what, () => db.write(operations, { durability }))
+          await refused(clock, what, () => db.commit(operations, { durability }))
+        }
+      }
+      await check()
+    })
+
+    test(`are refused by batch, behind ${count} good ones`, async () => {
+      const { db, clock, check } = await subject()
+      const good = Array.from({ length: count }, () => ({ type: 'put', key: 'k', value: 'v' }))
+      for (const bad of [
+        ...JUNK,
+        undefined,
+        'x',
+        { type: 1n },
+        { type: 'put', key: Symbol('k') },
+      ]) {
+        await refused(clock, 'batch', () => db.batch([...good, bad] as never))
+      }
+      await check()
+    })
+  }
+
+  test('are refused where they are no list, with log data that is none', async () => {
+    const { db, clock, check } = await subject()
+    for (const junk of [...JUNK, undefined, 'x', {}, { length: 1 }]) {
+      await refused(clock, 'write', () => db.write(junk as never))
+      await refused(clock, 'commit', () => db.commit(junk as never))
+      await refused(clock, 'batch', () => db.batch(junk as never))
+      await refused(clock, 'getMany', () => db.getMany(junk as never))
+      if (junk === undefined) continue
+      const options = { logData: junk } as never
+      await refused(clock, 'log data', () => db.write([GOOD as never], options))
+      await refused(clock, 'log data', () => db.commit([GOOD as never], options))
+    }
+    await check()
+  })
+
+  test('are refused by putBytes and by a prepared batch, which can go on', async () => {
+    const { db, clock, check } = await subject()
+    const bytes = [...JUNK, undefined, new Uint16Array(1)]
+    const keys = [...bytes, new Uint8Array(0), new Uint8Array(KEY_SIZE_MAX + 1)] as never[]
+    const prepared = db.prepareWrite(1)
+    for (const key of keys) {
+      await refused(clock, 'key', () => db.putBytes(key, KEY))
+      await refused(clock, 'key', () => prepared.put(key, KEY, 0))
+    }
+    for (const value of bytes as never[]) {
+      await refused(clock, 'value', () => db.putBytes(KEY, value))
+      await refused(clock, 'value', () => prepared.put(KEY, value, 0))
+    }
+    await refused(clock, 'value', () => db.putBytes(KEY, new Uint8Array(BATCH_SIZE_MAX + 1)))
+    for (const expiryMs of [Number.NaN, -1, 1e300, '5', 1n] as never[]) {
+      await refused(clock, 'expiry', () => prepared.put(KEY, KEY, expiryMs))
+    }
+    prepared.put(new TextEncoder().encode('before'), KEY, 0)
+    await drive(clock, prepared.commit())
+    await check()
+  })
+
+  test('reject their batch alone also when reading them throws', async () => {
+    const { db, clock, check } = await subject()
+    const trap = {
+      type: 'put',
+      get key(): never {
+        throw new Error('from the getter')
+      },
+    }
+    const good = Array.from({ length: 600 }, () => GOOD)
+    const batch = db.batch([...good, trap] as never)
+    const beside = db.put('before', 'x')
+    await assert.rejects(drive(clock, batch), WRONG)
+    await drive(clock, beside)
+    await check()
+  })
+})
