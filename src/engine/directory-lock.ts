@@ -20,9 +20,10 @@
  *
  * What it cannot do: a file that a user deletes locks nothing. If LOCK or the directory is removed
  * under a running process, a second one can open the directory; `verifySync` tells the first one,
- * which must stop writing. Two containers that share a directory and carry the same host name
- * cannot see each other's processes; give them different host names. Network file systems are not
- * supported.
+ * which must stop writing. It opens LOCK; where no descriptor is left for that, it sees by inode
+ * and time of writing that the file is the one that was taken. Two containers that share a
+ * directory and carry the same host name cannot see each other's processes; give them different
+ * host names. Network file systems are not supported.
  */
 import {
   closeSync,
@@ -82,11 +83,20 @@ export function lockDirectorySync(directory: string): DirectoryLock {
 
 function heldLock(directory: string, self: Holder): DirectoryLock {
   const lockPath = joinPath(directory, LOCK_NAME)
+  const taken = identityOf(lockPath)
+  const isOurs = (): boolean => {
+    try {
+      const holder = readHolder(lockPath)
+      return typeof holder === 'object' && holder.id === self.id
+    } catch (error) {
+      if (!isOutOfFiles(error)) throw error
+      return taken !== undefined && identityOf(lockPath) === taken
+    }
+  }
   let held = true
   return {
     verifySync() {
-      const holder = held ? readHolder(lockPath) : undefined
-      if (typeof holder === 'object' && holder.id === self.id) return
+      if (held && isOurs()) return
       throw new LockedError(
         `${directory} is no longer locked by this process: ${lockPath} was removed or replaced. ` +
           'Another process may have opened the store; close it here at once, and never delete ' +
@@ -96,10 +106,24 @@ function heldLock(directory: string, self: Holder): DirectoryLock {
     releaseSync() {
       if (!held) return
       held = false
-      const holder = readHolder(lockPath)
-      if (typeof holder === 'object' && holder.id === self.id) removeIfExists(lockPath)
+      if (isOurs()) removeIfExists(lockPath)
     },
   }
+}
+
+/** The system has no file to give in which LOCK could be read. */
+function isOutOfFiles(error: unknown): boolean {
+  const code = systemErrorCode(error)
+  return code === 'EMFILE' || code === 'ENFILE'
+}
+
+/**
+ * Which file it is, and when it was written, for a look that opens nothing: another LOCK under the
+ * same name differs in one of them. Undefined when there is none.
+ */
+function identityOf(path: string): string | undefined {
+  const status = statSync(path, { bigint: true, throwIfNoEntry: false })
+  return status && `${status.dev} ${status.ino} ${status.mtimeNs} ${status.size}`
 }
 
 function takeLock(directory: string, claimPath: string, self: Holder): void {

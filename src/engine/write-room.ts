@@ -229,7 +229,7 @@ export class WriteRoom {
 
   async #rotate(entryCount: number, dataSize: number): Promise<void> {
     const { host, flusher } = this.#parts
-    this.#parts.verifyLock()
+    this.#verifyLock()
     const { state, events } = host
     const previous = this.#wal
     this.#wal = await this.#continueAfter(previous)
@@ -264,8 +264,15 @@ export class WriteRoom {
         paddingSize: paddingFor(host.options.memtableSize),
       })
     } catch (error) {
-      // The log is whole, and this write is not in it: whoever writes next tries again.
-      throw isShortage(error) ? ioFailure(error, 'the log cannot be continued') : error
+      throw refusalFor(error)
+    }
+  }
+
+  #verifyLock(): void {
+    try {
+      this.#parts.verifyLock()
+    } catch (error) {
+      throw refusalFor(error)
     }
   }
 
@@ -284,4 +291,12 @@ export class WriteRoom {
     const refusal = failures.refusal(this.#isClosing)
     if (refusal !== undefined) throw refusal
   }
+}
+
+/**
+ * What a writer gets when the log cannot be continued for want of something: the log is whole, and
+ * his write is not in it, so whoever writes next tries again.
+ */
+function refusalFor(error: unknown): unknown {
+  return isShortage(error) ? ioFailure(error, 'the log cannot be continued') : error
 }

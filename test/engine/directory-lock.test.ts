@@ -3,7 +3,7 @@
 // Method: real child processes that are killed with SIGKILL and that race; LOCK files as processes
 // of other boots, hosts and pids would have left them. The suite for all file systems has the rest.
 import assert from 'node:assert/strict'
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -160,6 +160,15 @@ describe('a directory lock', () => {
       assert.equal(readFileSync(`${directory}/LOCK`, 'utf8'), content)
       assert.deepEqual(readdirSync(directory), ['LOCK'], 'no claim is left')
     }
+  })
+
+  test('knows its LOCK without a file descriptor left', LINUX_ONLY, context => {
+    const directory = temporaryDirectory(context)
+    const limited = 'ulimit -n 200 && exec "$0" --import tsx "$@"'
+    const child = spawnSync('sh', ['-c', limited, process.execPath, CHILD, 'starve', directory], {
+      encoding: 'utf8',
+    })
+    assert.equal(child.stdout, 'held KV_LOCKED left\n', child.stderr)
   })
 
   test('notices that its directory is gone', context => {

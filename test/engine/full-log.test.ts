@@ -115,6 +115,25 @@ describe('without room for the next segment of the log', () => {
     })
   }
 
+  for (const fault of ['EMFILE', 'ENFILE', 'ENOSPC', 'EDQUOT'] as const) {
+    test(`${fault} at the look at the lock refuses writes until it is over`, async () => {
+      const story = await begin()
+      const { clock, db, written, memory } = story
+      assert.equal(await putUntilRotation(story), undefined)
+      const rule = story.disk.fail({ kind: 'verifyLock', fault, forever: true })
+      const refusal = await putUntilRotation(story)
+      assert.ok(refusal instanceof IoError, `${refusal}`)
+      assert.match(refusal.message, new RegExp(`log cannot be continued.*${fault}`))
+      assert.equal(refusal.outcome, 'rejected')
+      await checkAll(db, clock, written)
+      rule.remove()
+      assert.equal(await putUntilRotation(story), undefined)
+      await checkAll(db, clock, written)
+      await drive(clock, db.close())
+      await checkAfterPowerLoss(memory, written)
+    })
+  }
+
   test('a segment that cannot be taken back ends all writing', async () => {
     const story = await begin()
     assert.equal(await putUntilRotation(story), undefined)

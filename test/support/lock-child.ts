@@ -3,12 +3,23 @@
  *
  *   lock-child hold <directory>           takes the lock, prints `locked`, waits for the end of its
  *                                         input, releases
+ *   lock-child starve <directory>         takes the lock, uses up all file descriptors, and prints
+ *                                         what verifying the lock comes to, what it does once
+ *                                         another LOCK lies there, and what releasing did to that
  *   lock-child race <directory> <count>   prints `ready`, waits for the end of its input, and takes
  *                                         the lock so many times; each time it makes sure that it
  *                                         is alone and then leaves LOCK as a dead process would
  */
 import { once } from 'node:events'
-import { readlinkSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  openSync,
+  readlinkSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { lockDirectorySync } from '../../src/engine/directory-lock.ts'
 import { joinPath, systemErrorCode } from '../../src/engine/file-system.ts'
@@ -24,6 +35,41 @@ function hold(directory: string): void {
   report('locked')
   process.stdin.resume()
   process.stdin.on('end', () => lock.releaseSync())
+}
+
+/** Run it with a small limit of open files. */
+function starve(directory: string): void {
+  const path = joinPath(directory, 'LOCK')
+  const other = joinPath(directory, 'other')
+  const lock = lockDirectorySync(directory)
+  writeFileSync(other, deadHolder())
+  const outcome = (): string => {
+    try {
+      lock.verifySync()
+      return 'held'
+    } catch (error) {
+      return (error as { code: string }).code
+    }
+  }
+  useUpFiles()
+  const outcomes = [outcome()]
+  renameSync(other, path)
+  outcomes.push(outcome())
+  lock.releaseSync()
+  outcomes.push(existsSync(path) ? 'left' : 'removed')
+  unlinkSync(path)
+  report(outcomes.join(' '))
+}
+
+function useUpFiles(): void {
+  for (;;) {
+    try {
+      openSync('/dev/null', 'r')
+    } catch (error) {
+      if (systemErrorCode(error) === 'EMFILE') return
+      throw error
+    }
+  }
 }
 
 async function race(directory: string, count: number): Promise<void> {
@@ -84,5 +130,6 @@ function abandon(directory: string): void {
 
 const [mode, directory, count] = process.argv.slice(2)
 if (mode === 'hold' && directory !== undefined) hold(directory)
+else if (mode === 'starve' && directory !== undefined) starve(directory)
 else if (mode === 'race' && directory !== undefined) await race(directory, Number(count))
-else throw new Error('usage: lock-child hold|race <directory> [<count>]')
+else throw new Error('usage: lock-child hold|starve|race <directory> [<count>]')

@@ -2,10 +2,12 @@
 
 const TEXTS: Readonly<Record<string, string>> = {
   EBADF: 'bad file descriptor',
+  EDQUOT: 'disk quota exceeded',
   EEXIST: 'file already exists',
   EIO: 'i/o error',
   EISDIR: 'illegal operation on a directory',
   EMFILE: 'too many open files',
+  ENFILE: 'file table overflow',
   ENOENT: 'no such file or directory',
   ENOSPC: 'no space left on device',
   ENOTDIR: 'not a directory',
