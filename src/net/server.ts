@@ -52,7 +52,8 @@ export class Server implements ConnectionOwner {
   readonly readBuffer = new Uint8Array(READ_SIZE_MAX)
   #refusedCount = 0
   #unflushed: Connection[] = []
-  #flushing: Promise<void> | undefined
+  /** True while #flushAll runs, which then takes whatever is in #unflushed. */
+  #isFlushing = false
   #listener: NetServer | undefined
   #address: ListenAddress | undefined
   #cancelSweep: CancelTimer | undefined
@@ -160,10 +161,9 @@ export class Server implements ConnectionOwner {
     if (connection.flushScheduled) return
     connection.flushScheduled = true
     this.#unflushed.push(connection)
-    if (this.#flushing !== undefined) return
-    this.#flushing = this.#flushAll().finally(() => {
-      this.#flushing = undefined
-    })
+    if (this.#isFlushing) return
+    this.#isFlushing = true
+    void this.#flushAll()
   }
 
   /**
@@ -190,6 +190,8 @@ export class Server implements ConnectionOwner {
         endMs = clock.monotonicMs() + FLUSH_SLICE_MS
       }
     }
+    // In the same step as the last look: who is scheduled a moment later must start it anew.
+    this.#isFlushing = false
   }
 
   scheduleTurn(connection: Connection): void {

@@ -167,6 +167,34 @@ describe('serving', () => {
     client.destroy()
   })
 
+  test('a reply that is given as the replies before it have just left, leaves too', async () => {
+    let answers: Later<void>[] = []
+    const put = (): Promise<void> => {
+      const answer = new Later<void>()
+      answers.push(answer)
+      return answer.promise
+    }
+    const { port } = await start({ handler: { put } })
+    const clients = [await RawClient.open(port), await RawClient.open(port)]
+    // Some of these moments are between the last look for replies and its end.
+    for (const ticks of [1, 2, 3]) {
+      for (let microtasks = 0; microtasks < 12; microtasks++) {
+        for (const client of clients) client.send(PUT)
+        await until(() => answers.length === 2)
+        answers[0]!.resolve()
+        for (let tick = 0; tick < ticks; tick++) await endOfTick()
+        for (let count = 0; count < microtasks; count++) await undefined
+        answers[1]!.resolve()
+        await settle()
+        const counts = clients.map(client => client.replyCount)
+        assert.deepEqual(counts, [1, 1], `after ${ticks} ticks and ${microtasks} microtasks`)
+        for (const client of clients) await client.take(1)
+        answers = []
+      }
+    }
+    for (const client of clients) client.destroy()
+  })
+
   test('replies to many connections leave in slices, with turns for others between', async () => {
     const system = systemClock()
     let looks = 0

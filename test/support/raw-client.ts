@@ -60,6 +60,11 @@ export class RawClient {
     this.socket.write(bytes)
   }
 
+  /** Replies that came and were not taken. */
+  get replyCount(): number {
+    return this.#reader.replies.length
+  }
+
   /** The next `count` replies; fewer when the connection closes before. */
   async take(count: number): Promise<Reply[]> {
     while (this.#reader.replies.length < count && !this.closed) await this.#something()
