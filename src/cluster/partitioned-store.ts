@@ -60,6 +60,8 @@ const READS_AT_ONCE_MAX = 8
 const GET_MANY_AT_ONCE = 32
 /** Operations of one batch up to which it is prepared at once, in about a millisecond. */
 export const LARGE_COUNT = 512
+/** Larger ones under way at once: one is prepared while the engine has another. */
+const LARGE_AT_ONCE = 2
 /** For keys and stored forms of a larger one. */
 const LARGE_CHUNK_SIZE = 64 * 1024
 /** Keys and values of single writes share memory: an array alone takes 0.4 us, a part 0.05. */
@@ -110,8 +112,10 @@ export class PartitionedStore {
   readonly clock: Clock
   /** Shared by everything that takes long: scans, counts, getMany. */
   readonly turns: WorkTurns
-  /** Large batches are prepared one after another; see VersionedWriter. */
-  readonly #largePlaces = new WorkPlaces(1)
+  /** Large batches that are not over yet: what is written meanwhile waits behind them. */
+  readonly #largePlaces = new WorkPlaces(LARGE_AT_ONCE)
+  /** Of those, the one that is prepared; see VersionedWriter. */
+  readonly #preparePlaces = new WorkPlaces(1)
   readonly #getManyPlaces = new WorkPlaces(GET_MANY_AT_ONCE)
   readonly #versions: HybridLogicalClock
   readonly #latest: LatestVersions
@@ -230,16 +234,18 @@ export class PartitionedStore {
     return covered === undefined ? written : settleBoth(written, covered)
   }
 
-  /** As batch, with the event loop shared with others while it is prepared. */
-  async #batchInTurns(operations: readonly StoreWrite[], terms: WriteTerms): Promise<void> {
+  /** As batch, with the event loop and the log shared with others. */
+  #batchInTurns(operations: readonly StoreWrite[], terms: WriteTerms): Promise<void> {
     const client = terms.client ?? {}
-    const submitted = await this.#largePlaces.use(client, async () => {
-      const slice = new TimeSlice(this.turns, client)
-      await slice.begin()
-      return await this.#writer.writeLarge(this.#largeWrite(operations, terms, slice))
+    return this.#largePlaces.use(client, async () => {
+      const submitted = await this.#preparePlaces.use(client, async () => {
+        const slice = new TimeSlice(this.turns, client)
+        await slice.begin()
+        return await this.#writer.writeLarge(this.#largeWrite(operations, terms, slice))
+      })
+      const covered = this.#versions.covered()
+      await (covered === undefined ? submitted.done : settleBoth(submitted.done, covered))
     })
-    const covered = this.#versions.covered()
-    await (covered === undefined ? submitted.done : settleBoth(submitted.done, covered))
   }
 
   #largeWrite(operations: readonly StoreWrite[], terms: WriteTerms, slice: TimeSlice): LargeWrite {

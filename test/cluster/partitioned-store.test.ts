@@ -172,6 +172,26 @@ describe('partitioned store', () => {
     await assert.rejects(store.batch(batch('far'), from(nowMs + 10_000)), ClockSkewError)
   })
 
+  test('of many large batches the engine has one or two, and others in between', async () => {
+    const { store, engine } = await startFakeNode()
+    const submitted: string[] = []
+    const write = engine.write.bind(engine)
+    engine.write = operations => {
+      submitted.push(operations.length > 1 ? 'large' : 'small')
+      return write(operations)
+    }
+    const large = Array.from({ length: LARGE_COUNT + 1 }, (_, index): StoreWrite => {
+      return { type: 'put', key: utf8Encode(`k${index}`), value: KEY, ttlMs: 0 }
+    })
+    const batches = Array.from({ length: 10 }, () => store.batch(large, OWN))
+    while (!submitted.includes('large')) await yieldToEventLoop()
+    const before = submitted.filter(what => what === 'large').length
+    await store.put(KEY, KEY, 0, OWN)
+    assert.ok(before <= 2, `${before} large batches are in front of it`)
+    await Promise.all(batches)
+    assert.equal(submitted.filter(what => what === 'large').length, 10)
+  })
+
   test('no accepted write is older than a forgotten tombstone', async t => {
     const random = seededRandom(printSeed(t))
     const { store, clock, engine } = await startFakeNode()
