@@ -13,6 +13,7 @@
  *  2. A slice ends after SLICE_STEPS entries, whether they are wanted, deleted, expired or old, so
  *     that the event loop is not held up.
  *  3. A slice goes on behind what the one before passed, which may have shown nothing.
+ *  4. What is hidden beyond the range is not walked over to find that nothing more is wanted.
  */
 import { assert } from '../assert.ts'
 import { yieldToEventLoop } from '../clock.ts'
@@ -115,8 +116,8 @@ export class RangeReads {
   /** Returns true when the chunk is complete, false to go on in a later slice. */
   #gather(chunk: Chunk, sequence: number, mayMiss: boolean): boolean {
     const steps = mayMiss ? SLICE_STEPS : TRANSIENT_STEPS
-    const cursor = this.#cursor(chunk.smallest, chunk.largest, sequence, mayMiss, steps)
     const { reverse } = chunk
+    const cursor = this.#cursor(chunk.smallest, chunk.largest, reverse, sequence, mayMiss, steps)
     try {
       for (chunk.seek(cursor); !cursor.paused; ) {
         if (!chunk.take(cursor)) return true
@@ -134,12 +135,14 @@ export class RangeReads {
   #cursor(
     smallest: Uint8Array | undefined,
     largest: Uint8Array | undefined,
+    reverse: boolean,
     sequence: number,
     mayMiss: boolean,
     steps: number,
   ): VisibleCursor {
     const merged = this.#merged(smallest, largest, sequence, mayMiss)
-    return new VisibleCursor(merged, sequence, this.#expiry.nowMs, steps)
+    const end = reverse ? smallest : largest
+    return new VisibleCursor(merged, sequence, this.#expiry.nowMs, steps, end)
   }
 
   /**
@@ -182,7 +185,7 @@ export class RangeReads {
   #leapCursor(read: LeapRead, sequence: number, mayMiss: boolean): VisibleCursor {
     const [smallest, largest] = read.reverse ? [read.end, read.from] : [read.from, read.end]
     const steps = mayMiss ? LEAP_STEPS : TRANSIENT_STEPS
-    return this.#cursor(smallest, largest, sequence, mayMiss, steps)
+    return this.#cursor(smallest, largest, read.reverse, sequence, mayMiss, steps)
   }
 
   /**

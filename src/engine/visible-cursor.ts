@@ -8,8 +8,11 @@
  *  3. So it is once it has taken `stepsMax` steps over entries, shown or hidden: it is paused.
  *     After both, `place` tells where a seek of another cursor goes on.
  *  4. However many versions a key has, few of them are stepped over.
+ *  5. Of what is hidden beyond the end of the reader's range, no more than one key is passed; what
+ *     is shown may lie beyond it.
  */
 import { AssertionError, assert } from '../assert.ts'
+import { compareRanges } from '../bytes.ts'
 import type { Cursor } from './cursor.ts'
 import { EntryKind, EXPIRY_SIZE, NO_SEQUENCE, readExpiry } from './internal-key.ts'
 
@@ -50,6 +53,7 @@ export class VisibleCursor {
   readonly #source: Cursor
   readonly #maxSequence: number
   readonly #wallMs: number
+  readonly #end: Uint8Array | undefined
   /**
    * In forward direction the source stands on the shown entry. In reverse it stands before all
    * versions of the shown key, or is not valid; the entry is in the copies below.
@@ -66,13 +70,20 @@ export class VisibleCursor {
 
   /**
    * Shows what a snapshot at `maxSequence` sees when the wall clock says `wallMs`, in about
-   * `stepsMax` steps.
+   * `stepsMax` steps. Who reads wants nothing beyond `end`, in his direction.
    */
-  constructor(source: Cursor, maxSequence: number, wallMs: number, stepsMax = NO_LIMIT) {
+  constructor(
+    source: Cursor,
+    maxSequence: number,
+    wallMs: number,
+    stepsMax = NO_LIMIT,
+    end?: Uint8Array,
+  ) {
     this.#source = source
     this.#maxSequence = maxSequence
     this.#wallMs = wallMs
     this.#stepsLeft = stepsMax
+    this.#end = end
   }
 
   /** Undefined when it has not come beyond where the last seek went. */
@@ -167,6 +178,7 @@ export class VisibleCursor {
       if (source.sequence > this.#maxSequence) {
         this.#copyKey('reached')
         this.#skipUnknown()
+        if (this.#isBeyondEnd()) return
         continue
       }
       if (this.#isAlive(source.kind, source.valueBytes, source.valueStart)) {
@@ -175,7 +187,16 @@ export class VisibleCursor {
       }
       this.#copyKey('done')
       this.#skipKey()
+      if (this.#isBeyondEnd()) return
     }
+  }
+
+  /** Whether the key that was passed last, which was not shown, lies beyond the reader's end. */
+  #isBeyondEnd(): boolean {
+    const end = this.#end
+    if (end === undefined) return false
+    const order = compareRanges(this.#key, 0, this.#keyLength, end, 0, end.length)
+    return this.#isReverse ? order < 0 : order > 0
   }
 
   /** Moves the source behind the versions of the key that was copied. It stands on one of them. */
@@ -216,6 +237,7 @@ export class VisibleCursor {
         this.#showCopies(kind)
         return
       }
+      if (this.#isBeyondEnd()) return
     }
   }
 

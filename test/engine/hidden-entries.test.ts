@@ -215,6 +215,35 @@ describe('a scan over many hidden entries', () => {
       })
     }
 
+    for (const kind of ['tombstones', 'a deleted range', 'newer entries'] as const) {
+      test(`stops at the end of its range, ${direction}, among ${kind}`, async () => {
+        const db = await openEngine(new MemoryFileSystem(), { options: CALM })
+        await db.batch([puts(-1), puts(999_999)])
+        using snapshot = kind === 'newer entries' ? db.snapshot() : undefined
+        await batches(db, puts)
+        if (kind === 'tombstones') await batches(db, deletes)
+        if (kind === 'a deleted range') await db.deleteRange({ gte: keyOf(0), lt: keyOf(COUNT) })
+        const start = reverse ? COUNT - 110 : 100
+        const [first, end] = [utf8Encode(keyOf(start)), utf8Encode(keyOf(start + 10))]
+        const range = { reverse, keysOnly: true, countMax: 10, bytesMax: 1000, snapshot }
+        // Within one slice: a promise would mean that there was more to pass.
+        const chunk = db.readRange({ ...range, gte: first, lt: end })
+        assert.ok(!(chunk instanceof Promise), 'it is over within a slice')
+        assert.deepEqual(chunk.keys, [])
+        assert.ok(chunk.done)
+        const isAtEnd = db.leap({
+          reverse,
+          snapshot,
+          from: reverse ? end : first,
+          end: reverse ? first : end,
+          isInclusive: true,
+          arrive: () => assert.fail('it comes to no entry'),
+        })
+        assert.equal(isAtEnd, true)
+        await db.close()
+      })
+    }
+
     test(`passes the many versions of a key at once, ${direction}`, async () => {
       const disk = new MemoryFileSystem()
       const db = await openEngine(disk, { options: CALM })
