@@ -59,14 +59,19 @@ export function checkObject<T extends object>(value: T, name: string): T {
   throw new InvalidArgumentError(`${name} must be an object, got ${describe(value)}`)
 }
 
-/** Throws InvalidArgumentError unless it is an AbortSignal or none, AbortedError when it fired. */
-export function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal === undefined) return
-  if (typeof signal?.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
-    throw new InvalidArgumentError(`signal must be an AbortSignal, got ${describe(signal)}`)
+/** Throws InvalidArgumentError unless it is an AbortSignal or none. */
+export function knownSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined) return undefined
+  if (typeof signal?.aborted === 'boolean' && typeof signal.addEventListener === 'function') {
+    return signal
   }
-  if (!signal.aborted) return
-  throw new AbortedError('the call was aborted by its signal', { cause: signal.reason })
+  throw new InvalidArgumentError(`signal must be an AbortSignal, got ${describe(signal)}`)
+}
+
+/** knownSignal that throws AbortedError when it has fired already. */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (knownSignal(signal)?.aborted !== true) return
+  throw new AbortedError('the call was aborted by its signal', { cause: signal?.reason })
 }
 
 /** Milliseconds to live. Throws InvalidArgumentError unless positive and finite. */
@@ -85,8 +90,12 @@ export interface ByteRange {
   readonly lte?: Uint8Array | undefined
 }
 
-/** Bounds may be empty: `gte: ''` is every key. Throws InvalidArgumentError for a double bound. */
+/**
+ * Bounds may be empty: `gte: ''` is every key. Throws InvalidArgumentError for a double bound, and
+ * for what is no range.
+ */
 export function byteRange(range: KeyRange): ByteRange {
+  checkObject(range, 'a range')
   if (range.gt !== undefined && range.gte !== undefined) {
     throw new InvalidArgumentError('a range takes gt or gte, not both')
   }

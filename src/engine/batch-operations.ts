@@ -1,5 +1,5 @@
 /** The operations of a batch as the door takes them, and their limits. */
-import { describe, keyBytes, keyInterval, valueBytes } from '../arguments.ts'
+import { checkObject, describe, keyBytes, keyInterval, valueBytes } from '../arguments.ts'
 import { compareBytes } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import {
@@ -29,12 +29,35 @@ export const SLICE_OPERATIONS = 500
 
 const RANGE_BOUNDS: readonly string[] = ['gt', 'gte', 'lt', 'lte']
 
-/** A bound by a wrong name would be no bound, and more would be deleted than was meant. */
-function checkBoundNames(operation: DeleteRangeOperation): void {
-  for (const name of Object.keys(operation)) {
-    if (name === 'type' || RANGE_BOUNDS.includes(name)) continue
-    throw new InvalidArgumentError(`a range to delete takes gt, gte, lt and lte, not '${name}'`)
+/**
+ * What would be taken for no bound deletes more than was meant: a wrong name, a bound without a
+ * value. Throws InvalidArgumentError.
+ */
+function checkBounds(range: KeyRange, others: readonly string[]): void {
+  for (const [name, bound] of Object.entries(range)) {
+    if (others.includes(name)) continue
+    if (!RANGE_BOUNDS.includes(name)) {
+      throw new InvalidArgumentError(`a range to delete takes gt, gte, lt and lte, not '${name}'`)
+    }
+    if (bound !== undefined) continue
+    throw new InvalidArgumentError(`${name} of a range to delete is undefined: leave it out`)
   }
+}
+
+/**
+ * The range as an operation. Throws InvalidArgumentError unless it is a plain object of bounds;
+ * one without any is every key.
+ */
+export function rangeOperation(range: KeyRange): DeleteRangeOperation {
+  checkObject(range, 'a range to delete')
+  const prototype: unknown = Object.getPrototypeOf(range)
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
+    throw new InvalidArgumentError(
+      `a range to delete must be a plain object, got ${describe(range)}`,
+    )
+  }
+  checkBounds(range, [])
+  return { type: 'del-range', ...range }
 }
 
 /** What the engine writes for operations of the caller: ranges without a key come to nothing. */
@@ -62,7 +85,7 @@ function toEngineOperation(
     case 'del':
       return { type: 'del', key: keyBytes(operation.key) }
     case 'del-range': {
-      checkBoundNames(operation)
+      checkBounds(operation, ['type'])
       const interval = keyInterval(operation)
       return interval && { type: 'del-range', key: interval.start, end: interval.end }
     }

@@ -6,10 +6,12 @@
 import {
   byteRange,
   checkArray,
+  checkObject,
   checkSignal,
   checkTtl,
   isEmptyRange,
   keyBytes,
+  knownSignal,
   logDataBytes,
   scanLimit,
   valueBytes,
@@ -30,7 +32,12 @@ import type {
   WriteOptions,
 } from '../key-value-store.ts'
 import type { BackupResult } from './backup-job.ts'
-import { checkBatchSize, type EmbeddedOperation, toEngineOperations } from './batch-operations.ts'
+import {
+  checkBatchSize,
+  type EmbeddedOperation,
+  rangeOperation,
+  toEngineOperations,
+} from './batch-operations.ts'
 import type { SequenceRange } from './change-batch.ts'
 import type { ChangeFeed, ChangeFeeds, ChangesOptions } from './change-feed.ts'
 import type { CheckpointResult } from './checkpoint-job.ts'
@@ -197,12 +204,12 @@ export class Db implements KeyValueStore {
    * Deletes every key of the range, at the cost of one small write however many there are: they are
    * hidden at once, and their space is given back in the background. Atomic and as durable as any
    * write; snapshots keep what they see. Bounds are those of `entries`; without any, everything
-   * goes. Throws InvalidArgumentError for other names than those of bounds.
+   * goes. Throws InvalidArgumentError for anything but a plain object of bounds.
    *
    * @example await db.deleteRange({ gte: 'session:', lt: 'session;' })
    */
-  deleteRange(range: KeyRange, options?: WriteOptions): Promise<void> {
-    return this.batch([{ type: 'del-range', ...range }], options)
+  async deleteRange(range: KeyRange, options?: WriteOptions): Promise<void> {
+    await this.batch([rangeOperation(range)], options)
   }
 
   /**
@@ -216,7 +223,6 @@ export class Db implements KeyValueStore {
       this.#checkOpen()
       checkSignal(options?.signal)
       const expiryMs = (ttlMs: number) => this.#expiryMs(ttlMs)
-      checkArray(operations, 'operations')
       const source = sourceOf(operations, some => toEngineOperations(some, expiryMs))
       const logData = options?.logData === undefined ? undefined : logDataBytes(options.logData)
       return this.#parts.writes.batchOf(source, this.#durability(options), logData)
@@ -234,8 +240,8 @@ export class Db implements KeyValueStore {
     try {
       this.#checkOpen()
       const logData = options?.logData
-      checkArray(operations, 'operations')
-      if (operations.length === 0 && logData === undefined) return Promise.resolve()
+      if (checkArray(operations, 'operations').length === 0 && logData === undefined)
+        return Promise.resolve()
       checkBatchSize(operations, logData)
       return this.#parts.writes.batch(operations, this.#durability(options), logData)
     } catch (error) {
@@ -250,8 +256,8 @@ export class Db implements KeyValueStore {
   commit(operations: readonly EngineOperation[], options?: CommitOptions): Promise<SequenceRange> {
     try {
       this.#checkOpen()
-      checkArray(operations, 'operations')
-      if (operations.length === 0) throw new InvalidArgumentError('a commit has operations')
+      if (checkArray(operations, 'operations').length === 0)
+        throw new InvalidArgumentError('a commit has operations')
       const logData = options?.logData
       checkBatchSize(operations, logData)
       return this.#parts.writes.commit(operations, this.#durability(options), logData)
@@ -411,7 +417,7 @@ export class Db implements KeyValueStore {
    */
   changes(options: ChangesOptions = {}): ChangeFeed {
     this.#checkOpen()
-    const { signal, after = this.#parts.state.visibleSequence } = options
+    const { signal, after = this.#parts.state.visibleSequence } = checkObject(options, 'options')
     checkSignal(signal)
     if (checkSequence('after', after) > this.#parts.state.lastSequence) {
       throw new InvalidArgumentError(`this database has not come to sequence ${after} yet`)
@@ -459,7 +465,8 @@ export class Db implements KeyValueStore {
   ): SeekableScan<T> {
     this.#checkOpen()
     const range = byteRange(options)
-    const limit = isEmptyRange(range) ? 0 : scanLimit(options)
+    const most = scanLimit(options)
+    const signal = knownSignal(options.signal)
     const { state } = this.#parts
     const pages = new RangePages({
       range: { ...range, reverse: options.reverse ?? false, keysOnly },
@@ -468,7 +475,7 @@ export class Db implements KeyValueStore {
       read: chunk => this.readRange(chunk),
       item,
     })
-    return new RangeScan(pages, limit, options.signal)
+    return new RangeScan(pages, isEmptyRange(range) ? 0 : most, signal)
   }
 
   /** The sequence to read at; undefined for the newest state. */

@@ -5,6 +5,7 @@
  *
  * The operations and their bytes must not change until the batch has resolved.
  */
+import { checkArray } from '../arguments.ts'
 import { yieldToEventLoop } from '../clock.ts'
 import { BatchTally, SLICE_OPERATIONS } from './batch-operations.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
@@ -22,13 +23,16 @@ export interface OperationSource {
   slice(from: number, to: number): readonly EngineOperation[]
 }
 
-/** The operations, each slice of which is converted when its turn comes. */
+/**
+ * The operations, each slice of which is converted when its turn comes. Throws InvalidArgumentError
+ * unless they are an array.
+ */
 export function sourceOf<T>(
   operations: readonly T[],
   convert: (some: readonly T[]) => readonly EngineOperation[],
 ): OperationSource {
   return {
-    count: operations.length,
+    count: checkArray(operations, 'operations').length,
     slice: (from, to) => convert(operations.slice(from, to)),
   }
 }

@@ -2,6 +2,7 @@
  * A reader's claim on the log: segments with entries from some sequence on stay on disk until the
  * reader has advanced past them or lets go. Kept and counted by wal-segments.ts.
  */
+import { describe } from '../arguments.ts'
 import { InvalidArgumentError } from '../errors.ts'
 
 /** What `Db.holdWal` gives. */
@@ -26,7 +27,9 @@ export interface WalHold {
 /** Throws InvalidArgumentError unless `value` is a sequence. */
 export function checkSequence(name: string, value: number): number {
   if (Number.isSafeInteger(value) && value >= 0) return value
-  throw new InvalidArgumentError(`${name} must be a sequence (an integer from 0 on), got ${value}`)
+  throw new InvalidArgumentError(
+    `${name} must be a sequence (an integer from 0 on), got ${describe(value)}`,
+  )
 }
 
 export type HoldState = 'held' | 'released' | 'broken'

@@ -1,4 +1,5 @@
 /** What callers pass, checked and turned into bytes, before anything is sent. */
+import { checkArray, checkObject, describe } from '../arguments.ts'
 import { copyBytes, utf8Encode } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import {
@@ -26,7 +27,12 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1
 export function toBytes(input: BytesInput, what: string): Uint8Array {
   if (typeof input === 'string') return utf8Encode(input)
   if (input instanceof Uint8Array) return input
-  throw new InvalidArgumentError(`${what} must be a string or a Uint8Array, got ${typeof input}`)
+  throw new InvalidArgumentError(`${what} must be a string or a Uint8Array, got ${describe(input)}`)
+}
+
+/** Throws InvalidArgumentError unless it is an array of keys. */
+export function toKeys(keys: readonly BytesInput[]): Uint8Array[] {
+  return checkArray(keys, 'keys').map(toKey)
 }
 
 export function toKey(input: BytesInput): Uint8Array {
@@ -50,40 +56,42 @@ export function toTtl(ttlMs: number | undefined): number {
   if (Number.isFinite(ttlMs) && ttlMs > 0 && ttlMs <= Number.MAX_SAFE_INTEGER) {
     return Math.ceil(ttlMs)
   }
-  throw new InvalidArgumentError(`ttlMs must be positive, got ${ttlMs}`)
+  throw new InvalidArgumentError(`ttlMs must be positive, got ${describe(ttlMs)}`)
 }
 
 export function toConsistency(consistency: Consistency | undefined): Consistency | undefined {
   if (consistency === undefined || CONSISTENCIES.includes(consistency)) return consistency
   throw new InvalidArgumentError(
-    `consistency must be one of ${CONSISTENCIES.join(', ')}, got ${String(consistency)}`,
+    `consistency must be one of ${CONSISTENCIES.join(', ')}, got ${describe(consistency)}`,
   )
 }
 
 export function toDurability(durability: Durability | undefined): Durability | undefined {
   if (durability === undefined || DURABILITIES.includes(durability)) return durability
   throw new InvalidArgumentError(
-    `durability must be one of ${DURABILITIES.join(', ')}, got ${String(durability)}`,
+    `durability must be one of ${DURABILITIES.join(', ')}, got ${describe(durability)}`,
   )
 }
 
 export function toTimeout(timeoutMs: number | undefined, fallback: number): number {
   if (timeoutMs === undefined) return fallback
-  if (timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX) return timeoutMs
+  if (typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)
+    return timeoutMs
   throw new InvalidArgumentError(
-    `timeoutMs must be more than 0 and at most ${TIMEOUT_MS_MAX}, got ${timeoutMs}`,
+    `timeoutMs must be more than 0 and at most ${TIMEOUT_MS_MAX}, got ${describe(timeoutMs)}`,
   )
 }
 
 export function toOperations(operations: readonly BatchOperation[]): HandlerOperation[] {
   let size = 0
-  const result = operations.map((operation): HandlerOperation => {
+  const result = checkArray(operations, 'operations').map((operation): HandlerOperation => {
+    checkObject(operation, 'a batch operation')
     const key = toKey(operation.key)
     size += key.length
     if (operation.type === 'del') return { type: 'del', key }
     if (operation.type !== 'put') {
       const { type } = operation as { type: unknown }
-      throw new InvalidArgumentError(`a batch operation is 'put' or 'del', got ${String(type)}`)
+      throw new InvalidArgumentError(`a batch operation is 'put' or 'del', got ${describe(type)}`)
     }
     const value = toValue(operation.value)
     size += value.length
@@ -95,7 +103,7 @@ export function toOperations(operations: readonly BatchOperation[]): HandlerOper
 
 /** The range of a scan or count as the protocol has it. */
 export function toScan(options: KeyRange & Pick<ScanOptions, 'reverse' | 'order'>): HandlerScan {
-  const { gt, gte, lt, lte, reverse = false, order = 'ordered' } = options
+  const { gt, gte, lt, lte, reverse = false, order = 'ordered' } = checkObject(options, 'a range')
   if (gt !== undefined && gte !== undefined) {
     throw new InvalidArgumentError('a range has gt or gte, not both')
   }
@@ -103,7 +111,7 @@ export function toScan(options: KeyRange & Pick<ScanOptions, 'reverse' | 'order'
     throw new InvalidArgumentError('a range has lt or lte, not both')
   }
   if (order !== 'ordered' && order !== 'unordered') {
-    throw new InvalidArgumentError(`order is 'ordered' or 'unordered', got ${String(order)}`)
+    throw new InvalidArgumentError(`order is 'ordered' or 'unordered', got ${describe(order)}`)
   }
   if (order === 'unordered' && reverse) {
     throw new InvalidArgumentError('an unordered scan has no direction to reverse')
@@ -131,13 +139,15 @@ function toBound(input: BytesInput): Uint8Array {
 export function toLimit(limit: number | undefined): number {
   if (limit === undefined || limit === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY
   if (Number.isSafeInteger(limit) && limit >= 0) return limit
-  throw new InvalidArgumentError(`limit must be a whole number, got ${limit}`)
+  throw new InvalidArgumentError(`limit must be a whole number, got ${describe(limit)}`)
 }
 
 export function toCount(name: string, value: number | undefined, fallback: number, max: number) {
   if (value === undefined) return fallback
   if (Number.isSafeInteger(value) && value >= 1 && value <= max) return value
-  throw new InvalidArgumentError(`${name} must be an integer from 1 to ${max}, got ${value}`)
+  throw new InvalidArgumentError(
+    `${name} must be an integer from 1 to ${max}, got ${describe(value)}`,
+  )
 }
 
 /** The keys from `start` that go into one GET_MANY: at least one. */

@@ -4,6 +4,7 @@
  * Keys and values given to a call are read until its promise settles: do not change them before.
  * Every call has a deadline, so nothing ever hangs; see requester.ts for what is tried until then.
  */
+import { checkObject, knownSignal } from '../arguments.ts'
 import {
   AbortedError,
   ClosedError,
@@ -32,6 +33,7 @@ import {
   toCount,
   toDurability,
   toKey,
+  toKeys,
   toLimit,
   toOperations,
   toScan,
@@ -185,7 +187,8 @@ export class Client implements KeyValueStore {
     keys: readonly BytesInput[],
     options: ReadOptions = {},
   ): Promise<(Uint8Array | undefined)[]> {
-    const wanted = keys.map(toKey)
+    checkObject(options, 'options')
+    const wanted = toKeys(keys)
     // Nothing is sent for no keys; the call is refused all the same where any other would be.
     if (wanted.length === 0) this.#checkBegin(options)
     const results: (Uint8Array | undefined)[] = []
@@ -206,7 +209,7 @@ export class Client implements KeyValueStore {
 
   put(key: BytesInput, value: BytesInput, options: PutOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      const ttlMs = toTtl(options.ttlMs)
+      const ttlMs = toTtl(checkObject(options, 'options').ttlMs)
       const request: Request = { type: 'put', key: toKey(key), value: toValue(value), ttlMs }
       this.#requester.start(this.#write(request, options), resolve, reject)
     })
@@ -291,6 +294,7 @@ export class Client implements KeyValueStore {
   }
 
   #read<T>(request: Request, decode: DecodeResult<T>, options: Expectations): CallSpec<T> {
+    checkObject(options, 'options')
     if (options.snapshot !== undefined) {
       throw new InvalidArgumentError('snapshots exist in embedded stores only')
     }
@@ -303,12 +307,13 @@ export class Client implements KeyValueStore {
       consistency: toConsistency(options.consistency) ?? this.#options.consistency,
       durability: undefined,
       version: undefined,
-      signal: options.signal,
+      signal: knownSignal(options.signal),
       connection: undefined,
     }
   }
 
   #write(request: Request, options: Expectations): CallSpec<void> {
+    checkObject(options, 'options')
     const version = this.#options.writeVersion?.()
     if (version !== undefined && version.length !== WRITE_VERSION_SIZE) {
       throw new InvalidArgumentError(`a write version has ${WRITE_VERSION_SIZE} bytes`)
@@ -324,7 +329,7 @@ export class Client implements KeyValueStore {
       consistency: toConsistency(options.consistency) ?? this.#options.consistency,
       durability: toDurability(options.durability) ?? this.#options.durability,
       version,
-      signal: options.signal,
+      signal: knownSignal(options.signal),
       connection: undefined,
     }
   }
@@ -335,7 +340,7 @@ export class Client implements KeyValueStore {
     itemsOf: PageItems<T>,
   ): RemoteScan<T> {
     if (this.#closing !== undefined) throw new ClosedError('the client was closed')
-    if (options.snapshot !== undefined) {
+    if (checkObject(options, 'options').snapshot !== undefined) {
       throw new InvalidArgumentError('snapshots exist in embedded stores only')
     }
     const scan = new RemoteScan(
@@ -348,7 +353,7 @@ export class Client implements KeyValueStore {
         readAheadPages: toCount('readAheadPages', options.readAheadPages, 2, READ_AHEAD_PAGES_MAX),
         resume: options.resume ?? true,
         cursor: options.cursor,
-        signal: options.signal,
+        signal: knownSignal(options.signal),
         timeoutMs: toTimeout(options.timeoutMs, this.#options.timeoutMs),
       },
       itemsOf,

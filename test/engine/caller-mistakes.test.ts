@@ -183,3 +183,70 @@ describe('operations that the log cannot hold', () => {
     await check()
   })
 })
+
+describe('what is no range', () => {
+  const junk = [
+    ...JUNK.filter(value => value !== null && typeof value !== 'object'),
+    '',
+    'x',
+    [],
+    KEY,
+  ]
+  const objects = [null, new Date(0), new Map(), new Set(), /x/u]
+
+  test('is never taken for everything', async () => {
+    const { db, clock, check } = await subject()
+    const inherited = Object.create({ gte: 'x' })
+    const others = [undefined, inherited, { prefix: 'x' }, { type: 'put', key: 'x', value: 'x' }]
+    const bounds = [undefined, null, 0, 1n, [], {}, new Date(0)].flatMap(bound => [
+      { gte: bound },
+      { lt: bound },
+    ])
+    for (const range of [...junk, ...objects, ...others, ...bounds] as never[]) {
+      await refused(clock, 'deleteRange', () => db.deleteRange(range))
+    }
+    for (const bound of bounds) {
+      await refused(clock, 'batch', () => db.batch([{ type: 'del-range', ...bound } as never]))
+    }
+    await check()
+  })
+
+  test('is no range to read or to compact, and none of their options', async () => {
+    const { db, clock, check } = await subject()
+    for (const range of [...junk, ...objects, { gte: null }, { lt: 1n }] as never[]) {
+      for (const call of ['entries', 'keys', 'values', 'compact', 'approximateSize'] as const) {
+        await refused(clock, call, () => db[call](range))
+      }
+    }
+    for (const limit of [-1, 1.5, '1', 1n, Symbol('1')] as never[]) {
+      await refused(clock, 'limit', () => db.entries({ limit, gt: 'b', lt: 'a' }))
+    }
+    for (const signal of [null, 1, {}, { aborted: false }] as never[]) {
+      await refused(clock, 'signal', () => db.entries({ signal }))
+    }
+    await check()
+  })
+
+  test('without bounds is everything, however the object was made', async () => {
+    for (const range of [{}, Object.create(null)]) {
+      const { db, clock } = await subject()
+      await drive(clock, db.deleteRange(range))
+      assert.equal(await drive(clock, db.get('before')), undefined)
+      await drive(clock, db.close())
+    }
+  })
+})
+
+test('a change feed that is refused holds no log', async () => {
+  const { db, clock, check } = await subject()
+  for (const signal of [null, 1, 'x', {}, { aborted: false }] as never[]) {
+    await refused(clock, 'signal', () => db.changes({ signal }))
+  }
+  for (const after of [-1, '0', 1n, Symbol('0')] as never[]) {
+    await refused(clock, 'after', () => db.changes({ after }))
+  }
+  for (const options of [null, 1, []] as never[]) {
+    await refused(clock, 'options', () => db.changes(options))
+  }
+  await check()
+})
