@@ -22,6 +22,8 @@ export interface DaemonIo {
   absolutePath(path: string): string
   /** The content of a file. Throws IoError that names it. */
   readText(path: string): string
+  /** The soft limit of open files; undefined when there is none, or the system does not tell. */
+  openFilesLimit(): number | undefined
   /** Calls back at every signal that asks the process to stop. */
   onStopSignal(listener: (signal: string) => void): void
   /**

@@ -1,11 +1,14 @@
 /** DaemonIo of this process: streams, signals and settings files, as kvd sees them. */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { systemClock } from '../clock.ts'
 import { IoError } from '../errors.ts'
 import type { DaemonIo, DaemonOutput } from './daemon-io.ts'
+import { softFileLimit } from './file-limit.ts'
 import { packageVersion } from './package-version.ts'
 
+/** Where Linux tells the limits of this process. */
+const LIMITS_PATH = '/proc/self/limits'
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export function nodeDaemonIo(): DaemonIo {
@@ -18,6 +21,7 @@ export function nodeDaemonIo(): DaemonIo {
     packageVersion: packageVersion(),
     absolutePath: path => resolve(path),
     readText,
+    openFilesLimit,
     onStopSignal(listener) {
       for (const signal of STOP_SIGNALS) process.on(signal, listener)
     },
@@ -36,6 +40,12 @@ function outputOf(stream: NodeJS.WriteStream): DaemonOutput {
 }
 
 function ignore(): void {}
+
+/** Node.js raises the soft limit to the hard one as it starts, so that is what counts. */
+function openFilesLimit(): number | undefined {
+  if (!existsSync(LIMITS_PATH)) return undefined
+  return softFileLimit(readText(LIMITS_PATH))
+}
 
 function readText(path: string): string {
   try {

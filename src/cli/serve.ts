@@ -18,6 +18,7 @@ import {
 } from '../net/index.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import { ExitCode } from './exit-code.ts'
+import { connectionRoom } from './file-limit.ts'
 import { PASSWORD_VARIABLE, passwordIn } from './password.ts'
 import type { ResolvedSettings } from './settings.ts'
 import { misspeltVariables, type Settings, settingRows } from './settings.ts'
@@ -141,7 +142,7 @@ function nodeOptions(
     compactionThreads: settings.compactionThreads,
     compression: settings.compression,
     ...(partitions === undefined ? {} : { partitionCount: partitions }),
-    limits: serverLimits(settings),
+    limits: serverLimits(settings, connectionsMax(settings, logger, io)),
     version: io.packageVersion,
     logger,
   }
@@ -153,13 +154,29 @@ function passwordOf({ passwordFile }: Settings, io: DaemonIo): string | undefine
   return passwordIn(io.readText(passwordFile), passwordFile)
 }
 
+/** As many connections as are wished for, unless the limit of open files is too low for them. */
+function connectionsMax(settings: Settings, logger: Logger, io: DaemonIo): number {
+  const { maxConnections, compactionThreads } = settings
+  const fileLimit = io.openFilesLimit()
+  // Besides the compactions, one thread flushes.
+  const room = connectionRoom(maxConnections, compactionThreads + 1, fileLimit)
+  if (room.connections < maxConnections) {
+    logger.warn(
+      `the limit of ${fileLimit} open files leaves room for ${room.connections} connections, so ` +
+        `max-connections is that instead of ${maxConnections}; for all of them start kvd with ` +
+        `'ulimit -n ${room.filesNeeded}'`,
+    )
+  }
+  return room.connections
+}
+
 /** Longer values need longer frames, and room for some of them. */
-function serverLimits({ maxValueSize, maxConnections }: Settings): Partial<ServerLimits> {
+function serverLimits({ maxValueSize }: Settings, connectionsMax: number): Partial<ServerLimits> {
   const standard = DEFAULT_SERVER_LIMITS
   const frameSizeMax = Math.max(standard.frameSizeMax, maxValueSize + 2 * MIB)
   return {
     valueSizeMax: maxValueSize,
-    connectionsMax: maxConnections,
+    connectionsMax,
     frameSizeMax,
     inFlightBytesMax: Math.max(standard.inFlightBytesMax, 2 * frameSizeMax),
     receiveBytesMax: Math.max(standard.receiveBytesMax, 2 * frameSizeMax),

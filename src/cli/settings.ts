@@ -137,7 +137,7 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     kind: integerValue(1, 1_000_000),
     standard: DEFAULT_SERVER_LIMITS.connectionsMax,
     argument: 'count',
-    description: 'connections at the same time',
+    description: 'connections at the same time; fewer where the limit of open files is low',
   },
   drainTimeout: {
     kind: durationValue(1, 3_600_000),

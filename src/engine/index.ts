@@ -55,7 +55,12 @@ export {
   verifyInEnvironment,
 } from './offline.ts'
 export { destroy, open, openInEnvironment } from './open.ts'
-export type { DbEnvironment, DbOptions, DbTuning } from './options.ts'
+export {
+  type DbEnvironment,
+  type DbOptions,
+  type DbTuning,
+  OPEN_FILES_MAX_DEFAULT,
+} from './options.ts'
 export type { PreparedWrite } from './prepared-write.ts'
 export type { LeapEntry, LeapRead, LeapStep, RangeChunk, RangeRead } from './range-read.ts'
 export type { SeekableScan } from './range-scan.ts'

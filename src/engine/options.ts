@@ -17,6 +17,8 @@ import { LEVEL_COUNT } from './version.ts'
 import { checkSequence } from './wal-hold.ts'
 
 const MIB = 1024 * 1024
+/** Tables that a database keeps open, at most, unless it is told otherwise. */
+export const OPEN_FILES_MAX_DEFAULT = 512
 
 export interface DbOptions {
   /**
@@ -295,7 +297,12 @@ export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptio
     ),
     levelSizeRatio: integer('levelSizeRatio', options.levelSizeRatio ?? 10, 2, 100),
     manifestSizeMin: integer('manifestSizeMin', options.manifestSizeMin ?? MIB, 1, 2 ** 40),
-    openFilesMax: integer('openFilesMax', options.openFilesMax ?? 512, 4, 1_000_000),
+    openFilesMax: integer(
+      'openFilesMax',
+      options.openFilesMax ?? OPEN_FILES_MAX_DEFAULT,
+      4,
+      1_000_000,
+    ),
   })
 }
 

@@ -19,6 +19,7 @@ export { LatencyHistogram, type LatencySummary } from './latency-histogram.ts'
 export {
   DEFAULT_PORT,
   DEFAULT_SERVER_LIMITS,
+  refusedConnectionsMax,
   type ServerLimits,
   WRITE_VERSION_SIZE,
 } from './limits.ts'

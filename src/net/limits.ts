@@ -178,3 +178,11 @@ const FRAME_HOLDERS = [
 function withoutUndefined(limits: Partial<ServerLimits>): Partial<ServerLimits> {
   return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 }
+
+/**
+ * Connections beyond `connectionsMax` that are told why they are turned away and may still read it;
+ * above that they are just closed. They take descriptors, too.
+ */
+export function refusedConnectionsMax(connectionsMax: number): number {
+  return Math.min(256, Math.max(16, Math.ceil(connectionsMax / 8)))
+}

@@ -14,7 +14,7 @@ import { WorkTurns } from '../work-turns.ts'
 import { Admission } from './admission.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
 import { Doorkeeper } from './credentials.ts'
-import { resolveServerLimits } from './limits.ts'
+import { refusedConnectionsMax, resolveServerLimits } from './limits.ts'
 import { bind, closeListener } from './listener.ts'
 import { relievePressure } from './pressure.ts'
 import type { ServerContext } from './server-context.ts'
@@ -38,8 +38,6 @@ const DRAIN_SWEEP_INTERVAL_MS = 25
 const FLUSH_SLICE_MS = 0.5
 /** Connections between two looks at the clock. */
 const FLUSHES_PER_LOOK = 8
-/** Connections that were turned away and may still read why; above it they are just closed. */
-const REFUSED_MAX = 256
 /** Notices in the log between two sweeps; a flood of bad clients must not flood the log. */
 const NOTICES_MAX = 10
 
@@ -120,7 +118,7 @@ export class Server implements ConnectionOwner {
     stats.connectionsTotal++
     const isFull = stats.connections >= limits.connectionsMax
     if (isFull) stats.connectionsRefused++
-    if (isFull && this.#refusedCount >= REFUSED_MAX) {
+    if (isFull && this.#refusedCount >= refusedConnectionsMax(limits.connectionsMax)) {
       socket.destroy()
       return
     }

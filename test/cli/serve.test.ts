@@ -26,6 +26,9 @@ class Daemon {
   #exit: (code: number) => void = () => undefined
   #skippedMs = 0
 
+  /** @defaultValue none */
+  openFilesLimit: number | undefined
+
   constructor(argv: readonly string[], env: DaemonIo['env'] = {}, files: Files = {}) {
     this.exited = new Promise(resolve => {
       this.#exit = resolve
@@ -42,6 +45,7 @@ class Daemon {
       packageVersion: '1.2.3',
       absolutePath: path => path,
       readText: path => files[path] ?? '',
+      openFilesLimit: () => this.openFilesLimit,
       onStopSignal: listener => {
         this.#signal = listener
       },
@@ -85,6 +89,28 @@ describe('a node', () => {
     daemon.signal('SIGINT', 20)
     assert.equal(await daemon.exited, 0)
     assert.match(daemon.text, /SIGINT: letting clients finish; once more stops at once\n.*stopped/)
+  })
+
+  test('keeps its connections below the limit of open files, and says so', async () => {
+    const directory = temporaryDirectory({ after })
+    const daemon = new Daemon(['serve', '--dir', directory, '--port', '0'])
+    daemon.openFilesLimit = 640
+    await main(daemon.io)
+    const told = /limit of 640 open files leaves room for (\d+) connections.*instead of 10000.*/
+    const [line = '', room] = told.exec(daemon.text) ?? []
+    assert.match(line, /'ulimit -n \d{5}'/)
+    const clients = []
+    for (let count = 0; count < Number(room); count++) {
+      clients.push(await connect(`kv://127.0.0.1:${daemon.port}`))
+    }
+    const oneMore = `${room} connections are open`
+    await assert.rejects(connect(`kv://127.0.0.1:${daemon.port}`, { timeoutMs: 200 }), error => {
+      assert.match(String(error), new RegExp(oneMore))
+      return true
+    })
+    for (const client of clients) await client.close()
+    daemon.signal('SIGTERM')
+    assert.equal(await daemon.exited, 0)
   })
 
   test('stops at once when it is asked a second time', async () => {
