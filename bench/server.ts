@@ -115,7 +115,7 @@ async function main(): Promise<void> {
     }
     if (values.markdown) {
       const path = join(REPOSITORY, 'README.md')
-      const text = [markdownTable(table), '', ...head].join('\n')
+      const text = [markdownTable(table), '', '```text', ...head, '```'].join('\n')
       writeFileSync(path, replaceBetweenMarkers(readFileSync(path, 'utf8'), 'bench:server', text))
     }
   } finally {

@@ -111,7 +111,7 @@ Examples:
   DURAMEN_PORT=7701 kvd serve --dir ./second
   kvd config --json
 
-Settings come from flags, then the environment (DURAMEN_...), then the file that --config
-names, then defaults.
+Settings come from flags, then the environment (DURAMEN_...), then the file that
+--config names, then defaults.
 Exit codes: 0 stopped cleanly, 1 failed, 2 wrong command line or setting.
 `
