@@ -5,6 +5,7 @@
 import type {
   Finding,
   MaintenanceOptions,
+  OfflineOptions,
   Progress,
   RepairReport,
   VerifyReport,
@@ -12,7 +13,7 @@ import type {
 import type { Command, CommandContext } from './command.ts'
 import { dumpFiles } from './debug-dump.ts'
 import { ExitCode } from './exit-code.ts'
-import { countOption } from './option-values.ts'
+import { countOption, textOption } from './option-values.ts'
 import { ProgressBar } from './progress-bar.ts'
 import { formatBytes, formatCount } from './render.ts'
 import type { Style } from './style.ts'
@@ -45,6 +46,11 @@ export const debugCommand: Command = {
     { flags: '--entries', description: 'dump: also each key and value' },
     { flags: '--keep <n>', description: 'backup: how many stay, this one included', standard: '1' },
     { flags: '--number <n>', description: 'restore: which backup', standard: 'the newest' },
+    {
+      flags: '--cold-directory <path>',
+      description: 'verify, repair: where the tables of the last level are',
+      standard: 'as the database says',
+    },
     { flags: '--limit <n>', description: 'dump: at most so many lines' },
   ],
   examples: [
@@ -83,7 +89,9 @@ async function runDebug(context: CommandContext): Promise<ExitCode> {
 
 async function runVerify(context: CommandContext, directory: string): Promise<ExitCode> {
   const files = context.session.io.databaseFiles
-  const report = await watched(context, 'verifying', options => files.verify(directory, options))
+  const report = await watched(context, 'verifying', options =>
+    files.verify(directory, { ...options, ...offlineOptions(context) }),
+  )
   const { output } = context
   await output.print({ directory, ...report }, () => renderVerify(directory, report, output.style))
   return report.ok ? ExitCode.ok : ExitCode.failed
@@ -91,10 +99,17 @@ async function runVerify(context: CommandContext, directory: string): Promise<Ex
 
 async function runRepair(context: CommandContext, directory: string): Promise<ExitCode> {
   const files = context.session.io.databaseFiles
-  const report = await watched(context, 'repairing', options => files.repair(directory, options))
+  const report = await watched(context, 'repairing', options =>
+    files.repair(directory, { ...options, ...offlineOptions(context) }),
+  )
   const { output } = context
   await output.print({ directory, ...report }, () => renderRepair(directory, report, output.style))
   return ExitCode.ok
+}
+
+function offlineOptions({ options }: CommandContext): OfflineOptions {
+  const coldDirectory = textOption(options, 'coldDirectory')
+  return coldDirectory === undefined ? {} : { coldDirectory }
 }
 
 const COUNT_BOUNDS = { min: 1, max: Number.MAX_SAFE_INTEGER }

@@ -41,6 +41,19 @@ export function readColdPointerSync(
   throw new CorruptionError({ path, offset: 0 }, 'COLD does not name a directory')
 }
 
+/** As readColdPointerSync, but damage is no error: for who can do without. */
+export function lookAtColdPointerSync(
+  fileSystem: FileSystem,
+  directory: string,
+): { readonly pointer?: ColdPointer | undefined; readonly damage?: CorruptionError } {
+  try {
+    return { pointer: readColdPointerSync(fileSystem, directory) }
+  } catch (error) {
+    if (error instanceof CorruptionError) return { damage: error }
+    throw error
+  }
+}
+
 export function writeColdPointerSync(
   fileSystem: FileSystem,
   directory: string,

@@ -9,13 +9,14 @@
  * Invariants:
  *  1. The directory is locked while the database is open, and its OWNER names this database.
  *  2. Which tables are there is known from its list of names at opening and from finished jobs.
+ *  3. Tables are there only while the MANIFEST has the feature: else nothing is done to them.
  */
 import { equalBytes } from '../bytes.ts'
-import { InvalidArgumentError, NotFoundError } from '../errors.ts'
+import { CorruptionError, InvalidArgumentError, NotFoundError } from '../errors.ts'
 import {
   isOwnedSync,
+  lookAtColdPointerSync,
   readColdOwnerSync,
-  readColdPointerSync,
   removeIfExistsSync,
   writeColdOwnerSync,
   writeColdPointerSync,
@@ -53,23 +54,22 @@ export class ColdTier {
 
   /**
    * Takes the directory that the database has, or is to have; undefined when there is none.
-   * `wanted` as the option. Throws NotFoundError, InvalidArgumentError, LockedError.
+   * `wanted` as the option; a directory with an OWNER makes up for a damaged COLD. Throws
+   * NotFoundError, InvalidArgumentError, LockedError, CorruptionError.
    */
   static open(
     fileSystem: FileSystem,
     directory: string,
     wanted: string | null | undefined,
   ): ColdTier | undefined {
-    const pointer = readColdPointerSync(fileSystem, directory)
+    const { pointer, damage } = lookAtColdPointerSync(fileSystem, directory)
     const given = typeof wanted === 'string' ? fileSystem.resolveSync(wanted) : undefined
+    if (damage !== undefined) {
+      if (given === undefined || readColdOwnerSync(fileSystem, given) === undefined) throw damage
+    }
     const path = given ?? pointer?.path
     if (path === undefined) return undefined
-    const own = fileSystem.resolveSync(directory)
-    if (isWithin(path, own) || isWithin(own, path)) {
-      throw new InvalidArgumentError(
-        `coldDirectory must lie outside of the database's own directory, got ${path}`,
-      )
-    }
+    requireOutside(fileSystem, directory, path)
     if (pointer === undefined) fileSystem.makeDirectorySync(path)
     else requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
     const lock = fileSystem.lockSync(path)
@@ -83,17 +83,24 @@ export class ColdTier {
   }
 
   /**
-   * Throws InvalidArgumentError unless the directory is the database's, or nobody's. Call it before
-   * anything is removed.
+   * Throws InvalidArgumentError unless the directory is the database's, or nobody's, and
+   * CorruptionError when it holds tables and the MANIFEST knows of no second directory: to it they
+   * would be orphans. Call it before anything is removed.
    */
-  check(databaseId: Uint8Array): void {
+  check({ databaseId, state }: Manifest): void {
     const ids = [
-      readColdPointerSync(this.#fileSystem, this.#directory)?.databaseId,
+      lookAtColdPointerSync(this.#fileSystem, this.#directory).pointer?.databaseId,
       readColdOwnerSync(this.#fileSystem, this.path),
     ]
     for (const id of ids) {
-      if (id !== undefined && !equalBytes(id, databaseId)) throw foreign(this.path)
+      if (id !== undefined && !equalBytes(id, databaseId)) throw foreignColdDirectory(this.path)
     }
+    if (this.#numbers.size === 0 || (state.features & Feature.coldDirectory) !== 0) return
+    throw new CorruptionError(
+      { path: joinPath(this.path, OWNER_FILE_NAME), offset: 0 },
+      'tables of the database are here, and its MANIFEST knows of no second directory; ' +
+        'a repair with this coldDirectory puts them together',
+    )
   }
 
   /** Throws LockedError when the directory is no longer this process's. */
@@ -127,13 +134,15 @@ export class ColdTier {
     const { databaseId, state } = manifest
     const features = state.features & ~Feature.coldDirectory
     if (!this.isWanted && this.#numbers.size === 0) {
+      // No table may come back after the feature has gone.
+      this.#fileSystem.syncDirectorySync(this.path)
       if (features !== state.features) await manifest.append({ features })
       removeIfExistsSync(this.#fileSystem, joinPath(this.#directory, COLD_FILE_NAME))
       this.#fileSystem.syncDirectorySync(this.#directory)
       removeIfExistsSync(this.#fileSystem, joinPath(this.path, OWNER_FILE_NAME))
       return
     }
-    const pointer = readColdPointerSync(this.#fileSystem, this.#directory)
+    const { pointer } = lookAtColdPointerSync(this.#fileSystem, this.#directory)
     const owner = readColdOwnerSync(this.#fileSystem, this.path)
     if (owner === undefined) writeColdOwnerSync(this.#fileSystem, this.path, databaseId)
     if (pointer?.path !== this.path) {
@@ -143,6 +152,15 @@ export class ColdTier {
       await manifest.append({ features: features | Feature.coldDirectory })
     }
   }
+}
+
+/** Throws InvalidArgumentError when one of the two directories is in the other. */
+export function requireOutside(fileSystem: FileSystem, directory: string, path: string): void {
+  const own = fileSystem.resolveSync(directory)
+  if (!isWithin(path, own) && !isWithin(own, path)) return
+  throw new InvalidArgumentError(
+    `coldDirectory must lie outside of the database's own directory, got ${path}`,
+  )
 }
 
 /** Throws unless the directory is there and holds the tables of the database. */
@@ -159,7 +177,7 @@ export function requireOwned(
         'database is closed, or open it with coldDirectory null until they have come back',
     )
   }
-  if (readColdOwnerSync(fileSystem, path) !== undefined) throw foreign(path)
+  if (readColdOwnerSync(fileSystem, path) !== undefined) throw foreignColdDirectory(path)
   throw new NotFoundError(
     `${path}, where the database keeps tables of its last level, is missing or empty: mount it, ` +
       'or give its new place as coldDirectory',
@@ -171,7 +189,7 @@ function requireUnused(fileSystem: FileSystem, directory: string, path: string):
   if (readColdOwnerSync(fileSystem, path) !== undefined) {
     // Whose it is, the MANIFEST tells (see check); a database that is yet to be made has no tables.
     if (fileSystem.listSync(directory).includes(CURRENT_FILE_NAME)) return
-    throw foreign(path)
+    throw foreignColdDirectory(path)
   }
   const name = fileSystem.listSync(path).find(other => {
     const kind = parseFileName(other)?.kind
@@ -183,7 +201,7 @@ function requireUnused(fileSystem: FileSystem, directory: string, path: string):
   )
 }
 
-function foreign(path: string): InvalidArgumentError {
+export function foreignColdDirectory(path: string): InvalidArgumentError {
   return new InvalidArgumentError(
     `${path} holds tables of another database: choose another coldDirectory`,
   )

@@ -46,6 +46,7 @@ export { nodeFileSystem } from './node-file-system.ts'
 export {
   dumpFile,
   type OfflineEnvironment,
+  type OfflineOptions,
   type RestoreOptions,
   repairDirectory,
   repairInEnvironment,

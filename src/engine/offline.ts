@@ -6,8 +6,11 @@ import type { Clock } from '../clock.ts'
 import { NotFoundError } from '../errors.ts'
 import { loadHasher } from '../hash.ts'
 import type { Random } from '../random.ts'
-import { readColdPointerSync } from './cold-files.ts'
-import { requireOwned } from './cold-tier.ts'
+import {
+  type ColdLocation,
+  checkColdDirectoryOption,
+  findColdDirectorySync,
+} from './cold-location.ts'
 import { DATABASE_ID_SIZE } from './database-id.ts'
 import { dumpPath } from './dump.ts'
 import type { DumpOptions, DumpSink } from './dump-item.ts'
@@ -29,6 +32,14 @@ export interface OfflineEnvironment {
   readonly random: Random
 }
 
+export interface OfflineOptions extends MaintenanceOptions {
+  /**
+   * The second directory of the database, when it was moved or when the file that names it is
+   * damaged or gone. @defaultValue the one that COLD names
+   */
+  readonly coldDirectory?: string
+}
+
 export interface RestoreOptions extends MaintenanceOptions {
   /** Its number. @defaultValue the newest */
   readonly backup?: number
@@ -44,24 +55,25 @@ function machine(): OfflineEnvironment {
 
 /**
  * As `Db.verify`, of a database that nobody has open: reads and checks every file, and changes
- * none. Throws NotFoundError when there is no directory, LockedError when a process has it open.
+ * none. Throws NotFoundError when there is no directory, or its cold directory is not there,
+ * InvalidArgumentError when that is another database's, LockedError when a process has it open.
  *
  *   const { ok, findings } = await verifyDirectory('./data')
  */
 export function verifyDirectory(
   directory: string,
-  options: MaintenanceOptions = {},
+  options: OfflineOptions = {},
 ): Promise<VerifyReport> {
   return verifyInEnvironment(directory, options, machine())
 }
 
 export function verifyInEnvironment(
   directory: string,
-  options: MaintenanceOptions,
+  options: OfflineOptions,
   environment: Omit<OfflineEnvironment, 'random'>,
 ): Promise<VerifyReport> {
-  return locked(directory, options, environment, ({ control, thread }) =>
-    thread().run('verify', { directory, live: undefined, control }),
+  return locked(directory, options, environment, ({ control, thread }, cold) =>
+    thread().run('verify', { directory, live: undefined, cold, control }),
   )
 }
 
@@ -72,26 +84,29 @@ export function verifyInEnvironment(
  * nothing in a database that is whole. A value that was overwritten may come back where the newer
  * one is lost.
  *
- * Throws NotFoundError, LockedError, VersionMismatchError when a newer version wrote a file.
+ * Throws NotFoundError, also when tables are in a second directory and neither COLD nor the option
+ * says where, InvalidArgumentError when that is another database's, LockedError,
+ * VersionMismatchError when a newer version wrote a file.
  *
  *   const { changed, findings, lostDirectory } = await repairDirectory('./data')
  */
 export function repairDirectory(
   directory: string,
-  options: MaintenanceOptions = {},
+  options: OfflineOptions = {},
 ): Promise<RepairReport> {
   return repairInEnvironment(directory, options, machine())
 }
 
 export function repairInEnvironment(
   directory: string,
-  options: MaintenanceOptions,
+  options: OfflineOptions,
   environment: OfflineEnvironment,
 ): Promise<RepairReport> {
-  const databaseId = environment.random.bytes(DATABASE_ID_SIZE)
-  return locked(directory, options, environment, ({ control, thread }) =>
-    thread().run('repair', { directory, databaseId, control }),
-  )
+  const newId = environment.random.bytes(DATABASE_ID_SIZE)
+  return locked(directory, options, environment, ({ control, thread }, cold) => {
+    const databaseId = cold?.databaseId ?? newId
+    return thread().run('repair', { directory, databaseId, cold, control })
+  })
 }
 
 /**
@@ -144,18 +159,22 @@ export async function dumpFile(
 
 async function locked<Result>(
   directory: string,
-  options: MaintenanceOptions,
+  options: OfflineOptions,
   environment: Omit<OfflineEnvironment, 'random'>,
-  work: (operation: Operation) => Promise<Result>,
+  work: (operation: Operation, cold: ColdLocation | undefined) => Promise<Result>,
 ): Promise<Result> {
   const { fileSystem, executor, clock } = environment
   try {
+    checkColdDirectoryOption(options.coldDirectory)
     requireDirectory(fileSystem, directory)
     const lock = fileSystem.lockSync(directory)
     let coldLock: DirectoryLock | undefined
     try {
-      coldLock = lockColdDirectory(fileSystem, directory)
-      return await operate({ executor, clock, closing: NEVER }, options, work)
+      // The second directory is as much the database's as the first.
+      const cold = findColdDirectorySync(fileSystem, directory, options.coldDirectory)
+      coldLock = cold && fileSystem.lockSync(cold.path)
+      const host = { executor, clock, closing: NEVER }
+      return await operate(host, options, operation => work(operation, cold))
     } finally {
       coldLock?.releaseSync()
       lock.releaseSync()
@@ -163,14 +182,6 @@ async function locked<Result>(
   } finally {
     await executor.close()
   }
-}
-
-/** The second directory is as much the database's as the first. Throws when it is not there. */
-function lockColdDirectory(fileSystem: FileSystem, directory: string): DirectoryLock | undefined {
-  const pointer = readColdPointerSync(fileSystem, directory)
-  if (pointer === undefined) return undefined
-  requireOwned(fileSystem, pointer.path, pointer.path, pointer.databaseId)
-  return fileSystem.lockSync(pointer.path)
 }
 
 function requireDirectory(fileSystem: FileSystem, directory: string): void {

@@ -121,7 +121,7 @@ async function recover(
   const existing = Manifest.recover(manifestParts)
   const manifest = existing ?? Manifest.create(manifestParts, random.bytes(DATABASE_ID_SIZE))
   cleanup.push(() => manifest.close())
-  tier?.check(manifest.databaseId)
+  tier?.check(manifest)
   const expiry = new ExpiryClock(clock, manifest.wallMsMax)
   // Without a MANIFEST every segment is empty, and what a crash left of another attempt to create
   // the database: it bears another identity and is removed as an orphan.

@@ -13,10 +13,11 @@
  *  1. No file that was there is changed. What is not needed any more is moved to `lost/<n>/`; it is
  *     there, durably, before CURRENT names the new MANIFEST, so a crash loses nothing either.
  *  2. Nothing is invented: every entry stood behind a checksum that holds.
- *  3. What is sound is not touched: repairing a database that is whole changes nothing.
+ *  3. Tables in a second directory that nobody can name are not taken for lost: nothing is done.
+ *  4. What is sound is not touched: repairing a database that is whole changes nothing.
  */
 import { NotFoundError } from '../errors.ts'
-import { readColdPointerSync } from './cold-files.ts'
+import { type ColdLocation, checkColdLocationSync, requireColdLocation } from './cold-location.ts'
 import { formatFileName, parseFileName } from './file-names.ts'
 import { type File, joinPath } from './file-system.ts'
 import { type Finding, FindingList } from './finding.ts'
@@ -44,6 +45,8 @@ export interface RepairJob {
   readonly directory: string
   /** The identity of the database if no file tells it. */
   readonly databaseId: Uint8Array
+  /** Its second directory, if it is known. */
+  readonly cold?: ColdLocation | undefined
   readonly control: JobControl
 }
 
@@ -70,7 +73,10 @@ export interface RepairReport {
   readonly movedFiles: readonly string[]
 }
 
-/** Throws AbortedError, VersionMismatchError, or an error of the system that is no damage. */
+/**
+ * Throws NotFoundError, InvalidArgumentError, AbortedError, VersionMismatchError, or an error of
+ * the system that is no damage.
+ */
 export async function runRepairJob(
   job: RepairJob,
   environment: JobEnvironment,
@@ -99,14 +105,20 @@ class Repair {
 
   constructor(job: RepairJob, environment: JobEnvironment) {
     const { fileSystem, hasher } = environment
-    const { directory, control } = job
+    const { directory, control, cold } = job
     this.#job = job
     this.#environment = environment
     this.#names = fileSystem.listSync(directory)
     if (!this.#names.some(name => (parseFileName(name)?.fileNumber ?? 0) > 0)) {
       throw new NotFoundError(`there is no database in ${directory}: check the path`)
     }
-    this.#source = readRepairSource(fileSystem, directory, this.#names, this.#findings)
+    this.#source = readRepairSource(fileSystem, directory, this.#names, cold, this.#findings)
+    const { features, state, missingTables } = this.#source
+    checkColdLocationSync(fileSystem, directory, this.#source, cold, this.#findings)
+    if (cold === undefined) {
+      requireColdLocation(fileSystem, directory, features, state !== undefined)
+    }
+    this.#tablesLost = missingTables
     const unused = largestFileNumberSync(fileSystem, directory) + 1
     this.#nextFileNumber = Math.max(this.#source.nextFileNumber, unused)
     this.#salvageParts = {
@@ -305,7 +317,7 @@ class Repair {
 
   #publish(tables: readonly LeveledTable[], keepsLog: boolean): RepairReport {
     const { fileSystem } = this.#environment
-    const { directory, control, databaseId: fallbackId } = this.#job
+    const { directory, control, databaseId: fallbackId, cold } = this.#job
     const { state, databaseId = fallbackId, wallMsMax } = this.#source
     throwIfCancelled(control)
     const manifestNumber = this.#nextFileNumber++
@@ -315,8 +327,9 @@ class Repair {
       names: this.#names,
       databaseId,
       manifestNumber,
+      coldDirectory: cold?.path,
       snapshot: {
-        features: this.#features,
+        features: cold === undefined ? 0 : Feature.coldDirectory,
         databaseId,
         nextFileNumber: this.#nextFileNumber,
         lastSequence,
@@ -345,13 +358,6 @@ class Repair {
       lostDirectory,
       movedFiles,
     }
-  }
-
-  /** Tables that stay in the second directory need COLD to be understood. */
-  get #features(): number {
-    const { fileSystem } = this.#environment
-    const pointer = readColdPointerSync(fileSystem, this.#job.directory)
-    return pointer === undefined ? 0 : Feature.coldDirectory
   }
 
   #begin(tableNumbers: readonly number[]): void {

@@ -5,9 +5,10 @@
  * directory too, durably, under a second name, so that the next open, which removes what no
  * MANIFEST mentions, cannot take it. Where there are no links files are moved behind that step.
  */
+import { lookAtColdPointerSync, removeIfExistsSync, writeColdPointerSync } from './cold-files.ts'
 import { copyBytesSync } from './copy-file.ts'
 import { prepareCurrentSync, replaceCurrentSync } from './current-file.ts'
-import { CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
+import { COLD_FILE_NAME, CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
 import { type FileSystem, isLinkRefusal, joinPath, systemErrorCode } from './file-system.ts'
 import { encodeManifestFile } from './manifest-format.ts'
 import type { VersionEdit } from './version-edit.ts'
@@ -19,6 +20,8 @@ export interface RepairPublication {
   readonly names: readonly string[]
   readonly databaseId: Uint8Array
   readonly manifestNumber: number
+  /** The second directory, absolute; undefined when there is none. */
+  readonly coldDirectory: string | undefined
   /** Everything that the new MANIFEST says. */
   readonly snapshot: VersionEdit
 }
@@ -41,7 +44,8 @@ export function publishRepair(
   for (const name of moved) {
     if (link(fileSystem, joinPath(directory, name), joinPath(lost, name))) linked.add(name)
   }
-  saveCurrent(fileSystem, directory, lost)
+  saveCopy(fileSystem, directory, lost, CURRENT_FILE_NAME)
+  replaceColdPointer(fileSystem, directory, lost, publication)
   fileSystem.syncDirectorySync(lost)
   const prepared = prepareCurrentSync(fileSystem, directory, manifestNumber)
   replaceCurrentSync(fileSystem, directory, prepared)
@@ -124,11 +128,28 @@ function link(fileSystem: FileSystem, source: string, target: string): boolean {
   }
 }
 
-/** A copy of CURRENT, which is replaced. */
-function saveCurrent(fileSystem: FileSystem, directory: string, lost: string): void {
-  const path = joinPath(directory, CURRENT_FILE_NAME)
+/** Makes COLD name the second directory, or none, if it does not yet. */
+function replaceColdPointer(
+  fileSystem: FileSystem,
+  directory: string,
+  lost: string,
+  { coldDirectory, databaseId }: RepairPublication,
+): void {
+  const { pointer, damage } = lookAtColdPointerSync(fileSystem, directory)
+  if (damage === undefined && pointer?.path === coldDirectory) return
+  saveCopy(fileSystem, directory, lost, COLD_FILE_NAME)
+  fileSystem.syncDirectorySync(lost)
+  if (coldDirectory === undefined) {
+    removeIfExistsSync(fileSystem, joinPath(directory, COLD_FILE_NAME))
+  } else {
+    writeColdPointerSync(fileSystem, directory, { path: coldDirectory, databaseId })
+  }
+}
+
+/** A copy of a file that is replaced. */
+function saveCopy(fileSystem: FileSystem, directory: string, lost: string, name: string): void {
   try {
-    copyBytesSync(fileSystem, path, joinPath(lost, CURRENT_FILE_NAME))
+    copyBytesSync(fileSystem, joinPath(directory, name), joinPath(lost, name))
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error
   }

@@ -1,11 +1,12 @@
 /**
  * What a repair begins with: what can be known of a database whose MANIFEST may be damaged.
  *
- * The MANIFEST is trusted when it is whole and every file that it names is there. Otherwise what
- * is readable of it says which tables and segments are no longer needed, and everything else in
- * the directory counts.
+ * The MANIFEST is trusted when it is whole, every file that it names is there, and it knows of a
+ * second directory if tables are in one. Otherwise what is readable of it says which tables and
+ * segments are no longer needed, and everything else in the directory counts.
  */
 import { equalBytes } from '../bytes.ts'
+import type { ColdLocation } from './cold-location.ts'
 import { readCurrentSync } from './current-file.ts'
 import {
   CURRENT_FILE_NAME,
@@ -19,6 +20,7 @@ import { stateOf } from './manifest.ts'
 import { readManifestSync } from './manifest-files.ts'
 import { salvageManifest } from './manifest-format.ts'
 import type { ManifestState } from './manifest-state.ts'
+import { Feature } from './version-edit.ts'
 import { readWalHeaderSync } from './wal-check.ts'
 
 export interface RepairSource {
@@ -28,8 +30,12 @@ export interface RepairSource {
   readonly manifestNumber: number
   /** Undefined when no file tells it. */
   readonly databaseId: Uint8Array | undefined
+  /** Tables that the MANIFEST in force names and that are nowhere. */
+  readonly missingTables: number
   /** What follows is of use without a state: a damaged MANIFEST says no less. */
   readonly removedTables: ReadonlySet<number>
+  /** Bits of Feature that it has, or in any edit had. */
+  readonly features: number
   /** Above every number that the MANIFEST knows of, so that none is used a second time. */
   readonly nextFileNumber: number
   readonly logNumber: number
@@ -41,20 +47,27 @@ export function readRepairSource(
   fileSystem: FileSystem,
   directory: string,
   names: readonly string[],
+  cold: ColdLocation | undefined,
   findings: FindingList,
 ): RepairSource {
   const manifests = numbersOf(names, 'manifest').sort((a, b) => b - a)
   const current = currentNumber(fileSystem, directory, findings)
   // The one in force; or, when nobody says which that is, the newest that can be trusted.
-  for (const manifestNumber of current === undefined ? manifests : [current]) {
-    const state = trustedState(fileSystem, directory, manifestNumber, findings)
+  const candidates = current === undefined ? manifests : [current]
+  let missingTables = 0
+  const parts = { fileSystem, directory, cold, findings }
+  for (const manifestNumber of candidates) {
+    const { state, missing } = trustedState(parts, manifestNumber)
+    if (manifestNumber === candidates[0]) missingTables = missing
     if (state === undefined) continue
-    const { databaseId, nextFileNumber, logNumber, lastSequence, wallMsMax } = state
+    const { databaseId, features, nextFileNumber, logNumber, lastSequence, wallMsMax } = state
     const removedTables = new Set<number>()
     return {
       state,
       manifestNumber,
       databaseId,
+      missingTables: 0,
+      features,
       removedTables,
       nextFileNumber,
       logNumber,
@@ -64,7 +77,7 @@ export function readRepairSource(
   }
   const known = knownOf(fileSystem, directory, current ?? manifests[0])
   const databaseId = known.databaseId ?? idOfLog(fileSystem, directory, names)
-  return { ...known, databaseId, state: undefined, manifestNumber: 0 }
+  return { ...known, databaseId, missingTables, state: undefined, manifestNumber: 0 }
 }
 
 export function numbersOf(names: readonly string[], kind: NumberedFileKind): number[] {
@@ -92,43 +105,54 @@ function currentNumber(
   }
 }
 
+interface TrustParts {
+  readonly fileSystem: FileSystem
+  readonly directory: string
+  readonly cold: ColdLocation | undefined
+  readonly findings: FindingList
+}
+
+/** Without a state when it is not trusted; and how many of its tables are missing. */
 function trustedState(
-  fileSystem: FileSystem,
-  directory: string,
+  { fileSystem, directory, cold, findings }: TrustParts,
   manifestNumber: number,
-  findings: FindingList,
-): ManifestState | undefined {
+): { readonly state?: ManifestState; readonly missing: number } {
   const path = joinPath(directory, formatFileName('manifest', manifestNumber))
   try {
     const { state, tornTail } = stateOf(readManifestSync(fileSystem, path), path, manifestNumber)
     const names = new Set(fileSystem.listSync(directory))
-    if (!areAllThere(directory, names, state, findings)) return undefined
-    if (tornTail === undefined || !isOvertaken(names, state)) return state
+    const missing = missingNames(directory, names, state, findings)
+    const tables = missing.filter(name => parseFileName(name)?.kind === 'table').length
+    if (missing.length > 0) return { missing: tables }
+    if (cold !== undefined && (state.features & Feature.coldDirectory) === 0) {
+      if (numbersOf(fileSystem.listSync(cold.path), 'table').length > 0) {
+        findings.damage(path, 0, `it does not know of the tables in ${cold.path}`)
+        return { missing: 0 }
+      }
+    }
+    if (tornTail === undefined || !isOvertaken(names, state)) return { state, missing: 0 }
     findings.damage(path, tornTail.offset, 'the last edit is damaged, and it took effect')
-    return undefined
   } catch (error) {
     findings.addError(error, path)
-    return undefined
   }
+  return { missing: 0 }
 }
 
-/** Whether each table is there, whatever its bytes say, and where the log begins. */
-function areAllThere(
+/** Which tables are not there, whatever their bytes say, or where the log begins. */
+function missingNames(
   directory: string,
   names: ReadonlySet<string>,
   state: ManifestState,
   findings: FindingList,
-): boolean {
-  let areThere = true
+): string[] {
   const { version, logNumber } = state
   const needed = [...version.tables()].map(({ table }) => formatFileName('table', table.fileNumber))
   if (logNumber > 0) needed.push(formatFileName('wal', logNumber))
-  for (const name of needed) {
-    if (names.has(name)) continue
+  const missing = needed.filter(name => !names.has(name))
+  for (const name of missing) {
     findings.damage(joinPath(directory, name), 0, 'a file of the database is missing')
-    areThere = false
   }
-  return areThere
+  return missing
 }
 
 /** Whether there are tables that only an edit behind the torn tail can have added. */
@@ -140,7 +164,13 @@ function isOvertaken(names: ReadonlySet<string>, state: ManifestState): boolean 
 
 type Known = Pick<
   RepairSource,
-  'databaseId' | 'removedTables' | 'nextFileNumber' | 'logNumber' | 'lastSequence' | 'wallMsMax'
+  | 'databaseId'
+  | 'features'
+  | 'removedTables'
+  | 'nextFileNumber'
+  | 'logNumber'
+  | 'lastSequence'
+  | 'wallMsMax'
 >
 
 /** What of a damaged MANIFEST can be read. */
@@ -152,15 +182,17 @@ function knownOf(
   const removedTables = new Set<number>()
   const counters = { nextFileNumber: 1, logNumber: 0, lastSequence: 0, wallMsMax: 0 }
   const salvaged = manifestNumber && salvageAt(fileSystem, directory, manifestNumber)
-  if (!salvaged) return { databaseId: undefined, removedTables, ...counters }
+  let features = 0
+  if (!salvaged) return { databaseId: undefined, features, removedTables, ...counters }
   for (const edit of salvaged.edits) {
     for (const name of Object.keys(counters) as (keyof typeof counters)[]) {
       counters[name] = Math.max(counters[name], edit[name] ?? 0)
     }
+    features |= edit.features ?? 0
     for (const { fileNumber } of edit.removed ?? []) removedTables.add(fileNumber)
     for (const { table } of edit.added ?? []) removedTables.delete(table.fileNumber)
   }
-  return { databaseId: salvaged.databaseId, removedTables, ...counters }
+  return { databaseId: salvaged.databaseId, features, removedTables, ...counters }
 }
 
 function salvageAt(fileSystem: FileSystem, directory: string, manifestNumber: number) {

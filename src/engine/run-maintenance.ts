@@ -2,6 +2,7 @@
 import { runBackupJob } from './backup-job.ts'
 import { runCheckpointJob } from './checkpoint-job.ts'
 import { readColdPointerSync } from './cold-files.ts'
+import type { ColdLocation } from './cold-location.ts'
 import type { MaintenanceJobs, MaintenanceKind } from './maintenance-job.ts'
 import { runRepairJob } from './repair-job.ts'
 import { runRestoreJob } from './restore-job.ts'
@@ -24,11 +25,18 @@ const RUNNERS: Runners = {
   restore: runRestoreJob,
 }
 
+interface TieredJob {
+  readonly directory: string
+  /** There when the caller has found out, also that there is none; else COLD says it. */
+  readonly cold?: ColdLocation | undefined
+}
+
 /** With the tables of the second directory, if the database has one. */
-function withColdTables(directory: string, environment: JobEnvironment): JobEnvironment {
+function withColdTables(job: TieredJob, environment: JobEnvironment): JobEnvironment {
   const { fileSystem } = environment
-  const cold = readColdPointerSync(fileSystem, directory)?.path
-  return { ...environment, fileSystem: tieredFileSystem(fileSystem, directory, cold) }
+  const { directory } = job
+  const cold = 'cold' in job ? job.cold : readColdPointerSync(fileSystem, directory)
+  return { ...environment, fileSystem: tieredFileSystem(fileSystem, directory, cold?.path) }
 }
 
 /** Rejects with the job's error; AbortedError when the job was cancelled. */
@@ -37,5 +45,5 @@ export async function runMaintenance<Kind extends MaintenanceKind>(
   job: MaintenanceJobs[Kind]['job'],
   environment: JobEnvironment,
 ): Promise<MaintenanceJobs[Kind]['result']> {
-  return await RUNNERS[kind](job, withColdTables(job.directory, environment))
+  return await RUNNERS[kind](job, withColdTables(job, environment))
 }

@@ -8,6 +8,7 @@
  */
 import { CorruptionError } from '../errors.ts'
 import { backupNumbers, readBackupSync } from './backup-files.ts'
+import { type ColdLocation, checkColdLocationSync, type KnownOfCold } from './cold-location.ts'
 import { CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
 import { type File, joinPath } from './file-system.ts'
 import { type Finding, FindingList } from './finding.ts'
@@ -38,6 +39,8 @@ export interface VerifyJob {
   readonly directory: string
   /** Undefined for a database that is closed. */
   readonly live: LiveFiles | undefined
+  /** Of a closed one: its second directory, if it is known. */
+  readonly cold?: ColdLocation | undefined
   readonly control: JobControl
 }
 
@@ -156,6 +159,7 @@ class Verification {
       read = readManifestStateSync(fileSystem, directory)
     } catch (error) {
       this.#findings.addError(error, joinPath(directory, CURRENT_FILE_NAME))
+      this.#checkCold({ features: 0, databaseId: undefined })
       return
     }
     if (read === undefined) {
@@ -165,9 +169,11 @@ class Verification {
       })
       const what = isEmpty ? 'there is no database in this directory' : 'CURRENT is missing'
       this.#findings.damage(joinPath(directory, CURRENT_FILE_NAME), 0, what)
+      this.#checkCold({ features: 0, databaseId: undefined })
       return
     }
     const { state, fileNumber, tornTail } = read
+    this.#checkCold(state)
     const tables = [...state.version.tables()]
     const segments = this.#segmentsOf(names, state.logNumber)
     this.#begin(tables, segments, 0)
@@ -178,6 +184,11 @@ class Verification {
     this.#tellOrphans(names, read)
     this.#checkTables(tables)
     await this.#checkLog(read, segments)
+  }
+
+  #checkCold(known: KnownOfCold): void {
+    const { directory, cold } = this.#job
+    checkColdLocationSync(this.#environment.fileSystem, directory, known, cold, this.#findings)
   }
 
   /** A directory of backups: each of them, and each table once. */

@@ -11,22 +11,23 @@ import {
   writeColdPointerSync,
 } from '../../src/engine/cold-files.ts'
 import { destroyIn } from '../../src/engine/destroy.ts'
-import {
-  type Db,
-  type DbOptions,
-  destroy,
-  InlineExecutor,
-  nodeFileSystem,
-  open,
-  verifyDirectory,
-} from '../../src/engine/index.ts'
+import { destroy, nodeFileSystem, open, verifyDirectory } from '../../src/engine/index.ts'
 import {
   repairInEnvironment,
   restoreInEnvironment,
   verifyInEnvironment,
 } from '../../src/engine/offline.ts'
-import { loadHasher } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
+import {
+  begin,
+  COLD,
+  close,
+  coldDatabase,
+  environment,
+  fill,
+  KEYS,
+  tablesIn,
+} from '../support/cold-database.ts'
 import { readState } from '../support/crash-oracle.ts'
 import { DIRECTORY, drive, openEngine } from '../support/engine-on-disk.ts'
 import { FailingFileSystem } from '../support/failing-file-system.ts'
@@ -34,63 +35,6 @@ import { formatExample } from '../support/format-example.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { SimClock } from '../support/sim-clock.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
-
-const COLD = '/slow/cold'
-const KEYS = 400
-
-interface Life {
-  readonly db: Db
-  readonly clock: SimClock
-}
-
-async function begin(
-  disk: MemoryFileSystem | FailingFileSystem,
-  coldDirectory: string | null | undefined,
-  options: DbOptions = {},
-): Promise<Life> {
-  const clock = new SimClock()
-  const cold = coldDirectory === undefined ? {} : { coldDirectory }
-  return { clock, db: await openEngine(disk, { clock, options: { ...options, ...cold } }) }
-}
-
-async function fill({ db, clock }: Life, round = 0): Promise<void> {
-  for (let index = 0; index < KEYS; index++) {
-    const key = `key-${String((index * 37) % KEYS).padStart(4, '0')}`
-    await drive(clock, db.put(key, `${round} ${index} ${'v'.repeat(60)}`))
-  }
-  await settle({ db, clock })
-}
-
-async function settle({ db, clock }: Life): Promise<void> {
-  await drive(clock, db.compact())
-  await clock.advanceAsync(10_000, 30)
-}
-
-async function close({ db, clock }: Life): Promise<void> {
-  await drive(clock, db.close())
-}
-
-function tablesIn(disk: MemoryFileSystem, directory: string): number {
-  return disk.paths().filter(path => path.startsWith(`${directory}/`) && path.endsWith('.sst'))
-    .length
-}
-
-async function environment(fileSystem: MemoryFileSystem) {
-  const clock = new SimClock()
-  const executor = new InlineExecutor({ fileSystem, hasher: await loadHasher(), clock })
-  return { fileSystem, executor, clock, random: seededRandom(5) }
-}
-
-/** A database with all its tables in the second directory, closed, and what it holds. */
-async function coldDatabase(disk: MemoryFileSystem): Promise<Map<string, string>> {
-  const life = await begin(disk, COLD)
-  await fill(life)
-  const state = await readState(life.db)
-  assert.equal(state.size, KEYS)
-  await close(life)
-  assert.ok(tablesIn(disk, COLD) > 3)
-  return state
-}
 
 describe('the cold directory', () => {
   test('holds the tables of the last level, and no others', async () => {
