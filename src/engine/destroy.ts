@@ -3,21 +3,40 @@
  *
  * Invariant: CURRENT goes first, for good, and everything else after it. So whenever it is cut
  * short there is the whole database or none, never a part of one that opens; and calling it again
- * finishes it.
+ * finishes it. What can be refused is found out before: where the second directory is, and that
+ * nobody holds it.
  */
 import { yieldToEventLoop } from '../clock.ts'
+import { CorruptionError } from '../errors.ts'
 import { backupNumbers } from './backup-files.ts'
-import { isOwnedSync, readColdPointerSync } from './cold-files.ts'
+import { isOwnedSync, lookAtColdPointerSync } from './cold-files.ts'
 import { COLD_FILE_NAME, CURRENT_FILE_NAME, OWNER_FILE_NAME, parseFileName } from './file-names.ts'
 import { type DirectoryLock, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+import { type Finding, FindingList } from './finding.ts'
+
+export interface DestroyReport {
+  /** Why tables in a second directory, if there are any, were left there; else empty. */
+  readonly findings: readonly Finding[]
+}
+
+/** The second directory, held. */
+interface ColdTables {
+  readonly path: string
+  readonly lock: DirectoryLock
+}
 
 /** destroy() of open.ts, on the given disk. */
-export async function destroyIn(fileSystem: FileSystem, directory: string): Promise<void> {
-  if (namesOfOurs(fileSystem, directory).length === 0) return
+export async function destroyIn(fileSystem: FileSystem, directory: string): Promise<DestroyReport> {
+  const list = new FindingList()
+  const { findings } = list
+  if (namesOfOurs(fileSystem, directory).length === 0) return { findings }
   const lock = fileSystem.lockSync(directory)
+  let cold: ColdTables | undefined
   try {
-    await removeFiles(fileSystem, directory, lock)
+    cold = takeColdTables(fileSystem, directory, list)
+    await removeFiles(fileSystem, directory, lock, cold)
   } finally {
+    cold?.lock.releaseSync()
     lock.releaseSync()
   }
   try {
@@ -27,12 +46,34 @@ export async function destroyIn(fileSystem: FileSystem, directory: string): Prom
     const code = systemErrorCode(error)
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error
   }
+  return { findings }
+}
+
+/** Undefined when there is none, or, with a finding, when it is not known to be the database's. */
+function takeColdTables(
+  fileSystem: FileSystem,
+  directory: string,
+  findings: FindingList,
+): ColdTables | undefined {
+  const { pointer, damage } = lookAtColdPointerSync(fileSystem, directory)
+  if (damage !== undefined) findings.addError(damage, directory)
+  if (pointer === undefined) return undefined
+  const { path, databaseId } = pointer
+  try {
+    if (isOwnedSync(fileSystem, path, databaseId)) return { path, lock: fileSystem.lockSync(path) }
+    findings.notice(path, 0, 'is missing or not the directory of the database any more')
+  } catch (error) {
+    if (!(error instanceof CorruptionError)) throw error
+    findings.addError(error, path)
+  }
+  return undefined
 }
 
 async function removeFiles(
   fileSystem: FileSystem,
   directory: string,
   lock: DirectoryLock,
+  cold: ColdTables | undefined,
 ): Promise<void> {
   const names = namesOfOurs(fileSystem, directory)
   if (names.includes(CURRENT_FILE_NAME)) {
@@ -40,7 +81,7 @@ async function removeFiles(
     fileSystem.syncDirectorySync(directory)
   }
 
-  await removeColdFiles(fileSystem, directory)
+  if (cold !== undefined) await removeColdFiles(fileSystem, cold)
   // COLD goes last: until then it says where the rest of the tables is.
   names.sort((a, b) => Number(a === COLD_FILE_NAME) - Number(b === COLD_FILE_NAME))
   for (const name of names) {
@@ -52,25 +93,15 @@ async function removeFiles(
   }
 }
 
-/** Removes the tables in the second directory, if it is there and still the database's. */
-async function removeColdFiles(fileSystem: FileSystem, directory: string): Promise<void> {
-  const pointer = readColdPointerSync(fileSystem, directory)
-  if (pointer === undefined) return
-  const { path, databaseId } = pointer
-  if (!isOwnedSync(fileSystem, path, databaseId)) return
-  const lock = fileSystem.lockSync(path)
-  try {
-    const names = fileSystem.listSync(path)
-    const tables = names.filter(name => parseFileName(name)?.kind === 'table')
-    for (const name of [...tables, OWNER_FILE_NAME]) {
-      await yieldToEventLoop()
-      lock.verifySync()
-      fileSystem.removeSync(joinPath(path, name))
-    }
-    fileSystem.syncDirectorySync(path)
-  } finally {
-    lock.releaseSync()
+async function removeColdFiles(fileSystem: FileSystem, { path, lock }: ColdTables): Promise<void> {
+  const names = fileSystem.listSync(path)
+  const tables = names.filter(name => parseFileName(name)?.kind === 'table')
+  for (const name of [...tables, OWNER_FILE_NAME]) {
+    await yieldToEventLoop()
+    lock.verifySync()
+    fileSystem.removeSync(joinPath(path, name))
   }
+  fileSystem.syncDirectorySync(path)
 }
 
 /** Files that belong to a database, but for its lock. */

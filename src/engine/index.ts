@@ -34,6 +34,7 @@ export type {
   WalRotatedEvent,
 } from './db-event.ts'
 export type { DbRatios, DbStats, LevelStats } from './db-stats.ts'
+export type { DestroyReport } from './destroy.ts'
 export type { DumpedSection, DumpItem, DumpOptions, DumpSink } from './dump-item.ts'
 export type { DbEventListener } from './event-stream.ts'
 export type { DirectoryLock, File, FileSystem } from './file-system.ts'

@@ -13,7 +13,7 @@ import { ColdTier } from './cold-tier.ts'
 import { DATABASE_ID_SIZE } from './database-id.ts'
 import type { Db } from './db.ts'
 import { buildDb } from './db-assembly.ts'
-import { destroyIn } from './destroy.ts'
+import { type DestroyReport, destroyIn } from './destroy.ts'
 import { EventStream } from './event-stream.ts'
 import { ExpiryClock } from './expiry-clock.ts'
 import { parseFileName } from './file-names.ts'
@@ -63,12 +63,13 @@ export async function openInEnvironment(
 
 /**
  * Removes the database in `directory`, and the directory unless it holds other files. Does nothing
- * when there is none. There is no way back.
+ * when there is none. There is no way back. Tables in a second directory that cannot be told to be
+ * the database's, as COLD or OWNER is damaged, are left there, and a finding of the report says so.
  *
  * Throws LockedError while it is open, here or in another process. Cut short by a crash it leaves
  * the whole database or none; then call it again.
  */
-export function destroy(directory: string): Promise<void> {
+export function destroy(directory: string): Promise<DestroyReport> {
   return destroyIn(nodeFileSystem(), directory)
 }
 

@@ -2,7 +2,7 @@
 // makes a damaged one open again; for people and for programs, with exit codes that scripts test.
 // Method: the whole program over a small database on the real disk, sound and damaged.
 import assert from 'node:assert/strict'
-import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { ExitCode } from '../../src/cli/exit-code.ts'
@@ -77,6 +77,26 @@ describe('debug', () => {
     const db = await open(directory, { createIfMissing: false })
     assert.equal(Buffer.from((await db.get('late'))!).toString(), 'in the log')
     await db.close()
+  })
+
+  test('takes a cold directory that COLD does not name any more', async () => {
+    const [directory, coldDirectory] = [
+      temporaryDirectory({ after }),
+      temporaryDirectory({ after }),
+    ]
+    const db = await open(directory, { coldDirectory, durability: 'none' })
+    for (let index = 0; index < 30; index++) await db.put(`key-${index}`, `value ${index}`)
+    await db.compact()
+    await db.close()
+    rmSync(join(directory, 'COLD'))
+    const refused = await debug(`repair ${directory}`)
+    assert.notEqual(refused.code, ExitCode.ok)
+    assert.match(refused.err, /--cold-directory/)
+    const seen = await debug(`verify ${directory} --cold-directory ${coldDirectory}`)
+    assert.match(seen.out, /1 finding\n[\s\S]*COLD is missing/)
+    const repaired = await debug(`repair ${directory} --cold-directory ${coldDirectory}`)
+    assert.equal(repaired.code, ExitCode.ok)
+    assert.equal((await debug(`verify ${directory}`)).code, ExitCode.ok)
   })
 
   test('is what an error about damage says to run', async () => {

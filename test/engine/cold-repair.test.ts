@@ -3,6 +3,7 @@
 // Method: a small database on a simulated disk, whose COLD or MANIFEST is removed or damaged.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { destroyIn } from '../../src/engine/destroy.ts'
 import { readManifestStateSync } from '../../src/engine/manifest.ts'
 import {
   type OfflineOptions,
@@ -197,5 +198,46 @@ describe('COLD that is damaged or gone', () => {
     })
     assert.deepEqual(filesOf(disk), before)
     assert.deepEqual(await stateOf(disk, COLD), state)
+  })
+})
+
+describe('destroy of a database with a cold directory', () => {
+  test('with COLD damaged: ends, leaves what it cannot know of, and says so', async () => {
+    const disk = new MemoryFileSystem()
+    await coldDatabase(disk)
+    flip(disk, POINTER, 0)
+    const cold = [...filesOf(disk).keys()].filter(path => path.startsWith(COLD))
+    const { findings } = await destroyIn(disk, DIRECTORY)
+    assert.deepEqual(
+      findings.map(({ path, severity }) => [path, severity]),
+      [[POINTER, 'damage']],
+    )
+    assert.deepEqual([...filesOf(disk).keys()], cold)
+  })
+
+  test('with OWNER damaged: leaves its tables, and says so', async () => {
+    const disk = new MemoryFileSystem()
+    await coldDatabase(disk)
+    flip(disk, `${COLD}/OWNER`, 0)
+    const cold = [...filesOf(disk).keys()].filter(path => path.startsWith(COLD))
+    const { findings } = await destroyIn(disk, DIRECTORY)
+    assert.deepEqual(
+      findings.map(({ path }) => path),
+      [`${COLD}/OWNER`],
+    )
+    assert.deepEqual([...filesOf(disk).keys()], cold)
+  })
+
+  test('somebody has the second directory: nothing is removed', async () => {
+    const disk = new MemoryFileSystem()
+    const state = await coldDatabase(disk)
+    const lock = disk.lockSync(COLD)
+    const before = filesOf(disk)
+    await assert.rejects(destroyIn(disk, DIRECTORY), { code: 'KV_LOCKED' })
+    assert.deepEqual(filesOf(disk), before)
+    lock.releaseSync()
+    assert.deepEqual(await stateOf(disk), state)
+    assert.deepEqual(await destroyIn(disk, DIRECTORY), { findings: [] })
+    assert.equal(filesOf(disk).size, 0)
   })
 })
