@@ -59,6 +59,12 @@ export function checkObject<T extends object>(value: T, name: string): T {
   throw new InvalidArgumentError(`${name} must be an object, got ${describe(value)}`)
 }
 
+/** Throws InvalidArgumentError unless it is a function or none. */
+export function checkFunction(value: unknown, name: string): void {
+  if (value === undefined || typeof value === 'function') return
+  throw new InvalidArgumentError(`${name} must be a function, got ${describe(value)}`)
+}
+
 /** Throws InvalidArgumentError unless it is an AbortSignal or none. */
 export function knownSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
   if (signal === undefined) return undefined

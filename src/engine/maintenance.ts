@@ -7,7 +7,7 @@
  *  2. close() returns when no operation is under way any more; none starts after it.
  */
 
-import type { ByteRange } from '../arguments.ts'
+import { type ByteRange, checkObject, describe } from '../arguments.ts'
 import { ClosedError, InvalidArgumentError } from '../errors.ts'
 import type { KeyRange } from '../key-value-store.ts'
 import type { Random } from '../random.ts'
@@ -92,10 +92,10 @@ export class Maintenance {
     })
   }
 
-  backup(target: string, options: BackupOptions): Promise<BackupResult> {
+  async backup(target: string, options: BackupOptions): Promise<BackupResult> {
     const { databaseId } = this.#parts.host.manifest
-    const keep = checkKeep(options.keep ?? 1)
-    return this.#copy(databaseId, options, (moment, { control, thread }) => {
+    const keep = checkKeep(checkObject(options, 'options').keep ?? 1)
+    return await this.#copy(databaseId, options, (moment, { control, thread }) => {
       const { directory, snapshot } = moment
       return thread().run('backup', { directory, snapshot, target, databaseId, keep, control })
     })
@@ -231,6 +231,6 @@ export class Maintenance {
 function checkKeep(keep: number): number {
   if (Number.isSafeInteger(keep) && keep >= 1 && keep <= BACKUPS_KEPT_MAX) return keep
   throw new InvalidArgumentError(
-    `keep must be an integer from 1 to ${BACKUPS_KEPT_MAX}, got ${keep}`,
+    `keep must be an integer from 1 to ${BACKUPS_KEPT_MAX}, got ${describe(keep)}`,
   )
 }

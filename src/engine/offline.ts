@@ -2,6 +2,7 @@
  * Work on the files of a database that is closed, under its lock: what `kvcli debug` does. Each
  * call runs on a thread of its own, can be aborted and tells how far it is.
  */
+import { checkObject } from '../arguments.ts'
 import type { Clock } from '../clock.ts'
 import { NotFoundError } from '../errors.ts'
 import { loadHasher } from '../hash.ts'
@@ -132,8 +133,8 @@ export async function restoreInEnvironment(
 ): Promise<RestoreResult> {
   const { executor, clock, random } = environment
   const databaseId = random.bytes(DATABASE_ID_SIZE)
-  const { backup } = options
   try {
+    const { backup } = checkObject(options, 'options')
     return await operate({ executor, clock, closing: NEVER }, options, ({ control, thread }) =>
       thread().run('restore', { directory, target, backup, databaseId, control }),
     )
@@ -165,7 +166,7 @@ async function locked<Result>(
 ): Promise<Result> {
   const { fileSystem, executor, clock } = environment
   try {
-    checkColdDirectoryOption(options.coldDirectory)
+    checkColdDirectoryOption(checkObject(options, 'options').coldDirectory)
     requireDirectory(fileSystem, directory)
     const lock = fileSystem.lockSync(directory)
     let coldLock: DirectoryLock | undefined

@@ -3,8 +3,18 @@
 // Method: junk of every kind at each door of the embedded API; after it a write, a restart, a look.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Db } from '../../src/engine/index.ts'
+import {
+  type Db,
+  InlineExecutor,
+  type Progress,
+  repairInEnvironment,
+  restoreInEnvironment,
+  verifyInEnvironment,
+} from '../../src/engine/index.ts'
+import { operate, unlessAborted } from '../../src/engine/maintenance-operation.ts'
+import { loadHasher } from '../../src/hash.ts'
 import { BATCH_SIZE_MAX, KEY_SIZE_MAX } from '../../src/key-value-store.ts'
+import { seededRandom } from '../../src/random.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { SimClock } from '../support/sim-clock.ts'
@@ -30,6 +40,7 @@ const JUNK: readonly unknown[] = [
 interface Subject {
   readonly db: Db
   readonly clock: SimClock
+  readonly disk: MemoryFileSystem
   /** Fails unless the database is what it was, now and after a restart. */
   readonly check: () => Promise<void>
 }
@@ -52,7 +63,7 @@ async function subject(): Promise<Subject> {
     )
     await drive(clock, again.close())
   }
-  return { db, clock, check }
+  return { db, clock, disk, check }
 }
 
 /** Awaits the call, which may also throw at once. */
@@ -249,4 +260,122 @@ test('a change feed that is refused holds no log', async () => {
     await refused(clock, 'options', () => db.changes(options))
   }
   await check()
+})
+
+describe('long work', () => {
+  type Options = { readonly onProgress?: (progress: Progress) => void }
+  type Work = (options: Options) => Promise<unknown>
+
+  interface Shop extends Subject {
+    readonly works: readonly (readonly [string, Work])[]
+  }
+
+  /** Every kind of long work, on a database that has something to do for it. */
+  async function shop(): Promise<Shop> {
+    const made = await subject()
+    const { db, clock, disk } = made
+    for (let at = 0; at < 300; at++) await drive(clock, db.put(`key ${at}`, new Uint8Array(500)))
+    await drive(clock, db.backup('/backups'))
+    await drive(clock, db.checkpoint('/closed'))
+    let name = 0
+    const environment = async () => {
+      const hasher = await loadHasher()
+      const executor = new InlineExecutor({ fileSystem: disk, hasher, clock })
+      return { fileSystem: disk, executor, clock, random: seededRandom(++name) }
+    }
+    const works = [
+      ['verify', options => db.verify(options)],
+      ['checkpoint', options => db.checkpoint(`/copy ${++name}`, options)],
+      ['backup', options => db.backup('/backups', options)],
+      ['compact', options => db.compact({ ...options, rewrite: true })],
+      [
+        'restore',
+        async options =>
+          restoreInEnvironment('/backups', `/new ${++name}`, options, await environment()),
+      ],
+      ['repair', async options => repairInEnvironment('/closed', options, await environment())],
+      [
+        'verify of a directory',
+        async options => verifyInEnvironment('/closed', options, await environment()),
+      ],
+    ] as const satisfies readonly (readonly [string, Work])[]
+    return { ...made, works }
+  }
+
+  test('refuses options, callbacks and signals that are none', async () => {
+    const { db, clock, works } = await shop()
+    for (const [name, work] of works) {
+      for (const onProgress of [null, 1, 'x', {}] as never[]) {
+        await refused(clock, name, () => work({ onProgress }))
+      }
+      await refused(clock, name, () => work({ signal: 1 } as never))
+      // compact() is given a copy here, and a copy of null is an object.
+      if (name !== 'compact') await refused(clock, name, () => work(null as never))
+    }
+    await refused(clock, 'keep', () => db.backup('/backups', { keep: Symbol('1') } as never))
+    await drive(clock, db.close())
+  })
+
+  test('rejects with what its callback throws, at once or later', async () => {
+    const { db, clock, works } = await shop()
+    for (const [name, work] of works) {
+      const thrown = new Error('from the callback')
+      let calls = 0
+      const onProgress = () => {
+        calls++
+        throw thrown
+      }
+      await assert.rejects(drive(clock, work({ onProgress })), thrown, name)
+      assert.equal(calls, 1, `${name}: it is not called again`)
+      await drive(clock, work({}))
+    }
+    await drive(clock, db.close())
+    assert.equal(clock.timerCount, 0)
+  })
+
+  test('tells parts from 0 to 1, and 1 at the end, also where there is nothing to do', async () => {
+    const { db, clock, works } = await shop()
+    await drive(clock, db.deleteRange({}))
+    await drive(clock, db.compact())
+    for (const [name, work] of works) {
+      const parts: number[] = []
+      const onProgress = (now: Progress) => void parts.push(now.doneBytes / now.totalBytes)
+      await drive(clock, work({ onProgress }))
+      assert.ok(
+        parts.every(part => part >= 0 && part <= 1),
+        `${name}: ${parts}`,
+      )
+      assert.equal(parts.at(-1), 1, name)
+    }
+    await drive(clock, db.close())
+  })
+
+  test('is cancelled when its callback throws while it is under way', async () => {
+    const clock = new SimClock()
+    const thrown = new Error('from the callback')
+    for (const onProgress of [
+      () => {
+        throw thrown
+      },
+      () => Promise.reject(thrown),
+    ]) {
+      const executor = new InlineExecutor({
+        fileSystem: new MemoryFileSystem(),
+        hasher: await loadHasher(),
+        clock,
+      })
+      const host = { executor, clock, closing: new AbortController().signal }
+      let isCancelled = false
+      const call = operate(host, { onProgress }, ({ signal, control }) => {
+        control.progress[1] = 1
+        signal.addEventListener('abort', () => {
+          isCancelled = control.cancel[0] === 1
+        })
+        return unlessAborted(signal, new Promise<void>(() => undefined))
+      })
+      await assert.rejects(drive(clock, call), thrown)
+      assert.ok(isCancelled)
+      assert.equal(clock.timerCount, 0)
+    }
+  })
 })
