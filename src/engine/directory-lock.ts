@@ -61,11 +61,19 @@ interface Holder {
 const ATTEMPTS_MAX = 400
 const ATTEMPT_INTERVAL_MS = 5
 
-/** See FileSystem.lockSync. Requires that the directory exists. */
+/**
+ * See FileSystem.lockSync. Requires that the directory exists. Fails with EROFS on a file system
+ * that is read-only from here only where no process holds the directory from elsewhere.
+ */
 export function lockDirectorySync(directory: string): DirectoryLock {
   const self = describeSelf()
   const claimPath = joinPath(directory, `LOCK-${self.id}.claim`)
-  writeClaim(directory, claimPath, self)
+  try {
+    writeClaim(directory, claimPath, self)
+  } catch (error) {
+    if (systemErrorCode(error) === 'EROFS') refuseIfHeld(directory, joinPath(directory, LOCK_NAME))
+    throw error
+  }
   try {
     takeLock(directory, claimPath, self)
   } finally {

@@ -48,7 +48,8 @@ export interface FileSystem {
   syncDirectory(path: string): Promise<void>
   /**
    * Takes the directory for this process.
-   * Throws LockedError, naming the holder, while another process or this one holds it.
+   * Throws LockedError, naming the holder, while another process or this one holds it. Fails with
+   * EROFS when nobody does, and no lock can be taken because the file system is read-only.
    */
   lockSync(directory: string): DirectoryLock
 }

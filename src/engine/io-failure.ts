@@ -33,8 +33,9 @@ function adviceFor(code: string): string {
       return 'raise the limit of open files (ulimit -n), or close some'
     case 'EACCES':
     case 'EPERM':
-    case 'EROFS':
       return 'check who may write there'
+    case 'EROFS':
+      return 'the file system is read-only: make it writable, or work on a copy'
     default:
       return 'check the disk'
   }

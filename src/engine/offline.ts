@@ -16,6 +16,7 @@ import { DATABASE_ID_SIZE } from './database-id.ts'
 import { dumpPath } from './dump.ts'
 import type { DumpOptions, DumpSink } from './dump-item.ts'
 import { type DirectoryLock, type FileSystem, systemErrorCode } from './file-system.ts'
+import { ioFailure } from './io-failure.ts'
 import type { Executor } from './job.ts'
 import { type MaintenanceOptions, type Operation, operate } from './maintenance-operation.ts'
 import { nodeFileSystem } from './node-file-system.ts'
@@ -57,7 +58,9 @@ function machine(): OfflineEnvironment {
 /**
  * As `Db.verify`, of a database that nobody has open: reads and checks every file, and changes
  * none. Throws NotFoundError when there is no directory, or its cold directory is not there,
- * InvalidArgumentError when that is another database's, LockedError when a process has it open.
+ * InvalidArgumentError when that is another database's, LockedError when a process has it open,
+ * IoError. On a read-only file system it goes without a lock of its own: whoever can write there
+ * must not open the database meanwhile.
  *
  *   const { ok, findings } = await verifyDirectory('./data')
  */
@@ -73,7 +76,8 @@ export function verifyInEnvironment(
   options: OfflineOptions,
   environment: Omit<OfflineEnvironment, 'random'>,
 ): Promise<VerifyReport> {
-  return locked(directory, options, environment, ({ control, thread }, cold) =>
+  const place = { directory, options, environment, lock: lockToRead }
+  return locked(place, ({ control, thread }, cold) =>
     thread().run('verify', { directory, live: undefined, cold, control }),
   )
 }
@@ -86,7 +90,7 @@ export function verifyInEnvironment(
  * one is lost.
  *
  * Throws NotFoundError, also when tables are in a second directory and neither COLD nor the option
- * says where, InvalidArgumentError when that is another database's, LockedError,
+ * says where, InvalidArgumentError when that is another database's, LockedError, IoError,
  * VersionMismatchError when a newer version wrote a file.
  *
  *   const { changed, findings, lostDirectory } = await repairDirectory('./data')
@@ -104,7 +108,8 @@ export function repairInEnvironment(
   environment: OfflineEnvironment,
 ): Promise<RepairReport> {
   const newId = environment.random.bytes(DATABASE_ID_SIZE)
-  return locked(directory, options, environment, ({ control, thread }, cold) => {
+  const place = { directory, options, environment, lock: lockToWrite }
+  return locked(place, ({ control, thread }, cold) => {
     const databaseId = cold?.databaseId ?? newId
     return thread().run('repair', { directory, databaseId, cold, control })
   })
@@ -138,6 +143,8 @@ export async function restoreInEnvironment(
     return await operate({ executor, clock, closing: NEVER }, options, ({ control, thread }) =>
       thread().run('restore', { directory, target, backup, databaseId, control }),
     )
+  } catch (error) {
+    throw ioFailure(error, `${directory} cannot be restored in ${target}`)
   } finally {
     await executor.close()
   }
@@ -158,28 +165,49 @@ export async function dumpFile(
   await dumpPath(path, options, sink, { fileSystem: nodeFileSystem(), hasher: await loadHasher() })
 }
 
+type Lock = (fileSystem: FileSystem, directory: string) => DirectoryLock | undefined
+
+const lockToWrite: Lock = (fileSystem, directory) => fileSystem.lockSync(directory)
+
+/** None where nothing can be written, a lock neither. */
+const lockToRead: Lock = (fileSystem, directory) => {
+  try {
+    return fileSystem.lockSync(directory)
+  } catch (error) {
+    if (systemErrorCode(error) === 'EROFS') return undefined
+    throw error
+  }
+}
+
+interface Place {
+  readonly directory: string
+  readonly options: OfflineOptions
+  readonly environment: Omit<OfflineEnvironment, 'random'>
+  readonly lock: Lock
+}
+
 async function locked<Result>(
-  directory: string,
-  options: OfflineOptions,
-  environment: Omit<OfflineEnvironment, 'random'>,
+  { directory, options, environment, lock }: Place,
   work: (operation: Operation, cold: ColdLocation | undefined) => Promise<Result>,
 ): Promise<Result> {
   const { fileSystem, executor, clock } = environment
   try {
     checkColdDirectoryOption(checkObject(options, 'options').coldDirectory)
     requireDirectory(fileSystem, directory)
-    const lock = fileSystem.lockSync(directory)
+    const mainLock = lock(fileSystem, directory)
     let coldLock: DirectoryLock | undefined
     try {
       // The second directory is as much the database's as the first.
       const cold = findColdDirectorySync(fileSystem, directory, options.coldDirectory)
-      coldLock = cold && fileSystem.lockSync(cold.path)
+      coldLock = cold && lock(fileSystem, cold.path)
       const host = { executor, clock, closing: NEVER }
       return await operate(host, options, operation => work(operation, cold))
     } finally {
       coldLock?.releaseSync()
-      lock.releaseSync()
+      mainLock?.releaseSync()
     }
+  } catch (error) {
+    throw ioFailure(error, `${directory} cannot be worked on`)
   } finally {
     await executor.close()
   }

@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict'
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import fs, { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { hostname } from 'node:os'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
@@ -16,6 +17,7 @@ import { LockedError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
 import { deadHolder, lockContent } from '../support/lock-file.ts'
 import { printSeed } from '../support/seed.ts'
+import { systemError } from '../support/system-error.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const CHILD = fileURLToPath(new URL('../support/lock-child.ts', import.meta.url))
@@ -62,7 +64,32 @@ function leaveLock(context: TestContext, content: string): string {
   return directory
 }
 
+/** From here on every file system is read-only, as far as opening files goes. */
+function makeReadOnly(context: TestContext): void {
+  const { openSync } = fs
+  const readOnly: typeof openSync = (path, flags, mode) => {
+    if (flags !== undefined && flags !== 'r') throw systemError('EROFS', 'open', String(path))
+    return openSync(path, flags, mode)
+  }
+  fs.openSync = readOnly
+  syncBuiltinESMExports()
+  context.after(() => {
+    fs.openSync = openSync
+    syncBuiltinESMExports()
+  })
+}
+
 describe('a directory lock', () => {
+  test('is refused on a read-only file system by who holds it, else by the system', context => {
+    const free = leaveLock(context, deadHolder())
+    const held = temporaryDirectory(context)
+    const lock = lockDirectorySync(held)
+    makeReadOnly(context)
+    assert.match(refusal(held), /this very process/)
+    assert.throws(() => lockDirectorySync(free), { code: 'EROFS' })
+    lock.releaseSync()
+  })
+
   test('names its holder, and goes with its process', async context => {
     const directory = temporaryDirectory(context)
     const child = spawnChild(context, 'hold', directory)

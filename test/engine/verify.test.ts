@@ -11,6 +11,7 @@ import { FindingList } from '../../src/engine/finding.ts'
 import {
   InlineExecutor,
   open,
+  repairInEnvironment,
   type VerifyReport,
   verifyDirectory,
   verifyInEnvironment,
@@ -23,12 +24,25 @@ import { loadHasher } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { framesEnd } from '../support/frames-end.ts'
-import { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { type CallKind, MemoryFileSystem } from '../support/memory-file-system.ts'
 import { printSeed } from '../support/seed.ts'
 import { SimClock } from '../support/sim-clock.ts'
+import { systemError } from '../support/system-error.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const hasher = await loadHasher()
+
+/** What a read-only file system refuses. */
+const CHANGES: readonly CallKind[] = [
+  'create',
+  'makeDirectory',
+  'rename',
+  'remove',
+  'link',
+  'removeDirectory',
+  'lock',
+  'write',
+]
 
 function verifyClosed(disk: MemoryFileSystem, signal?: AbortSignal): Promise<VerifyReport> {
   const clock = new SimClock()
@@ -214,4 +228,30 @@ test('verify of an open database on the real disk, while it is written to', asyn
   await db.close()
   await refused
   assert.equal((await verifyDirectory(directory)).ok, true)
+})
+
+test('a database on a read-only file system is verified, and not repaired', async () => {
+  const disk = await sample(60)
+  const expected = await verifyClosed(disk)
+  const before = disk.paths()
+  disk.onCall = (_index, kind, path) => {
+    if (CHANGES.includes(kind)) throw systemError('EROFS', kind, path)
+  }
+  assert.deepEqual(await verifyClosed(disk), expected)
+  const clock = new SimClock()
+  const executor = new InlineExecutor({ fileSystem: disk, hasher, clock })
+  const world = { fileSystem: disk, executor, clock, random: seededRandom(1) }
+  await assert.rejects(drive(clock, repairInEnvironment('/db', {}, world)), {
+    code: 'KV_IO',
+    message: /^\/db cannot be worked on: EROFS.*make it writable, or work on a copy$/,
+  })
+  assert.deepEqual(disk.paths(), before)
+})
+
+test('a directory that cannot be locked is not verified', async () => {
+  const disk = await sample(10)
+  disk.onCall = (_index, kind, path) => {
+    if (kind === 'lock') throw systemError('EACCES', kind, path)
+  }
+  await assert.rejects(verifyClosed(disk), { code: 'KV_IO', message: /check who may write there$/ })
 })
