@@ -118,6 +118,18 @@ describe('repair of a database with a cold directory', () => {
     assert.deepEqual(await stateOf(disk), state)
   })
 
+  test('a damaged COLD is enough to refuse when no MANIFEST is left', async () => {
+    const disk = new MemoryFileSystem()
+    const state = await coldDatabase(disk)
+    flip(disk, POINTER, 0)
+    for (const path of [manifestPath(disk), `${DIRECTORY}/CURRENT`]) disk.removeSync(path)
+    const before = filesOf(disk)
+    await assert.rejects(repair(disk), { code: 'KV_NOT_FOUND', message: /COLD/ })
+    assert.deepEqual(filesOf(disk), before)
+    assert.equal((await repair(disk, THERE)).manifest, 'rebuilt')
+    assert.deepEqual(await stateOf(disk), state)
+  })
+
   test('COLD that is damaged where there are no cold tables goes to lost', async () => {
     const disk = new MemoryFileSystem()
     await close(await begin(disk, undefined))
