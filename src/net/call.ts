@@ -82,6 +82,7 @@ export class Call<T> implements PendingCall {
   /** Negative: it has none yet. */
   versionMs = NO_VERSION
   versionCounter = 0
+  stampedMs = 0
   restamped = false
   index = -1
   cancelRetry: CancelTimer | undefined = undefined

@@ -7,7 +7,8 @@
  * replies to writes tell the server's time as of when they were sent; on arrival it is a little
  * later, by an unknown delay. So a time from a server that is ahead is believed at once, one that
  * is behind only where the delay cannot explain it: for HELLO, by more than the round trip, and
- * for a write, when its version lay ahead of the server's clock when it was answered.
+ * for a write, by more than passed since it got its version. Each news bounds the clock from both
+ * sides by itself, so that many answers that tell the same correct it once.
  *
  * Invariant: versions ascend, except after a server has refused one as too far in the future.
  */
@@ -18,6 +19,8 @@ import { UINT48_MAX, VERSION_COUNTER_MAX, writeVersion } from '../write-version.
 export interface VersionStamp {
   versionMs: number
   versionCounter: number
+  /** When it got the version, in milliseconds by the wall clock of this machine. */
+  stampedMs: number
 }
 
 export class WriteClock {
@@ -40,12 +43,17 @@ export class WriteClock {
   }
 
   get #nowMs(): number {
-    return Math.min(UINT48_MAX, Math.max(0, Math.floor(this.#clock.wallMs() + this.#offsetMs)))
+    return this.#timeAt(this.#clock.wallMs())
+  }
+
+  #timeAt(wallMs: number): number {
+    return Math.min(UINT48_MAX, Math.max(0, Math.floor(wallMs + this.#offsetMs)))
   }
 
   /** Gives the write a version greater than all before it. */
   stamp(write: VersionStamp): void {
-    const nowMs = this.#nowMs
+    const wallMs = this.#clock.wallMs()
+    const nowMs = this.#timeAt(wallMs)
     if (nowMs > this.#lastMs) {
       this.#lastMs = nowMs
       this.#counter = 0
@@ -57,6 +65,7 @@ export class WriteClock {
     }
     write.versionMs = this.#lastMs
     write.versionCounter = this.#counter
+    write.stampedMs = wallMs
   }
 
   /** The version of a stamped write, into the first 16 bytes of `target`. */
@@ -70,10 +79,13 @@ export class WriteClock {
     this.#offsetMs = Math.min(Math.max(wallMs, serverMs), serverMs + roundTripMs) - wallMs
   }
 
-  /** A server said in its answer to a write what time it is. */
-  corrected(serverMs: number, { versionMs }: VersionStamp): void {
-    if (serverMs > this.#nowMs) this.#offsetMs = serverMs - this.#clock.wallMs()
-    else if (versionMs > serverMs) this.#offsetMs -= versionMs - serverMs
+  /**
+   * A server said in its answer to a write what time it is: a time between those at which the write
+   * was stamped and now.
+   */
+  corrected(serverMs: number, { stampedMs }: VersionStamp): void {
+    const least = serverMs - this.#clock.wallMs()
+    this.#offsetMs = Math.max(least, Math.min(this.#offsetMs, serverMs - stampedMs))
   }
 
   /** A server refused a version as too far from its time: from now on that time counts. */

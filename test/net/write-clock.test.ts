@@ -15,7 +15,7 @@ function setUp() {
   const clock = new SimClock({ wallMs: START_MS })
   const versions = new WriteClock(clock, new Uint8Array(8).fill(7))
   const next = () => {
-    const stamp = { versionMs: 0, versionCounter: 0 }
+    const stamp = { versionMs: 0, versionCounter: 0, stampedMs: 0 }
     versions.stamp(stamp)
     return stamp
   }
@@ -76,6 +76,21 @@ describe('the time in an answer to a write', () => {
     versions.corrected(START_MS - 300, next())
     clock.advance(1000)
     assert.equal(next().versionMs, START_MS + 700)
+  })
+
+  test('moves it back once, however many answers are under way', () => {
+    const { clock, versions, next } = setUp()
+    const answers: (() => void)[] = []
+    // A server 300 ms behind, whose answers take 20 ms.
+    for (let round = 0; round < 2000; round++) {
+      clock.advance(1)
+      const stamp = next()
+      const serverMs = clock.wallMs() - 300 + 10
+      answers.push(() => versions.corrected(serverMs, stamp))
+      if (answers.length > 20) answers.shift()?.()
+    }
+    const aheadMs = next().versionMs - (clock.wallMs() - 300)
+    assert.ok(aheadMs >= 0 && aheadMs <= 20, `${aheadMs} ms ahead`)
   })
 
   test('that is old because the answer was slow says nothing', () => {
