@@ -252,6 +252,8 @@ function plainMessage(error: CommanderError, command: Command | undefined): stri
   const usage = command === undefined ? '' : `; usage: ${usageOf(command)}`
   switch (error.code) {
     case 'commander.unknownCommand':
+      // It may hold a password, so it is not repeated.
+      if (message.includes('://')) return 'an address is no command: it goes behind --url'
       return message.includes('Did you mean') ? message : `${message}; help lists the commands`
     case 'commander.unknownOption':
       return `${message}; a key or value that begins with '-' goes behind '--'`

@@ -56,6 +56,7 @@ describe('words', () => {
 
   for (const [line, message] of [
     ['gte a', /^unknown command 'gte' \(Did you mean get\?\)$/],
+    ['kv://ali:sesame@h', /^an address is no command: it goes behind --url$/],
     ['frobnicate', /^unknown command 'frobnicate'; help lists the commands$/],
     ['get', /^missing required argument 'key'; usage: get <key>$/],
     [
