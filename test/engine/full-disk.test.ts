@@ -3,6 +3,7 @@
 // Method: a simulated disk on which no table can be written, on a clock that runs by itself.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { yieldToEventLoop } from '../../src/clock.ts'
 import { type Db, InlineExecutor, open, openInEnvironment } from '../../src/engine/index.ts'
 import { IoError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
@@ -82,7 +83,7 @@ test('log data does not make the log grow without bound', async t => {
   for (let count = 0; count < 40; count++) {
     await db.batch([{ type: 'put', key: 'a', value: '1' }], { logData, durability: 'interval' })
   }
-  const { walBytes, flushes } = db.stats()
-  assert.ok(flushes.count > 0, 'the log was retired')
-  assert.ok(walBytes < 20 * logData.length, `${walBytes} bytes of log`)
+  // Flushed on another thread, then removed: it comes to that without another write, or never.
+  while (db.stats().walBytes >= 20 * logData.length) await yieldToEventLoop()
+  assert.ok(db.stats().flushes.count > 0, 'the log was retired')
 })
