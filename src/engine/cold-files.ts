@@ -10,12 +10,12 @@
  *
  * Invariant: each is replaced as a whole, so after any crash there is the old one or the new one.
  */
-import { equalBytes, utf8Decode, utf8Encode } from '../bytes.ts'
+import { equalBytes } from '../bytes.ts'
 import { CorruptionError } from '../errors.ts'
-import { xxh32 } from '../hash.ts'
 import { DATABASE_ID_SIZE } from './database-id.ts'
 import { COLD_FILE_NAME, OWNER_FILE_NAME, TEMPORARY_SUFFIX } from './file-names.ts'
 import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+import { sealText, unsealText } from './sealed-text.ts'
 
 /** Longer than any path that systems take. */
 const SIZE_MAX = 64 * 1024
@@ -102,11 +102,6 @@ function decodeId(text: string): Uint8Array | undefined {
   return new Uint8Array(Buffer.from(text, 'hex'))
 }
 
-function sumOf(text: string): string {
-  const bytes = utf8Encode(text)
-  return xxh32(bytes, 0, bytes.length, 0).toString(16).padStart(8, '0')
-}
-
 /** The text in front of the sum; undefined without a file. */
 function readSealed(fileSystem: FileSystem, path: string): string | undefined {
   let file: File
@@ -119,8 +114,8 @@ function readSealed(fileSystem: FileSystem, path: string): string | undefined {
   try {
     const bytes = new Uint8Array(Math.min(file.sizeSync(), SIZE_MAX))
     const length = file.readSync(bytes, 0, bytes.length, 0)
-    const match = /^(.*) ([0-9a-f]{8})\n$/s.exec(utf8Decode(bytes.subarray(0, length)))
-    if (match !== null && sumOf(match[1]!) === match[2]) return match[1]!
+    const text = unsealText(bytes.subarray(0, length))
+    if (text !== undefined) return text
     throw new CorruptionError({ path, offset: 0 }, 'the file is damaged')
   } finally {
     file.closeSync()
@@ -133,7 +128,7 @@ function writeSealed(fileSystem: FileSystem, directory: string, name: string, te
   removeIfExistsSync(fileSystem, temporary)
   const file = fileSystem.createSync(temporary)
   try {
-    const bytes = utf8Encode(`${text} ${sumOf(text)}\n`)
+    const bytes = sealText(text)
     file.writeSync(bytes, 0, bytes.length, 0)
     file.syncSync()
   } finally {

@@ -5,30 +5,23 @@
  *   current := name " " sum "\n"
  *   sum     := XXH32 of the name, seed 0, as eight hexadecimal digits
  */
-import { utf8Decode, utf8Encode } from '../bytes.ts'
 import { CorruptionError } from '../errors.ts'
-import { xxh32 } from '../hash.ts'
 import { CURRENT_FILE_NAME, formatFileName, parseFileName, TEMPORARY_SUFFIX } from './file-names.ts'
 import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+import { sealText, unsealText } from './sealed-text.ts'
 
 /** Longer than any CURRENT; what is longer is not one. */
 const CURRENT_SIZE_MAX = 64
 
 export function encodeCurrent(manifestNumber: number): Uint8Array {
-  const name = formatFileName('manifest', manifestNumber)
-  return utf8Encode(`${name} ${sumOf(name)}\n`)
-}
-
-function sumOf(name: string): string {
-  const bytes = utf8Encode(name)
-  return xxh32(bytes, 0, bytes.length, 0).toString(16).padStart(8, '0')
+  return sealText(formatFileName('manifest', manifestNumber))
 }
 
 /** The number of the MANIFEST that `bytes` name, or undefined when they are no CURRENT. */
 export function decodeCurrent(bytes: Uint8Array): number | undefined {
-  const match = /^(\S+) ([0-9a-f]{8})\n$/.exec(utf8Decode(bytes))
-  if (match === null || sumOf(match[1]!) !== match[2]) return undefined
-  const name = parseFileName(match[1]!)
+  const text = unsealText(bytes)
+  if (text === undefined) return undefined
+  const name = parseFileName(text)
   return name?.kind === 'manifest' ? name.fileNumber : undefined
 }
 
