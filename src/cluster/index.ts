@@ -1,5 +1,6 @@
 /** The cluster layer's only door: a node, the stored form that it keeps, and the ring. */
 export { type Load, loads, worstLoad } from './balance.ts'
+export type { Liveness, LivenessView } from './liveness.ts'
 export { type Node, startNode } from './node.ts'
 export type { NodeIdentity } from './node-identity.ts'
 export type { NodeEnvironment, NodeOptions } from './options.ts'
@@ -10,6 +11,7 @@ export {
   USER_KEY_SIZE_MAX,
 } from './partition.ts'
 export { ownerIds, type PartitionMove, partitionMoves } from './partition-moves.ts'
+export { type Lane, type PeerContext, type PeerHandler, PeerMessage, type Peers } from './peers.ts'
 export { Placement, type PlacementRules } from './placement.ts'
 export { findMember, operationOf, type Ring, type RingOperation, type RingPhase } from './ring.ts'
 export {

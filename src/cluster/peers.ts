@@ -9,7 +9,7 @@ import type { NodeId } from './ring-member.ts'
 
 export type Lane = 'urgent' | 'data' | 'bulk'
 
-/** Kinds of messages, append-only. A kind that a node does not know is answered with KV_PROTOCOL. */
+/** Kinds of messages, append-only. One that a node does not know is answered with KV_PROTOCOL. */
 export const PeerMessage = {
   /** Membership (SWIM): 1 to 15. */
   probe: 1,
