@@ -71,10 +71,10 @@ export interface Peers {
   send(peer: NodeId, lane: Lane, kind: number, body: Uint8Array): boolean
 
   /**
-   * Resolves to the answer, the caller's own. The body is copied. Rejects with UnavailableError when
-   * the peer certainly did not get it (no link, queue full), with TimeoutError when `timeoutMs` has
-   * passed, with ClosedError when the link broke meanwhile, and with the error that the peer
-   * answered. After a TimeoutError or ClosedError the request may have taken effect.
+   * Resolves to the answer, the caller's own. The body is copied. Rejects with UnavailableError
+   * when the peer certainly did not get it (no link, queue full), with TimeoutError when
+   * `timeoutMs` has passed, with ClosedError when the link broke meanwhile, and with the error that
+   * the peer answered. After a TimeoutError or ClosedError the request may have taken effect.
    */
   request(
     peer: NodeId,
