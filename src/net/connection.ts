@@ -1,5 +1,5 @@
 /**
- * One accepted socket: bytes in, bytes out, and when to stop either. What the bytes mean is the
+ * One accepted wire: bytes in, bytes out, and when to stop either. What the bytes mean is the
  * session's business.
  *
  * Invariants:
@@ -10,11 +10,10 @@
  *     input resets it, and a reset discards what the peer has not read yet.
  *  5. What a client sends faster than its turns allow waits here, and its socket is not read.
  */
-import type { Socket } from 'node:net'
 import type { KvError } from '../errors.ts'
+import type { AcceptedEvents, AcceptedWire } from './acceptor.ts'
 import type { ServerContext } from './server-context.ts'
 import { Session, type SessionSink } from './session.ts'
-import { readShared } from './shared-read.ts'
 
 /** After the last word of a connection its input is discarded for so long at most. */
 const LINGER_MS = 1000
@@ -25,8 +24,6 @@ const PROGRESS_BYTES = 64 * 1024
 
 /** What a connection tells its server. */
 export interface ConnectionOwner {
-  /** What sockets are read into, one at a time. */
-  readonly readBuffer: Uint8Array
   /** Calls `flushTick` once this tick's promises have run. */
   scheduleFlush(connection: Connection): void
   /** Calls `goOn` when others have had their turn. */
@@ -36,16 +33,15 @@ export interface ConnectionOwner {
   closed(connection: Connection): void
 }
 
-export class Connection implements SessionSink {
+export class Connection implements SessionSink, AcceptedEvents {
   readonly session: Session
-  readonly remoteAddress: string
   /** True while the owner has a flush of this connection scheduled. */
   flushScheduled = false
   /** True when it was turned away: it does not count as one of the server's connections. */
   isRefused = false
   /** True while it waits for its turn to go on with its input. */
   #awaitsTurn = false
-  readonly #socket: Socket
+  readonly #wire: AcceptedWire
   readonly #context: ServerContext
   readonly #owner: ConnectionOwner
   readonly #acceptedMs: number
@@ -66,31 +62,22 @@ export class Connection implements SessionSink {
   #endedMs: number | undefined
   #closed = false
 
-  /** Takes over a socket that was accepted in this tick. */
-  constructor(accepted: Socket, context: ServerContext, owner: ConnectionOwner) {
+  constructor(wire: AcceptedWire, context: ServerContext, owner: ConnectionOwner) {
+    this.#wire = wire
     this.#context = context
     this.#owner = owner
     this.#acceptedMs = this.#progressMs = context.clock.monotonicMs()
     this.#output = { bytes: 0, atMs: this.#acceptedMs }
     this.#input = { bytes: 0, atMs: this.#acceptedMs }
-    this.remoteAddress = `${accepted.remoteAddress ?? 'unknown'}:${accepted.remotePort ?? 0}`
     this.session = new Session(context, this, this.#acceptedMs)
-    const socket = readShared(accepted, owner.readBuffer, (bytes, size) => {
-      this.#receive(bytes, size)
-    })
-    this.#socket = socket
-    socket.setNoDelay(true)
-    socket.setKeepAlive(true, context.limits.keepAliveMs)
-    socket.on('drain', () => this.#contain(() => this.#drained()))
-    socket.on('end', () => this.#contain(() => this.#inputEnded()))
-    socket.on('error', error => {
-      context.logger.debug('a connection failed', { client: this.remoteAddress, error })
-    })
-    socket.on('close', () => this.#close())
+  }
+
+  get remoteAddress(): string {
+    return this.#wire.remoteAddress
   }
 
   get backlogBytes(): number {
-    return this.#backlogged ? this.#socket.writableLength : 0
+    return this.#backlogged ? this.#wire.backlogBytes : 0
   }
 
   /** Runs what an event asks for; a bug in it costs this connection only. */
@@ -109,8 +96,7 @@ export class Connection implements SessionSink {
     this.destroy()
   }
 
-  /** Takes bytes[0, size), borrowed until it returns. */
-  #receive(bytes: Uint8Array, size: number): void {
+  received(bytes: Uint8Array, size: number): void {
     this.#context.stats.bytesReceived += size
     this.#bytesReceived += size
     if (this.session.ending) return
@@ -127,7 +113,7 @@ export class Connection implements SessionSink {
   #readOrWait(): void {
     const { session } = this
     if (session.ending || !(session.blocked || session.hasInput)) {
-      if (this.#paused) this.#socket.resume()
+      if (this.#paused) this.#wire.resume()
       this.#paused = false
       return
     }
@@ -135,7 +121,7 @@ export class Connection implements SessionSink {
       this.#fail('memory for requests that wait is short, and it sends on')
       return
     }
-    if (!this.#paused) this.#socket.pause()
+    if (!this.#paused) this.#wire.pause()
     this.#paused = true
     if (session.blocked || this.#awaitsTurn) return
     this.#awaitsTurn = true
@@ -148,9 +134,7 @@ export class Connection implements SessionSink {
       const { length } = output
       this.#context.stats.bytesSent += length
       this.#bytesWritten += length
-      this.#socket.write(output.writtenBuffer)
-      // Nothing left in the stream means that the kernel has copied it all.
-      this.#backlogged = this.#socket.writableLength > 0
+      this.#backlogged = !this.#wire.write(output.writtenBuffer)
       if (this.#backlogged) output.release()
       else output.reset()
       this.session.share.setOutput(this.backlogBytes)
@@ -185,17 +169,21 @@ export class Connection implements SessionSink {
     this.#readOrWait()
   }
 
-  #drained(): void {
-    this.#backlogged = false
-    this.session.share.setOutput(0)
-    this.session.outputDrained()
-    this.#resume()
-    this.flush()
+  drained(): void {
+    this.#contain(() => {
+      this.#backlogged = false
+      this.session.share.setOutput(0)
+      this.session.outputDrained()
+      this.#resume()
+      this.flush()
+    })
   }
 
-  #inputEnded(): void {
-    this.session.endInput()
-    this.flush()
+  ended(): void {
+    this.#contain(() => {
+      this.session.endInput()
+      this.flush()
+    })
   }
 
   /** Half-closes once everything that waits was answered. */
@@ -207,8 +195,8 @@ export class Connection implements SessionSink {
       this.#owner.notice(this, failure)
     }
     this.#endedMs = this.#context.clock.monotonicMs()
-    this.#socket.end()
-    this.#socket.resume()
+    this.#wire.end()
+    this.#wire.resume()
   }
 
   /** Tells the client to go elsewhere; the connection ends when it has. */
@@ -294,7 +282,15 @@ export class Connection implements SessionSink {
   }
 
   destroy(): void {
-    this.#socket.destroy()
+    this.#wire.destroy()
+    this.#close()
+  }
+
+  closed(error: Error | undefined): void {
+    if (error !== undefined) {
+      const fields = { client: this.remoteAddress, error }
+      this.#context.logger.debug('a connection failed', fields)
+    }
     this.#close()
   }
 

@@ -1,5 +1,14 @@
 /** The network layer's only door: the protocol, its server and its client. */
 export {
+  type Accept,
+  type AcceptedEvents,
+  type AcceptedWire,
+  type AcceptOptions,
+  type Acceptor,
+  type Listening,
+  tcpAcceptor,
+} from './acceptor.ts'
+export {
   Client,
   type ClientStatus,
   connect,
@@ -23,7 +32,6 @@ export {
   type ServerLimits,
   WRITE_VERSION_SIZE,
 } from './limits.ts'
-export { checkListen } from './listener.ts'
 export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 export type { RemoteScan } from './remote-scan.ts'
 export type {
@@ -39,6 +47,7 @@ export type {
 } from './request-handler.ts'
 /** For programs that speak the protocol themselves, such as load generators and proxies. */
 export { decodeResponse, encodeResponse, type Response } from './response.ts'
+export { checkListen } from './safe-listen.ts'
 export { Server } from './server.ts'
 export type {
   CloseOptions,

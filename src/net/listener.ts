@@ -1,53 +1,27 @@
-/** The socket that a server listens on: how it is had, given up, and tried beforehand. */
-import { createServer, type Server as NetServer } from 'node:net'
+/** The socket that a server listens on: how it is had and given up. */
+import type { Server as NetServer } from 'node:net'
 import { ClosedError, InvalidArgumentError, type KvError, LockedError } from '../errors.ts'
-import {
-  type ListenAddress,
-  type ListenOptions,
-  type ListenPolicy,
-  requireSafe,
-  resolveListenOptions,
-} from './server-options.ts'
+import type { ListenAddress } from './server-options.ts'
 
 /** Connections that the kernel may hold before they are accepted. */
 const ACCEPT_BACKLOG = 1024
 
-/**
- * Rejects with what `Server.listen` would reject with, so that a caller can find out before it
- * makes anything that would be left behind. Another program can still come between.
- */
-export async function checkListen(options: ListenOptions, policy: ListenPolicy): Promise<void> {
-  const wanted = resolveListenOptions(options, policy)
-  const listener = createServer(socket => socket.destroy())
-  try {
-    await bind(listener, wanted, policy)
-  } finally {
-    await closeListener(listener)
-  }
-}
-
 /** Resolves with the address once `listener` has it. */
-export async function bind(
-  listener: NetServer,
-  wanted: ListenAddress,
-  policy: ListenPolicy,
-): Promise<ListenAddress> {
+export async function bind(listener: NetServer, wanted: ListenAddress): Promise<ListenAddress> {
   try {
     await listenOn(listener, wanted)
     const bound = listener.address()
     if (bound === null || typeof bound === 'string') throw new ClosedError('the server closed')
-    // A name such as localhost may stand for any address.
-    requireSafe(bound.address, policy)
     return { host: bound.address, port: bound.port }
   } catch (error) {
     throw listenError(error, wanted)
   }
 }
 
-function listenOn(listener: NetServer, address: ListenAddress): Promise<void> {
+function listenOn(listener: NetServer, { host, port }: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     listener.once('error', reject)
-    listener.listen({ ...address, backlog: ACCEPT_BACKLOG }, () => {
+    listener.listen({ host, port, backlog: ACCEPT_BACKLOG }, () => {
       listener.removeListener('error', reject)
       resolve()
     })

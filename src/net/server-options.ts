@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
+import type { Acceptor } from './acceptor.ts'
 import type { Credentials } from './credentials.ts'
 import { DEFAULT_PORT, type ServerLimits } from './limits.ts'
 import type { RequestHandler } from './request-handler.ts'
@@ -13,6 +14,8 @@ export interface ServerOptions {
   readonly random: Random
   /** @defaultValue silent */
   readonly logger?: Logger
+  /** How it is reached. @defaultValue over TCP */
+  readonly acceptor?: Acceptor
   /**
    * Milliseconds since the Unix epoch, told to clients so that the versions of their writes agree
    * with what the handler accepts. @defaultValue the wall clock

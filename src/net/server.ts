@@ -6,17 +6,17 @@
  * Everything runs on one event loop. Requests of all connections that wait in the handler are
  * answered in the tick in which the handler answers them, with one write for each connection.
  */
-import { createServer, type Server as NetServer, type Socket } from 'node:net'
 import { type CancelTimer, endOfTick, yieldToEventLoop } from '../clock.ts'
 import { ClosedError, InvalidArgumentError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { WorkTurns } from '../work-turns.ts'
+import { type AcceptedWire, type Acceptor, type Listening, tcpAcceptor } from './acceptor.ts'
 import { Admission } from './admission.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
 import { Doorkeeper } from './credentials.ts'
 import { refusedConnectionsMax, resolveServerLimits } from './limits.ts'
-import { bind, closeListener } from './listener.ts'
 import { relievePressure } from './pressure.ts'
+import { listenSafely } from './safe-listen.ts'
 import type { ServerContext } from './server-context.ts'
 import {
   CLOSE_GRACE_DEFAULT_MS,
@@ -28,7 +28,6 @@ import {
   type ServerOptions,
 } from './server-options.ts'
 import { ServerStats, type ServerStatsSnapshot } from './server-stats.ts'
-import { READ_SIZE_MAX } from './shared-read.ts'
 import { SharedWaits } from './shared-waits.ts'
 
 /** Time limits are looked at so often; they are therefore this much late at most. */
@@ -45,14 +44,14 @@ export class Server implements ConnectionOwner {
   readonly #context: ServerContext
   readonly #logger: Logger
   readonly #policy: ListenPolicy
+  readonly #acceptor: Acceptor
   readonly #connections = new Set<Connection>()
   readonly #turns: WorkTurns
-  readonly readBuffer = new Uint8Array(READ_SIZE_MAX)
   #refusedCount = 0
   #unflushed: Connection[] = []
   /** True while #flushAll runs, which then takes whatever is in #unflushed. */
   #isFlushing = false
-  #listener: NetServer | undefined
+  #opening: Promise<Listening> | undefined
   #address: ListenAddress | undefined
   #cancelSweep: CancelTimer | undefined
   #closing: Promise<void> | undefined
@@ -63,6 +62,7 @@ export class Server implements ConnectionOwner {
     const limits = resolveServerLimits(options.limits)
     const nodeId = options.nodeId ?? Buffer.from(options.random.bytes(8)).toString('hex')
     this.#logger = options.logger ?? silentLogger
+    this.#acceptor = options.acceptor ?? tcpAcceptor()
     const doorkeeper = new Doorkeeper(options.credentials ?? {})
     this.#policy = {
       allowInsecureRemote: options.allowInsecureRemote ?? false,
@@ -97,43 +97,47 @@ export class Server implements ConnectionOwner {
   /** Resolves with the address once connections are accepted. */
   async listen(options: ListenOptions = {}): Promise<ListenAddress> {
     if (this.#closing !== undefined) throw new ClosedError('the server was closed')
-    if (this.#listener !== undefined) throw new InvalidArgumentError('the server listens already')
-    const wanted = resolveListenOptions(options, this.#policy)
-    const listener = createServer({ allowHalfOpen: true }, socket => this.#accept(socket))
-    this.#listener = listener
+    if (this.#opening !== undefined) throw new InvalidArgumentError('the server listens already')
+    const policy = this.#policy
+    const { keepAliveMs } = this.#context.limits
+    const listen = {
+      wanted: resolveListenOptions(options, policy),
+      policy,
+      keepAliveMs,
+      failed: (error: Error) => this.#logger.error('accepting connections failed', { error }),
+    }
+    this.#opening = listenSafely(this.#acceptor, listen, wire => this.#accept(wire))
     try {
-      this.#address = await bind(listener, wanted, this.#policy)
+      this.#address = (await this.#opening).address
     } catch (error) {
-      this.#listener = undefined
-      listener.close()
+      this.#opening = undefined
       throw error
     }
-    listener.on('error', error => this.#logger.error('accepting connections failed', { error }))
     this.#scheduleSweep(SWEEP_INTERVAL_MS)
     return this.#address
   }
 
-  #accept(socket: Socket): void {
+  #accept(wire: AcceptedWire): Connection | undefined {
     const { limits, stats, admission } = this.#context
     stats.connectionsTotal++
     const isFull = stats.connections >= limits.connectionsMax
     if (isFull) stats.connectionsRefused++
     if (isFull && this.#refusedCount >= refusedConnectionsMax(limits.connectionsMax)) {
-      socket.destroy()
-      return
+      return undefined
     }
-    const connection = new Connection(socket, this.#context, this)
+    const connection = new Connection(wire, this.#context, this)
     this.#connections.add(connection)
     if (isFull) {
       this.#refusedCount++
       connection.isRefused = true
       connection.refuse(admission.overloaded(`${limits.connectionsMax} connections are open`))
-      return
+      return connection
     }
     stats.connections++
     if (this.#closing !== undefined) {
       connection.refuse(new ClosedError('the server is shutting down'))
     }
+    return connection
   }
 
   /** A copy of the counters. */
@@ -241,14 +245,22 @@ export class Server implements ConnectionOwner {
   }
 
   async #drain(graceMs: number): Promise<void> {
-    const listener = this.#listener
-    this.#address = undefined
-    const released = listener === undefined ? Promise.resolve() : closeListener(listener)
+    const released = this.#stopListening()
     for (const connection of [...this.#connections]) connection.goAway(graceMs)
     if (this.#connections.size > 0) await this.#untilAllGone(graceMs)
     for (const connection of [...this.#connections]) connection.destroy()
     this.#cancelSweep?.()
     await released
+  }
+
+  async #stopListening(): Promise<void> {
+    this.#address = undefined
+    try {
+      const listening = await this.#opening
+      await listening?.close()
+    } catch (error) {
+      this.#logger.debug('closed before it listened', { error })
+    }
   }
 
   #untilAllGone(graceMs: number): Promise<void> {
