@@ -184,7 +184,5 @@ function checkCluster(current: Ring, ring: Ring): void {
   const isSame =
     ring.partitionCount === current.partitionCount && ring.virtualNodes === current.virtualNodes
   if (isSame) return
-  throw new ProtocolError(
-    'a ring with other partitions or virtual nodes is not this of this cluster',
-  )
+  throw new ProtocolError('a ring with other partitions or virtual nodes is not of this cluster')
 }

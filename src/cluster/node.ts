@@ -5,7 +5,7 @@
  *   startNode --> serving --close--> draining (clients finish) --> engine closed
  */
 import { delay, systemClock } from '../clock.ts'
-import { type Db, type DbOptions, open } from '../engine/index.ts'
+import { type Db, type DbOptions, open, openInEnvironment } from '../engine/index.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import {
   type CloseOptions,
@@ -14,6 +14,8 @@ import {
   type ListenAddress,
   type ListenOptions,
   Server,
+  tcpAcceptor,
+  tcpConnector,
 } from '../net/index.ts'
 import { secureBytes, systemRandom } from '../random.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
@@ -50,16 +52,20 @@ export async function startNode(
   environment: Partial<NodeEnvironment> = {},
 ): Promise<Node> {
   const resolved: NodeEnvironment = {
+    ...environment,
     clock: environment.clock ?? systemClock(),
     random: environment.random ?? systemRandom(),
     entropy: environment.entropy ?? secureBytes,
+    connector: environment.connector ?? tcpConnector(),
+    acceptor: environment.acceptor ?? tcpAcceptor(),
   }
   if (options.partitionCount !== undefined) checkPartitionCount(options.partitionCount)
-  await checkListen(listenOptions(options), {
+  const policy = {
     allowInsecureRemote: options.allowInsecureRemote ?? false,
     asksForPassword: options.credentials?.password !== undefined,
-  })
-  const db = await open(options.directory, engineOptions(options))
+  }
+  await checkListen(listenOptions(options), policy, resolved.acceptor)
+  const db = await openEngine(options, resolved)
   try {
     return await serve(db, options, resolved)
   } catch (error) {
@@ -68,8 +74,19 @@ export async function startNode(
   }
 }
 
+function openEngine(options: NodeOptions, environment: NodeEnvironment): Promise<Db> {
+  const { directory } = options
+  const { clock, random, fileSystem, executor, hasher, tuning } = environment
+  if (fileSystem === undefined || executor === undefined) {
+    return open(directory, engineOptions(options))
+  }
+  const hashing = hasher === undefined ? {} : { hasher }
+  const world = { clock, random, fileSystem, executor, ...hashing }
+  return openInEnvironment(directory, { ...engineOptions(options), ...tuning }, world)
+}
+
 async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment): Promise<Node> {
-  const { clock, random, entropy } = environment
+  const { clock, random, entropy, acceptor } = environment
   const { directory: path, logger = silentLogger } = options
   const startedMs = clock.monotonicMs()
   const { partitionCount } = options
@@ -95,6 +112,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   const handler = new NodeHandler(store, stats, () => ring.bytes)
   const server = new Server({
     handler,
+    acceptor,
     clock,
     timeMs: () => versions.timeMs,
     random,

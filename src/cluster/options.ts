@@ -1,8 +1,10 @@
 /** What a user may set on a node. What belongs to the engine or the server is passed on to it. */
 import type { Clock } from '../clock.ts'
+import type { DbTuning, Executor, FileSystem } from '../engine/index.ts'
+import type { Hasher } from '../hash.ts'
 import type { Durability } from '../key-value-store.ts'
 import type { Logger } from '../logger.ts'
-import type { Credentials, ServerLimits } from '../net/index.ts'
+import type { Acceptor, Connector, Credentials, ServerLimits } from '../net/index.ts'
 import type { Random } from '../random.ts'
 
 export interface NodeOptions {
@@ -76,4 +78,16 @@ export interface NodeEnvironment {
   readonly random: Random
   /** Unpredictable bytes, for identities. */
   readonly entropy: (length: number) => Uint8Array
+  /** Where the data is. Comes together with `executor`. @defaultValue the disk */
+  readonly fileSystem?: FileSystem | undefined
+  /** What runs the engine's jobs; closed together with it. @defaultValue threads */
+  readonly executor?: Executor | undefined
+  /** Shared by many nodes on one thread. @defaultValue one of its own */
+  readonly hasher?: Hasher | undefined
+  /** Sizes of the engine. @defaultValue its own */
+  readonly tuning?: DbTuning | undefined
+  /** How other nodes are reached. */
+  readonly connector: Connector
+  /** How clients and other nodes reach this one. */
+  readonly acceptor: Acceptor
 }
