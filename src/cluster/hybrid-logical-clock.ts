@@ -102,6 +102,20 @@ export class HybridLogicalClock {
     if (timeMs < nowMs - SKEW_BEHIND_MAX_MS) {
       throw skewError(nowMs - timeMs, 'behind', SKEW_BEHIND_MAX_MS, this.timeMs)
     }
+    this.#reach(version, timeMs)
+  }
+
+  /**
+   * As witness, of a version that another replica has accepted: however old it is, it is no error,
+   * and one too far ahead moves nothing.
+   */
+  follow(version: Uint8Array): void {
+    const wallMs = Math.floor(this.#options.clock.wallMs())
+    const timeMs = versionTimeMs(version)
+    if (timeMs <= wallMs + SKEW_AHEAD_MAX_MS) this.#reach(version, timeMs)
+  }
+
+  #reach(version: Uint8Array, timeMs: number): void {
     const counter = versionCounter(version)
     if (timeMs < this.#timeMs || (timeMs === this.#timeMs && counter <= this.#counter)) return
     this.#timeMs = timeMs

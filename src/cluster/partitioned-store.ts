@@ -30,11 +30,14 @@ import {
   SKEW_AHEAD_MAX_MS,
   SKEW_BEHIND_MAX_MS,
 } from './hybrid-logical-clock.ts'
+import { keyName, lastOfKeys } from './last-of-keys.ts'
 import { LatestVersions } from './latest-versions.ts'
 import { engineUserKey, NodeKey, nodeKey, PARTITION_SIZE, type Partitioner } from './partition.ts'
 import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
 import { TimeSlice } from './time-slice.ts'
 import {
+  checkStored,
+  compareStored,
   encodeTombstone,
   encodeValue,
   expiryMs,
@@ -43,6 +46,7 @@ import {
   liveValueStart,
   STORED_HEADER_SIZE_MAX,
   storedTimeMs,
+  storedVersion,
 } from './versioned-value.ts'
 import { type LargeWrite, VersionedWriter, type VersionedWriterStats } from './versioned-writer.ts'
 import { WorkPlaces } from './work-places.ts'
@@ -68,6 +72,12 @@ const LARGE_CHUNK_SIZE = 64 * 1024
 const CHUNK_SIZE = 16 * 1024
 /** Characters of a key in a message. */
 const KEY_TEXT_SIZE_MAX = 80
+
+/** A key and what is stored under it, as replicas exchange them. */
+export interface StoredEntry {
+  readonly engineKey: Uint8Array
+  readonly stored: Uint8Array
+}
 
 /** Something to write when only the durability of what was written before it matters. */
 const BARRIER: StorePut = {
@@ -281,6 +291,35 @@ export class PartitionedStore {
     }
   }
 
+  /** What is stored under an engine key, intact or not, in a buffer of the caller's own. */
+  readStored(engineKey: Uint8Array): MaybePromise<Uint8Array | undefined> {
+    return this.store.read(engineKey)
+  }
+
+  /**
+   * Merges what another replica has: of two stored forms of a key the later one stays. Resolves
+   * once what stays is visible and as durable as asked. Takes over the buffers. Throws DecodeError,
+   * and changes nothing, when one of them is no stored form.
+   */
+  applyStored(entries: readonly StoredEntry[], durability?: Durability): Promise<void> {
+    if (entries.length === 0) return Promise.resolve()
+    for (const { stored } of entries) checkStored(stored)
+    const latest = latestOfKeys(entries)
+    const keys = latest.map(({ engineKey }) => engineKey)
+    const stored = latest.map(entry => entry.stored)
+    let isLatest = true
+    for (const [index, engineKey] of keys.entries()) {
+      const hash = this.partitioner.hash(engineUserKey(engineKey))
+      const version = storedVersion(stored[index]!)
+      isLatest = this.#isLatest([hash], version) && isLatest
+      this.#raiseLatest([hash], version)
+      this.#versions.follow(version)
+    }
+    const written = this.#writer.write(keys, stored, isLatest, durability)
+    const covered = this.#versions.covered()
+    return covered === undefined ? written : settleBoth(written, covered)
+  }
+
   /** A stored form as scans see it: the user's value, borrowed, or undefined when not live. */
   liveAt(engineKey: Uint8Array, stored: Uint8Array, nowMs: number): Uint8Array | undefined {
     try {
@@ -351,6 +390,20 @@ function sizeOf(operations: readonly StoreWrite[]): number {
     size += operation.key.length + (operation.type === 'put' ? operation.value.length : 0)
   }
   return size
+}
+
+/** One entry a key: the later one stays. Requires checked bytes. */
+function latestOfKeys(entries: readonly StoredEntry[]): readonly StoredEntry[] {
+  if (lastOfKeys(entries.map(({ engineKey }) => engineKey)) === undefined) return entries
+  const latest = new Map<string, StoredEntry>()
+  for (const entry of entries) {
+    const name = keyName(entry.engineKey)
+    const rival = latest.get(name)
+    if (rival === undefined || compareStored(entry.stored, rival.stored) > 0) {
+      latest.set(name, entry)
+    }
+  }
+  return [...latest.values()]
 }
 
 function encodeOperation(

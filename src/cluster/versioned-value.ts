@@ -125,6 +125,11 @@ export function storedTimeMs(stored: Uint8Array): number {
   return readUint48(stored, VERSION_OFFSET)
 }
 
+/** The stored version, borrowed. Requires checked bytes. */
+export function storedVersion(stored: Uint8Array): Uint8Array {
+  return stored.subarray(VERSION_OFFSET, PLAIN_HEADER_SIZE)
+}
+
 /** Positive when `a` is the later of two stored forms of a key. Requires checked bytes. */
 export function compareStored(a: Uint8Array, b: Uint8Array): number {
   const end = VERSION_OFFSET + VERSION_SIZE

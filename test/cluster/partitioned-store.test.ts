@@ -3,7 +3,7 @@
 // Method: random operations against a Map, and the cases in which time and order matter.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
+import { DecodeError, utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { SKEW_BEHIND_MAX_MS } from '../../src/cluster/hybrid-logical-clock.ts'
 import { joinEngineKey } from '../../src/cluster/partition.ts'
@@ -11,16 +11,18 @@ import {
   keyText,
   LARGE_COUNT,
   type PartitionedStore,
+  type StoredEntry,
   type StoreWrite,
   TOMBSTONE_RETENTION_MS,
   type WriteTerms,
 } from '../../src/cluster/partitioned-store.ts'
-import { isTombstone } from '../../src/cluster/versioned-value.ts'
+import { encodeTombstone, encodeValue, isTombstone } from '../../src/cluster/versioned-value.ts'
 import { ClockSkewError, CorruptionError, InvalidArgumentError, IoError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
 import { startFakeNode } from '../support/fake-node.ts'
 import { printSeed } from '../support/seed.ts'
+import { SimClock } from '../support/sim-clock.ts'
 
 const OWN: WriteTerms = { durability: undefined, version: undefined }
 const STRANGER = new Uint8Array(8).fill(9)
@@ -77,6 +79,48 @@ describe('partitioned store', () => {
       }
     }
     assert.equal(engine.openSnapshots, 0)
+  })
+
+  test('replicas that exchange what they hold come to the same bytes, in any order', async t => {
+    const random = seededRandom(printSeed(t))
+    const clock = new SimClock()
+    const nodes = await Promise.all([1, 2].map(() => startFakeNode({ random, clock })))
+    const forms: StoredEntry[] = []
+    for (let index = 0; index < 300; index++) {
+      const engineKey = nodes[0]!.store.partitioner.engineKey(utf8Encode(`k${random.below(20)}`))
+      // Long ago, now, and further ahead than this clock would go.
+      const timeMs = clock.wallMs() - random.below(3) * 4_000_000 + random.below(2) * 5000
+      const version = encodeVersion(timeMs + random.below(3), random.below(2), STRANGER)
+      const stored =
+        random.below(3) === 0
+          ? encodeTombstone(version)
+          : encodeValue(version, random.bytes(3), random.below(2) * clock.wallMs())
+      forms.push({ engineKey, stored })
+    }
+    for (const { store } of nodes) {
+      const waiting = [...forms]
+      const written: Promise<void>[] = []
+      while (waiting.length > 0) {
+        const part: StoredEntry[] = []
+        for (let left = 1 + random.below(5); left > 0 && waiting.length > 0; left--) {
+          part.push(...waiting.splice(random.below(waiting.length), 1))
+        }
+        written.push(store.applyStored(part))
+        if (random.below(4) === 0) await Promise.all(written)
+      }
+      await Promise.all(written)
+    }
+    const dump = (node: (typeof nodes)[number]) =>
+      node.engine.rows
+        .filter(({ key }) => key.length > 2)
+        .map(
+          ({ key, value }) =>
+            `${Buffer.from(key).toString('hex')} ${Buffer.from(value).toString('hex')}`,
+        )
+    assert.equal(dump(nodes[0]!).length, 20)
+    assert.deepEqual(dump(nodes[0]!), dump(nodes[1]!))
+    const broken = { engineKey: forms[0]!.engineKey, stored: new Uint8Array(3) }
+    assert.throws(() => nodes[0]!.store.applyStored([broken]), DecodeError)
   })
 
   test('answers a read without a promise when memory has it', async () => {
