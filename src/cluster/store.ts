@@ -10,13 +10,27 @@ import type { Durability, Snapshot } from '../key-value-store.ts'
 
 export type MaybePromise<T> = T | Promise<T>
 
-/** Every write of a node is a put: deletions are tombstones (versioned-value.ts). */
+/** Deletions of users are puts, of tombstones (versioned-value.ts). */
 export interface StorePut {
   readonly type: 'put'
   readonly key: Uint8Array
   readonly value: Uint8Array
   /** Milliseconds since the Unix epoch from which on the engine may forget it; 0 for never. */
   readonly expiryMs: number
+}
+
+/** For records of the node itself. */
+export interface StoreDelete {
+  readonly type: 'del'
+  readonly key: Uint8Array
+}
+
+export type StoreOperation = StorePut | StoreDelete
+
+export interface StoreWriteOptions {
+  readonly durability?: Durability | undefined
+  /** Goes into the log with the batch and nowhere else; see BatchOptions in the engine's db.ts. */
+  readonly logData?: Uint8Array | undefined
 }
 
 /** A range of engine keys; see the engine's range-read.ts. */
@@ -79,11 +93,8 @@ export interface Store {
   /** True when nothing is left from where it would look next, false when it was stopped. */
   leap(read: StoreLeap): MaybePromise<boolean>
   /** All or none; resolves when visible and as durable as asked. Buffers are borrowed. */
-  write(
-    operations: readonly StorePut[],
-    options?: { readonly durability?: Durability | undefined },
-  ): Promise<void>
-  /** Begins a batch of so many puts. */
-  prepareWrite(putCount: number): StorePrepared
+  write(operations: readonly StoreOperation[], options?: StoreWriteOptions): Promise<void>
+  /** Begins a batch of so many puts, with bytes that go into the log with it. */
+  prepareWrite(putCount: number, logData?: Uint8Array): StorePrepared
   snapshot(): Snapshot
 }

@@ -54,7 +54,7 @@ import type {
 import type { MaintenanceOptions } from './maintenance-operation.ts'
 import { checkDurability, checkPurgeBound } from './options.ts'
 import type { PointReads } from './point-reads.ts'
-import type { PreparedWrite } from './prepared-write.ts'
+import type { CommitFrame, PreparedWrite } from './prepared-write.ts'
 import { RangePages } from './range-pages.ts'
 import type { LeapRead, RangeChunk, RangeRead } from './range-read.ts'
 import type { RangeReads } from './range-reads.ts'
@@ -90,9 +90,7 @@ export interface DbParts {
 }
 
 /** Options of reads that answer within the call. */
-export interface SyncReadOptions {
-  readonly snapshot?: Snapshot
-}
+export type SyncReadOptions = Pick<ReadOptions, 'snapshot'>
 
 /** Options of writes that only an embedded database has. */
 export interface BatchOptions extends WriteOptions {
@@ -267,12 +265,13 @@ export class Db implements KeyValueStore {
   }
 
   /** Begins a batch of so many puts, to be filled over several turns and then committed. */
-  prepareWrite(putCount: number): PreparedWrite {
+  prepareWrite(putCount: number, logData?: Uint8Array): PreparedWrite {
     this.#checkOpen()
-    return this.#parts.writes.prepare(putCount, async (builder, durability) => {
+    const commit: CommitFrame = async (builder, durability) => {
       this.#checkOpen()
       await this.#parts.writes.commitFrame(builder, this.#durability({ durability }))
-    })
+    }
+    return this.#parts.writes.prepare(putCount, commit, logData)
   }
 
   /** write() for a single put, without an array around it. */
@@ -314,8 +313,8 @@ export class Db implements KeyValueStore {
   }
 
   /**
-   * Bytes of files that the keys of the range take, all of them without one, to within a few
-   * blocks. What was written since the last flush does not count yet.
+   * Bytes of files that the keys of the range take (without one: all), to within a few blocks.
+   * What was written since the last flush does not count yet.
    */
   async approximateSize(range: KeyRange = {}): Promise<number> {
     this.#checkOpen()
@@ -325,15 +324,13 @@ export class Db implements KeyValueStore {
   /** A frozen view of this moment. Release it, or compaction keeps old versions for ever. */
   snapshot(): Snapshot {
     this.#checkOpen()
-    const { state } = this.#parts
-    return state.snapshots.take(state.visibleSequence)
+    return this.#parts.state.snapshots.take(this.sequence)
   }
 
   /**
    * Makes a database of its own in `directory`, which must not exist, with everything that was
-   * written before the call. Its tables are hard links where the file system has them, so it costs
-   * a flush and a moment, and disk space only as the two drift apart. Writing goes on meanwhile.
-   * After a crash the directory is not there, or whole.
+   * written before the call. Its tables are hard links where the file system has them: it costs a
+   * flush, and disk space only as the two drift apart. After a crash it is not there, or whole.
    */
   async checkpoint(directory: string, options: CheckpointOptions = {}): Promise<CheckpointResult> {
     this.#checkOpen()
@@ -341,10 +338,9 @@ export class Db implements KeyValueStore {
   }
 
   /**
-   * Adds a backup to `directory`, which is made when it is not there, with everything that was
-   * written before the call. Its tables are copies, whose checksums are compared; those that an
-   * earlier backup in the directory has are not copied again. Writing goes on meanwhile. After a
-   * crash or an error the backup is not there, or whole, and those before it are as they were.
+   * Adds a backup to `directory`, made when it is not there, with all that was written before the
+   * call. Its tables are copies, whose checksums are compared; those of an earlier backup there are
+   * not copied again. Writing goes on. After a crash or an error the backup is not there, or whole.
    */
   async backup(directory: string, options: BackupOptions = {}): Promise<BackupResult> {
     this.#checkOpen()
@@ -382,10 +378,9 @@ export class Db implements KeyValueStore {
   }
 
   /**
-   * Calls the listener with each event from now on, in the order in which they happen: flushes,
-   * compactions, stalls, errors and what becomes of files. Returns the function that ends it. Costs
-   * the engine nothing while nobody listens. What the listener throws is logged and otherwise
-   * ignored; it may call the database.
+   * Calls the listener with each event from now on, in their order: flushes, compactions, stalls,
+   * errors and what becomes of files. Returns the function that ends it. Costs nothing while nobody
+   * listens. What the listener throws is logged and otherwise ignored; it may call the database.
    *
    *   const stop = db.onEvent(event => {
    *     if (event.type === 'stallEnd') stalledMs.add(event.heldMs, { reason: event.reason })
@@ -417,7 +412,7 @@ export class Db implements KeyValueStore {
    */
   changes(options: ChangesOptions = {}): ChangeFeed {
     this.#checkOpen()
-    const { signal, after = this.#parts.state.visibleSequence } = checkObject(options, 'options')
+    const { signal, after = this.sequence } = checkObject(options, 'options')
     checkSignal(signal)
     if (checkSequence('after', after) > this.#parts.state.lastSequence) {
       throw new InvalidArgumentError(`this database has not come to sequence ${after} yet`)
@@ -434,6 +429,11 @@ export class Db implements KeyValueStore {
   holdWal(fromSequence: number): WalHold {
     this.#checkOpen()
     return this.#parts.holdWal(checkSequence('fromSequence', fromSequence))
+  }
+
+  /** The last sequence that readers see; what is submitted from now on gets a greater one. */
+  get sequence(): number {
+    return this.#parts.state.visibleSequence
   }
 
   /** The hold that the option `holdWalFrom` asked for, to advance and to release. */

@@ -216,7 +216,13 @@ function recoveredSegments(found: {
   const kept =
     holdWalFrom === undefined
       ? []
-      : findKeptSegments(fileSystem, directory, databaseId, active, holdWalFrom)
+      : findKeptSegments(
+          fileSystem,
+          directory,
+          databaseId,
+          active,
+          holdWalFrom === 'oldest' ? 0 : holdWalFrom,
+        )
   return new WalSegments({ ...found, logger, heldSizeMax, active, kept })
 }
 

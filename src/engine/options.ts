@@ -110,10 +110,11 @@ export interface DbOptions {
    * Opening does not fail when the log begins later: `openingHold.broken` is true then. Writes of
    * less than `sync` durability that a kill left in the log, and recovery put into tables, may be
    * missing from the log after a power loss: the change feed then fails at that place.
+   * `'oldest'` is all that is there: what holds of the last process kept, and what recovery needs.
    *
    * @defaultValue undefined: nothing is kept
    */
-  readonly holdWalFrom?: number
+  readonly holdWalFrom?: number | 'oldest'
 
   /**
    * Bytes of log that holds and change feeds may keep beyond what recovery needs. Above it those
@@ -189,7 +190,7 @@ export interface ResolvedDbOptions {
   readonly logger: Logger
   readonly onEvent: DbOptions['onEvent']
   readonly purgeBound: number
-  readonly holdWalFrom: number | undefined
+  readonly holdWalFrom: number | 'oldest' | undefined
   readonly heldWalSizeMax: number
   readonly onLogData: DbOptions['onLogData']
   readonly memtableSize: number
@@ -265,8 +266,8 @@ export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptio
     onEvent: options.onEvent,
     purgeBound: checkPurgeBound(options.purgeBound ?? Number.POSITIVE_INFINITY),
     holdWalFrom:
-      options.holdWalFrom === undefined
-        ? undefined
+      options.holdWalFrom === undefined || options.holdWalFrom === 'oldest'
+        ? options.holdWalFrom
         : checkSequence('holdWalFrom', options.holdWalFrom),
     heldWalSizeMax: integer('heldWalSizeMax', options.heldWalSizeMax ?? 1024 * MIB, 0, 2 ** 50),
     onLogData: options.onLogData,

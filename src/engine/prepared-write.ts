@@ -20,24 +20,35 @@ export class PreparedWrite {
   readonly #builder: WalFrameBuilder
   readonly #expiry: ExpiryClock
   readonly #commit: CommitFrame
+  /** Operations of the frame that belong to nobody's put. */
+  readonly #extraCount: number
   readonly #putCount: number
   #committed = false
 
-  /** `builder` is empty and belongs to this batch. Db.prepareWrite makes them. */
+  /**
+   * `builder` is empty and belongs to this batch; `logData` goes into the log with it. Throws
+   * InvalidArgumentError. Db.prepareWrite makes them.
+   */
   constructor(
     putCount: number,
     builder: WalFrameBuilder,
     expiry: ExpiryClock,
     commit: CommitFrame,
+    logData?: Uint8Array,
   ) {
     if (!Number.isInteger(putCount) || putCount < 1 || putCount > BATCH_COUNT_MAX) {
       throw new InvalidArgumentError(`a batch holds 1 to ${BATCH_COUNT_MAX} puts, got ${putCount}`)
     }
     this.#putCount = putCount
+    this.#extraCount = logData === undefined ? 0 : 1
     this.#builder = builder
     this.#expiry = expiry
     this.#commit = commit
-    builder.beginBatch(putCount)
+    builder.beginBatch(putCount + this.#extraCount)
+    if (logData === undefined) return
+    checkBytes(logData, 'logData')
+    if (logData.length > BATCH_SIZE_MAX) throw tooLarge()
+    builder.addLogData(logData)
   }
 
   /**
@@ -52,7 +63,7 @@ export class PreparedWrite {
     checkBytes(value, 'value')
     checkExpiry(expiryMs)
     if (builder.size + key.length + value.length > BATCH_SIZE_MAX) {
-      throw new InvalidArgumentError(`a batch holds at most ${BATCH_SIZE_MAX} bytes: split it`)
+      throw tooLarge()
     }
     if (expiryMs === 0) builder.addPut(key, value)
     else builder.addPutExpiring(key, value, this.#expiry.fromWall(expiryMs))
@@ -61,8 +72,15 @@ export class PreparedWrite {
   /** Resolves when all are as durable as asked; after a crash all of them are there or none. */
   commit(options?: { readonly durability?: Durability | undefined }): Promise<void> {
     assert(!this.#committed, 'a batch is committed once')
-    assert(this.#builder.opCount === this.#putCount, 'all puts that were announced are there')
+    assert(
+      this.#builder.opCount === this.#putCount + this.#extraCount,
+      'all puts that were announced are there',
+    )
     this.#committed = true
     return this.#commit(this.#builder, options?.durability)
   }
+}
+
+function tooLarge(): InvalidArgumentError {
+  return new InvalidArgumentError(`a batch holds at most ${BATCH_SIZE_MAX} bytes: split it`)
 }

@@ -150,8 +150,8 @@ export class WalSegments {
    * The hold that opening asked for: broken at once where the log begins later. Segments that it
    * does not keep go.
    */
-  holdFromOpening(fromSequence: number): EngineWalHold {
-    const sequence = Math.max(1, fromSequence)
+  holdFromOpening(fromSequence: number | 'oldest'): EngineWalHold {
+    const sequence = fromSequence === 'oldest' ? this.oldestSequence : Math.max(1, fromSequence)
     let hold: EngineWalHold
     if (sequence >= this.oldestSequence) hold = this.hold(sequence)
     else {

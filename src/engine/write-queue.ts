@@ -153,9 +153,9 @@ export class WriteQueue {
   }
 
   /** Begins a batch of so many puts that is filled over several turns. */
-  prepare(putCount: number, commit: CommitFrame): PreparedWrite {
+  prepare(putCount: number, commit: CommitFrame, logData?: Uint8Array): PreparedWrite {
     const { hasher, expiry } = this.#host
-    return new PreparedWrite(putCount, createWalFrameBuilder(hasher), expiry, commit)
+    return new PreparedWrite(putCount, createWalFrameBuilder(hasher), expiry, commit, logData)
   }
 
   /** A frame that prepare() began takes its place behind all that was submitted so far. */

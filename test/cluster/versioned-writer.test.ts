@@ -45,7 +45,9 @@ function watchOrder(store: FakeEngine): void {
   const last = new Map<string, Uint8Array>()
   const write = store.write.bind(store)
   store.write = operations => {
-    for (const { key, value } of operations) {
+    for (const operation of operations) {
+      assert.ok(operation.type === 'put', 'the writer deletes nothing')
+      const { key, value } = operation
       if (key === BARRIER) continue
       const before = last.get(String(key))
       assert.ok(before === undefined || compareStored(value, before) > 0, 'versions ascend')

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
-import type { Db } from '../../src/engine/index.ts'
+import type { ChangeBatch, Db } from '../../src/engine/index.ts'
 import { InvalidArgumentError } from '../../src/errors.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
@@ -51,6 +51,31 @@ describe('a prepared batch', () => {
     await clock.advanceAsync(1000)
     assert.equal(textAt(db, 'brief'), undefined)
     assert.equal(textAt(db), undefined)
+    await drive(clock, db.close())
+  })
+
+  test('takes bytes along in the log that a later opening hands back', async () => {
+    const clock = new SimClock()
+    const disk = new MemoryFileSystem()
+    const db = await openEngine(disk, { clock })
+    const prepared = db.prepareWrite(2, utf8Encode('of the batch'))
+    prepared.put(KEY, utf8Encode('value'), 0)
+    prepared.put(utf8Encode('other'), utf8Encode('value'), 0)
+    const before = db.sequence
+    await drive(clock, prepared.commit())
+    assert.equal(db.sequence, before + 2)
+    const handed: ChangeBatch[] = []
+    const onLogData = (batch: ChangeBatch) => void handed.push(batch)
+    const again = await openEngine(disk.processCrashClone(), { clock, options: { onLogData } })
+    assert.deepEqual(
+      handed.map(({ sequence, logData, operations }) => [
+        sequence,
+        utf8Decode(logData!),
+        operations.length,
+      ]),
+      [[before + 1, 'of the batch', 2]],
+    )
+    await drive(clock, again.close())
     await drive(clock, db.close())
   })
 

@@ -144,6 +144,13 @@ describe('a hold on the log', () => {
     const later = await openEngine(disks, { clock, options: { ...tiny, holdWalFrom: 100 } })
     const kept = segmentsOn(disks)
     assert.ok(kept[0]! <= 100 && kept[1]! > 100, `${kept}`)
+    // Also who does not know where it was keeps what an earlier process held.
+    const kill = disks.processCrashClone()
+    const oldest = await openEngine(kill, { clock, options: { ...tiny, holdWalFrom: 'oldest' } })
+    const { openingHold } = oldest
+    assert.deepEqual([openingHold!.broken, segmentsOn(kill)[0]], [false, kept[0]])
+    assert.ok(openingHold!.sequence <= 100)
+    await drive(clock, oldest.close())
     later.openingHold!.release()
     await clock.advanceAsync(1)
     assert.ok(segmentsOn(disks)[0]! > 200)

@@ -11,6 +11,7 @@ import type {
   StoreChunk,
   StoreEntry,
   StoreLeap,
+  StoreOperation,
   StorePrepared,
   StorePut,
   StoreRange,
@@ -46,7 +47,7 @@ export class FakeEngine implements Store {
   /** When set, the next write fails with it, once, and writes nothing. */
   failNextWrite: Error | undefined
   readonly #options: FakeEngineOptions
-  #waiting: (readonly StorePut[])[] = []
+  #waiting: (readonly StoreOperation[])[] = []
   #group: Promise<void> | undefined
 
   constructor(options: FakeEngineOptions) {
@@ -121,13 +122,17 @@ export class FakeEngine implements Store {
     return true
   }
 
-  write(operations: readonly StorePut[]): Promise<void> {
+  write(operations: readonly StoreOperation[]): Promise<void> {
     this.writes++
     const failure = this.failNextWrite
     this.failNextWrite = undefined
     if (failure !== undefined) return Promise.reject(failure)
     this.#waiting.push(
-      operations.map(put => ({ ...put, key: put.key.slice(), value: put.value.slice() })),
+      operations.map(operation =>
+        operation.type === 'del'
+          ? { ...operation, key: operation.key.slice() }
+          : { ...operation, key: operation.key.slice(), value: operation.value.slice() },
+      ),
     )
     this.#group ??= new Promise(resolve => {
       setImmediate(() => {
@@ -183,13 +188,18 @@ export class FakeEngine implements Store {
     return (from?.rows ?? this.rows).filter(row => row.expiryMs === 0 || row.expiryMs > nowMs)
   }
 
-  #apply(batch: readonly StorePut[]): void {
+  #apply(batch: readonly StoreOperation[]): void {
     const rows = [...this.rows]
-    for (const { key, value, expiryMs } of batch) {
+    for (const operation of batch) {
+      const { key } = operation
       let at = 0
       while (at < rows.length && compareBytes(rows[at]!.key, key) < 0) at++
       const replaces = at < rows.length && sameKey(rows[at]!.key, key)
-      rows.splice(at, replaces ? 1 : 0, { key, value, expiryMs })
+      const now =
+        operation.type === 'del'
+          ? []
+          : [{ key, value: operation.value, expiryMs: operation.expiryMs }]
+      rows.splice(at, replaces ? 1 : 0, ...now)
     }
     this.rows = rows
   }
