@@ -1,5 +1,7 @@
 /** The cluster layer's only door: a node, the stored form that it keeps, and the ring. */
 export { type Load, loads, worstLoad } from './balance.ts'
+export { DutyRuns } from './duty-format.ts'
+export { hintKey } from './hint-format.ts'
 export type { Liveness, LivenessView } from './liveness.ts'
 export { type Node, startNode } from './node.ts'
 export type { NodeIdentity } from './node-identity.ts'
@@ -11,8 +13,10 @@ export {
   USER_KEY_SIZE_MAX,
 } from './partition.ts'
 export { ownerIds, type PartitionMove, partitionMoves } from './partition-moves.ts'
+export { PeerNumbers } from './peer-numbers.ts'
 export { type Lane, type PeerContext, type PeerHandler, PeerMessage, type Peers } from './peers.ts'
 export { Placement, type PlacementRules } from './placement.ts'
+export { ReplicaApply } from './replica-apply.ts'
 export { findMember, operationOf, type Ring, type RingOperation, type RingPhase } from './ring.ts'
 export {
   abort,

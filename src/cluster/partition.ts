@@ -20,12 +20,23 @@ import { type Allocate, allocateAlone } from './byte-slab.ts'
 
 export const PARTITION_COUNT_DEFAULT = 1024
 export const PARTITION_COUNT_MAX = 65_536
+/** Of a node with peers: the last 32,768 prefixes are then free for records of the node. */
+export const PARTITION_COUNT_WITH_PEERS_MAX = 32_768
+/** What engine keys of the node's own records about peers begin with. */
+export const RECORD_PREFIX = 0xffff
 /** Bytes in front of the user key. */
 export const PARTITION_SIZE = 2
 export const USER_KEY_SIZE_MAX = KEY_SIZE_MAX - PARTITION_SIZE
 
 /** Names of the node's own records. Part of the stored form: append only, never renumber. */
-export const NodeKey = { identity: 1, clock: 2, barrier: 3, ring: 4 } as const
+export const NodeKey = {
+  identity: 1,
+  clock: 2,
+  barrier: 3,
+  ring: 4,
+  peers: 5,
+  duties: 6,
+} as const
 export type NodeKey = (typeof NodeKey)[keyof typeof NodeKey]
 
 export function nodeKey(name: NodeKey): Uint8Array {

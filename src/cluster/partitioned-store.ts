@@ -147,7 +147,7 @@ export class PartitionedStore {
     this.#writer = new VersionedWriter({
       store: options.store,
       forgetMs: storeExpiryMs,
-      barrier: durability => options.store.write([BARRIER], { durability }),
+      barrier: durability => this.barrier(durability),
     })
   }
 
@@ -318,6 +318,11 @@ export class PartitionedStore {
     const written = this.#writer.write(keys, stored, isLatest, durability)
     const covered = this.#versions.covered()
     return covered === undefined ? written : settleBoth(written, covered)
+  }
+
+  /** Resolves once everything submitted before it is as durable as asked. */
+  barrier(durability: Durability | undefined): Promise<void> {
+    return this.store.write([BARRIER], { durability })
   }
 
   /** A stored form as scans see it: the user's value, borrowed, or undefined when not live. */

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
+import { type DutyRun, encodeDuties } from '../../src/cluster/duty-format.ts'
+import { dirtyKey, HINTED_KEY_SIZE_MAX, hintKey } from '../../src/cluster/hint-format.ts'
 import {
   LEASE_MS,
   SKEW_AHEAD_MAX_MS,
@@ -11,6 +13,7 @@ import {
 } from '../../src/cluster/hybrid-logical-clock.ts'
 import { NodeKey, Partitioner, USER_KEY_SIZE_MAX } from '../../src/cluster/partition.ts'
 import { TOMBSTONE_RETENTION_MS } from '../../src/cluster/partitioned-store.ts'
+import { encodeAnswer, encodeEntries } from '../../src/cluster/replica-message.ts'
 import { initRing } from '../../src/cluster/ring-change.ts'
 import { newMember } from '../../src/cluster/ring-member.ts'
 import { memberTokens } from '../../src/cluster/token-ring.ts'
@@ -60,6 +63,36 @@ test('stored forms are as documented', () => {
 
 test('every record of the node is documented', () => {
   for (const name of Object.values(NodeKey)) lastCell(`\`0${name}\``)
+})
+
+test('duties, hints and messages about writes are as documented', () => {
+  const duties = (runs: readonly DutyRun[]) => hex(encodeDuties(runs))
+  assert.equal(
+    duties([{ count: 1, peers: [0, 258] }]),
+    lastCell('one operation, owed to peers 0 and 258'),
+  )
+  assert.equal(
+    duties([
+      { count: 2, peers: [1] },
+      { count: 300, peers: [] },
+      { count: 1, peers: [0, 1] },
+    ]),
+    lastCell('two operations owed to peer 1, 300 to nobody, one to both'),
+  )
+  const engineKey = new Partitioner(1024).engineKey(HELLO)
+  assert.equal(hex(hintKey(258, engineKey)), lastCell('peer 258 is owed `hello` (of 1024)'))
+  assert.equal(hex(dirtyKey(258, 0x03ec)), lastCell('peer 258 may lack partition 0x03ec'))
+  assert.ok(text.includes(`${HINTED_KEY_SIZE_MAX.toLocaleString('en')} bytes`))
+  const writer = Uint8Array.of(0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8)
+  const stored = encodeTombstone(encodeVersion(0x0123_4567_89ab, 0xcdef, writer))
+  assert.equal(
+    hex(encodeEntries({ epoch: 9, entries: [{ engineKey, stored }] })),
+    lastCell('epoch 9: `hello` (of 1024) was deleted by the version above'),
+  )
+  assert.equal(
+    hex(encodeAnswer({ status: 1, epoch: 9, pauseMs: 500, refused: [2] })),
+    lastCell('applied, in epoch 9, all but entry 2, no hints for 500 ms'),
+  )
 })
 
 test('times are as documented', () => {
