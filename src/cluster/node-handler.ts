@@ -1,6 +1,7 @@
 /**
  * What the front doors of a node call: requests in, operations of the partitioned store out. On a
- * cluster of one every consistency is met by the one replica there is.
+ * cluster of one every consistency is met by the one replica there is; with peers, reads go where
+ * the replicas are.
  */
 import { AbortedError, InvalidArgumentError, TimeoutError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
@@ -15,6 +16,7 @@ import type {
 } from '../net/index.ts'
 import { OrderedScan } from './ordered-scan.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
+import type { ReadCoordinator, ReadTerms } from './read-coordinator.ts'
 import type { PartitionScan } from './scan.ts'
 import { ScanMemory } from './scan-memory.ts'
 import { UnorderedScan } from './unordered-scan.ts'
@@ -32,13 +34,21 @@ export class NodeHandler implements RequestHandler {
   readonly #store: PartitionedStore
   readonly #stats: () => NodeStats
   readonly #ring: () => Uint8Array
+  readonly #reads: ReadCoordinator | undefined
   readonly #scanMemory: ScanMemory
   readonly #pagePlaces = new WorkPlaces(PAGES_AT_ONCE)
 
-  constructor(store: PartitionedStore, stats: () => NodeStats, ring: () => Uint8Array) {
+  /** Without `reads` the node has no peers, and never will. */
+  constructor(
+    store: PartitionedStore,
+    stats: () => NodeStats,
+    ring: () => Uint8Array,
+    reads?: ReadCoordinator,
+  ) {
     this.#store = store
     this.#stats = stats
     this.#ring = ring
+    this.#reads = reads
     this.#scanMemory = new ScanMemory(store.clock)
   }
 
@@ -46,8 +56,11 @@ export class NodeHandler implements RequestHandler {
     return this.#scanMemory.open
   }
 
-  get(key: Uint8Array): MaybePromise<Uint8Array | undefined> {
-    return this.#store.get(key)
+  get(key: Uint8Array, context: RequestContext): MaybePromise<Uint8Array | undefined> {
+    const reads = this.#reads
+    return reads === undefined || reads.isAlone
+      ? this.#store.get(key)
+      : reads.get(key, termsOf(context))
   }
 
   getMany(
@@ -55,7 +68,10 @@ export class NodeHandler implements RequestHandler {
     context: RequestContext,
     bytesMax: number,
   ): Promise<(Uint8Array | undefined)[]> {
-    return this.#store.getMany(keys, bytesMax, context.client)
+    const reads = this.#reads
+    return reads === undefined || reads.isAlone
+      ? this.#store.getMany(keys, bytesMax, context.client)
+      : reads.getMany(keys, termsOf(context), bytesMax)
   }
 
   put(put: HandlerPut, context: RequestContext): Promise<void> {
@@ -120,4 +136,9 @@ export class NodeHandler implements RequestHandler {
   ring(): Uint8Array {
     return this.#ring()
   }
+}
+
+/** A context is filled anew once its request was answered; late replicas may still be awaited. */
+function termsOf({ consistency, deadlineMs, client }: RequestContext): ReadTerms {
+  return { consistency, deadlineMs, client }
 }

@@ -95,7 +95,14 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   const ring = await CurrentRing.open(db, path, identity, expectedAddress(options))
   const versions = await startClock(db, path, identity, environment, logger)
   const partitioner = new Partitioner(identity.partitionCount)
-  const store = new PartitionedStore({ store: db, partitioner, versions, clock, path })
+  const store = new PartitionedStore({
+    store: db,
+    partitioner,
+    versions,
+    clock,
+    path,
+    isReplicated: () => ring.ring.members.length > 1,
+  })
   const nodeId = Buffer.from(identity.nodeId).toString('hex')
   const stats = (): NodeStats => ({
     node: {

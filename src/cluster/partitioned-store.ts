@@ -114,6 +114,10 @@ export interface PartitionedStoreOptions {
   readonly clock: Clock
   /** The directory, for messages. */
   readonly path: string
+  /**
+   * True from when the node has peers: then the engine forgets nothing by itself. Absent: never.
+   */
+  readonly isReplicated?: () => boolean
 }
 
 export class PartitionedStore {
@@ -146,7 +150,7 @@ export class PartitionedStore {
     this.#latest = new LatestVersions(Math.max(options.versions.timeMs, wallMs))
     this.#writer = new VersionedWriter({
       store: options.store,
-      forgetMs: storeExpiryMs,
+      forgetMs: stored => (options.isReplicated?.() === true ? 0 : storeExpiryMs(stored)),
       barrier: durability => this.barrier(durability),
     })
   }

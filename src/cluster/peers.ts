@@ -33,6 +33,8 @@ export const PeerMessage = {
   scanOpen: 51,
   scanNext: 52,
   scanClose: 53,
+  readRepair: 54,
+  count: 55,
   /** Anti-entropy: 64 to 79. */
   treeRoots: 64,
   treeLeaves: 65,

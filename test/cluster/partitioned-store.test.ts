@@ -84,7 +84,9 @@ describe('partitioned store', () => {
   test('replicas that exchange what they hold come to the same bytes, in any order', async t => {
     const random = seededRandom(printSeed(t))
     const clock = new SimClock()
-    const nodes = await Promise.all([1, 2].map(() => startFakeNode({ random, clock })))
+    const nodes = await Promise.all(
+      [1, 2].map(() => startFakeNode({ random, clock, isReplicated: true })),
+    )
     const forms: StoredEntry[] = []
     for (let index = 0; index < 300; index++) {
       const engineKey = nodes[0]!.store.partitioner.engineKey(utf8Encode(`k${random.below(20)}`))
@@ -110,13 +112,11 @@ describe('partitioned store', () => {
       }
       await Promise.all(written)
     }
+    const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
     const dump = (node: (typeof nodes)[number]) =>
       node.engine.rows
         .filter(({ key }) => key.length > 2)
-        .map(
-          ({ key, value }) =>
-            `${Buffer.from(key).toString('hex')} ${Buffer.from(value).toString('hex')}`,
-        )
+        .map(({ key, value }) => `${hex(key)} ${hex(value)}`)
     assert.equal(dump(nodes[0]!).length, 20)
     assert.deepEqual(dump(nodes[0]!), dump(nodes[1]!))
     const broken = { engineKey: forms[0]!.engineKey, stored: new Uint8Array(3) }

@@ -20,6 +20,8 @@ export interface FakeNodeOptions {
   readonly clock?: SimClock
   /** What an earlier node left. */
   readonly engine?: FakeEngine
+  /** With peers: nothing is forgotten by itself. Default false. */
+  readonly isReplicated?: boolean
   /** Makes some reads wait. */
   readonly random?: Random
 }
@@ -37,6 +39,8 @@ export async function startFakeNode(options: FakeNodeOptions = {}): Promise<Fake
     persistMark: markMs => writeClockMark(engine, markMs),
   })
   const partitioner = new Partitioner(options.partitionCount ?? 16)
-  const store = new PartitionedStore({ store: engine, partitioner, versions, clock, path: '/data' })
+  const isReplicated = () => options.isReplicated ?? false
+  const common = { partitioner, versions, clock, path: '/data', isReplicated }
+  const store = new PartitionedStore({ store: engine, ...common })
   return { engine, clock, versions, store }
 }

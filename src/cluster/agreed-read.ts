@@ -1,0 +1,367 @@
+/**
+ * A read on which enough replicas agree (quorum, all): the keys of one replica set, as a node that
+ * is one of the replicas coordinates it.
+ *
+ *   collect --enough answered--> settle: newest of each key --> repair --> done
+ *
+ * Its own copy is read in full, of the others the versions. Where they differ the newest form wins;
+ * the replicas that were asked and have an older one are given it, and the answer waits until as
+ * many as must agree hold it. So a later quorum read can never go back behind this one (P32 of the
+ * research). A copy that is damaged counts as no answer, and is healed afterwards.
+ *
+ * When an answer is late one replica more is asked, at once if it failed. Of the reads a tenth at
+ * most may do that for slowness alone, so that it adds little when all are slow.
+ */
+import { assert } from '../assert.ts'
+import { compareBytes } from '../bytes.ts'
+import type { CancelTimer, Clock } from '../clock.ts'
+import { TimeoutError, UnavailableError } from '../errors.ts'
+import { eachLocalForm } from './local-replica.ts'
+import { engineUserKey } from './partition.ts'
+import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
+import { PeerMessage } from './peers.ts'
+import {
+  decodeDigests,
+  decoded,
+  decodeForms,
+  digestOf,
+  encodeKeys,
+  encodeRepair,
+  type FormDigest,
+  isSameDigest,
+} from './read-messages.ts'
+import type { ReplicaChoice } from './replica-choice.ts'
+import type { NodeId } from './ring-member.ts'
+import { checkStored, mergeStored } from './versioned-value.ts'
+
+/** Without an answer for so long, one replica more is asked, within the share below. */
+const SPECULATE_MS = 15
+/** The same without regard to the share. */
+const SLOW_MS = 300
+/** At least so many reads for every one that asked one replica more because another was slow. */
+const READS_PER_SPECULATION = 10
+/** No request waits longer, whatever the deadline. */
+const REQUEST_MS_MAX = 5000
+/** Bytes of one message of repairs; one form alone may be larger. */
+const REPAIR_BYTES = 1024 * 1024
+
+/** What reads of a node have met. */
+export class ReadFigures {
+  agreed = 0
+  forwarded = 0
+  speculated = 0
+  /** Keys on which the replicas differed. */
+  mismatched = 0
+  /** Stored forms given to replicas that lacked them. */
+  repaired = 0
+  /** Keys whose copy on some replica could not be read. */
+  damaged = 0
+  failed = 0
+}
+
+export interface AgreedReadOptions {
+  readonly clock: Clock
+  readonly store: PartitionedStore
+  readonly choice: ReplicaChoice
+  readonly figures: ReadFigures
+  /** The epoch to tell the replicas. */
+  readonly epoch: number
+  /** All replicas of the keys, this node among them. */
+  readonly nodes: readonly NodeId[]
+  /** So many of them must agree. */
+  readonly needed: number
+  readonly deadlineMs: number
+}
+
+/** The newest stored forms, of all keys; undefined for what no replica has. */
+export function readAgreed(
+  options: AgreedReadOptions,
+  engineKeys: readonly Uint8Array[],
+): Promise<(Uint8Array | undefined)[]> {
+  return new AgreedRead(options, engineKeys).run()
+}
+
+const DAMAGED_NEWEST = 'the newest copy of a key cannot be read on its replica: try again'
+
+function checkedForm(stored: Uint8Array): Uint8Array {
+  decoded('stored form', () => checkStored(stored))
+  return stored
+}
+
+class AgreedRead {
+  readonly #options: AgreedReadOptions
+  readonly #keys: readonly Uint8Array[]
+  readonly #answers = new Map<NodeId, readonly FormDigest[]>()
+  /** Those whose copies of some keys cannot be read. */
+  readonly #damaged = new Map<NodeId, readonly FormDigest[]>()
+  /** Of each key what was read in full so far. */
+  readonly #forms: (Uint8Array | undefined)[]
+  #lastError: unknown
+
+  constructor(options: AgreedReadOptions, engineKeys: readonly Uint8Array[]) {
+    this.#options = options
+    this.#keys = engineKeys
+    this.#forms = engineKeys.map(() => undefined)
+  }
+
+  async run(): Promise<(Uint8Array | undefined)[]> {
+    const { figures } = this.#options
+    figures.agreed++
+    try {
+      await this.#collect()
+      await this.#fetchNewest()
+      await this.#repair()
+    } catch (error) {
+      figures.failed++
+      throw error
+    }
+    this.#healDamaged()
+    return this.#forms
+  }
+
+  /** Resolves once as many replicas have answered as must agree. */
+  #collect(): Promise<void> {
+    const { choice, nodes, needed, clock, figures, deadlineMs } = this.#options
+    const waiting = choice.order(nodes)
+    if (waiting.length < needed) return Promise.reject(choice.tooFew(nodes, needed))
+    return new Promise((resolve, reject) => {
+      let pending = 0
+      let isOver = false
+      let cancel: CancelTimer = () => undefined
+      const end = (settle: () => void): void => {
+        isOver = true
+        cancel()
+        settle()
+      }
+      const askNext = (): void => {
+        const node = waiting.shift()
+        if (node === undefined || isOver) return
+        pending++
+        this.#ask(node).then(settled, (error: unknown) => {
+          this.#lastError = error
+          settled()
+        })
+      }
+      const settled = (): void => {
+        pending--
+        if (isOver) return
+        const missing = needed - this.#answers.size
+        if (missing <= 0) end(resolve)
+        else if (pending >= missing) return
+        else if (waiting.length > 0) askNext()
+        else end(() => reject(this.#failure()))
+      }
+      const slow = (afterMs: number): void => {
+        const leftMs = deadlineMs - clock.monotonicMs()
+        if (leftMs <= 0) {
+          end(() => reject(this.#failure()))
+          return
+        }
+        const mayAsk =
+          afterMs >= SLOW_MS || figures.speculated * READS_PER_SPECULATION < figures.agreed
+        if (mayAsk && waiting.length > 0) {
+          figures.speculated++
+          askNext()
+        }
+        cancel = clock.setTimer(Math.min(SLOW_MS, leftMs), () => slow(SLOW_MS))
+      }
+      for (let count = 0; count < needed; count++) askNext()
+      cancel = clock.setTimer(SPECULATE_MS, () => slow(SPECULATE_MS))
+    })
+  }
+
+  async #ask(node: NodeId): Promise<void> {
+    const { choice } = this.#options
+    const digests = node === choice.self ? await this.#ownDigests() : await this.#versionsOf(node)
+    const damaged = digests.filter(({ state }) => state === 'damaged').length
+    this.#options.figures.damaged += damaged
+    if (damaged > 0) this.#damaged.set(node, digests)
+    else this.#answers.set(node, digests)
+  }
+
+  async #ownDigests(): Promise<FormDigest[]> {
+    const digests: FormDigest[] = []
+    await eachLocalForm(this.#options.store, this.#keys, this, form => {
+      if (form.state === 'found') this.#take(digests.length, form.stored)
+      digests.push(digestOf(form))
+      return 'next'
+    })
+    return digests
+  }
+
+  async #versionsOf(node: NodeId): Promise<FormDigest[]> {
+    const body = this.#encodeKeys(this.#keys.keys())
+    const answer = await this.#request(node, PeerMessage.readVersions, body)
+    return decodeDigests(answer, this.#keys.length)
+  }
+
+  /** Reads in full what may be the newest form of a key, and is not known yet. */
+  async #fetchNewest(): Promise<void> {
+    const wanted = new Map<NodeId, number[]>()
+    for (const at of this.#keys.keys()) {
+      for (const node of this.#newestAt(at)) {
+        const list = wanted.get(node) ?? []
+        list.push(at)
+        wanted.set(node, list)
+      }
+    }
+    await Promise.all([...wanted].map(([node, indices]) => this.#fetch(node, indices)))
+  }
+
+  /** For each form with the greatest version that was not read yet, one node that has it. */
+  #newestAt(at: number): NodeId[] {
+    const { self } = this.#options.choice
+    const answers = [...this.#answers].map(([node, digests]) => ({ node, digest: digests[at]! }))
+    const first = answers[0]!.digest
+    if (answers.every(({ digest }) => isSameDigest(digest, first)) && this.#answers.has(self)) {
+      return []
+    }
+    if (!answers.every(({ digest }) => isSameDigest(digest, first))) {
+      this.#options.figures.mismatched++
+    }
+    const versions = answers.flatMap(({ digest }) => {
+      return digest.state === 'found' ? [digest.version] : []
+    })
+    if (versions.length === 0) return []
+    const greatest = versions.reduce((a, b) => (compareBytes(a, b) >= 0 ? a : b))
+    const known = this.#forms[at]
+    const seen: FormDigest[] =
+      known === undefined ? [] : [digestOf({ state: 'found', stored: known })]
+    const nodes: NodeId[] = []
+    for (const { node, digest } of answers) {
+      if (digest.state !== 'found' || compareBytes(digest.version, greatest) !== 0) continue
+      if (seen.some(other => isSameDigest(other, digest))) continue
+      seen.push(digest)
+      nodes.push(node)
+    }
+    return nodes
+  }
+
+  async #fetch(node: NodeId, indices: readonly number[]): Promise<void> {
+    for (let done = 0; done < indices.length; ) {
+      const rest = indices.slice(done)
+      const answer = await this.#request(node, PeerMessage.readStored, this.#encodeKeys(rest))
+      const forms = decodeForms(answer, rest.length)
+      for (const [index, form] of forms.entries()) {
+        // Absent by now: a deletion, and everybody knows of it.
+        if (form.state === 'damaged') throw new UnavailableError(DAMAGED_NEWEST)
+        if (form.state === 'found') this.#take(rest[index]!, checkedForm(form.stored))
+      }
+      done += forms.length
+    }
+  }
+
+  /** Resolves once as many replicas as must agree hold every newest form. */
+  #repair(): Promise<void> {
+    const { needed, nodes, choice } = this.#options
+    const holders = this.#keys.map(() => 0)
+    const stale = new Map<NodeId, number[]>()
+    const changed = new Set<number>()
+    for (const [node, digests] of this.#answers) {
+      const list = this.#staleOf(digests)
+      for (const at of list) changed.add(at)
+      if (list.length > 0) stale.set(node, list)
+      const isStale = new Set(list)
+      for (const at of this.#keys.keys()) if (!isStale.has(at)) holders[at]! += 1
+    }
+    if (stale.size === 0) return Promise.resolve()
+    const spare = choice.order(nodes.filter(node => !this.#answers.has(node)))
+    return new Promise((resolve, reject) => {
+      let pending = 0
+      const isDone = (): boolean => [...changed].every(at => holders[at]! >= needed)
+      const give = (node: NodeId, indices: readonly number[]): void => {
+        pending++
+        this.#give(node, indices).then(
+          () => {
+            pending--
+            for (const at of indices) holders[at]! += 1
+            if (isDone()) resolve()
+            else if (pending === 0) reject(this.#failure())
+          },
+          (error: unknown) => {
+            pending--
+            this.#lastError = error
+            const next = spare.shift()
+            if (next !== undefined && !isDone()) give(next, [...changed])
+            else if (pending === 0) reject(this.#failure())
+          },
+        )
+      }
+      for (const [node, indices] of stale) give(node, indices)
+    })
+  }
+
+  /** The keys of which that is not the newest form. */
+  #staleOf(digests: readonly FormDigest[]): number[] {
+    return [...this.#keys.keys()].filter(at => {
+      const stored = this.#forms[at]
+      return (
+        stored !== undefined && !isSameDigest(digestOf({ state: 'found', stored }), digests[at]!)
+      )
+    })
+  }
+
+  /** Gives a replica the newest forms, and resolves once it has stored them durably. */
+  async #give(node: NodeId, indices: readonly number[]): Promise<void> {
+    const { choice, store, figures, epoch } = this.#options
+    for (const entries of this.#entriesOf(indices)) {
+      if (node === choice.self) await store.applyStored(entries)
+      else await this.#request(node, PeerMessage.readRepair, encodeRepair({ epoch, entries }))
+      figures.repaired += entries.length
+    }
+  }
+
+  #entriesOf(indices: readonly number[]): StoredEntry[][] {
+    const parts: StoredEntry[][] = [[]]
+    let bytes = 0
+    for (const at of indices) {
+      const entry = { engineKey: this.#keys[at]!, stored: this.#forms[at]! }
+      if (bytes > 0 && bytes + entry.stored.length > REPAIR_BYTES) {
+        parts.push([])
+        bytes = 0
+      }
+      parts.at(-1)!.push(entry)
+      bytes += entry.stored.length
+    }
+    return parts
+  }
+
+  /** Nobody waits for it: until this, or anti-entropy, has healed it, a copy stays missing. */
+  #healDamaged(): void {
+    for (const [node, digests] of this.#damaged) {
+      const indices = this.#staleOf(digests)
+      if (indices.length === 0) continue
+      this.#give(node, indices).catch((error: unknown) => {
+        this.#lastError = error
+      })
+    }
+  }
+
+  #take(at: number, stored: Uint8Array): void {
+    const known = this.#forms[at]
+    this.#forms[at] = known === undefined ? stored : mergeStored(known, stored)
+  }
+
+  #encodeKeys(indices: Iterable<number>): Uint8Array {
+    const keys = Array.from(indices, at => engineUserKey(this.#keys[at]!))
+    return encodeKeys({ epoch: this.#options.epoch, keys })
+  }
+
+  #request(node: NodeId, kind: number, body: Uint8Array): Promise<Uint8Array> {
+    const { choice, clock, deadlineMs } = this.#options
+    assert(node !== choice.self, 'a node sends itself no messages')
+    const leftMs = Math.max(1, deadlineMs - clock.monotonicMs())
+    return choice.request(node, 'data', kind, body, Math.min(leftMs, REQUEST_MS_MAX))
+  }
+
+  #failure(): TimeoutError | UnavailableError {
+    const { choice, nodes, needed, clock, deadlineMs } = this.#options
+    const cause = this.#lastError
+    if (clock.monotonicMs() < deadlineMs) return choice.tooFew(nodes, needed, cause)
+    const answered = this.#answers.size
+    return new TimeoutError(
+      `${answered} of ${nodes.length} replicas answered in time, ${needed} had to`,
+      { cause, outcome: 'rejected' },
+    )
+  }
+}

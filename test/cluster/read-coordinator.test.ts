@@ -1,0 +1,270 @@
+// Goal: a quorum read sees every write that a quorum acknowledged and never goes back behind what
+// an earlier one has shown, whatever replicas miss, lose, or fail at; a read that cannot be served
+// fails at once; damaged copies are healed; any node answers for any key.
+// Method: clusters of three to five nodes on one clock, whose replicas are made to differ by hand,
+// with links cut, nodes paused, crashed and restarted by the seed; then each of these alone.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
+import { PeerMessage } from '../../src/cluster/peers.ts'
+import type { ReadTerms } from '../../src/cluster/read-coordinator.ts'
+import { storedVersion } from '../../src/cluster/versioned-value.ts'
+import { KvError, TimeoutError, UnavailableError } from '../../src/errors.ts'
+import { seededRandom } from '../../src/random.ts'
+import { FakeCluster, type FakeMember } from '../support/fake-cluster.ts'
+import { printSeed } from '../support/seed.ts'
+
+const KEY = utf8Encode('key')
+
+function numberOf(value: Uint8Array | undefined): number {
+  return value === undefined ? 0 : Number(utf8Decode(value))
+}
+
+function give(member: FakeMember, key: Uint8Array, stored: Uint8Array): Promise<void> {
+  const engineKey = member.store.partitioner.engineKey(key)
+  return member.store.applyStored([{ engineKey, stored: stored.slice() }])
+}
+
+function numberAt(cluster: FakeCluster, member: FakeMember, key: Uint8Array): number {
+  void cluster
+  const engineKey = member.store.partitioner.engineKey(key)
+  const row = member.engine.rows.find(candidate => Buffer.compare(candidate.key, engineKey) === 0)
+  return row === undefined ? 0 : numberOf(row.value.subarray(18))
+}
+
+function damage(member: FakeMember, key: Uint8Array): void {
+  const engineKey = member.store.partitioner.engineKey(key)
+  member.engine.rows = member.engine.rows.map(row =>
+    Buffer.compare(row.key, engineKey) === 0 ? { ...row, value: row.value.slice(0, 5) } : row,
+  )
+}
+
+function quorum(cluster: FakeCluster, deadlineMs = 1000): ReadTerms {
+  return { consistency: 'quorum', deadlineMs: cluster.clock.monotonicMs() + deadlineMs }
+}
+
+describe('reads across the cluster', () => {
+  test('a quorum read never misses what a quorum has, and never goes back', async t => {
+    const random = seededRandom(printSeed(t))
+    for (let round = 0; round < 6; round++) {
+      const cluster = await FakeCluster.start({ random, nodes: 3 + random.below(3) })
+      const keys = Array.from({ length: 8 }, (_, index) => utf8Encode(`k${round}-${index}`))
+      /** By key, what later reads must show at least. */
+      const floors = keys.map(() => 0)
+      let number = 0
+      let served = 0
+      const stopped = new Set<FakeMember>()
+      for (let step = 0; step < 150; step++) {
+        const at = random.below(keys.length)
+        const key = keys[at]!
+        const replicas = cluster.replicasOf(key)
+        const up = cluster.members.filter(member => !stopped.has(member))
+        switch (random.below(8)) {
+          case 0:
+          case 1: {
+            const form = cluster.form(++number)
+            const chosen = replicas.filter(member => !stopped.has(member) && random.below(3) > 0)
+            const given = await Promise.allSettled(chosen.map(member => give(member, key, form)))
+            const count = given.filter(({ status }) => status === 'fulfilled').length
+            if (count >= 2) floors[at] = Math.max(floors[at]!, number)
+            break
+          }
+          case 2:
+            cluster.network.cut(
+              cluster.members[random.below(cluster.members.length)]!.id,
+              cluster.members[random.below(cluster.members.length)]!.id,
+            )
+            break
+          case 3:
+            cluster.network.mend()
+            for (const member of stopped) await cluster.restart(member)
+            stopped.clear()
+            break
+          case 4:
+            if (stopped.size > 0) break
+            stopped.add(up[random.below(up.length)]!)
+            for (const member of stopped) cluster.crash(member)
+            break
+          case 5:
+            cluster.network.pause(up[random.below(up.length)]!.id)
+            break
+          default: {
+            // Several at once, of which none may go back behind the floors at its start.
+            const readers = Array.from({ length: 1 + random.below(3) }, () => {
+              const { reads } = up[random.below(up.length)]!
+              const floor = floors[at]!
+              const asked = random.below(2) === 0 ? [key] : keys
+              const found =
+                asked.length === 1
+                  ? Promise.resolve(reads.get(key, quorum(cluster))).then(value => [value])
+                  : reads.getMany(keys, quorum(cluster), 1e6)
+              return found.then(
+                values => {
+                  const seen = numberOf(values[asked.indexOf(key)])
+                  assert.ok(seen >= floor, `step ${step}: ${seen} after ${floor}`)
+                  floors[at] = Math.max(floors[at]!, seen)
+                  served++
+                },
+                (error: unknown) => {
+                  assert.ok(error instanceof KvError, String(error))
+                },
+              )
+            })
+            await cluster.settle(Promise.all(readers))
+          }
+        }
+      }
+      assert.ok(served > 10)
+    }
+  })
+
+  test('gives the newest form to the replicas it asked, before it answers', async t => {
+    const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [a, b, c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+    for (const [index, newest] of [a, b, c].entries()) {
+      const number = 10 * (index + 1)
+      await give(newest, KEY, cluster.form(number))
+      const terms = { ...quorum(cluster), consistency: 'all' as const }
+      const value = await cluster.settle(Promise.resolve(a.reads.get(KEY, terms)))
+      assert.equal(numberOf(value), number)
+      for (const member of [a, b, c]) assert.equal(numberAt(cluster, member, KEY), number)
+    }
+    assert.equal(a.reads.figures.mismatched, 3)
+  })
+
+  test('equal replicas cost one round of versions, and nothing else', async t => {
+    const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    for (const member of cluster.members) await give(member, KEY, cluster.form(1))
+    const [a] = cluster.members
+    await cluster.settle(Promise.resolve(a!.reads.get(KEY, quorum(cluster))))
+    assert.deepEqual([...cluster.network.kinds], [[PeerMessage.readVersions, 1]])
+  })
+
+  test('any node answers for any key, with one hop', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 5, partitionCount: 64 })
+    const keys = Array.from({ length: 100 }, (_, index) => utf8Encode(`k${index}`))
+    for (const [index, key] of keys.entries()) {
+      for (const member of cluster.replicasOf(key)) await give(member, key, cluster.form(index + 1))
+    }
+    const deadlineMs = 1000
+    for (const consistency of ['one', 'quorum', 'all'] as const) {
+      for (const member of cluster.members) {
+        const terms = { consistency, deadlineMs: cluster.clock.monotonicMs() + deadlineMs }
+        const found = await cluster.settle(member.reads.getMany(keys, terms, 1e6))
+        assert.deepEqual(
+          found.map(numberOf),
+          keys.map((_, index) => index + 1),
+        )
+        const few = await cluster.settle(member.reads.getMany(keys, terms, 1))
+        assert.ok(few.length >= 1 && few.length < keys.length)
+        assert.deepEqual(
+          few.map(numberOf),
+          few.map((_, index) => index + 1),
+        )
+        const key = keys[random.below(keys.length)]!
+        const value = await cluster.settle(Promise.resolve(member.reads.get(key, terms)))
+        assert.equal(numberOf(value), keys.indexOf(key) + 1)
+      }
+    }
+  })
+
+  test('asks the next replica when one fails or says nothing', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 4, replicationFactor: 3 })
+    const key = Array.from({ length: 100 }, (_, index) => utf8Encode(`k${index}`)).find(
+      candidate => !cluster.replicasOf(candidate).includes(cluster.members[0]!),
+    )!
+    const replicas = cluster.replicasOf(key)
+    for (const member of replicas) await give(member, key, cluster.form(7))
+    const { reads } = cluster.members[0]!
+    for (const replica of replicas) cluster.network.pause(replica.id)
+    const silent = reads.get(key, { ...quorum(cluster), consistency: 'one' })
+    await assert.rejects(cluster.settle(Promise.resolve(silent)), TimeoutError)
+    for (const replica of replicas) {
+      cluster.network.mend()
+      for (const other of replicas) if (other !== replica) cluster.network.pause(other.id)
+      const terms = { ...quorum(cluster, 2000), consistency: 'one' as const }
+      const value = await cluster.settle(Promise.resolve(reads.get(key, terms)))
+      assert.equal(numberOf(value), 7)
+    }
+    cluster.network.mend()
+    cluster.network.pause(replicas[0]!.id)
+    for (let turn = 0; turn < 5; turn++) {
+      const value = await cluster.settle(Promise.resolve(reads.get(key, quorum(cluster))))
+      assert.equal(numberOf(value), 7)
+    }
+  })
+
+  test('fails at once when too few replicas can be reached', async t => {
+    const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [a, b, c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+    await give(a, KEY, cluster.form(1))
+    cluster.network.cut(a.id, b.id)
+    const all = { ...quorum(cluster), consistency: 'all' as const }
+    await assert.rejects(Promise.resolve(a.reads.get(KEY, all)), UnavailableError)
+    assert.equal(
+      numberOf(await cluster.settle(Promise.resolve(a.reads.get(KEY, quorum(cluster))))),
+      1,
+    )
+    cluster.network.cut(a.id, c.id)
+    await assert.rejects(Promise.resolve(a.reads.get(KEY, quorum(cluster))), /replicas must answer/)
+    assert.equal(numberOf(await a.reads.get(KEY, { ...quorum(cluster), consistency: 'one' })), 1)
+  })
+
+  test('what cannot be read is read elsewhere, and healed', async t => {
+    const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [a, b] = cluster.members as [FakeMember, FakeMember]
+    for (const consistency of ['one', 'quorum'] as const) {
+      for (const [reader, damaged] of [
+        [a, a],
+        [a, b],
+      ] as const) {
+        for (const member of cluster.members) await give(member, KEY, cluster.form(5))
+        damage(damaged, KEY)
+        const terms = { ...quorum(cluster), consistency }
+        const value = await cluster.settle(Promise.resolve(reader.reads.get(KEY, terms)))
+        assert.equal(numberOf(value), 5)
+        damage(damaged, KEY)
+        const [many] = await cluster.settle(reader.reads.getMany([KEY], terms, 10))
+        assert.equal(numberOf(many), 5)
+        await cluster.clock.advanceAsync(20)
+        if (reader === damaged) assert.equal(numberAt(cluster, damaged, KEY), 5)
+      }
+    }
+  })
+
+  test('a session reads what it wrote, wherever that is', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 5 })
+    const [a, b, c] = cluster.replicasOf(KEY) as [FakeMember, FakeMember, FakeMember]
+    for (const member of [a, b, c]) await give(member, KEY, cluster.form(1))
+    await give(c, KEY, cluster.form(2))
+    const least = [storedVersion(cluster.form(2))]
+    for (const member of cluster.members) {
+      const terms: ReadTerms = { ...quorum(cluster), consistency: 'one', least }
+      const value = await cluster.settle(Promise.resolve(member.reads.get(KEY, terms)))
+      assert.equal(numberOf(value), 2)
+    }
+    const unknown: ReadTerms = {
+      ...quorum(cluster),
+      consistency: 'one',
+      least: [storedVersion(cluster.form(3))],
+    }
+    const early = cluster.settle(Promise.resolve(a.reads.get(KEY, unknown)))
+    await assert.rejects(early, UnavailableError)
+  })
+
+  test('a node of another epoch than the last is refused', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 3 })
+    const [a] = cluster.members
+    for (const member of cluster.members) await give(member, KEY, cluster.form(1))
+    const { figures } = a!.reads
+    const epoch = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(a!.reads.sets), 'epoch')!
+    Object.defineProperty(a!.reads.sets, 'epoch', { get: () => epoch.get!.call(a!.reads.sets) + 2 })
+    const reading = cluster.settle(Promise.resolve(a!.reads.get(KEY, quorum(cluster))))
+    await assert.rejects(reading, /replicas must answer/)
+    assert.equal(figures.failed, 1)
+  })
+})

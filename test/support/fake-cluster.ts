@@ -1,0 +1,116 @@
+/** Nodes of one cluster in one process: fake engines, fake links, one clock that the test moves. */
+import type { PartitionedStore } from '../../src/cluster/partitioned-store.ts'
+import { ReadCoordinator } from '../../src/cluster/read-coordinator.ts'
+import type { Ring } from '../../src/cluster/ring.ts'
+import type { NodeId } from '../../src/cluster/ring-member.ts'
+import { RingTable } from '../../src/cluster/ring-table.ts'
+import { encodeTombstone, encodeValue } from '../../src/cluster/versioned-value.ts'
+import type { Random } from '../../src/random.ts'
+import { encodeVersion } from '../../src/write-version.ts'
+import type { FakeEngine } from './fake-engine.ts'
+import { startFakeNode } from './fake-node.ts'
+import { FakeNetwork, type FakePeers } from './fake-peers.ts'
+import { ringOf } from './random-ring.ts'
+import { SimClock } from './sim-clock.ts'
+
+export interface FakeMember {
+  readonly id: NodeId
+  engine: FakeEngine
+  store: PartitionedStore
+  peers: FakePeers
+  reads: ReadCoordinator
+}
+
+export interface FakeClusterOptions {
+  readonly random: Random
+  readonly nodes: number
+  readonly partitionCount?: number
+  readonly replicationFactor?: number
+}
+
+export class FakeCluster {
+  readonly clock = new SimClock()
+  readonly network: FakeNetwork
+  readonly members: FakeMember[] = []
+  readonly random: Random
+  table: RingTable
+
+  private constructor(random: Random, ring: Ring) {
+    this.random = random
+    this.network = new FakeNetwork({ clock: this.clock, random })
+    this.table = new RingTable(ring)
+  }
+
+  static async start(options: FakeClusterOptions): Promise<FakeCluster> {
+    const { random, nodes, partitionCount = 16, replicationFactor = 3 } = options
+    const members = Array.from({ length: nodes }, () => ({}))
+    const ring = ringOf(random, { partitionCount, replicationFactor, virtualNodes: 16, members })
+    const cluster = new FakeCluster(random, ring)
+    for (const { nodeId } of ring.members) cluster.members.push(await cluster.#startMember(nodeId))
+    cluster.network.announce()
+    return cluster
+  }
+
+  /** Kills a node; what it had submitted and not made durable is lost. */
+  crash(member: FakeMember): void {
+    this.network.stop(member.id)
+    member.engine = member.engine.crashed()
+  }
+
+  async restart(member: FakeMember): Promise<void> {
+    Object.assign(member, await this.#startMember(member.id, member.engine))
+    this.network.announce()
+  }
+
+  /** Those that own the key, up or not. */
+  replicasOf(key: Uint8Array): FakeMember[] {
+    const { partitioner } = this.members[0]!.store
+    const partition = partitioner.partitionOf(key)
+    return this.members.filter(({ id }) => this.table.isOwner(partition, id))
+  }
+
+  /** Moves time on until the promise has settled. */
+  async settle<T>(promise: Promise<T>): Promise<T> {
+    const state = { isOver: false }
+    const over = (): void => {
+      state.isOver = true
+    }
+    promise.then(over, over)
+    for (let step = 0; !state.isOver; step++) {
+      if (step > 20_000) throw new Error('it never settles')
+      await this.clock.advanceAsync(1, 1)
+    }
+    return promise
+  }
+
+  /** A stored form whose version is its number: a value that says so, or a tombstone. */
+  form(number: number, isTombstone = false): Uint8Array {
+    const version = encodeVersion(this.clock.wallMs() - 1_000_000 + number, 0, WRITER)
+    if (isTombstone) return encodeTombstone(version)
+    return encodeValue(version, new TextEncoder().encode(`${number}`), 0)
+  }
+
+  async #startMember(id: NodeId, engine?: FakeEngine): Promise<FakeMember> {
+    const { clock, random } = this
+    const partitionCount = this.table.ring.partitionCount
+    const node = await startFakeNode({
+      clock,
+      random,
+      partitionCount,
+      isReplicated: true,
+      ...(engine === undefined ? {} : { engine }),
+    })
+    const peers = this.network.join(id)
+    const { store } = node
+    const reads = new ReadCoordinator({
+      peers,
+      liveness: peers,
+      store,
+      ring: () => this.table,
+      clock,
+    })
+    return { id, engine: node.engine, store, peers, reads }
+  }
+}
+
+const WRITER = new Uint8Array(8).fill(7)
