@@ -101,10 +101,11 @@ export class MemoryFileSystem implements FileSystem {
   /**
    * The disk after `kill -9` at this moment: whatever finished is there, synced or not, and is as
    * unsynced as it was. Given `random`, writes that were under way may have happened, in part.
+   * The clone has these options, by default those of this disk.
    */
-  processCrashClone(random?: Random): MemoryFileSystem {
+  processCrashClone(random?: Random, options = this.#options): MemoryFileSystem {
     const names = this.#names.cloneAfterProcessCrash(file => file.cloneAfterProcessCrash(random))
-    return new MemoryFileSystem({ ...this.#options, capacity: this.capacity }, names)
+    return new MemoryFileSystem({ ...options, capacity: this.capacity }, names)
   }
 
   /** From now on every call but close and unlock fails with EIO: the old life is over. */

@@ -1,0 +1,176 @@
+/**
+ * `npm run test:sim`: simulates a cluster from one seed after another, several at a time.
+ *
+ *   npm run test:sim -- --seeds 1000                  so many seeds, the first one random
+ *   npm run test:sim -- --seeds 1 --from 42 --trace   one that failed, again, line by line
+ *
+ * Prints a summary as JSON. Fails when a seed does.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+import { systemRandom } from '../../src/random.ts'
+import { ProgressLine } from './progress-line.ts'
+import { countValue, printLine } from './seed-run.ts'
+import { type SimulationResult, simulate } from './simulation/simulation.ts'
+
+const HELP = `npm run test:sim -- [options]
+
+  --seeds <count>    so many seeds (default 100)
+  --from <number>    the first of them (default random)
+  --nodes <count>    nodes of the cluster (default drawn from the seed)
+  --seconds <count>  simulated seconds with faults (default 60)
+  --processes <n>    so many at a time (default one a processor)
+  --trace            prints what happens, line by line; one process
+`
+/** After so many failures more of them tell nothing new. */
+const FAILURES_MAX = 5
+
+interface Settings {
+  readonly from: number
+  readonly seeds: number
+  readonly nodes: number | undefined
+  readonly seconds: number | undefined
+}
+
+function read(): { settings: Settings; processes: number; trace: boolean } | undefined {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: 'string', default: '100' },
+      from: { type: 'string' },
+      nodes: { type: 'string' },
+      seconds: { type: 'string' },
+      processes: { type: 'string' },
+      trace: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) return undefined
+  const number = (text: string | undefined, name: string) =>
+    text === undefined ? undefined : countValue(text, name)
+  return {
+    settings: {
+      from: number(values.from, 'from') ?? systemRandom().below(2 ** 31),
+      seeds: countValue(values.seeds, 'seeds'),
+      nodes: number(values.nodes, 'nodes'),
+      seconds: number(values.seconds, 'seconds'),
+    },
+    processes: number(values.processes, 'processes') ?? availableParallelism(),
+    trace: values.trace,
+  }
+}
+
+/** What many seeds came to. */
+class Totals {
+  readonly #line = new ProgressLine()
+  readonly #startMs = performance.now()
+  readonly #settings: Settings
+  readonly #sums: Record<string, Record<string, number>> = { calls: {}, errors: {}, faults: {} }
+  readonly failed: number[] = []
+  #done = 0
+  #events = 0
+  #simulatedMs = 0
+  #slowestMs = 0
+
+  constructor(settings: Settings) {
+    this.#settings = settings
+  }
+
+  add(result: SimulationResult): void {
+    this.#done++
+    this.#events += result.events
+    this.#simulatedMs += result.simulatedMs
+    this.#slowestMs = Math.max(this.#slowestMs, result.convergedMs ?? 0)
+    for (const kind of ['calls', 'errors', 'faults'] as const) {
+      for (const [name, count] of Object.entries(result[kind])) {
+        const sums = this.#sums[kind]!
+        sums[name] = (sums[name] ?? 0) + count
+      }
+    }
+    if (result.violations.length > 0) this.#report(result)
+    const { seeds } = this.#settings
+    const { length } = this.failed
+    this.#line.show(() => `${this.#done} of ${seeds} seeds, ${length} failed, ${this.#rate()}`)
+  }
+
+  #report({ seed, nodes, violations, tail }: SimulationResult): void {
+    const { seconds } = this.#settings
+    this.failed.push(seed)
+    this.#line.clear()
+    const more = seconds === undefined ? '' : ` --seconds ${seconds}`
+    printLine(`\nFAILED seed ${seed}: ${violations.join('\n  ')}`)
+    printLine(`the end of its trace:\n  ${tail.join('\n  ')}`)
+    printLine(`again: npm run test:sim -- --seeds 1 --from ${seed} --nodes ${nodes}${more} --trace`)
+  }
+
+  #rate(): string {
+    const minutes = (performance.now() - this.#startMs) / 60_000
+    return `${Math.round(this.#done / minutes)} a minute`
+  }
+
+  print(): void {
+    this.#line.clear()
+    const summary = {
+      from: this.#settings.from,
+      seeds: this.#done,
+      failed: this.failed,
+      seedsPerMinute: Math.round((this.#done * 60_000) / (performance.now() - this.#startMs)),
+      simulatedHours: Number((this.#simulatedMs / 3_600_000).toFixed(2)),
+      events: this.#events,
+      slowestConvergenceMs: Math.round(this.#slowestMs),
+      ...this.#sums,
+    }
+    printLine(JSON.stringify(summary, undefined, 2))
+  }
+}
+
+/** Keeps a process busy until no seed is left. Resolves then; rejects when it dies. */
+function work(next: () => number | undefined, settings: Settings, totals: Totals): Promise<void> {
+  const worker: ChildProcess = fork(new URL('../support/simulation-worker.ts', import.meta.url))
+  return new Promise((resolve, reject) => {
+    let seed: number | undefined
+    const feed = () => {
+      seed = next()
+      if (seed === undefined) worker.disconnect()
+      else worker.send({ seed, nodes: settings.nodes, seconds: settings.seconds })
+    }
+    worker.on('message', message => {
+      totals.add(message as SimulationResult)
+      feed()
+    })
+    worker.on('exit', code => {
+      if (seed === undefined) resolve()
+      else reject(new Error(`the process that simulated seed ${seed} ended with code ${code}`))
+    })
+    feed()
+  })
+}
+
+async function main(): Promise<void> {
+  const given = read()
+  if (given === undefined) {
+    printLine(HELP)
+    return
+  }
+  const { settings, processes, trace } = given
+  const { from, seeds, nodes, seconds } = settings
+  printLine(`from seed ${from} on, node ${process.version}`)
+  const totals = new Totals(settings)
+  let seed = from
+  const next = () => {
+    const isOver = seed >= from + seeds || totals.failed.length >= FAILURES_MAX
+    return isOver ? undefined : seed++
+  }
+  if (trace) {
+    for (let one = next(); one !== undefined; one = next()) {
+      totals.add(await simulate({ seed: one, nodes, seconds, print: printLine }))
+    }
+  } else {
+    const count = Math.min(processes, seeds)
+    await Promise.all(Array.from({ length: count }, () => work(next, settings, totals)))
+  }
+  totals.print()
+  if (totals.failed.length > 0) process.exitCode = 1
+}
+
+await main()

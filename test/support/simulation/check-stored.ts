@@ -1,0 +1,108 @@
+/**
+ * What replicas hold in the end, against what clients were told:
+ *
+ *  1. No acknowledged write is lost: every owner holds it, or one with a later version.
+ *  2. Nothing comes from nowhere: what is stored was written by a client that was not told that it
+ *     was rejected.
+ *  3. No deleted key returns: a record that is gone altogether was deleted last.
+ *  4. All owners of a key hold the same bytes.
+ */
+import { describeWrite, type History, type Write } from './history.ts'
+import type { ReplicaState, StoredRecord } from './replica-state.ts'
+import type { Violations } from './violations.ts'
+
+export interface StoredCheck {
+  readonly history: History
+  /** By node. */
+  readonly replicas: ReadonlyMap<string, ReplicaState>
+  /** The nodes that must hold a key. */
+  readonly ownersOf: (key: string) => readonly string[]
+}
+
+/** The same bytes at all owners. Returns the first difference, or undefined. */
+export function findDifference({ replicas, ownersOf }: StoredCheck): string | undefined {
+  const keys = new Set([...replicas.values()].flatMap(records => [...records.keys()]))
+  for (const key of keys) {
+    const owners = ownersOf(key)
+    const [first] = owners
+    const expected = first === undefined ? undefined : replicas.get(first)?.get(key)
+    for (const owner of owners) {
+      const record = replicas.get(owner)?.get(key)
+      if (record?.bytes === expected?.bytes) continue
+      return `${key} is ${describe(expected)} at ${first} and ${describe(record)} at ${owner}`
+    }
+  }
+  return undefined
+}
+
+export function checkStoredRecords(check: StoredCheck, violations: Violations): void {
+  const { history, replicas, ownersOf } = check
+  for (const [key, writes] of history.writesByKey()) {
+    for (const owner of ownersOf(key)) {
+      const record = replicas.get(owner)?.get(key)
+      checkRecord(owner, record, writes, violations)
+    }
+  }
+  for (const [node, records] of replicas) {
+    for (const [key, record] of records) checkOrigin(history, { node, key, record }, violations)
+  }
+  const difference = findDifference(check)
+  if (difference !== undefined) violations.add('all replicas are equal', difference)
+}
+
+function checkRecord(
+  owner: string,
+  record: StoredRecord | undefined,
+  writes: readonly Write[],
+  violations: Violations,
+): void {
+  const acknowledged = latest(writes.filter(write => write.outcome === 'ok'))
+  if (acknowledged?.version === undefined) return
+  if (record !== undefined) {
+    if (record.version >= acknowledged.version) return
+    const what = acknowledged.value === undefined ? 'no deleted key returns' : 'no write is lost'
+    violations.add(what, `${owner} holds ${describe(record)}; ${describeWrite(acknowledged)}`)
+    return
+  }
+  const deletion = latest(writes.filter(isPossibleDeletion))
+  if (deletion?.version !== undefined && deletion.version >= acknowledged.version) return
+  violations.add('no write is lost', `${owner} has nothing; ${describeWrite(acknowledged)}`)
+}
+
+function isPossibleDeletion(write: Write): boolean {
+  return write.value === undefined && write.outcome !== 'rejected'
+}
+
+/** The one with the greatest version, of those that have one. */
+export function latest(writes: readonly Write[]): Write | undefined {
+  let result: Write | undefined
+  for (const write of writes) {
+    if (write.version !== undefined && write.version > (result?.version ?? '')) result = write
+  }
+  return result
+}
+
+interface Place {
+  readonly node: string
+  readonly key: string
+  readonly record: StoredRecord
+}
+
+function checkOrigin(history: History, { node, key, record }: Place, violations: Violations): void {
+  const promise = 'what is stored was written'
+  if (record.value === undefined) return
+  const write = history.writeOf(record.value)
+  const what = `${node} holds ${describe(record)} under ${key}`
+  if (write === undefined || write.key !== key) violations.add(promise, what)
+  else if (write.outcome === 'rejected') {
+    violations.add('a rejected write has no effect', `${what}; ${describeWrite(write)}`)
+  } else if (write.version !== record.version) {
+    violations.add('a write has one version', `${what}; ${describeWrite(write)}`)
+  }
+}
+
+function describe(record: StoredRecord | undefined): string {
+  if (record === undefined) return 'nothing'
+  const value = record.value === undefined ? 'a tombstone' : record.value.replace(/\.+$/, '')
+  return `${value} (version ${record.version})`
+}

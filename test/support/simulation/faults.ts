@@ -1,0 +1,218 @@
+/**
+ * Does the harm: one fault after another at random, each of which ends by itself after a while, and
+ * in the end repairs everything at once.
+ */
+import type { Random } from '../../../src/random.ts'
+import { FAULT_KINDS, type FaultKind, type FaultProfile } from './fault-profile.ts'
+import type { MachineWorld } from './machine.ts'
+import type { SimNode } from './sim-node.ts'
+
+export interface FaultTargets {
+  readonly world: MachineWorld
+  readonly nodes: readonly SimNode[]
+  /** Names of the machines on which clients run. */
+  readonly clients: readonly string[]
+}
+
+/** File calls among which one is that does not end. */
+const CALLS_UNTIL_CRASH = 200
+/** Bytes left on a disk that fills up. */
+const ROOM_LEFT = 20_000
+
+export class Faults {
+  readonly #targets: FaultTargets
+  readonly #random: Random
+  readonly #profile: FaultProfile
+  readonly #counts = new Map<FaultKind, number>()
+  readonly #harm: Readonly<Record<FaultKind, () => void>>
+  #isOver = false
+
+  constructor(targets: FaultTargets, random: Random, profile: FaultProfile) {
+    this.#targets = targets
+    this.#random = random
+    this.#profile = profile
+    this.#harm = {
+      kill: () => this.#node().machine.crash('kill'),
+      power: () => this.#node().machine.crash('power'),
+      powerAll: () => this.#powerAll(),
+      crashInCall: () => this.#crashInCall(),
+      stop: () => this.#stop(),
+      pause: () => this.#pause(),
+      isolate: () => this.#isolate(),
+      split: () => this.#split(),
+      oneWay: () => this.#oneWay(),
+      slowRoute: () => this.#slowRoute(),
+      reset: () => this.#targets.world.network.resetOne(),
+      clockStep: () => this.#clockStep(),
+      slowDisk: () => this.#slowDisk(),
+      fullDisk: () => this.#fullDisk(),
+    }
+  }
+
+  /** How often each came. */
+  get counts(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#counts)
+  }
+
+  start(): void {
+    const total = FAULT_KINDS.reduce((sum, kind) => sum + this.#profile.weights[kind], 0)
+    if (total === 0) return
+    const strike = (): void => {
+      if (this.#isOver) return
+      this.#strike(this.#draw(total))
+      this.#after(this.#exponential(this.#profile.intervalMs), strike)
+    }
+    this.#after(this.#exponential(this.#profile.intervalMs), strike)
+  }
+
+  /** No more harm, and what there is is undone. */
+  heal(): void {
+    this.#isOver = true
+    const { network } = this.#targets.world
+    network.conditions = { ...network.conditions, lossProbability: 0 }
+    network.heal()
+    for (const { machine } of this.#targets.nodes) {
+      machine.crashWithin(Number.POSITIVE_INFINITY, 'kill')
+      machine.diskExtraMs = 0
+      machine.diskConditions = { ...machine.diskConditions, stallProbability: 0 }
+      machine.disk.capacity = Number.POSITIVE_INFINITY
+      machine.process?.resume()
+      machine.clock.step(-machine.clock.errorMs)
+    }
+  }
+
+  #draw(total: number): FaultKind {
+    let rest = this.#random.next() * total
+    for (const kind of FAULT_KINDS) {
+      rest -= this.#profile.weights[kind]
+      if (rest < 0) return kind
+    }
+    return 'kill'
+  }
+
+  #strike(kind: FaultKind): void {
+    this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1)
+    const { scheduler, trace } = this.#targets.world
+    trace.add(scheduler.nowMs, 'faults', kind, this.#counts.get(kind)!)
+    this.#harm[kind]()
+  }
+
+  #after(delayMs: number, callback: () => void): void {
+    this.#targets.world.scheduler.after(delayMs, callback)
+  }
+
+  /** Undoes something later, unless everything was repaired before. */
+  #later(undo: () => void): void {
+    this.#after(this.#exponential(this.#profile.durationMs), () => {
+      if (!this.#isOver) undo()
+    })
+  }
+
+  #exponential(mean: number): number {
+    return -Math.log(1 - this.#random.next()) * mean
+  }
+
+  #node(): SimNode {
+    const { nodes } = this.#targets
+    return nodes[this.#random.below(nodes.length)]!
+  }
+
+  #machines(): string[] {
+    const { nodes, clients } = this.#targets
+    return [...nodes.map(({ name }) => name), ...clients]
+  }
+
+  #powerAll(): void {
+    for (const { machine } of this.#targets.nodes) machine.crash('power')
+  }
+
+  #crashInCall(): void {
+    const kind = this.#random.below(2) === 0 ? 'kill' : 'power'
+    this.#node().machine.crashWithin(CALLS_UNTIL_CRASH, kind)
+  }
+
+  #stop(): void {
+    const node = this.#node()
+    node.stop().catch(error => {
+      const { scheduler, trace } = this.#targets.world
+      trace.add(scheduler.nowMs, node.name, 'stop failed', String(error))
+    })
+  }
+
+  #pause(): void {
+    const process = this.#node().machine.process
+    process?.pause()
+    this.#later(() => process?.resume())
+  }
+
+  /** One node from everybody, or from the other nodes alone. */
+  #isolate(): void {
+    const { name } = this.#node()
+    const { nodes } = this.#targets
+    const withClients = this.#random.below(2) === 0
+    const others = withClients ? this.#machines() : nodes.map(node => node.name)
+    this.#cutBetween(
+      [name],
+      others.filter(other => other !== name),
+    )
+  }
+
+  /** Everybody, clients too, in two parts. */
+  #split(): void {
+    const [left, right]: [string[], string[]] = [[], []]
+    for (const name of this.#machines()) (this.#random.below(2) === 0 ? left : right).push(name)
+    this.#cutBetween(left, right)
+  }
+
+  #oneWay(): void {
+    const { network } = this.#targets.world
+    const machines = this.#machines()
+    const from = machines[this.#random.below(machines.length)]!
+    for (const to of machines) {
+      if (to !== from && this.#random.below(2) === 0) network.cut(from, to)
+    }
+    this.#later(() => network.heal())
+  }
+
+  #cutBetween(left: readonly string[], right: readonly string[]): void {
+    const { network } = this.#targets.world
+    for (const one of left) {
+      for (const other of right) {
+        network.cut(one, other)
+        network.cut(other, one)
+      }
+    }
+    this.#later(() => network.heal())
+  }
+
+  #slowRoute(): void {
+    const { network } = this.#targets.world
+    const machines = this.#machines()
+    const from = machines[this.#random.below(machines.length)]!
+    const to = machines[this.#random.below(machines.length)]!
+    network.slowDown(from, to, this.#random.next() * 1000)
+    this.#later(() => network.slowDown(from, to, 0))
+  }
+
+  #clockStep(): void {
+    const { clock } = this.#node().machine
+    const { clockErrorMs } = this.#profile
+    clock.step(-clock.errorMs + (2 * this.#random.next() - 1) * clockErrorMs)
+  }
+
+  #slowDisk(): void {
+    const { machine } = this.#node()
+    machine.diskExtraMs = this.#random.next() * 200
+    this.#later(() => {
+      machine.diskExtraMs = 0
+    })
+  }
+
+  #fullDisk(): void {
+    const { machine } = this.#node()
+    machine.disk.capacity = machine.disk.usedSize + this.#random.below(ROOM_LEFT)
+    this.#later(() => {
+      machine.disk.capacity = Number.POSITIVE_INFINITY
+    })
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * What clients asked, when, and what they were told: the one thing that the checkers go by.
+ *
+ * Every put has a value of its own, so that whoever meets it knows whose it is. The version of a
+ * write is known once a client has sent it. `invoked` and `completed` count everything that clients
+ * began and were told, so that of two of them it is known which came first.
+ */
+import type { Consistency } from '../../../src/key-value-store.ts'
+
+/** `pending`: the simulation ended before its client was told. */
+export type Outcome = 'ok' | 'rejected' | 'unknown' | 'pending'
+
+export interface Write {
+  readonly key: string
+  /** Undefined for a deletion. */
+  readonly value: string | undefined
+  readonly client: string
+  readonly consistency: Consistency
+  readonly invoked: number
+  readonly invokedMs: number
+  completed: number
+  outcome: Outcome
+  /** 32 hexadecimal digits, which compare as the version does; undefined when it was never sent. */
+  version: string | undefined
+}
+
+/** One key of a get, a getMany or a scan, and what was found. */
+export interface Read {
+  readonly key: string
+  /** Undefined: nothing. */
+  readonly value: string | undefined
+  readonly client: string
+  readonly consistency: Consistency
+  readonly invoked: number
+  readonly completed: number
+  readonly completedMs: number
+}
+
+export interface NewWrite {
+  readonly key: string
+  readonly value: string | undefined
+  readonly client: string
+  readonly consistency: Consistency
+}
+
+export class History {
+  readonly writes: Write[] = []
+  readonly reads: Read[] = []
+  /** Calls by what they were told. */
+  readonly outcomes = { ok: 0, rejected: 0, unknown: 0 }
+  /** Errors by their code. */
+  readonly errors = new Map<string, number>()
+  readonly #byValue = new Map<string, Write>()
+  readonly #nowMs: () => number
+  #order = 0
+  #valueCount = 0
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs
+  }
+
+  /** A value that no other write has. */
+  nextValue(client: string, size: number): string {
+    return `${client}:${this.#valueCount++}:`.padEnd(size, '.')
+  }
+
+  /** The place of something that begins or ends now. */
+  nextOrder(): number {
+    return this.#order++
+  }
+
+  begin(write: NewWrite): Write {
+    const begun: Write = {
+      ...write,
+      invoked: this.nextOrder(),
+      invokedMs: this.#nowMs(),
+      completed: Number.POSITIVE_INFINITY,
+      outcome: 'pending',
+      version: undefined,
+    }
+    this.writes.push(begun)
+    if (begun.value !== undefined) this.#byValue.set(begun.value, begun)
+    return begun
+  }
+
+  end(writes: readonly Write[], outcome: Outcome): void {
+    for (const write of writes) {
+      write.completed = this.nextOrder()
+      write.outcome = outcome
+    }
+  }
+
+  read(read: Omit<Read, 'completed' | 'completedMs'>): void {
+    this.reads.push({ ...read, completed: this.nextOrder(), completedMs: this.#nowMs() })
+  }
+
+  writeOf(value: string): Write | undefined {
+    return this.#byValue.get(value)
+  }
+
+  writesByKey(): Map<string, Write[]> {
+    return byKey(this.writes)
+  }
+
+  readsByKey(): Map<string, Read[]> {
+    return byKey(this.reads)
+  }
+}
+
+function byKey<T extends { readonly key: string }>(items: readonly T[]): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const item of items) {
+    const group = groups.get(item.key)
+    if (group === undefined) groups.set(item.key, [item])
+    else group.push(item)
+  }
+  return groups
+}
+
+/** For messages. */
+export function describeWrite(write: Write): string {
+  const { key, client, consistency, invokedMs, outcome, version } = write
+  const what = write.value === undefined ? `delete ${key}` : `put ${key} = ${shorten(write.value)}`
+  const when = `${invokedMs.toFixed(3)} ms`
+  return `${what} (${client}, ${consistency}, ${outcome}, at ${when}, version ${version ?? 'none'})`
+}
+
+export function describeRead(read: Read): string {
+  const found = read.value === undefined ? 'nothing' : shorten(read.value)
+  const when = `${read.completedMs.toFixed(3)} ms`
+  return `read of ${read.key} found ${found} (${read.client}, ${read.consistency}, at ${when})`
+}
+
+function shorten(value: string): string {
+  return value.replace(/\.+$/, '')
+}

@@ -1,0 +1,116 @@
+/**
+ * Simulated time: runs one event after another, each in a turn of the real event loop of its own,
+ * and the next only when nothing is left of what the last one began: promises, ticks, and turns
+ * that code yields for (`setImmediate`). So whatever does not wait for an event takes no time, and
+ * the same events in the same order do the same.
+ *
+ * While a scheduler runs, the global `setImmediate` is its own: it counts what is outstanding.
+ * Nothing of a simulation may wait for the machine (a file, a socket, a timer, a thread).
+ */
+import type { CancelTimer } from '../../../src/clock.ts'
+import { EventQueue } from './event-queue.ts'
+
+/** Turns of the event loop that one event may take; code that needs more waits for time to pass. */
+const TURNS_MAX = 200_000
+
+export class Scheduler {
+  readonly #queue = new EventQueue()
+  #nowMs = 0
+  #eventCount = 0
+  #immediates = 0
+  #failure: unknown
+  #hasFailed = false
+
+  /** Simulated milliseconds since the beginning. */
+  get nowMs(): number {
+    return this.#nowMs
+  }
+
+  /** Events that ran so far. */
+  get eventCount(): number {
+    return this.#eventCount
+  }
+
+  /** Runs `callback` after `delayMs`. */
+  after(delayMs: number, callback: () => void): CancelTimer {
+    const event = this.#queue.add(this.#nowMs + Math.max(0, delayMs), callback)
+    return () => {
+      event.run = undefined
+    }
+  }
+
+  /** Ends the run with this error as soon as the present event is over. The first one stays. */
+  fail(error: unknown): void {
+    if (this.#hasFailed) return
+    this.#hasFailed = true
+    this.#failure = error
+  }
+
+  /**
+   * Runs events until `isOver`, asked after each. Rejects with what an event threw, with what was
+   * rejected and not handled, and when nothing is left to happen before it is over.
+   */
+  async run(isOver: () => boolean): Promise<void> {
+    const realImmediate = globalThis.setImmediate
+    const unhandled = (error: unknown) => this.fail(error)
+    globalThis.setImmediate = this.#countingImmediate(realImmediate)
+    process.on('unhandledRejection', unhandled)
+    process.on('uncaughtException', unhandled)
+    try {
+      await this.#runEvents(isOver, realImmediate)
+    } finally {
+      globalThis.setImmediate = realImmediate
+      process.off('unhandledRejection', unhandled)
+      process.off('uncaughtException', unhandled)
+    }
+  }
+
+  #runEvents(isOver: () => boolean, realImmediate: typeof setImmediate): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let turns = 0
+      const next = (): void => {
+        if (this.#immediates > 0 && ++turns < TURNS_MAX) {
+          realImmediate(next)
+          return
+        }
+        if (turns >= TURNS_MAX) this.fail(new Error(`no end after ${TURNS_MAX} turns: it spins`))
+        turns = 0
+        if (this.#hasFailed) reject(this.#failure)
+        else if (isOver()) resolve()
+        else if (this.#runNext()) realImmediate(next)
+        else reject(new Error('nothing is left to happen: it hangs'))
+      }
+      realImmediate(next)
+    })
+  }
+
+  #runNext(): boolean {
+    const event = this.#queue.take()
+    if (event?.run === undefined) return false
+    const { run } = event
+    event.run = undefined
+    this.#nowMs = event.atMs
+    this.#eventCount++
+    this.#guard(run)
+    return true
+  }
+
+  #guard(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  #countingImmediate(realImmediate: typeof setImmediate): typeof setImmediate {
+    const counting = (callback: (...given: unknown[]) => void, ...given: unknown[]) => {
+      this.#immediates++
+      return realImmediate(() => {
+        this.#immediates--
+        this.#guard(() => callback(...given))
+      })
+    }
+    return counting as typeof setImmediate
+  }
+}

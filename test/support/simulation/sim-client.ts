@@ -1,0 +1,207 @@
+/**
+ * A simulated program that uses the SDK: it does one thing after another in each of its lanes, at
+ * random, and writes into the history what it asked and was told. No two lanes touch the same key,
+ * so that the version that leaves for a key belongs to the write that is under way there.
+ */
+import { utf8Decode } from '../../../src/bytes.ts'
+import { delay } from '../../../src/clock.ts'
+import { KvError } from '../../../src/errors.ts'
+import type { BatchOperation, Consistency } from '../../../src/key-value-store.ts'
+import { Client, type Connector, type NodeAddress } from '../../../src/net/index.ts'
+import type { Random } from '../../../src/random.ts'
+import type { History, Outcome, Write } from './history.ts'
+import type { SimProcess } from './sim-process.ts'
+import { tapVersions } from './version-tap.ts'
+import type { Workload } from './workload.ts'
+
+export interface SimClientOptions {
+  readonly process: SimProcess
+  readonly random: Random
+  readonly connector: Connector
+  readonly nodes: readonly NodeAddress[]
+  readonly history: History
+  readonly workload: Workload
+}
+
+export class SimClient {
+  readonly #options: SimClientOptions
+  readonly #client: Client
+  /** By key, what was last begun there. */
+  readonly #writing = new Map<string, Write>()
+  #isStopping = false
+  #lanes: Promise<void>[] = []
+
+  constructor(options: SimClientOptions) {
+    this.#options = options
+    const { process, random, connector, nodes, workload } = options
+    this.#client = new Client({
+      nodes,
+      lazy: true,
+      clock: process.clock,
+      random,
+      connector: tapVersions(connector, (key, value, version) => this.#sent(key, value, version)),
+      timeoutMs: workload.timeoutMs,
+      clientName: process.name,
+    })
+  }
+
+  start(): void {
+    const { lanes } = this.#options.workload
+    this.#lanes = Array.from({ length: lanes }, (_, lane) => this.#work(lane))
+  }
+
+  /** Resolves once everything it began was answered. */
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    await Promise.all(this.#lanes)
+    await this.#client.close()
+  }
+
+  async #work(lane: number): Promise<void> {
+    const { process, random, workload } = this.#options
+    for (;;) {
+      await delay(process.clock, random.next() * 2 * workload.thinkMs)
+      if (this.#isStopping) return
+      await this.#act(lane)
+    }
+  }
+
+  async #act(lane: number): Promise<void> {
+    const { random, workload } = this.#options
+    const { puts, deletes, batches, scans } = workload
+    const draw = random.next()
+    if (draw < puts) await this.#put(this.#key(lane))
+    else if (draw < puts + deletes) await this.#delete(this.#key(lane))
+    else if (draw < puts + deletes + batches) await this.#batch(lane)
+    else if (draw < puts + deletes + batches + scans) await this.#scan()
+    else await this.#get(this.#readKey())
+  }
+
+  /** One of those of the lane. */
+  #key(lane: number): string {
+    const { random, workload } = this.#options
+    const { lanes, keys } = workload
+    const place = random.below(Math.max(1, Math.floor(keys / lanes)))
+    return workload.keyAt(place * lanes + lane)
+  }
+
+  #readKey(): string {
+    const { random, workload } = this.#options
+    return workload.keyAt(random.below(workload.keys))
+  }
+
+  #consistency(): Consistency {
+    const { random, workload } = this.#options
+    const draw = random.next()
+    if (draw < workload.quorums) return 'quorum'
+    return draw < workload.quorums + workload.alls ? 'all' : 'one'
+  }
+
+  #value(): string {
+    const { random, workload, history, process } = this.#options
+    return history.nextValue(process.name, Math.floor(random.next() ** 3 * workload.valueSizeMax))
+  }
+
+  #begin(key: string, value: string | undefined, consistency: Consistency): Write {
+    const { history, process } = this.#options
+    const write = history.begin({ key, value, client: process.name, consistency })
+    this.#writing.set(key, write)
+    return write
+  }
+
+  #sent(key: string, value: string | undefined, version: string): void {
+    const write = this.#writing.get(key)
+    if (write === undefined || write.value !== value) {
+      throw new Error(`a write to ${key} was sent that is not under way`)
+    }
+    if (write.version !== undefined && write.version !== version) {
+      throw new Error(`the write to ${key} was sent under two versions`)
+    }
+    write.version = version
+  }
+
+  #put(key: string): Promise<void> {
+    const consistency = this.#consistency()
+    const value = this.#value()
+    const write = this.#begin(key, value, consistency)
+    return this.#told([write], () => this.#client.put(key, value, { consistency }))
+  }
+
+  #delete(key: string): Promise<void> {
+    const consistency = this.#consistency()
+    const write = this.#begin(key, undefined, consistency)
+    return this.#told([write], () => this.#client.delete(key, { consistency }))
+  }
+
+  #batch(lane: number): Promise<void> {
+    const { random } = this.#options
+    const consistency = this.#consistency()
+    const keys = new Set(Array.from({ length: 1 + random.below(5) }, () => this.#key(lane)))
+    const writes = [...keys].map(key => {
+      const value = random.below(4) === 0 ? undefined : this.#value()
+      return this.#begin(key, value, consistency)
+    })
+    const operations = writes.map(({ key, value }): BatchOperation => {
+      return value === undefined ? { type: 'del', key } : { type: 'put', key, value }
+    })
+    return this.#told(writes, () => this.#client.batch(operations, { consistency }))
+  }
+
+  async #told(writes: readonly Write[], write: () => Promise<void>): Promise<void> {
+    const { history } = this.#options
+    let outcome: Outcome = 'ok'
+    try {
+      await write()
+      history.outcomes.ok++
+    } catch (error) {
+      outcome = this.#failed(error)
+    }
+    history.end(writes, outcome)
+  }
+
+  async #get(key: string): Promise<void> {
+    const { history, process } = this.#options
+    const consistency = this.#consistency()
+    const invoked = history.nextOrder()
+    const client = process.name
+    try {
+      const found = await this.#client.get(key, { consistency })
+      const value = found === undefined ? undefined : utf8Decode(found)
+      history.read({ key, value, client, consistency, invoked })
+      history.outcomes.ok++
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /** A scan promises no more than `one`; what it finds must have been written all the same. */
+  async #scan(): Promise<void> {
+    const { history, process, random } = this.#options
+    const invoked = history.nextOrder()
+    const options = { limit: 1 + random.below(100), reverse: random.below(2) === 0 }
+    try {
+      let last: string | undefined
+      for await (const [keyBytes, valueBytes] of this.#client.entries(options)) {
+        const key = utf8Decode(keyBytes)
+        if (last !== undefined && (options.reverse ? key >= last : key <= last)) {
+          throw new Error(`a scan found ${key} after ${last}`)
+        }
+        last = key
+        const value = utf8Decode(valueBytes)
+        history.read({ key, value, client: process.name, consistency: 'one', invoked })
+      }
+      history.outcomes.ok++
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /** What is known of a call that failed. Only errors of the store are expected. */
+  #failed(error: unknown): 'rejected' | 'unknown' {
+    if (!(error instanceof KvError)) throw error
+    const { history } = this.#options
+    history.outcomes[error.outcome]++
+    history.errors.set(error.code, (history.errors.get(error.code) ?? 0) + 1)
+    return error.outcome
+  }
+}

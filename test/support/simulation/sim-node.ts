@@ -1,0 +1,164 @@
+/**
+ * A node of the simulated cluster: the machine, what is started on it, and who starts it again when
+ * it ended. The code that runs is the whole of `startNode`.
+ */
+import {
+  type Node,
+  type NodeEnvironment,
+  type NodeOptions,
+  startNode,
+} from '../../../src/cluster/index.ts'
+import { InlineExecutor } from '../../../src/engine/index.ts'
+import type { Hasher } from '../../../src/hash.ts'
+import type { LogFields, Logger } from '../../../src/logger.ts'
+import { seededRandom } from '../../../src/random.ts'
+import type { CrashKind, Machine, MachineWorld } from './machine.ts'
+import { NODE_DIRECTORY, NODE_TUNING } from './node-tuning.ts'
+import type { SimProcess } from './sim-process.ts'
+
+export interface SimNodeOptions {
+  readonly machine: Machine
+  readonly seed: number
+  readonly hasher: Hasher
+  /** What the node is started with, besides its directory. */
+  readonly options: Omit<NodeOptions, 'directory' | 'logger'>
+  /** How long after the end of a life the next one begins. Milliseconds. */
+  readonly restartMs: () => number
+  /** The node, once more, serves. */
+  readonly onServing: (node: Node) => void
+  /** Changes what the node is given, to plant a bug. */
+  readonly plant: Plant | undefined
+}
+
+export type Plant = (environment: NodeEnvironment, node: string) => NodeEnvironment
+
+export class SimNode {
+  readonly machine: Machine
+  readonly #world: MachineWorld
+  readonly #options: SimNodeOptions
+  #node: Node | undefined
+  #lives = 0
+  /** Why the last start failed. */
+  #startError: unknown
+  #isWanted = false
+
+  constructor(world: MachineWorld, options: SimNodeOptions) {
+    this.machine = options.machine
+    this.#world = world
+    this.#options = options
+    this.machine.onCrash = kind => this.#crashed(kind)
+  }
+
+  get name(): string {
+    return this.machine.name
+  }
+
+  /** While it serves. */
+  get node(): Node | undefined {
+    return this.#node
+  }
+
+  get startError(): unknown {
+    return this.#startError
+  }
+
+  /** How often it was started. */
+  get lives(): number {
+    return this.#lives
+  }
+
+  /** Starts it, and again whenever it ended by a crash. */
+  start(): void {
+    this.#isWanted = true
+    if (this.machine.isRunning) return
+    const { options, onServing, plant } = this.#options
+    const life = this.#lives++
+    const process = this.machine.start()
+    this.#note('start', life)
+    const environment = this.#environment(process, life)
+    startNode(
+      { ...options, directory: NODE_DIRECTORY, logger: this.#logger(process) },
+      plant?.(environment, this.name) ?? environment,
+    ).then(
+      node => {
+        if (!process.isAlive) return
+        this.#note('serves', life)
+        this.#node = node
+        this.#startError = undefined
+        onServing(node)
+      },
+      error => {
+        if (process.isAlive) this.#startFailed(error)
+      },
+    )
+  }
+
+  #environment(process: SimProcess, life: number): NodeEnvironment {
+    const { machine } = this
+    const { seed, hasher } = this.#options
+    const { network } = this.#world
+    const random = seededRandom(seed * 1009 + life)
+    const { clock } = process
+    const fileSystem = machine.disk
+    return {
+      clock,
+      random,
+      entropy: length => random.bytes(length),
+      fileSystem,
+      executor: new InlineExecutor({ fileSystem, hasher, clock }),
+      hasher,
+      tuning: NODE_TUNING,
+      connector: network.connector(process, machine.name),
+      acceptor: network.acceptor(process, machine.name),
+    }
+  }
+
+  /** Asks it to end, as SIGTERM does, and starts it again later. */
+  async stop(): Promise<void> {
+    const node = this.#node
+    const { process } = this.machine
+    if (node === undefined || process === undefined) return
+    this.#node = undefined
+    this.#note('stop', this.#lives)
+    await node.close({ graceMs: 500 })
+    if (!process.isAlive) return
+    this.machine.ended()
+    this.#restart()
+  }
+
+  #startFailed(error: unknown): void {
+    this.#startError = error
+    this.#note('start failed', error instanceof Error ? error.message : String(error))
+    this.machine.ended()
+    this.#restart()
+  }
+
+  #crashed(_kind: CrashKind): void {
+    this.#node = undefined
+    this.#restart()
+  }
+
+  #restart(): void {
+    this.#world.scheduler.after(this.#options.restartMs(), () => {
+      if (this.#isWanted) this.start()
+    })
+  }
+
+  #note(what: string, detail: string | number): void {
+    this.#world.trace.add(this.#world.scheduler.nowMs, this.name, what, detail)
+  }
+
+  /** Its log is part of the trace; what it calls a bug ends the simulation. */
+  #logger(process: SimProcess): Logger {
+    const log = (level: string) => (message: string, fields?: LogFields) => {
+      if (!process.isAlive) return
+      const error = fields?.['error']
+      const text = error instanceof Error ? `${message}: ${error.message}` : message
+      this.#note(level, text)
+      if (!/\bbugs?\b/.test(message)) return
+      const stack = fields?.['stack'] ?? (error instanceof Error ? error.stack : '')
+      this.#world.scheduler.fail(new Error(`${this.name}: ${text}\n${stack}`))
+    }
+    return { debug: () => undefined, info: log('info'), warn: log('warn'), error: log('error') }
+  }
+}

@@ -1,0 +1,253 @@
+/**
+ * One simulated life of a cluster, from a seed: nodes, clients and faults; then everything is
+ * repaired, and within a minute all replicas must be equal and every promise kept.
+ */
+
+import { utf8Encode } from '../../../src/bytes.ts'
+import type { Hasher } from '../../../src/hash.ts'
+import { loadHasher, xxh32 } from '../../../src/hash.ts'
+import { type Random, seededRandom } from '../../../src/random.ts'
+import { checkReads } from './check-reads.ts'
+import { RingWatch } from './check-rings.ts'
+import { checkStoredRecords, findDifference } from './check-stored.ts'
+import { checkVersions } from './check-versions.ts'
+import { drawProfile, type FaultProfile } from './fault-profile.ts'
+import { Faults } from './faults.ts'
+import { History } from './history.ts'
+import type { MachineWorld } from './machine.ts'
+import { MachineClock } from './machine-clock.ts'
+import { Scheduler } from './scheduler.ts'
+import { SimClient } from './sim-client.ts'
+import { SimCluster } from './sim-cluster.ts'
+import { SimNetwork } from './sim-network.ts'
+import type { Plant } from './sim-node.ts'
+import { SimProcess } from './sim-process.ts'
+import { Trace } from './trace.ts'
+import { Violations } from './violations.ts'
+import { drawWorkload, type Workload } from './workload.ts'
+
+export interface SimulationOptions {
+  readonly seed: number
+  /** @defaultValue drawn from the seed, 1 to 5 */
+  readonly nodes?: number | undefined
+  /** Simulated seconds with faults. @defaultValue 60 */
+  readonly seconds?: number | undefined
+  /** @defaultValue drawn from the seed */
+  readonly profile?: FaultProfile | undefined
+  /** @defaultValue drawn from the seed */
+  readonly workload?: Workload | undefined
+  /** Plants a bug, which the checkers must find. */
+  readonly plant?: Plant | undefined
+  /** Given every line of the trace as it happens. */
+  readonly print?: ((line: string) => void) | undefined
+}
+
+export interface SimulationResult {
+  readonly seed: number
+  readonly nodes: number
+  /** Empty when every promise was kept. */
+  readonly violations: readonly string[]
+  readonly traceHash: string
+  /** The end of the trace. */
+  readonly tail: readonly string[]
+  readonly simulatedMs: number
+  readonly events: number
+  readonly calls: Readonly<Record<string, number>>
+  readonly errors: Readonly<Record<string, number>>
+  readonly faults: Readonly<Record<string, number>>
+  /** From the repair until all replicas were equal. */
+  readonly convergedMs: number | undefined
+}
+
+const SECONDS = 60
+const TAIL_LINES = 60
+/** Within so much of the repair everything is as it should be. */
+const CONVERGENCE_MS = 60_000
+const POLL_MS = 2000
+const START_MS = 60_000
+/** Clients go on for so long after the repair. */
+const AFTERMATH_MS = 3000
+
+/** Resolves to what was found, whatever it was. */
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  const simulation = new Simulation(options, await loadHasher())
+  return simulation.run()
+}
+
+class Simulation {
+  readonly #options: SimulationOptions
+  readonly #nodeCount: number
+  readonly #scheduler = new Scheduler()
+  readonly #violations = new Violations()
+  readonly #rings = new RingWatch(this.#violations)
+  readonly #trace: Trace
+  readonly #history: History
+  readonly #network: SimNetwork
+  readonly #profile: FaultProfile
+  readonly #workload: Workload
+  readonly #cluster: SimCluster
+  readonly #faults: Faults
+  readonly #clientNames: readonly string[]
+  #convergedMs: number | undefined
+
+  constructor(options: SimulationOptions, hasher: Hasher) {
+    this.#options = options
+    this.#nodeCount = options.nodes ?? 1
+    this.#trace = new Trace(options.print)
+    this.#history = new History(() => this.#scheduler.nowMs)
+    this.#profile = options.profile ?? drawProfile(this.#random('profile'))
+    this.#workload = options.workload ?? drawWorkload(this.#random('workload'))
+    const scheduler = this.#scheduler
+    const trace = this.#trace
+    const { route } = this.#profile
+    this.#network = new SimNetwork(scheduler, this.#random('network'), trace, route)
+    const world: MachineWorld = { scheduler, network: this.#network, trace }
+    this.#cluster = new SimCluster({
+      world,
+      hasher,
+      nodeCount: this.#nodeCount,
+      seed: options.seed,
+      random: name => this.#random(name),
+      profile: this.#profile,
+      rings: this.#rings,
+      plant: options.plant,
+    })
+    const { clients } = this.#workload
+    this.#clientNames = Array.from({ length: clients }, (_, index) => `client-${index}`)
+    const targets = { world, nodes: this.#cluster.nodes, clients: this.#clientNames }
+    this.#faults = new Faults(targets, this.#random('faults'), this.#profile)
+  }
+
+  async run(): Promise<SimulationResult> {
+    try {
+      await this.#untilOver(this.#live())
+    } catch (error) {
+      const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.#violations.add('the simulation ends', stack)
+    }
+    return this.#result()
+  }
+
+  /** A generator for one purpose, so that what one of them draws leaves the others alone. */
+  #random(purpose: string): Random {
+    const { seed } = this.#options
+    const bytes = utf8Encode(purpose)
+    return seededRandom(seed + 2 ** 32 * (xxh32(bytes, 0, bytes.length, seed) % 2 ** 20))
+  }
+
+  async #untilOver(life: Promise<void>): Promise<void> {
+    let isOver = false
+    let failure: unknown
+    life
+      .catch(error => {
+        failure = error ?? new Error('rejected without a reason')
+      })
+      .finally(() => {
+        isOver = true
+      })
+    await this.#scheduler.run(() => isOver)
+    if (failure !== undefined) throw failure
+  }
+
+  #sleep(delayMs: number): Promise<void> {
+    return new Promise(resolve => {
+      this.#scheduler.after(delayMs, resolve)
+    })
+  }
+
+  async #live(): Promise<void> {
+    const { seconds = SECONDS } = this.#options
+    await this.#sleep(0)
+    this.#cluster.start()
+    await this.#until('the cluster forms', START_MS, async () => this.#cluster.isServing)
+    const clients = this.#clientNames.map(name => this.#client(name))
+    for (const client of clients) client.start()
+    this.#faults.start()
+    await this.#sleep(seconds * 1000)
+    this.#faults.heal()
+    this.#note('healed')
+    const healedMs = this.#scheduler.nowMs
+    await this.#sleep(AFTERMATH_MS)
+    await Promise.all(clients.map(client => client.stop()))
+    this.#note('clients stopped')
+    await this.#until('all replicas become equal', CONVERGENCE_MS, () => this.#isConverged())
+    this.#convergedMs = this.#scheduler.nowMs - healedMs
+    await this.#check()
+  }
+
+  /** Asks every so often; throws when it takes too long. */
+  async #until(what: string, limitMs: number, isDone: () => Promise<boolean>): Promise<void> {
+    const endMs = this.#scheduler.nowMs + limitMs
+    while (!(await isDone())) {
+      if (this.#scheduler.nowMs >= endMs) {
+        throw new Error(`${what}: not within ${limitMs} ms; ${await this.#describe()}`)
+      }
+      await this.#sleep(POLL_MS)
+    }
+  }
+
+  async #isConverged(): Promise<boolean> {
+    const cluster = this.#cluster
+    if (!cluster.isServing || !cluster.agreesOnRing) return false
+    const replicas = await cluster.readReplicas()
+    const { ownersOf } = cluster
+    return findDifference({ history: this.#history, replicas, ownersOf }) === undefined
+  }
+
+  async #describe(): Promise<string> {
+    const cluster = this.#cluster
+    const state = cluster.describe()
+    if (!cluster.isServing || !cluster.agreesOnRing) return state
+    const replicas = await cluster.readReplicas()
+    const { ownersOf } = cluster
+    const difference = findDifference({ history: this.#history, replicas, ownersOf })
+    return `${state}; ${difference ?? 'the replicas are equal'}`
+  }
+
+  async #check(): Promise<void> {
+    const history = this.#history
+    const { replicaCount, ownersOf } = this.#cluster
+    const replicas = await this.#cluster.readReplicas()
+    checkStoredRecords({ history, replicas, ownersOf }, this.#violations)
+    checkVersions(history, replicas, this.#violations)
+    const isStrong = ({ consistency }: { readonly consistency: string }) =>
+      replicaCount === 1 || consistency !== 'one'
+    checkReads({ history, isStrong }, this.#violations)
+  }
+
+  #client(name: string): SimClient {
+    const random = this.#random(name)
+    const { clockErrorMs, driftPpm } = this.#profile
+    const errorMs = (2 * random.next() - 1) * clockErrorMs
+    const clock = new MachineClock(this.#scheduler, errorMs, (2 * random.next() - 1) * driftPpm)
+    const process = new SimProcess(name, this.#scheduler, clock)
+    return new SimClient({
+      process,
+      random,
+      connector: this.#network.connector(process, name),
+      nodes: this.#cluster.addresses,
+      history: this.#history,
+      workload: this.#workload,
+    })
+  }
+
+  #note(what: string): void {
+    this.#trace.add(this.#scheduler.nowMs, 'simulation', what, '')
+  }
+
+  #result(): SimulationResult {
+    return {
+      seed: this.#options.seed,
+      nodes: this.#nodeCount,
+      violations: this.#violations.all,
+      traceHash: this.#trace.hash,
+      tail: this.#trace.tail(TAIL_LINES),
+      simulatedMs: this.#scheduler.nowMs,
+      events: this.#scheduler.eventCount,
+      calls: { ...this.#history.outcomes },
+      errors: Object.fromEntries(this.#history.errors),
+      faults: this.#faults.counts,
+      convergedMs: this.#convergedMs,
+    }
+  }
+}
