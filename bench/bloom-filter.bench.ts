@@ -8,7 +8,7 @@ const BITS_PER_KEY = 10
 const random = seededRandom(1)
 const members = Uint32Array.from({ length: COUNT }, () => random.below(2 ** 32))
 const strangers = Uint32Array.from({ length: COUNT }, () => random.below(2 ** 32))
-const encoded = buildBloomFilter(members, COUNT, BITS_PER_KEY)
+const encoded = buildBloomFilter([members], COUNT, BITS_PER_KEY)
 const filter = BloomFilter.decode(encoded, 0, encoded.length)
 
 function countPassed(hashes: Uint32Array): number {
@@ -18,7 +18,7 @@ function countPassed(hashes: Uint32Array): number {
 }
 
 const bench = new Bench({ time: 1000, warmupIterations: 3 })
-bench.add('build', () => void buildBloomFilter(members, COUNT, BITS_PER_KEY))
+bench.add('build', () => void buildBloomFilter([members], COUNT, BITS_PER_KEY))
 bench.add('probe, present', () => void countPassed(members))
 bench.add('probe, absent', () => void countPassed(strangers))
 await bench.run()

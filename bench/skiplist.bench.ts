@@ -3,6 +3,7 @@ import { Bench } from 'tinybench'
 import { EntryKind } from '../src/engine/internal-key.ts'
 import { LookupResult } from '../src/engine/lookup-result.ts'
 import { Memtable } from '../src/engine/memtable.ts'
+import { MemtableMemory } from '../src/engine/memtable-memory.ts'
 import { xxh32 } from '../src/hash.ts'
 import { seededRandom } from '../src/random.ts'
 
@@ -14,10 +15,10 @@ const randomKeys = random.bytes(COUNT * KEY_SIZE)
 const ascendingKeys = new Uint8Array(COUNT * KEY_SIZE)
 const view = new DataView(ascendingKeys.buffer)
 for (let index = 0; index < COUNT; index++) view.setUint32(index * KEY_SIZE + 12, index)
-const scratchArena = new SharedArrayBuffer(64 << 20)
+const scratch = new MemtableMemory(64 << 20)
 
-function fill(keys: Uint8Array, arena = scratchArena): Memtable {
-  const memtable = new Memtable(arena, 1, seededRandom(2))
+function fill(keys: Uint8Array, memory = scratch): Memtable {
+  const memtable = new Memtable(memory, 1, seededRandom(2))
   for (let index = 0; index < COUNT; index++) {
     const start = index * KEY_SIZE
     const hash = xxh32(keys, start, start + KEY_SIZE, 0)
@@ -39,7 +40,7 @@ function fill(keys: Uint8Array, arena = scratchArena): Memtable {
 const bench = new Bench({ time: 2000, iterations: 3, warmupIterations: 1 })
 bench.add(`insert ${COUNT} random keys`, () => void fill(randomKeys))
 bench.add(`insert ${COUNT} ascending keys`, () => void fill(ascendingKeys))
-const filled = fill(randomKeys, new SharedArrayBuffer(64 << 20))
+const filled = fill(randomKeys, new MemtableMemory(64 << 20))
 const result = new LookupResult()
 bench.add(`get ${COUNT} random keys by index`, () => {
   for (let index = 0; index < COUNT; index++) {

@@ -1,5 +1,6 @@
 /**
- * The index of an SSTable: for each data block its size and a key that ends it.
+ * The index of an SSTable: for each data block its size and a key that ends it. Written by
+ * block-index-builder.ts.
  *
  *   index := block count u32 | entry …
  *   entry := stored size varint | shared varint | rest length varint | rest
@@ -13,75 +14,14 @@
  * In memory the separators lose the prefix that all share. The next six bytes of each stand as one
  * number in an array, so that a search compares numbers that lie together and rarely looks at keys.
  */
-import { assert } from '../assert.ts'
-import { ByteReader, ByteWriter, compareRanges, DecodeError } from '../bytes.ts'
+import { ByteReader, compareRanges, DecodeError } from '../bytes.ts'
 import { KEY_SIZE_MAX } from '../key-value-store.ts'
+import { readBlockCount } from './block-offsets.ts'
 
 /** Fewer blocks are searched without guessing. */
 const GUESS_RANGE_MIN = 64
 /** Blocks around the first guess among which the key is looked for next. */
 const GUESS_REACH = 128
-
-/** The least bytes that an entry takes, to bound what a block count may claim. */
-const ENTRY_SIZE_MIN = 4
-
-/**
- * Writes to `target` a short separator that is at least `last[0, lastEnd)` and less than
- * `next[nextStart, nextEnd)`, or `last` itself when both are the same key. Returns its length.
- */
-export function writeSeparator(
-  last: Uint8Array,
-  lastEnd: number,
-  next: Uint8Array,
-  nextStart: number,
-  nextEnd: number,
-  target: Uint8Array,
-): number {
-  assert(target.length >= lastEnd, 'a separator is never longer than the last key')
-  const nextLength = nextEnd - nextStart
-  let shared = 0
-  while (shared < lastEnd && shared < nextLength && last[shared] === next[nextStart + shared]) {
-    shared++
-  }
-  for (let index = 0; index < lastEnd; index++) target[index] = last[index]!
-  // Raising a byte behind the first difference, or the differing byte itself while it stays below
-  // that of `next`, gives a greater key that can end there.
-  for (let index = shared; index < lastEnd - 1; index++) {
-    const limit = index === shared ? next[nextStart + shared]! : 0x100
-    if (last[index]! + 1 < limit) {
-      target[index] = last[index]! + 1
-      return index + 1
-    }
-  }
-  return lastEnd
-}
-
-/** Collects the index of a table while it is written. */
-export class BlockIndexBuilder {
-  readonly #writer = new ByteWriter(4096)
-  #previous = new Uint8Array(0)
-  count = 0
-
-  constructor() {
-    this.#writer.uint32(0)
-  }
-
-  add(storedSize: number, separator: Uint8Array): void {
-    const previous = this.#previous
-    let shared = 0
-    const limit = Math.min(previous.length, separator.length)
-    while (shared < limit && previous[shared] === separator[shared]) shared++
-    this.#writer.varint(storedSize).varint(shared).lengthPrefixed(separator.subarray(shared))
-    this.#previous = separator.slice()
-    this.count++
-  }
-
-  /** Borrowed until the next call. */
-  finish(): Uint8Array {
-    this.#writer.setUint32(0, this.count)
-    return this.#writer.written
-  }
-}
 
 export class BlockIndex {
   readonly blockCount: number
@@ -114,10 +54,7 @@ export class BlockIndex {
   /** Reads an index out of `bytes[start, end)`. Throws DecodeError when it is malformed. */
   static decode(bytes: Uint8Array, start: number, end: number): BlockIndex {
     const reader = new ByteReader(bytes, start, end)
-    const count = reader.uint32()
-    if (count > reader.remaining / (ENTRY_SIZE_MIN - 1)) {
-      throw new DecodeError(`an index of ${end - start} bytes has no ${count} entries`, start)
-    }
+    const count = readBlockCount(reader, start)
     const offsets = new Float64Array(count + 1)
     const ends = new Uint32Array(count)
     let keys = new Uint8Array((end - start) * 2)

@@ -12,6 +12,7 @@
 import { CorruptionError, OverloadedError } from '../errors.ts'
 import type { BlockCache } from './block-cache.ts'
 import { BlockView, showBlock } from './block-source.ts'
+import type { BufferPool } from './buffer-pool.ts'
 import type { SstableReader } from './sstable-reader.ts'
 
 /** More at once only wait for each other in the thread pool. */
@@ -34,6 +35,7 @@ interface Run {
 
 export class BlockLoader {
   readonly #cache: BlockCache
+  readonly #buffers: BufferPool
   readonly #loads = new Map<SstableReader, Map<number, Promise<void>>>()
   readonly #runs = new WeakMap<SstableReader, Run>()
   readonly #view = new BlockView()
@@ -41,8 +43,10 @@ export class BlockLoader {
   #waiting: (() => void)[] = []
   #waitingStart = 0
 
-  constructor(cache: BlockCache) {
+  /** `buffers` are lent for each read. */
+  constructor(cache: BlockCache, buffers: BufferPool) {
     this.#cache = cache
+    this.#buffers = buffers
   }
 
   /** Reads that are under way or wait. */
@@ -101,10 +105,10 @@ export class BlockLoader {
   async #load(reader: SstableReader, ordinal: number, first: number, last: number): Promise<void> {
     if (this.#active >= READS_MAX) await new Promise<void>(resolve => this.#waiting.push(resolve))
     else this.#active++
+    const position = reader.blockOffset(first)
+    const size = reader.blockOffset(last + 1) - position
+    const bytes = this.#buffers.take(size)
     try {
-      const position = reader.blockOffset(first)
-      const size = reader.blockOffset(last + 1) - position
-      const bytes = new Uint8Array(size)
       const length = await reader.file.read(bytes, 0, size, position)
       if (reader.closed) return
       const stored = { bytes, length, position }
@@ -113,6 +117,7 @@ export class BlockLoader {
         if (block !== ordinal && !this.#insertAhead(reader, block, stored)) break
       }
     } finally {
+      this.#buffers.giveBack(bytes)
       this.#releasePermit()
     }
   }

@@ -22,20 +22,50 @@ const PROBE_COUNT_MAX = 16
 const STEP = 0x9e3779b1 | 0
 const MIX = 0x85ebca77 | 0
 
-/** The encoded filter of `hashes[0, count)`. Requires 1 <= bitsPerKey. */
+function lineCountFor(count: number, bitsPerKey: number): number {
+  return Math.max(1, Math.ceil((count * bitsPerKey) / LINE_BITS))
+}
+
+/** Bytes of the encoded filter of `count` hashes. */
+export function bloomFilterSize(count: number, bitsPerKey: number): number {
+  return HEADER_SIZE + lineCountFor(count, bitsPerKey) * LINE_SIZE
+}
+
+/**
+ * The encoded filter of the first `count` hashes in `chunks`, made in `filter`. Requires
+ * 1 <= bitsPerKey, and every chunk but the last one with hashes to be full.
+ */
 export function buildBloomFilter(
-  hashes: Uint32Array,
+  chunks: readonly Uint32Array[],
   count: number,
   bitsPerKey: number,
+  filter: Uint8Array = new Uint8Array(bloomFilterSize(count, bitsPerKey)),
 ): Uint8Array {
   assert(bitsPerKey >= 1, 'a filter has bits')
-  assert(count >= 0 && count <= hashes.length, 'the hashes are in the array')
-  const lineCount = Math.max(1, Math.ceil((count * bitsPerKey) / LINE_BITS))
+  assert(filter.length === bloomFilterSize(count, bitsPerKey), 'the filter fits its bytes')
+  const lineCount = lineCountFor(count, bitsPerKey)
   // ln 2 probes a bit is best for an ideal filter; blocking makes slightly fewer the better choice.
   const probeCount = Math.min(PROBE_COUNT_MAX, Math.max(1, Math.round(bitsPerKey * 0.6)))
-  const filter = new Uint8Array(HEADER_SIZE + lineCount * LINE_SIZE)
+  filter.fill(0)
   filter[0] = KIND_BLOCKED
   filter[1] = probeCount
+  let left = count
+  for (const hashes of chunks) {
+    const most = Math.min(left, hashes.length)
+    addHashes(filter, lineCount, probeCount, hashes, most)
+    left -= most
+  }
+  assert(left === 0, 'the hashes are in the chunks')
+  return filter
+}
+
+function addHashes(
+  filter: Uint8Array,
+  lineCount: number,
+  probeCount: number,
+  hashes: Uint32Array,
+  count: number,
+): void {
   const scale = lineCount / 0x1_0000_0000
   for (let index = 0; index < count; index++) {
     const hash = hashes[index]!
@@ -48,7 +78,6 @@ export function buildBloomFilter(
       filter[at] = filter[at]! | (1 << (bit & 7))
     }
   }
-  return filter
 }
 
 /** Answers whether a key may be in the set that the filter was built from. */
@@ -66,6 +95,12 @@ export class BloomFilter {
 
   /** Copies a filter out of `bytes[start, end)`. Throws DecodeError when it is malformed. */
   static decode(bytes: Uint8Array, start: number, end: number): BloomFilter {
+    BloomFilter.check(bytes, start, end)
+    return new BloomFilter(bytes.slice(start + HEADER_SIZE, end), bytes[start + 1]!)
+  }
+
+  /** Throws DecodeError unless `bytes[start, end)` is a filter. */
+  static check(bytes: Uint8Array, start: number, end: number): undefined {
     const linesSize = end - start - HEADER_SIZE
     if (linesSize < LINE_SIZE || linesSize % LINE_SIZE !== 0) {
       throw new DecodeError(`a filter is not ${end - start} bytes long`, start)
@@ -80,7 +115,6 @@ export class BloomFilter {
     if (bytes[start + 2] !== 0 || bytes[start + 3] !== 0) {
       throw new DecodeError('reserved bytes of a filter are zero', start + 2)
     }
-    return new BloomFilter(bytes.slice(start + HEADER_SIZE, end), probeCount)
   }
 
   /** Bytes of memory it holds. */

@@ -4,6 +4,7 @@ import type { DbRatios, DbStats, LevelStats } from './db-stats.ts'
 import type { Flusher } from './flusher.ts'
 import type { BackgroundHost } from './job-runner.ts'
 import type { LiveBytes } from './live-bytes.ts'
+import { jobBudget } from './memory-shares.ts'
 import type { ResolvedDbOptions } from './options.ts'
 import type { PointReads } from './point-reads.ts'
 import type { RangeReads } from './range-reads.ts'
@@ -93,6 +94,7 @@ function memoryOf({ options, state, tables, flusher, writes }: StatsSources): Db
     blockCache: blocks.usedBytes,
     tables: tableBytes,
     writeQueue: writes.stats.queuedBytes,
+    jobs: jobBudget(options),
   }
   const total = Object.values(consumers).reduce((sum, bytes) => sum + bytes, 0)
   return { budget: options.memoryBudget, total, ...consumers }

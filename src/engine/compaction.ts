@@ -19,17 +19,18 @@ import { VersionFilter } from './version-filter.ts'
 
 /** Runs the job on the calling thread. Every input block is verified on the way. */
 export function runCompactionJob(job: CompactionJob, environment: JobEnvironment): JobResult {
-  const { fileSystem, hasher, clock } = environment
+  const { fileSystem, hasher, clock, buffers } = environment
   const startMs = clock.monotonicMs()
   const { directory, coldDirectory, outputDirectory = directory } = job
   const inputs = tieredFileSystem(fileSystem, directory, coldDirectory)
-  const source = new ReadAheadSource(inputs, directory, hasher)
+  const source = new ReadAheadSource(inputs, directory, hasher, { buffers, scanOnly: true })
   let outputs: TableOutputs | undefined
   try {
     const ranges = rangesOfRuns(job, source)
     const targets = { tableSize: job.tableSizeTarget, rangeCount: TABLE_RANGES_MAX }
     const place = { ...job, directory: outputDirectory }
-    outputs = new TableOutputs(fileSystem, hasher, place, targets, neededRanges(ranges, job))
+    const needed = neededRanges(ranges, job)
+    outputs = new TableOutputs(fileSystem, hasher, place, targets, needed, buffers)
     const merged = mergeCursors(job.runs.map(run => new LevelCursor(run, source)))
     const entriesRead = copyVisible(job, merged, ranges, outputs)
     checkEntryCount(job, entriesRead)

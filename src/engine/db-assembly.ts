@@ -15,7 +15,9 @@ import { type BackgroundHost, JobRunner } from './job-runner.ts'
 import { LiveBytes } from './live-bytes.ts'
 import { Maintenance } from './maintenance.ts'
 import type { Manifest } from './manifest.ts'
+import { cacheBudget, queuedBytesMax } from './memory-shares.ts'
 import { Memtable } from './memtable.ts'
+import { MemtableMemory } from './memtable-memory.ts'
 import type { ObsoleteFiles } from './obsolete-files.ts'
 import type { DbEnvironment, ResolvedDbOptions } from './options.ts'
 import { PointReads } from './point-reads.ts'
@@ -31,20 +33,6 @@ import { WalProgress } from './wal-progress.ts'
 import type { WalSegments } from './wal-segments.ts'
 import { WriteQueue } from './write-queue.ts'
 import { WriteRoom } from './write-room.ts'
-
-/**
- * A memtable's hash index has a slot of 4 bytes and a bit for every 32 bytes of arena, rounded up
- * at most 2x.
- */
-const MEMTABLE_INDEX_SHARE = 33 / 128
-/** The block cache gets at least this share of the budget, however large the memtables are. */
-const CACHE_SHARE_MIN = 1 / 4
-/**
- * Writes that wait may hold this share of the budget, at the cost of the block cache, or so many
- * bytes where the budget is small. A single batch is always taken.
- */
-const QUEUE_SHARE = 1 / 2
-const QUEUED_BYTES_MIN = 8 * 1024 * 1024
 
 export interface DbAssembly {
   readonly directory: string
@@ -92,7 +80,7 @@ export function buildDb(assembly: DbAssembly): Db {
     expiry,
     hasher,
     syncIntervalMs: options.syncIntervalMs,
-    queuedBytesMax: Math.max(QUEUED_BYTES_MIN, options.memoryBudget * QUEUE_SHARE),
+    queuedBytesMax: queuedBytesMax(options),
     queued: bytes => tables.lend(bytes),
     wal: () => room.wal,
     makeRoom: (entryCount, dataSize) => room.makeRoom(entryCount, dataSize),
@@ -162,8 +150,8 @@ function buildMachinery(assembly: DbAssembly): Machinery {
   const { logger } = options
   const budget = cacheBudget(options)
   const { openFilesMax } = options
-  const arena = new SharedArrayBuffer(options.memtableSize)
-  const memtable = new Memtable(arena, recovered.wal.fileNumber, random)
+  const memory = new MemtableMemory(options.memtableSize)
+  const memtable = new Memtable(memory, recovered.wal.fileNumber, random)
   const state = new TreeState(
     memtable,
     manifest.version,
@@ -261,10 +249,4 @@ async function closeDb(
   ]
   const [failure] = await runAll(undo)
   if (failure !== undefined) throw ioFailure(failure, `${assembly.directory} was not closed well`)
-}
-
-function cacheBudget(options: ResolvedDbOptions): number {
-  const { memoryBudget, memtableSize, frozenMemtablesMax } = options
-  const memtables = (frozenMemtablesMax + 1) * memtableSize * (1 + MEMTABLE_INDEX_SHARE)
-  return Math.floor(Math.max(memoryBudget - memtables, memoryBudget * CACHE_SHARE_MIN))
 }

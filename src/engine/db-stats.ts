@@ -56,6 +56,8 @@ export interface DbStats {
     readonly tables: number
     /** Writes that wait. */
     readonly writeQueue: number
+    /** Set aside for what flushes and compactions read and write. */
+    readonly jobs: number
   }
   readonly writes: {
     readonly operations: number

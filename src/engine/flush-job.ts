@@ -25,12 +25,12 @@ const TARGETS = {
  * older tables.
  */
 export function runFlushJob(job: FlushJob, environment: JobEnvironment): JobResult {
-  const { fileSystem, hasher, clock } = environment
+  const { fileSystem, hasher, clock, buffers } = environment
   const startMs = clock.monotonicMs()
   const memtable = new MemtableArena(job.arena, job.order)
   const ranges = rangesOf(memtable, job)
   const filter = new VersionFilter(job.snapshots, undefined, ranges)
-  const outputs = new TableOutputs(fileSystem, hasher, job, TARGETS, ranges)
+  const outputs = new TableOutputs(fileSystem, hasher, job, TARGETS, ranges, buffers)
   try {
     const source = memtable.cursor()
     let entriesRead = 0

@@ -13,6 +13,7 @@ import { assert } from '../assert.ts'
 import { ClosedError, toError } from '../errors.ts'
 import type { BackgroundHost, JobRunner } from './job-runner.ts'
 import type { Memtable } from './memtable.ts'
+import { MemtableMemory } from './memtable-memory.ts'
 import { RepeatedFailure } from './repeated-failure.ts'
 
 export interface FlushStats {
@@ -22,6 +23,9 @@ export interface FlushStats {
   readonly userBytes: number
   readonly walBytes: number
 }
+
+/** Memory of flushed memtables that is kept: as much as can be frozen while one is filled. */
+const SPARE_MAX = 2
 
 export class Flusher {
   readonly #host: BackgroundHost
@@ -36,8 +40,8 @@ export class Flusher {
   /** Why the last flush failed; undefined once one has succeeded. */
   #failure: Error | undefined
   readonly failures = new RepeatedFailure('writing a table')
-  /** Arenas of flushed memtables, reused: touching fresh memory costs more than flushing it. */
-  readonly #spareArenas: SharedArrayBuffer[] = []
+  /** Memory of flushed memtables. */
+  readonly #spare: MemtableMemory[] = []
 
   constructor(host: BackgroundHost, runner: JobRunner, onFlushed: () => void) {
     this.#host = host
@@ -54,15 +58,15 @@ export class Flusher {
     }
   }
 
-  /** Bytes of the arenas that wait to be used again. */
+  /** Bytes of memory that waits to be used again. */
   get spareBytes(): number {
-    return this.#spareArenas.reduce((sum, arena) => sum + arena.byteLength, 0)
+    return this.#spare.reduce((sum, memory) => sum + memory.size, 0)
   }
 
-  /** An arena of exactly `size` bytes, used before or new. */
-  takeArena(size: number): SharedArrayBuffer {
-    const index = this.#spareArenas.findIndex(arena => arena.byteLength === size)
-    return index < 0 ? new SharedArrayBuffer(size) : this.#spareArenas.splice(index, 1)[0]!
+  /** Memory with an arena of exactly `size` bytes, used before or new. */
+  takeMemory(size: number): MemtableMemory {
+    const index = this.#spare.findIndex(({ arena }) => arena.byteLength === size)
+    return index < 0 ? new MemtableMemory(size) : this.#spare.splice(index, 1)[0]!
   }
 
   /** Flushes what is frozen, if it is not being done already. */
@@ -149,8 +153,8 @@ export class Flusher {
       throw this.#host.fail('the MANIFEST could not be written', error)
     }
     walSegments.retire(memtable.walNumber)
-    if (memtable.arena.byteLength === options.memtableSize && this.#spareArenas.length < 2) {
-      this.#spareArenas.push(memtable.arena)
+    if (memtable.arena.byteLength === options.memtableSize && this.#spare.length < SPARE_MAX) {
+      this.#spare.push(memtable.memory)
     }
     this.#flushes++
     this.#bytesWritten += bytesWritten

@@ -5,6 +5,7 @@ import { parentPort } from 'node:worker_threads'
 import { assert } from '../assert.ts'
 import { systemClock } from '../clock.ts'
 import { loadHasher } from '../hash.ts'
+import { BufferPool } from './buffer-pool.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { runJob } from './run-job.ts'
 import { runMaintenance } from './run-maintenance.ts'
@@ -18,10 +19,13 @@ import {
 
 assert(parentPort !== null, 'this module is the entry of a worker thread')
 const port = parentPort
+/** Bytes of buffers that lie unused at most: those of a merge of a few runs. */
+const SPARE_BYTES_MAX = 12 * 1024 * 1024
 const environment = {
   fileSystem: nodeFileSystem(),
   hasher: await loadHasher(),
   clock: systemClock(),
+  buffers: new BufferPool(SPARE_BYTES_MAX),
 }
 
 async function run(task: JobTask): Promise<TaskResult> {

@@ -8,6 +8,7 @@ import { runFlushJob } from './flush-job.ts'
 import { EntryKind } from './internal-key.ts'
 import type { TableOptions } from './job.ts'
 import { Memtable } from './memtable.ts'
+import { MemtableMemory } from './memtable-memory.ts'
 import { largerKey } from './range-fragment.ts'
 import type { JobEnvironment } from './run-job.ts'
 import type { TableMetadata } from './table-metadata.ts'
@@ -44,7 +45,7 @@ export class LogTables implements WalVisitor {
     if (this.#memtable?.hasRoom(opCount, size) === true) return
     this.#flush()
     const arenaSize = Math.max(ARENA_SIZE, Memtable.arenaSizeFor(opCount, size))
-    this.#memtable = new Memtable(new SharedArrayBuffer(arenaSize), 0, seededRandom(SEED))
+    this.#memtable = new Memtable(new MemtableMemory(arenaSize), 0, seededRandom(SEED))
   }
 
   op(

@@ -20,6 +20,7 @@ import { sortArena } from './arena-sort.ts'
 import { Cursor } from './cursor.ts'
 import { EntryKind } from './internal-key.ts'
 import type { LookupResult } from './lookup-result.ts'
+import type { MemtableMemory } from './memtable-memory.ts'
 import { MemtableRanges } from './memtable-ranges.ts'
 import {
   coveringSequence,
@@ -29,8 +30,6 @@ import {
 } from './range-fragment.ts'
 import { ARENA_OVERHEAD, NODE_KEY_OFFSET, nodeSizeMax, Skiplist } from './skiplist.ts'
 
-/** Index slots a byte of arena: an entry of 32 bytes or more never fills the index first. */
-const ARENA_BYTES_PER_SLOT = 32
 /** The index is full at this share of its slots; probes stay short below it. */
 const INDEX_LOAD_MAX = 0.75
 /**
@@ -44,6 +43,8 @@ export class Memtable {
   readonly walNumber: number
   /** Bytes of that segment, once nothing is appended to it any more. Set by rotation. */
   walSize = 0
+  /** Nobody else's until this memtable is over. */
+  readonly memory: MemtableMemory
   readonly #list: Skiplist
   /**
    * Nodes by hash, open addressing with linear probing; 0 is an empty slot. The low bits are the
@@ -61,16 +62,18 @@ export class Memtable {
   #tombstoneCount = 0
   #frozen = false
 
-  constructor(arena: SharedArrayBuffer, walNumber: number, random: Random) {
+  /** An empty one, whatever is in `memory`. */
+  constructor(memory: MemtableMemory, walNumber: number, random: Random) {
+    const { arena, slots } = memory
+    memory.clear()
     this.walNumber = walNumber
+    this.memory = memory
     this.#list = Skiplist.create(arena, random)
-    let slotCount = 64
-    while (slotCount < arena.byteLength / ARENA_BYTES_PER_SLOT) slotCount *= 2
-    this.#slots = new Uint32Array(slotCount)
-    this.#slotMask = slotCount - 1
+    this.#slots = slots
+    this.#slotMask = slots.length - 1
     this.#hashMask = -1 << (32 - Math.clz32(arena.byteLength >>> 2))
-    this.#wanted = new Uint8Array(slotCount >>> 3)
-    this.#keyCountMax = Math.floor(slotCount * INDEX_LOAD_MAX)
+    this.#wanted = memory.wanted
+    this.#keyCountMax = Math.floor(slots.length * INDEX_LOAD_MAX)
   }
 
   get arena(): SharedArrayBuffer {
@@ -109,12 +112,7 @@ export class Memtable {
 
   /** Bytes of memory it holds, whether filled or not. */
   get memorySize(): number {
-    return (
-      this.#list.arena.byteLength +
-      this.#slots.byteLength +
-      this.#wanted.byteLength +
-      this.#ranges.memorySize
-    )
+    return this.memory.size + this.#ranges.memorySize
   }
 
   /** How much of the arena is taken, 0 to 1. */

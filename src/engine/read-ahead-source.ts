@@ -5,16 +5,17 @@
 
 import type { Hasher } from '../hash.ts'
 import { BlockSource, type BlockView, showBlock } from './block-source.ts'
+import { BufferPool } from './buffer-pool.ts'
 import { formatFileName } from './file-names.ts'
 import { type FileSystem, joinPath } from './file-system.ts'
-import { SstableReader } from './sstable-reader.ts'
+import { type OpenOptions, SstableReader } from './sstable-reader.ts'
 import type { TableMetadata } from './table-metadata.ts'
 
 /** Bytes of a read; several runs have a window each. */
-const WINDOW_SIZE = 512 * 1024
+const WINDOW_SIZE = 256 * 1024
 
 interface Window {
-  readonly bytes: Uint8Array
+  readonly bytes: Uint8Array<ArrayBuffer>
   reader: SstableReader | undefined
   /** The blocks in the window stand in the file from here on. */
   position: number
@@ -28,21 +29,32 @@ export class ReadAheadSource extends BlockSource {
   readonly #fileSystem: FileSystem
   readonly #directory: string
   readonly #hasher: Hasher
+  readonly #buffers: BufferPool
+  readonly #options: OpenOptions
   readonly #readers = new Map<number, SstableReader>()
   readonly #windows = new Map<BlockView, Window>()
 
-  constructor(fileSystem: FileSystem, directory: string, hasher: Hasher) {
+  /** `options.buffers` are lent until close(). */
+  constructor(
+    fileSystem: FileSystem,
+    directory: string,
+    hasher: Hasher,
+    options: OpenOptions = {},
+  ) {
     super()
     this.#fileSystem = fileSystem
     this.#directory = directory
     this.#hasher = hasher
+    this.#options = options
+    this.#buffers = options.buffers ?? new BufferPool(0)
   }
 
   override open(table: TableMetadata): SstableReader {
     const open = this.#readers.get(table.fileNumber)
     if (open !== undefined) return open
     const path = joinPath(this.#directory, formatFileName('table', table.fileNumber))
-    const reader = SstableReader.openSync(this.#fileSystem.openSync(path), table, this.#hasher)
+    const file = this.#fileSystem.openSync(path)
+    const reader = SstableReader.openSync(file, table, this.#hasher, this.#options)
     this.#readers.set(table.fileNumber, reader)
     return reader
   }
@@ -52,7 +64,7 @@ export class ReadAheadSource extends BlockSource {
     let window = this.#windows.get(view)
     if (window === undefined) {
       window = {
-        bytes: new Uint8Array(WINDOW_SIZE),
+        bytes: this.#buffers.take(WINDOW_SIZE),
         reader: undefined,
         position: 0,
         first: 0,
@@ -75,6 +87,7 @@ export class ReadAheadSource extends BlockSource {
   close(): void {
     for (const reader of this.#readers.values()) reader.close()
     this.#readers.clear()
+    for (const { bytes } of this.#windows.values()) this.#buffers.giveBack(bytes)
     this.#windows.clear()
   }
 

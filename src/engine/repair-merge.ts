@@ -52,7 +52,7 @@ export function mergeTables(
   { fileSystem, hasher }: JobEnvironment,
 ): readonly TableMetadata[] {
   const { directory, control } = merge
-  const source = new ReadAheadSource(fileSystem, directory, hasher)
+  const source = new ReadAheadSource(fileSystem, directory, hasher, { scanOnly: true })
   let outputs: TableOutputs | undefined
   try {
     const lists = tables.filter(table => table.rangeTombstoneCount > 0)

@@ -15,8 +15,10 @@ import { BLOCK_TRAILER_SIZE, BlockCodec, type BlockFile, openSealedBlock } from 
 import { decompressBlock } from './block-compression.ts'
 import { checkBlock } from './block-format.ts'
 import { BlockIndex } from './block-index.ts'
+import { BlockOffsets } from './block-offsets.ts'
 import type { BlockSource } from './block-source.ts'
 import { BloomFilter } from './bloom-filter.ts'
+import { BufferPool } from './buffer-pool.ts'
 import type { File } from './file-system.ts'
 import type { LookupResult } from './lookup-result.ts'
 import {
@@ -53,6 +55,16 @@ const COMPARED = [
   'largestSequence',
 ] as const
 
+export interface OpenOptions {
+  /** Lends the buffer that the sections are read to. @defaultValue a new one each time */
+  readonly buffers?: BufferPool | undefined
+  /**
+   * For who reads the blocks one after another: filter and index are checked but not kept, which
+   * are all that an open table takes. It cannot be searched then.
+   */
+  readonly scanOnly?: boolean
+}
+
 export class SstableReader {
   readonly metadata: TableMetadata
   readonly file: File
@@ -64,7 +76,10 @@ export class SstableReader {
   readonly ranges: RangeFragments
   /** When this reader was used last, on the table cache's own clock. Owned by the table cache. */
   lastUse = 0
-  readonly #index: BlockIndex
+  /** Undefined when the table is only scanned. */
+  readonly #index: BlockIndex | undefined
+  readonly #offsets: Float64Array
+  readonly #lent: BlockOffsets | undefined
   readonly #filter: BloomFilter | undefined
   readonly #place: BlockFile
   #holderCount = 1
@@ -74,7 +89,7 @@ export class SstableReader {
     file: File,
     metadata: TableMetadata,
     hasher: Hasher,
-    index: BlockIndex,
+    index: BlockIndex | BlockOffsets,
     filter: BloomFilter | undefined,
     ranges: RangeFragments,
   ) {
@@ -82,8 +97,10 @@ export class SstableReader {
     this.metadata = metadata
     this.hasher = hasher
     this.blockCount = index.blockCount
-    this.slots = new Int32Array(index.blockCount).fill(NO_SLOT)
-    this.#index = index
+    this.#index = index instanceof BlockIndex ? index : undefined
+    this.slots = new Int32Array(this.#index?.blockCount ?? 0).fill(NO_SLOT)
+    this.#offsets = index.offsets
+    this.#lent = index instanceof BlockOffsets ? index : undefined
     this.#filter = filter
     this.ranges = ranges
     this.#place = { path: file.path, fileNumber: metadata.fileNumber }
@@ -93,13 +110,21 @@ export class SstableReader {
    * Opens the table in `file`, which belongs to the reader from then on, also when this throws.
    * Throws CorruptionError unless it is the table that `metadata` describes.
    */
-  static openSync(file: File, metadata: TableMetadata, hasher: Hasher): SstableReader {
+  static openSync(
+    file: File,
+    metadata: TableMetadata,
+    hasher: Hasher,
+    options: OpenOptions = {},
+  ): SstableReader {
     try {
       const footer = readFooterSync(file, metadata, hasher)
       const start = sectionsStart(footer)
-      const sections = new Uint8Array(metadata.size - FOOTER_SIZE - start)
-      expectAll(file, file.readSync(sections, 0, sections.length, start), sections.length, start)
-      return SstableReader.#fromSections(file, metadata, hasher, footer, sections)
+      const size = metadata.size - FOOTER_SIZE - start
+      const sections = options.buffers?.take(size) ?? new Uint8Array(size)
+      expectAll(file, file.readSync(sections, 0, size, start), size, start)
+      const reader = SstableReader.#fromSections(file, metadata, hasher, footer, sections, options)
+      options.buffers?.giveBack(sections)
+      return reader
     } catch (error) {
       file.closeSync()
       throw error
@@ -107,7 +132,12 @@ export class SstableReader {
   }
 
   /** Like openSync, but reads without holding up the event loop. */
-  static async open(file: File, metadata: TableMetadata, hasher: Hasher): Promise<SstableReader> {
+  static async open(
+    file: File,
+    metadata: TableMetadata,
+    hasher: Hasher,
+    options: OpenOptions = {},
+  ): Promise<SstableReader> {
     try {
       const at = checkSize(file, metadata) - FOOTER_SIZE
       const bytes = new Uint8Array(FOOTER_SIZE)
@@ -115,9 +145,12 @@ export class SstableReader {
       const place = { path: file.path, fileNumber: metadata.fileNumber }
       const footer = decodeFooter(bytes, at, place, hasher)
       const start = sectionsStart(footer)
-      const sections = new Uint8Array(at - start)
-      expectAll(file, await file.read(sections, 0, sections.length, start), sections.length, start)
-      return SstableReader.#fromSections(file, metadata, hasher, footer, sections)
+      const size = at - start
+      const sections = options.buffers?.take(size) ?? new Uint8Array(size)
+      expectAll(file, await file.read(sections, 0, size, start), size, start)
+      const reader = SstableReader.#fromSections(file, metadata, hasher, footer, sections, options)
+      options.buffers?.giveBack(sections)
+      return reader
     } catch (error) {
       file.closeSync()
       throw error
@@ -130,6 +163,7 @@ export class SstableReader {
     hasher: Hasher,
     footer: Footer,
     sections: Uint8Array,
+    options: OpenOptions,
   ): SstableReader {
     const place = { path: file.path, fileNumber: metadata.fileNumber }
     const base = sectionsStart(footer)
@@ -146,8 +180,15 @@ export class SstableReader {
       })
     }
     const properties = decode(footer.properties, decodeProperties)
-    const index = decode(footer.index, BlockIndex.decode)
-    const filter = footer.filter.size === 0 ? undefined : decode(footer.filter, BloomFilter.decode)
+    const { scanOnly = false, buffers = new BufferPool(0) } = options
+    const decodeOffsets = (bytes: Uint8Array, start: number, end: number) =>
+      BlockOffsets.decode(bytes, start, end, buffers)
+    const index = decode<BlockIndex | BlockOffsets>(
+      footer.index,
+      scanOnly ? decodeOffsets : BlockIndex.decode,
+    )
+    const decodeFilter = scanOnly ? BloomFilter.check : BloomFilter.decode
+    const filter = footer.filter.size === 0 ? undefined : decode(footer.filter, decodeFilter)
     const ranges =
       footer.ranges.size === 0 ? NO_FRAGMENTS : decode(footer.ranges, decodeRangeTombstones)
     checkProperties(file.path, metadata, properties, footer.properties.offset)
@@ -165,7 +206,7 @@ export class SstableReader {
   get memorySize(): number {
     return (
       READER_OVERHEAD +
-      this.#index.memorySize +
+      (this.#index ?? this.#lent)!.memorySize +
       this.slots.byteLength +
       (this.#filter?.memorySize ?? 0) +
       fragmentsMemorySize(this.ranges)
@@ -180,17 +221,19 @@ export class SstableReader {
 
   /** The first block that can hold an entry at or after the key; blockCount when none can. */
   findBlock(key: Uint8Array, keyStart: number, keyEnd: number): number {
-    return this.#index.find(key, keyStart, keyEnd)
+    const index = this.#index
+    assert(index !== undefined, 'a table that is only scanned is not searched')
+    return index.find(key, keyStart, keyEnd)
   }
 
   /** Offset of a block in the file; of the end of the data for blockCount. */
   blockOffset(ordinal: number): number {
-    return this.#index.offsets[ordinal]!
+    return this.#offsets[ordinal]!
   }
 
   /** Bytes of the stored block, trailer included. */
   storedSize(ordinal: number): number {
-    const offsets = this.#index.offsets
+    const offsets = this.#offsets
     return offsets[ordinal + 1]! - offsets[ordinal]!
   }
 
@@ -225,7 +268,7 @@ export class SstableReader {
   ): boolean {
     const blockCount = this.blockCount
     const view = source.lookupView
-    for (let ordinal = this.#index.find(key, keyStart, keyEnd); ordinal < blockCount; ordinal++) {
+    for (let ordinal = this.findBlock(key, keyStart, keyEnd); ordinal < blockCount; ordinal++) {
       source.fetch(this, ordinal, view)
       const { bytes, start, end } = view
       const answer = findInBlock(
@@ -285,7 +328,9 @@ export class SstableReader {
   release(): void {
     assert(this.#holderCount > 0, 'a table is released once for each time it was retained')
     this.#holderCount--
-    if (this.#holderCount === 0) this.file.closeSync()
+    if (this.#holderCount > 0) return
+    this.file.closeSync()
+    this.#lent?.release()
   }
 
   /** Lets the file close as soon as nobody retains the reader. Idempotent. */

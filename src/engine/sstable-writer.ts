@@ -15,8 +15,9 @@ import { KEY_SIZE_MAX } from '../key-value-store.ts'
 import { BlockBuilder } from './block-builder.ts'
 import { BLOCK_TRAILER_SIZE, BlockCodec, sealBlock } from './block-codec.ts'
 import { CompressionTrials, compressBlock } from './block-compression.ts'
-import { BlockIndexBuilder, writeSeparator } from './block-index.ts'
-import { buildBloomFilter } from './bloom-filter.ts'
+import { BlockIndexBuilder, writeSeparator } from './block-index-builder.ts'
+import { bloomFilterSize, buildBloomFilter } from './bloom-filter.ts'
+import { BufferPool } from './buffer-pool.ts'
 import { formatFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
 import { EntryKind, readExpiry } from './internal-key.ts'
@@ -30,6 +31,7 @@ import type { TableMetadata } from './table-metadata.ts'
 const PIECE_SIZE = 1024 * 1024
 /** The buffer starts so small and doubles: most tables of a small database never fill a piece. */
 const PIECE_SIZE_START = 64 * 1024
+const HASHES_PER_PIECE = 16 * 1024
 const NO_SECTION: BlockHandle = { offset: 0, size: 0 }
 
 export class SstableWriter {
@@ -38,21 +40,24 @@ export class SstableWriter {
   readonly #options: TableOptions
   readonly #hasher: Hasher
   readonly #block: BlockBuilder
-  readonly #index = new BlockIndexBuilder()
+  readonly #index: BlockIndexBuilder
   readonly #trials = new CompressionTrials()
-  #piece = new Uint8Array(PIECE_SIZE_START)
+  readonly #buffers: BufferPool
+  #piece: Uint8Array<ArrayBuffer>
   readonly #fileChecksum: HashStream
   #pieceSize = 0
   /** Bytes handed to the file. */
   #written = 0
   /** Stored size of a block whose separator waits for the next key; 0 for none. */
   #unindexedSize = 0
-  #hashes: Uint32Array
+  /** Hashes of the keys for the filter, in pieces: one that doubles would leave its halves. */
+  readonly #hashPieces: Uint8Array<ArrayBuffer>[] = []
+  readonly #hashes: Uint32Array[] = []
   #hashCount = 0
-  readonly #lastKey = new Uint8Array(KEY_SIZE_MAX)
+  readonly #lastKey: Uint8Array<ArrayBuffer>
   #lastKeyLength = 0
   #lastSequence = 0
-  readonly #separator = new Uint8Array(KEY_SIZE_MAX)
+  readonly #separator: Uint8Array<ArrayBuffer>
   #smallestKey = new Uint8Array(0)
   #smallestSequence = Number.POSITIVE_INFINITY
   #largestSequence = 0
@@ -61,22 +66,29 @@ export class SstableWriter {
   #expiringCount = 0
   #expiryMax = 0
   #rawSize = 0
+  /** Whether the buffers went back. */
+  #isOver = false
 
-  /** Creates the file of table `fileNumber` in `directory`. */
+  /** Creates the file of table `fileNumber` in `directory`. `buffers` are lent until the end. */
   constructor(
     fileSystem: FileSystem,
     directory: string,
     fileNumber: number,
     options: TableOptions,
     hasher: Hasher,
+    buffers: BufferPool = new BufferPool(0),
   ) {
     this.fileNumber = fileNumber
     this.#options = options
     this.#hasher = hasher
     this.#fileChecksum = hasher.stream32(0)
     this.#block = new BlockBuilder(options.blockSize - BLOCK_TRAILER_SIZE)
-    this.#hashes = new Uint32Array(options.filterBitsPerKey > 0 ? 4096 : 0)
     this.#file = fileSystem.createSync(joinPath(directory, formatFileName('table', fileNumber)))
+    this.#buffers = buffers
+    this.#index = new BlockIndexBuilder(buffers)
+    this.#piece = buffers.take(PIECE_SIZE_START)
+    this.#lastKey = buffers.take(KEY_SIZE_MAX)
+    this.#separator = buffers.take(KEY_SIZE_MAX)
   }
 
   get entryCount(): number {
@@ -177,13 +189,26 @@ export class SstableWriter {
       ...counts,
       fileChecksum: this.#fileChecksum.digest(),
     }
-    SstableReader.openSync(this.#file, metadata, this.#hasher).close()
+    this.#giveBuffersBack()
+    const options = { buffers: this.#buffers, scanOnly: true }
+    SstableReader.openSync(this.#file, metadata, this.#hasher, options).close()
     return metadata
   }
 
-  /** Closes the file as it is, for the caller to remove. Idempotent. */
+  /** Closes the file as it is, for the caller to remove, unless it is complete. Idempotent. */
   abandon(): void {
     this.#file.closeSync()
+    this.#giveBuffersBack()
+  }
+
+  /** Nothing is added after it. Idempotent. */
+  #giveBuffersBack(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#index.giveBuffersBack()
+    for (const bytes of [this.#piece, ...this.#hashPieces, this.#lastKey, this.#separator]) {
+      this.#buffers.giveBack(bytes)
+    }
   }
 
   /** What the properties and the MANIFEST say of the table. */
@@ -220,17 +245,26 @@ export class SstableWriter {
   #storeFilter(): BlockHandle {
     const { filterBitsPerKey } = this.#options
     if (filterBitsPerKey === 0 || this.#hashCount === 0) return NO_SECTION
-    return this.#storeSection(buildBloomFilter(this.#hashes, this.#hashCount, filterBitsPerKey))
+    const size = bloomFilterSize(this.#hashCount, filterBitsPerKey)
+    const bytes = this.#buffers.take(size)
+    const filter = bytes.subarray(0, size)
+    const handle = this.#storeSection(
+      buildBloomFilter(this.#hashes, this.#hashCount, filterBitsPerKey, filter),
+    )
+    this.#buffers.giveBack(bytes)
+    return handle
   }
 
   #addHash(hash: number): void {
     if (this.#options.filterBitsPerKey === 0) return
-    if (this.#hashCount === this.#hashes.length) {
-      const grown = new Uint32Array(this.#hashes.length * 2)
-      grown.set(this.#hashes)
-      this.#hashes = grown
+    const at = this.#hashCount % HASHES_PER_PIECE
+    if (at === 0) {
+      const piece = this.#buffers.take(HASHES_PER_PIECE * Uint32Array.BYTES_PER_ELEMENT)
+      this.#hashPieces.push(piece)
+      this.#hashes.push(new Uint32Array(piece.buffer, 0, HASHES_PER_PIECE))
     }
-    this.#hashes[this.#hashCount++] = hash
+    this.#hashes.at(-1)![at] = hash
+    this.#hashCount++
   }
 
   #count(
@@ -307,10 +341,11 @@ export class SstableWriter {
       this.#pieceSize += storedSize
       return storedSize
     }
-    const stored = new Uint8Array(storedSize)
+    const stored = this.#buffers.take(storedSize)
     stored.set(data.subarray(0, size))
     sealBlock(stored, 0, size, codec, this.fileNumber, this.size, this.#hasher)
     this.#append(stored, storedSize)
+    this.#buffers.giveBack(stored)
     return storedSize
   }
 
@@ -328,9 +363,7 @@ export class SstableWriter {
   /** Makes the buffer at least so large. Requires that `size` is at most PIECE_SIZE. */
   #reserve(size: number): void {
     if (size <= this.#piece.length) return
-    const larger = new Uint8Array(Math.min(Math.max(size, this.#piece.length * 2), PIECE_SIZE))
-    larger.set(this.#piece.subarray(0, this.#pieceSize))
-    this.#piece = larger
+    this.#piece = this.#buffers.enlarge(this.#piece, size)
   }
 
   #writePiece(): void {

@@ -13,6 +13,7 @@ import type { Hasher } from '../hash.ts'
 import { BlockCache, type BlockCacheStats } from './block-cache.ts'
 import { BlockLoader } from './block-loader.ts'
 import type { BlockSource, MissLoader } from './block-source.ts'
+import { BufferPool } from './buffer-pool.ts'
 import {
   DeferredBlockSource,
   type OpenTables,
@@ -27,6 +28,8 @@ import type { TableMetadata } from './table-metadata.ts'
 
 /** Of the budget, for indices and filters. */
 const TABLE_SHARE_MAX = 1 / 2
+/** Bytes of buffers for reading that lie unused at most. */
+const SPARE_BUFFERS_MAX = 1024 * 1024
 
 export interface TableCacheOptions {
   readonly fileSystem: FileSystem
@@ -54,6 +57,7 @@ export class TableCache implements OpenTables, MissLoader {
   readonly #options: TableCacheOptions
   readonly #blocks: BlockCache
   readonly #loader: BlockLoader
+  readonly #buffers = new BufferPool(SPARE_BUFFERS_MAX)
   readonly #readers = new Map<number, SstableReader>()
   readonly #opening = new Map<number, Promise<SstableReader>>()
   /** Tables that were closed for good while they were being opened. */
@@ -67,7 +71,7 @@ export class TableCache implements OpenTables, MissLoader {
   constructor(options: TableCacheOptions) {
     this.#options = options
     this.#blocks = new BlockCache(options.budget)
-    this.#loader = new BlockLoader(this.#blocks)
+    this.#loader = new BlockLoader(this.#blocks, this.#buffers)
     this.points = new PointBlockSource(this, this.#blocks)
     this.deferred = new DeferredBlockSource(this, this.#blocks, this)
     this.transient = new TransientBlockSource(this, this.#blocks)
@@ -94,7 +98,9 @@ export class TableCache implements OpenTables, MissLoader {
 
   openSync(table: TableMetadata, evict: boolean): SstableReader {
     this.#checkOpen()
-    const reader = SstableReader.openSync(this.#openFile(table), table, this.#options.hasher)
+    const options = { buffers: this.#buffers }
+    const { hasher } = this.#options
+    const reader = SstableReader.openSync(this.#openFile(table), table, hasher, options)
     this.#add(reader)
     if (evict) this.#trim(reader)
     return reader
@@ -150,7 +156,8 @@ export class TableCache implements OpenTables, MissLoader {
     const { fileNumber } = table
     this.#checkOpen()
     const file = this.#openFile(table)
-    const reader = await SstableReader.open(file, table, this.#options.hasher)
+    const options = { buffers: this.#buffers }
+    const reader = await SstableReader.open(file, table, this.#options.hasher, options)
     if (this.#closed || this.#unwanted.has(fileNumber)) {
       reader.close()
       throw new ClosedError(`table ${fileNumber} was closed while it was being opened`)

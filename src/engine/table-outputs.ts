@@ -12,6 +12,7 @@ import { assert } from '../assert.ts'
 import { compareBytes, compareRanges } from '../bytes.ts'
 import type { Hasher } from '../hash.ts'
 import { KEY_SIZE_MAX } from '../key-value-store.ts'
+import { BufferPool } from './buffer-pool.ts'
 import type { Cursor } from './cursor.ts'
 import type { FileSystem } from './file-system.ts'
 import type { FlushJob } from './job.ts'
@@ -39,6 +40,7 @@ export class TableOutputs {
   readonly #options: OutputOptions
   readonly #targets: OutputTargets
   readonly #ranges: RangeFragments
+  readonly #buffers: BufferPool
   readonly #tables: TableMetadata[] = []
   #writer: SstableWriter | undefined
   #entryCount = 0
@@ -57,12 +59,14 @@ export class TableOutputs {
     options: OutputOptions,
     targets: OutputTargets,
     ranges: RangeFragments,
+    buffers: BufferPool = new BufferPool(0),
   ) {
     this.#fileSystem = fileSystem
     this.#hasher = hasher
     this.#options = options
     this.#targets = targets
     this.#ranges = ranges
+    this.#buffers = buffers
   }
 
   /** Entries added so far. */
@@ -163,6 +167,7 @@ export class TableOutputs {
       firstFileNumber + index,
       tableOptions,
       this.#hasher,
+      this.#buffers,
     )
     return this.#writer
   }

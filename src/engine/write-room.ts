@@ -279,8 +279,8 @@ export class WriteRoom {
   #newMemtable(entryCount: number, dataSize: number, walNumber: number): Memtable {
     const { host, flusher, random } = this.#parts
     const needed = Memtable.arenaSizeFor(entryCount, dataSize)
-    const arena = flusher.takeArena(Math.max(host.options.memtableSize, needed))
-    return new Memtable(arena, walNumber, random)
+    const memory = flusher.takeMemory(Math.max(host.options.memtableSize, needed))
+    return new Memtable(memory, walNumber, random)
   }
 
   /** Throws when it makes no sense to wait for the work that `failures` belongs to. */

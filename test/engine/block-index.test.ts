@@ -2,11 +2,14 @@
 // at the place must never lead past it.
 // Method: indices of one to thousands of blocks over separators that are even, skewed, clustered,
 // or alike in their first bytes, asked for separators, their neighbours and random keys, against a
-// search through the sorted separators.
+// search through the sorted separators. What only scans takes must take and refuse the same bytes.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compareBytes } from '../../src/bytes.ts'
-import { BlockIndex, BlockIndexBuilder } from '../../src/engine/block-index.ts'
+import { compareBytes, DecodeError } from '../../src/bytes.ts'
+import { BlockIndex } from '../../src/engine/block-index.ts'
+import { BlockIndexBuilder } from '../../src/engine/block-index-builder.ts'
+import { BlockOffsets } from '../../src/engine/block-offsets.ts'
+import { BufferPool } from '../../src/engine/buffer-pool.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { printSeed } from '../support/seed.ts'
 
@@ -83,7 +86,7 @@ for (const [spread, make] of Object.entries(SPREADS)) {
     const random = seededRandom(printSeed(context))
     for (const count of BLOCK_COUNTS) {
       const separators = separatorsOf(random, make, count)
-      const builder = new BlockIndexBuilder()
+      const builder = new BlockIndexBuilder(new BufferPool(0))
       for (const separator of separators) builder.add(4096, separator)
       const bytes = builder.finish()
       const index = BlockIndex.decode(bytes, 0, bytes.length)
@@ -96,3 +99,39 @@ for (const [spread, make] of Object.entries(SPREADS)) {
     }
   })
 }
+
+test('scans and searches take the same indices, and say the same of the others', context => {
+  const random = seededRandom(printSeed(context))
+  const buffers = new BufferPool(2 ** 20)
+  const outcome = (decode: () => { readonly offsets: Float64Array }): unknown => {
+    try {
+      return [...decode().offsets]
+    } catch (error) {
+      assert.ok(error instanceof DecodeError)
+      return [error.message, error.offset]
+    }
+  }
+  let refused = 0
+  for (const make of Object.values(SPREADS)) {
+    for (let round = 0; round < 100; round++) {
+      const builder = new BlockIndexBuilder(buffers)
+      const count = random.below(12)
+      for (const separator of count === 0 ? [] : separatorsOf(random, make, count)) {
+        builder.add(1 + random.below(5000), separator)
+      }
+      const bytes = builder.finish().slice()
+      builder.giveBuffersBack()
+      if (round > 20) bytes[random.below(bytes.length)] = random.below(256)
+      const end = bytes.length - (random.below(8) === 0 ? 1 : 0)
+      const searched = outcome(() => BlockIndex.decode(bytes, 0, end))
+      const scanned = outcome(() => {
+        const index = BlockOffsets.decode(bytes, 0, end, buffers)
+        index.release()
+        return index
+      })
+      assert.deepEqual(scanned, searched)
+      if (typeof (searched as unknown[])[0] === 'string') refused++
+    }
+  }
+  assert.ok(refused > 50)
+})

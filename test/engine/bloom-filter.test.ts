@@ -21,7 +21,7 @@ function hashes(prefix: string, count: number): Uint32Array {
 }
 
 function falsePositiveRate(count: number, bitsPerKey: number, prefix: string): number {
-  const encoded = buildBloomFilter(hashes(prefix, count), count, bitsPerKey)
+  const encoded = buildBloomFilter([hashes(prefix, count)], count, bitsPerKey)
   const filter = BloomFilter.decode(encoded, 0, encoded.length)
   let passed = 0
   const probes = 200_000
@@ -36,7 +36,7 @@ describe(`bloom filter, seed ${seed}`, () => {
     test(`holds each of its ${count} keys`, () => {
       const random = seededRandom(seed)
       const members = Uint32Array.from({ length: count }, () => random.below(0x1_0000_0000))
-      const encoded = buildBloomFilter(members, count, 10)
+      const encoded = buildBloomFilter([members], count, 10)
       const padded = new Uint8Array(encoded.length + 7)
       padded.set(encoded, 3)
       const filter = BloomFilter.decode(padded, 3, 3 + encoded.length)
@@ -62,13 +62,13 @@ describe(`bloom filter, seed ${seed}`, () => {
   })
 
   test('is empty of everything when built from nothing', () => {
-    const encoded = buildBloomFilter(new Uint32Array(0), 0, 10)
+    const encoded = buildBloomFilter([new Uint32Array(0)], 0, 10)
     assert.equal(encoded.length, 68)
     assert.equal(BloomFilter.decode(encoded, 0, 68).mayContain(hashOf('a')), false)
   })
 
   test('has the documented bytes', () => {
-    const encoded = buildBloomFilter(Uint32Array.of(0x1234_5678), 1, 10)
+    const encoded = buildBloomFilter([Uint32Array.of(0x1234_5678)], 1, 10)
     // m = (0x12345678 ^ 0x1234) * 0x85ebca77, then six times m *= 0x9e3779b1, bit = m >>> 23.
     let mixed = BigInt(0x1234_5678 ^ 0x1234) * 0x85eb_ca77n
     const expected = new Uint8Array(68)
@@ -83,7 +83,7 @@ describe(`bloom filter, seed ${seed}`, () => {
 })
 
 describe('a malformed filter is rejected', () => {
-  const encoded = buildBloomFilter(Uint32Array.of(1, 2, 3), 3, 10)
+  const encoded = buildBloomFilter([Uint32Array.of(1, 2, 3)], 3, 10)
   for (let size = 0; size < encoded.length; size++) {
     test(`cut to ${size} bytes`, () => {
       assert.throws(() => BloomFilter.decode(encoded, 0, size), DecodeError)

@@ -12,6 +12,7 @@ import { EntryKind, readExpiry } from '../../src/engine/internal-key.ts'
 import type { CompactionJob, FlushJob, JobResult } from '../../src/engine/job.ts'
 import { LevelCursor } from '../../src/engine/level-cursor.ts'
 import { Memtable } from '../../src/engine/memtable.ts'
+import { MemtableMemory } from '../../src/engine/memtable-memory.ts'
 import {
   END_OF_KEYS,
   endAfter,
@@ -220,7 +221,7 @@ describe('flush job', () => {
 })
 
 function flushJob({ entries, ranges }: Content, snapshots: readonly number[]): FlushJob {
-  const memtable = new Memtable(new SharedArrayBuffer(1 << 20), 1, seededRandom(1))
+  const memtable = new Memtable(new MemtableMemory(1 << 20), 1, seededRandom(1))
   const readers = Float64Array.from(snapshots)
   for (const { start, end, sequences } of ranges) {
     const endLength = end === END_OF_KEYS ? 0 : end.length

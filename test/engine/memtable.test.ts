@@ -7,6 +7,7 @@ import type { Cursor } from '../../src/engine/cursor.ts'
 import { EntryKind } from '../../src/engine/internal-key.ts'
 import { LookupResult } from '../../src/engine/lookup-result.ts'
 import { Memtable, MemtableArena } from '../../src/engine/memtable.ts'
+import { MemtableMemory } from '../../src/engine/memtable-memory.ts'
 import { xxh32 } from '../../src/hash.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 
@@ -37,7 +38,7 @@ function randomRow(random: Random, sequence: number): Row {
 
 function build(seed: number, count: number): { memtable: Memtable; rows: Row[] } {
   const random = seededRandom(seed)
-  const memtable = new Memtable(new SharedArrayBuffer(1 << 20), 1, random)
+  const memtable = new Memtable(new MemtableMemory(1 << 20), 1, random)
   const rows: Row[] = []
   const base = seed % 2 === 0 ? 1 : 2 ** 32 - 50
   for (let index = 0; index < count; index++) {
@@ -104,7 +105,7 @@ describe('memtable', () => {
   test('is full before its arena or index overflows, at any entry size', () => {
     for (const valueLength of [0, 10, 200, 5000]) {
       const random = seededRandom(valueLength)
-      const memtable = new Memtable(new SharedArrayBuffer(64 * 1024), 1, random)
+      const memtable = new Memtable(new MemtableMemory(64 * 1024), 1, random)
       const value = new Uint8Array(valueLength)
       let count = 0
       while (memtable.hasRoom(1, 8 + valueLength)) {
@@ -121,8 +122,8 @@ describe('memtable', () => {
       [1000, 1000],
       [3, 1 << 20],
     ] as const) {
-      const arena = new SharedArrayBuffer(Memtable.arenaSizeFor(count, dataSize))
-      assert.ok(new Memtable(arena, 1, seededRandom(0)).hasRoom(count, dataSize))
+      const memory = new MemtableMemory(Memtable.arenaSizeFor(count, dataSize))
+      assert.ok(new Memtable(memory, 1, seededRandom(0)).hasRoom(count, dataSize))
     }
   })
 

@@ -8,6 +8,7 @@ import { compareBytes } from '../../src/bytes.ts'
 import { runFlushJob } from '../../src/engine/flush-job.ts'
 import { EntryKind } from '../../src/engine/internal-key.ts'
 import { Memtable } from '../../src/engine/memtable.ts'
+import { MemtableMemory } from '../../src/engine/memtable-memory.ts'
 import { ReplayArena } from '../../src/engine/replay-arena.ts'
 import { loadHasher, xxh32 } from '../../src/hash.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
@@ -82,7 +83,7 @@ describe('a replay arena', () => {
     const random = seededRandom(printSeed(t))
     for (let round = 0; round < 60; round++) {
       const ops = randomOps(random)
-      const memtable = new Memtable(new SharedArrayBuffer(ARENA_SIZE), 1, random)
+      const memtable = new Memtable(new MemtableMemory(ARENA_SIZE), 1, random)
       insertAll(memtable, ops)
       const replay = new ReplayArena(ARENA_SIZE)
       for (const { key, sequence, kind, value } of ops) {

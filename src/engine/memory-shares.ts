@@ -1,0 +1,39 @@
+/** How the parts of a database share its memory budget. */
+import type { ResolvedDbOptions } from './options.ts'
+
+/**
+ * A memtable's hash index has a slot of 4 bytes and a bit for every 32 bytes of arena, rounded up
+ * at most 2x.
+ */
+const MEMTABLE_INDEX_SHARE = 33 / 128
+/** The block cache gets at least this share of the budget, however large the memtables are. */
+const CACHE_SHARE_MIN = 1 / 4
+/** What a thread that flushes or compacts needs for buffers, at the cost of the block cache. */
+const JOB_THREAD_BYTES = 16 * 1024 * 1024
+/** All of them get no more than this share of the budget. */
+const JOB_SHARE_MAX = 1 / 8
+/**
+ * Writes that wait may hold this share of the budget, at the cost of the block cache, or so many
+ * bytes where the budget is small. A single batch is always taken.
+ */
+const QUEUE_SHARE = 1 / 2
+const QUEUED_BYTES_MIN = 8 * 1024 * 1024
+
+/** Bytes for the threads that flush and compact. */
+export function jobBudget({ memoryBudget, compactionThreads }: ResolvedDbOptions): number {
+  const wanted = (1 + compactionThreads) * JOB_THREAD_BYTES
+  return Math.floor(Math.min(wanted, memoryBudget * JOB_SHARE_MAX))
+}
+
+/** Bytes for cached blocks, filters and indices. */
+export function cacheBudget(options: ResolvedDbOptions): number {
+  const { memoryBudget, memtableSize, frozenMemtablesMax } = options
+  const memtables = (frozenMemtablesMax + 1) * memtableSize * (1 + MEMTABLE_INDEX_SHARE)
+  const rest = memoryBudget - memtables - jobBudget(options)
+  return Math.floor(Math.max(rest, memoryBudget * CACHE_SHARE_MIN))
+}
+
+/** Bytes of writes that wait, at most. */
+export function queuedBytesMax({ memoryBudget }: ResolvedDbOptions): number {
+  return Math.max(QUEUED_BYTES_MIN, memoryBudget * QUEUE_SHARE)
+}
