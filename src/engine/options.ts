@@ -36,10 +36,10 @@ export interface DbOptions {
   readonly syncIntervalMs?: number
 
   /**
-   * Bytes of memory for memtables, cached blocks, filters, indices, writes that wait and what flushes
-   * and compactions need, together.
-   * Strict: what does not fit is evicted or flushed, and writes beyond half of it (8 MiB at least,
-   * and always one batch) are refused. More memory means fewer disk reads and fewer flushes.
+   * Bytes of memory for memtables, cached blocks, filters, indices, writes that wait and the work
+   * of flushes and compactions. Strict: what does not fit is evicted or flushed, and writes beyond
+   * half of it (8 MiB at least, and always one batch) are refused. More memory means fewer disk
+   * reads and fewer flushes.
    *
    * @defaultValue 256 MiB
    */
