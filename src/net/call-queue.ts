@@ -38,18 +38,30 @@ export class CallQueue {
     return true
   }
 
-  /** The next call that still waits, or undefined. */
-  shift(): PendingCall | undefined {
+  /** The next call that still waits, or undefined; it stays. */
+  peek(): PendingCall | undefined {
     while (this.#head < this.#calls.length) {
-      const call = this.#calls[this.#head++]!
-      if (this.#head >= COMPACT_COUNT && this.#head * 2 >= this.#calls.length) this.#compact()
-      if (call.state !== 'queued') continue
-      this.forget(call)
-      call.state = 'new'
-      return call
+      const call = this.#calls[this.#head]!
+      if (call.state === 'queued') return call
+      this.#advance()
     }
     this.#compact()
     return undefined
+  }
+
+  /** Takes the next call that still waits, if there is one. */
+  shift(): PendingCall | undefined {
+    const call = this.peek()
+    if (call === undefined) return undefined
+    this.#advance()
+    this.forget(call)
+    call.state = 'new'
+    return call
+  }
+
+  #advance(): void {
+    this.#head++
+    if (this.#head >= COMPACT_COUNT && this.#head * 2 >= this.#calls.length) this.#compact()
   }
 
   /** Stops counting a call that leaves the queue. Requires that it is queued. */

@@ -2,6 +2,7 @@
 import type { CancelTimer } from '../clock.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
 import type { ClientConnection } from './client-connection.ts'
+import type { NodeLink } from './node-link.ts'
 import type { Request, RequestOptions } from './request.ts'
 import type { VersionStamp } from './write-clock.ts'
 
@@ -26,6 +27,8 @@ export interface CallSpec<T> {
   readonly signal?: AbortSignal | undefined
   /** Set for what makes sense on one connection only. */
   readonly connection?: ClientConnection | undefined
+  /** The node that holds most of what it is about, of several keys; any other will do. */
+  readonly preferred?: NodeLink | undefined
 }
 
 /** Of a call without a version of the client's. */
@@ -59,6 +62,14 @@ export interface PendingCall extends VersionStamp {
   /** True once an attempt may have been carried out without an answer that says so. */
   inDoubt: boolean
   attempts: number
+  /** When the current attempt was sent. */
+  sentMs: number
+  /** When to look at it again, at its deadline at the latest. */
+  dueMs: number
+  /** The same request to a second node, under way as well. */
+  hedge: PendingCall | undefined
+  /** Of a hedge: the call that it may answer. */
+  readonly primary: PendingCall | undefined
   /** True once a version of it was refused, and another was tried. */
   restamped: boolean
   /** Place among the outstanding calls; -1 when it is not there. */
@@ -79,6 +90,10 @@ export class Call<T> implements PendingCall {
   flushMark = 0
   inDoubt = false
   attempts = 0
+  sentMs = 0
+  dueMs: number
+  hedge: PendingCall | undefined = undefined
+  readonly primary: PendingCall | undefined
   /** Negative: it has none yet. */
   versionMs = NO_VERSION
   versionCounter = 0
@@ -90,15 +105,60 @@ export class Call<T> implements PendingCall {
   readonly #resolve: (value: T) => void
   readonly reject: (error: Error) => void
 
-  constructor(spec: CallSpec<T>, resolve: (value: T) => void, reject: (error: Error) => void) {
+  constructor(
+    spec: CallSpec<T>,
+    resolve: (value: T) => void,
+    reject: (error: Error) => void,
+    primary?: PendingCall,
+  ) {
     this.spec = spec
     this.connection = spec.connection
+    this.dueMs = spec.deadlineMs
+    this.primary = primary
     this.#resolve = resolve
     this.reject = reject
   }
 
   complete(status: number, bytes: Uint8Array, start: number, end: number): void {
     this.#resolve(this.spec.decode(status, bytes, start, end))
+  }
+}
+
+/** True when the call may be given up on one node and sent to another. */
+export function isMovable({ request, idempotent, connection }: CallSpec<unknown>): boolean {
+  if (!idempotent || connection !== undefined) return false
+  return MOVABLE.has(request.type)
+}
+
+/** A count may take minutes; what is asked of one particular server is asked of no other. */
+const MOVABLE: ReadonlySet<Request['type']> = new Set([
+  'get',
+  'getMany',
+  'put',
+  'delete',
+  'batch',
+  'scanOpen',
+])
+
+/** True when asking two nodes at once costs little and changes nothing. */
+export function isHedgeable({ request, idempotent, connection }: CallSpec<unknown>): boolean {
+  if (!idempotent || connection !== undefined) return false
+  return request.type === 'get' || request.type === 'getMany'
+}
+
+/** A key that says which nodes hold what the request is about; undefined when all do. */
+export function routingKey(request: Request): Uint8Array | undefined {
+  switch (request.type) {
+    case 'get':
+    case 'put':
+    case 'delete':
+      return request.key
+    case 'getMany':
+      return request.keys[0]
+    case 'batch':
+      return request.operations[0]?.key
+    default:
+      return undefined
   }
 }
 

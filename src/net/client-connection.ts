@@ -13,7 +13,7 @@
  *  3. A connection that says nothing for three ping intervals is dead, whatever TCP believes.
  */
 import { assert } from '../assert.ts'
-import { DecodeError } from '../bytes.ts'
+import { copyBytes, DecodeError } from '../bytes.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import { InvalidArgumentError, type KvError, ProtocolError, UnavailableError } from '../errors.ts'
 import { VERSION_SIZE } from '../write-version.ts'
@@ -23,6 +23,7 @@ import type { Connector, Wire } from './connector.ts'
 import { describeForeignServer } from './foreign-bytes.ts'
 import { FrameDecoder } from './frame.ts'
 import { FRAME_OVERHEAD_MAX, HELLO_FRAME_SIZE_MAX } from './limits.ts'
+import type { NodeHealth } from './node-health.ts'
 import {
   FEATURES_SUPPORTED,
   Opcode,
@@ -69,12 +70,16 @@ export interface ClientConnectionOwner {
   replied(call: PendingCall, status: number, bytes: Uint8Array, start: number, end: number): void
   /** Slots or output are free again. */
   roomy(): void
+  /** The server tells its new ring, unasked. The bytes are the callee's own. */
+  ringPushed(connection: ClientConnection, ring: Uint8Array): void
   /** Exactly once. Hands back the calls that had no reply. */
   closed(connection: ClientConnection, calls: readonly PendingCall[], error: KvError): void
 }
 
 export class ClientConnection {
   readonly address: NodeAddress
+  /** Of the node, over all its connections. */
+  readonly health: NodeHealth
   readonly #options: ClientConnectionOptions
   readonly #owner: ClientConnectionOwner
   readonly #output = new OutputBuffer()
@@ -102,9 +107,11 @@ export class ClientConnection {
   constructor(
     address: NodeAddress,
     options: ClientConnectionOptions,
+    health: NodeHealth,
     owner: ClientConnectionOwner,
   ) {
     this.address = address
+    this.health = health
     this.#options = options
     this.#owner = owner
     this.#receivedMs = options.clock.monotonicMs()
@@ -126,6 +133,11 @@ export class ClientConnection {
   /** What the server said of itself; undefined until it has. */
   get hello(): HelloReply | undefined {
     return this.#hello
+  }
+
+  /** When the server last said anything, in monotonic milliseconds. */
+  get receivedMs(): number {
+    return this.#receivedMs
   }
 
   get inFlightCount(): number {
@@ -201,6 +213,7 @@ export class ClientConnection {
     call.connection = this
     call.state = 'sent'
     call.flushMark = this.#flushCount
+    call.sentMs = nowMs
     this.#scheduleFlush()
   }
 
@@ -243,6 +256,7 @@ export class ClientConnection {
   #received(chunk: Uint8Array): void {
     if (this.#state === 'closed') return
     this.#receivedMs = this.#options.clock.monotonicMs()
+    this.health.heard()
     try {
       this.#decoder.push(chunk)
       while (this.#decoder.next()) this.#take()
@@ -278,6 +292,11 @@ export class ClientConnection {
     const call = this.#slots[slot]
     if (call === undefined || call.id !== header.id) return
     this.#freeSlot(slot)
+    if (header.status < STATUS_ERROR_MIN) {
+      this.health.replied(this.#receivedMs - call.sentMs, this.#receivedMs)
+    } else {
+      this.health.refused(this.#receivedMs)
+    }
     this.#owner.replied(call, header.status, bytes, header.bodyStart, end)
   }
 
@@ -311,6 +330,9 @@ export class ClientConnection {
     const { status, opcode, bodyStart } = this.#header
     if (status >= STATUS_ERROR_MIN) this.#refused(status, bytes, bodyStart, end)
     else if (opcode === Opcode.goaway) this.drain()
+    else if (opcode === Opcode.ringMap) {
+      this.#owner.ringPushed(this, copyBytes(bytes, bodyStart, end))
+    }
   }
 
   /** The server turns the whole connection away, and closes it. */
@@ -343,12 +365,13 @@ export class ClientConnection {
       this.destroy(this.#unavailable(`silent for ${Math.round(silentMs)} ms`))
       return
     }
-    if (silentMs >= pingIntervalMs - 1) this.#ping()
+    if (silentMs >= pingIntervalMs - 1) this.ping()
     this.#cancelTimer = clock.setTimer(pingIntervalMs, () => this.#keepAlive(), BACKGROUND)
   }
 
   /** A PING that nobody waits for: id 0xffffffff is never a call's, so its reply is dropped. */
-  #ping(): void {
+  ping(): void {
+    if (this.#state !== 'ready') return
     this.#callOptions.budgetMs = this.#options.pingIntervalMs
     this.#callOptions.version = undefined
     encodeRequest(this.#output, PING_ID, this.#callOptions, { type: 'ping', payload: NOTHING })

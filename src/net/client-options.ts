@@ -12,6 +12,7 @@ import { type Connector, tcpConnector } from './connector.ts'
 import { encodeCredentials } from './credentials.ts'
 import { CLIENT_NAME_SIZE_MAX, DEFAULT_PORT } from './limits.ts'
 import type { Backoff } from './retry.ts'
+import type { DecodeRoutes } from './routes.ts'
 import { WriteClock } from './write-clock.ts'
 
 const MIB = 1024 * 1024
@@ -23,6 +24,11 @@ export interface ClientOptions {
   readonly nodes?: readonly { readonly host: string; readonly port?: number }[]
   /** Milliseconds that a call may take, all its attempts together. @defaultValue 5,000 */
   readonly timeoutMs?: number
+  /**
+   * Milliseconds after which a call that has no answer is sent to another server, when there is
+   * one; a long request has more. @defaultValue 1,000
+   */
+  readonly attemptTimeoutMs?: number
   /** Milliseconds for one attempt to connect, HELLO included. @defaultValue 3,000 */
   readonly connectTimeoutMs?: number
   /** Who this is, for a server that asks for a password. @defaultValue 'default' */
@@ -65,6 +71,11 @@ export interface ClientOptions {
   readonly versions?: 'client' | 'server'
   /** Makes the versions itself, 16 bytes each; for those who pass on writes of others. */
   readonly writeVersion?: () => Uint8Array
+  /**
+   * Reads the ring that the servers tell, so that each call goes to a replica of its key; `open`
+   * and `connect` of the package bring the cluster's. @defaultValue none, any server is asked
+   */
+  readonly decodeRoutes?: DecodeRoutes
   /** Told when a connection is made or lost. Must not throw. */
   readonly onConnection?: (event: ConnectionEvent) => void
   /** @defaultValue silent */
@@ -78,6 +89,7 @@ export interface ClientOptions {
 export interface ResolvedClientOptions {
   readonly nodes: readonly NodeAddress[]
   readonly timeoutMs: number
+  readonly attemptTimeoutMs: number
   readonly connectTimeoutMs: number
   readonly clientName: string
   /** What HELLO carries. */
@@ -93,6 +105,7 @@ export interface ResolvedClientOptions {
   readonly versions: 'client' | 'server'
   readonly writeVersion: (() => Uint8Array) | undefined
   readonly writeClock: WriteClock
+  readonly decodeRoutes: DecodeRoutes | undefined
   readonly onConnection: ((event: ConnectionEvent) => void) | undefined
   readonly logger: Logger
   readonly clock: Clock
@@ -126,6 +139,7 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
   return Object.freeze({
     nodes,
     timeoutMs: positive('timeoutMs', options.timeoutMs, 5000),
+    attemptTimeoutMs: positive('attemptTimeoutMs', options.attemptTimeoutMs, 1000),
     connectTimeoutMs: positive('connectTimeoutMs', options.connectTimeoutMs, 3000),
     clientName,
     credentials: encodeCredentials(options),
@@ -140,6 +154,7 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
     versions,
     writeVersion: options.writeVersion,
     writeClock: new WriteClock(clock, writer),
+    decodeRoutes: options.decodeRoutes,
     onConnection: options.onConnection,
     logger: options.logger ?? silentLogger,
     clock,

@@ -50,6 +50,8 @@ import {
 import { ClientScans } from './client-scans.ts'
 import type { ConnectionEvent } from './connection-pool.ts'
 import { WRITE_VERSION_SIZE } from './limits.ts'
+import type { KeyShare } from './node-choice.ts'
+import type { NodeLink } from './node-link.ts'
 import { type PageItems, RemoteScan } from './remote-scan.ts'
 import type { Request } from './request.ts'
 import { Requester } from './requester.ts'
@@ -191,14 +193,33 @@ export class Client implements KeyValueStore {
     const wanted = toKeys(keys)
     // Nothing is sent for no keys; the call is refused all the same where any other would be.
     if (wanted.length === 0) this.#checkBegin(options)
-    const results: (Uint8Array | undefined)[] = []
     const endMs = this.#deadline(options)
-    while (results.length < wanted.length) {
-      const group = keyGroup(wanted, results.length)
+    const shares = this.#requester.pool.choice.divide(wanted)
+    if (shares.length === 1) return await this.#getShare(wanted, undefined, endMs, options)
+    const results = new Array<Uint8Array | undefined>(wanted.length).fill(undefined)
+    const read = async ({ preferred, places }: KeyShare): Promise<void> => {
+      const share = places.map(place => wanted[place]!)
+      const values = await this.#getShare(share, preferred, endMs, options)
+      for (const [at, place] of places.entries()) results[place] = values[at]
+    }
+    await Promise.all(shares.map(read))
+    return results
+  }
+
+  /** The values of keys that one node can answer for. */
+  async #getShare(
+    keys: readonly Uint8Array[],
+    preferred: NodeLink | undefined,
+    endMs: number,
+    options: ReadOptions,
+  ): Promise<(Uint8Array | undefined)[]> {
+    const results: (Uint8Array | undefined)[] = []
+    while (results.length < keys.length) {
+      const group = keyGroup(keys, results.length)
       const timeoutMs = Math.max(1, endMs - this.#options.clock.monotonicMs())
       const request: Request = { type: 'getMany', keys: group }
       const spec = this.#read(request, decodeValuesResult, { ...options, timeoutMs })
-      const values = await this.#start(spec)
+      const values = await this.#start({ ...spec, preferred })
       if (values.length === 0 || values.length > group.length) {
         throw new ProtocolError(`${group.length} keys brought ${values.length} results`)
       }
@@ -224,8 +245,10 @@ export class Client implements KeyValueStore {
 
   batch(operations: readonly BatchOperation[], options: WriteOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      const request: Request = { type: 'batch', operations: toOperations(operations) }
-      this.#requester.start(this.#write(request, options), resolve, reject)
+      const request = { type: 'batch', operations: toOperations(operations) } as const
+      const { choice } = this.#requester.pool
+      const preferred = choice.common(request.operations)
+      this.#requester.start({ ...this.#write(request, options), preferred }, resolve, reject)
     })
   }
 

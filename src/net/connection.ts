@@ -207,6 +207,12 @@ export class Connection implements SessionSink, AcceptedEvents {
     this.flush()
   }
 
+  /** Tells the client of a new ring. */
+  pushRing(ring: Uint8Array): void {
+    this.session.pushRing(ring)
+    this.scheduleFlush()
+  }
+
   /** Turns the connection away. */
   refuse(error: KvError): void {
     this.session.refuse(error)

@@ -47,7 +47,9 @@ export type {
 } from './request-handler.ts'
 /** For programs that speak the protocol themselves, such as load generators and proxies. */
 export { decodeResponse, encodeResponse, type Response } from './response.ts'
+export type { DecodeRoutes, RouteMember, Routes } from './routes.ts'
 export { checkListen } from './safe-listen.ts'
+
 export { Server } from './server.ts'
 export type {
   CloseOptions,

@@ -12,6 +12,7 @@ import {
   type ClientConnectionOwner,
 } from './client-connection.ts'
 import type { NodeAddress } from './connection-url.ts'
+import { NodeHealth } from './node-health.ts'
 import { type Backoff, backoffMs } from './retry.ts'
 
 /** A connection that held this long counts as a success: the next pause is short again. */
@@ -24,12 +25,16 @@ export interface NodeLinkOwner {
   disconnected(link: NodeLink, error: KvError | undefined): void
   replied(call: PendingCall, status: number, bytes: Uint8Array, start: number, end: number): void
   roomy(): void
+  ringPushed(connection: ClientConnection, ring: Uint8Array): void
   /** Calls that were in flight on a lost connection. */
   lost(connection: ClientConnection, calls: readonly PendingCall[], error: KvError): void
 }
 
 export class NodeLink implements ClientConnectionOwner {
   readonly address: NodeAddress
+  readonly health: NodeHealth
+  /** The node that answered here last, by its HELLO. */
+  nodeId: string | undefined
   /** Why there is no connection, when there is none. */
   lastError: KvError | undefined
   readonly #options: ClientConnectionOptions
@@ -42,6 +47,7 @@ export class NodeLink implements ClientConnectionOwner {
   #attempts = 0
   #readyMs = 0
   #cancelRedial: CancelTimer | undefined
+  #cancelProbe: CancelTimer | undefined
   #closed = false
 
   constructor(
@@ -56,6 +62,12 @@ export class NodeLink implements ClientConnectionOwner {
     this.#backoff = backoff
     this.#random = random
     this.#owner = owner
+    this.health = new NodeHealth(() => this.#probeLater())
+  }
+
+  /** True once it was closed for good. */
+  get isClosed(): boolean {
+    return this.#closed
   }
 
   /** The connection that takes calls, or undefined. */
@@ -68,7 +80,7 @@ export class NodeLink implements ClientConnectionOwner {
     if (this.#closed || this.#connection !== undefined) return
     this.#cancelRedial?.()
     this.#cancelRedial = undefined
-    this.#connection = new ClientConnection(this.address, this.#options, this)
+    this.#connection = new ClientConnection(this.address, this.#options, this.health, this)
   }
 
   #redialLater(): void {
@@ -78,7 +90,20 @@ export class NodeLink implements ClientConnectionOwner {
     this.#cancelRedial = this.#options.clock.setTimer(pauseMs, () => this.dial())
   }
 
+  /** Asks a node that does not answer for a sign of life, until there is one. */
+  #probeLater(): void {
+    this.#cancelProbe?.()
+    const { clock } = this.#options
+    const probe = (): void => {
+      if (this.#closed || !this.health.isOpen) return
+      this.#connection?.ping()
+      this.#probeLater()
+    }
+    this.#cancelProbe = clock.setTimer(this.health.nextProbeDelayMs(), probe, BACKGROUND)
+  }
+
   ready(connection: ClientConnection): void {
+    this.nodeId = connection.hello?.nodeId
     this.#readyMs = this.#options.clock.monotonicMs()
     this.lastError = undefined
     this.#owner.connected(this, connection)
@@ -99,6 +124,10 @@ export class NodeLink implements ClientConnectionOwner {
     this.#owner.roomy()
   }
 
+  ringPushed(connection: ClientConnection, ring: Uint8Array): void {
+    this.#owner.ringPushed(connection, ring)
+  }
+
   closed(connection: ClientConnection, calls: readonly PendingCall[], error: KvError): void {
     const wasDraining = this.#draining.delete(connection)
     if (this.#connection === connection) this.#connection = undefined
@@ -112,10 +141,21 @@ export class NodeLink implements ClientConnectionOwner {
     this.#owner.lost(connection, calls, error)
   }
 
+  /** Takes no further calls, and closes once those in flight have their replies. */
+  retire(): void {
+    this.#closed = true
+    this.#cancelRedial?.()
+    this.#cancelProbe?.()
+    const connection = this.#connection
+    if (connection?.state === 'ready') connection.drain()
+    else connection?.destroy(new ClosedError('the node has left, or has another address'))
+  }
+
   /** Closes every connection. Requires that nothing is in flight, or nobody waits for it. */
   close(): void {
     this.#closed = true
     this.#cancelRedial?.()
+    this.#cancelProbe?.()
     const connections = [...this.#draining]
     if (this.#connection !== undefined) connections.push(this.#connection)
     for (const connection of connections) {
@@ -124,3 +164,5 @@ export class NodeLink implements ClientConnectionOwner {
     }
   }
 }
+
+const BACKGROUND = { background: true }

@@ -30,7 +30,7 @@ export const Opcode = {
   goaway: 14,
   /** Reserved: proof of identity in several steps, after HELLO. */
   auth: 15,
-  /** The ring that the server goes by; later also pushed by it. */
+  /** The ring that the server goes by; pushed by it as well, to those who have `ringPush`. */
   ringMap: 16,
   /** Reserved: subscribe to changes of a range, and the events pushed for it. */
   watch: 17,
@@ -131,8 +131,10 @@ export const Feature = {
   compression: 2,
   /** Replies to writes carry the server's time when their version lies away from it. */
   serverTime: 4,
+  /** The server tells its new ring unasked, after each change. */
+  ringPush: 8,
 } as const
-export const FEATURES_SUPPORTED = Feature.serverTime
+export const FEATURES_SUPPORTED = Feature.serverTime | Feature.ringPush
 
 /** Consistency as a byte; 0 leaves it to the server, which then uses `one`. Append only. */
 const CONSISTENCY_CODES = { one: 1, quorum: 2, all: 3 } as const satisfies Record<

@@ -1,29 +1,30 @@
 /**
- * Every call that has no answer yet, and one timer for all their deadlines.
+ * Every call that has no answer yet, and one timer for whatever is due for any of them: deadlines,
+ * ends of attempts, hedges.
  *
- * The timer is set for the earliest deadline seen at the last look; a call with an earlier one sets
- * it anew. Most calls are answered long before, so with equal time limits the list is walked once
- * in that time, and a call costs no timer: adding and removing are a few assignments.
+ * The timer is set for the earliest time seen at the last look; a call with an earlier one sets it
+ * anew. Most calls are answered long before, so with equal time limits the list is walked once in
+ * that time, and a call costs no timer: adding and removing are a few assignments.
  */
 import { assert } from '../assert.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { PendingCall } from './call.ts'
 
-/** Deadlines within so little time are handled together. */
+/** What is due within so little time is handled together. */
 const RESOLUTION_MS = 1
 
 export class OutstandingCalls {
   readonly #clock: Clock
-  readonly #expire: (call: PendingCall) => void
+  readonly #due: (call: PendingCall, nowMs: number) => void
   readonly #calls: PendingCall[] = []
   #timerAtMs = Number.POSITIVE_INFINITY
   #cancelTimer: CancelTimer | undefined
   #whenEmpty: (() => void)[] = []
 
-  /** `expire` must remove the call. */
-  constructor(clock: Clock, expire: (call: PendingCall) => void) {
+  /** `due` must remove the call or give it a later time. */
+  constructor(clock: Clock, due: (call: PendingCall, nowMs: number) => void) {
     this.#clock = clock
-    this.#expire = expire
+    this.#due = due
   }
 
   get count(): number {
@@ -34,7 +35,12 @@ export class OutstandingCalls {
     assert(call.index < 0, 'a call is added once')
     call.index = this.#calls.length
     this.#calls.push(call)
-    if (call.spec.deadlineMs < this.#timerAtMs) this.#setTimer(call.spec.deadlineMs)
+    this.scheduled(call)
+  }
+
+  /** The call may be due earlier than it was. Requires that it is in the list. */
+  scheduled({ dueMs }: PendingCall): void {
+    if (dueMs < this.#timerAtMs) this.#setTimer(dueMs)
   }
 
   remove(call: PendingCall): void {
@@ -87,9 +93,8 @@ export class OutstandingCalls {
     const nowMs = this.#clock.monotonicMs()
     let earliestMs = Number.POSITIVE_INFINITY
     for (const call of this.all()) {
-      const { deadlineMs } = call.spec
-      if (deadlineMs <= nowMs) this.#expire(call)
-      else if (deadlineMs < earliestMs) earliestMs = deadlineMs
+      if (call.index >= 0 && call.dueMs <= nowMs) this.#due(call, nowMs)
+      if (call.index >= 0 && call.dueMs < earliestMs) earliestMs = call.dueMs
     }
     if (earliestMs < this.#timerAtMs) this.#setTimer(earliestMs)
   }

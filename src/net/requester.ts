@@ -11,6 +11,10 @@
  *   reply clockSkew                      send it once more by the server's time, if surely not done
  *   anything else                        fail
  *
+ * With several servers a call is sent on at once where it was lost, and an attempt that may be
+ * repeated and has no answer in `attemptTimeoutMs` is given up for another server; a read that
+ * takes long is asked of a second one as well (hedging.ts).
+ *
  * A write gets its version when it is first sent, after HELLO told the server's time, and keeps it.
  *
  * Invariants:
@@ -43,11 +47,16 @@ import { formatAddress } from './connection-url.ts'
 import { STATUS_ERROR_MIN } from './opcode.ts'
 import { OutstandingCalls } from './outstanding-calls.ts'
 import { decodeTimeReply } from './response-body.ts'
+import { decodeRingMap } from './result.ts'
 import { backoffMs, CALL_BACKOFF, RetryBudget } from './retry.ts'
+import { RingWatch } from './ring-watch.ts'
+import { SlowCalls } from './slow-calls.ts'
 import { decodeErrorBody, remoteError } from './status-error.ts'
 
 /** A clock so far from the server's is set to it when the server refuses a version. */
 const SKEW_WORTH_MS = 100
+/** For a question about the ring. */
+const RING_TIMEOUT_MS = 3000
 
 export class Requester implements ConnectionPoolOwner {
   readonly #options: ResolvedClientOptions
@@ -55,6 +64,8 @@ export class Requester implements ConnectionPoolOwner {
   readonly #queue: CallQueue
   readonly #outstanding: OutstandingCalls
   readonly #budget: RetryBudget
+  readonly #slowCalls: SlowCalls
+  readonly #ringWatch: RingWatch | undefined
   readonly #onConnection: (event: ConnectionEvent) => void
   #closed = false
 
@@ -63,10 +74,43 @@ export class Requester implements ConnectionPoolOwner {
     this.#options = options
     this.#onConnection = onConnection
     this.#queue = new CallQueue(options.queueCountMax, options.queueBytesMax)
-    this.#outstanding = new OutstandingCalls(clock, call => this.#expire(call))
+    this.#outstanding = new OutstandingCalls(clock, (call, nowMs) => this.#due(call, nowMs))
     this.#budget = new RetryBudget(clock.monotonicMs())
-    const { nodes, reconnectBackoff, random } = options
-    this.#pool = new ConnectionPool(nodes, options, reconnectBackoff, random, this)
+    this.#pool = new ConnectionPool(options.nodes, options, this)
+    this.#slowCalls = new SlowCalls({
+      attemptTimeoutMs: options.attemptTimeoutMs,
+      choice: this.#pool.choice,
+      outstanding: this.#outstanding,
+      budget: this.#budget,
+      logger: options.logger,
+      sendOn: (call, connection) => this.#sendOn(call, connection),
+    })
+    this.#ringWatch = this.#watchRing()
+  }
+
+  #watchRing(): RingWatch | undefined {
+    const { decodeRoutes, clock, random, logger } = this.#options
+    if (decodeRoutes === undefined) return undefined
+    return new RingWatch({
+      decodeRoutes,
+      clock,
+      random,
+      logger,
+      ask: connection => this.#askRing(connection),
+      pick: () => this.#pool.choice.healthy(),
+      learn: routes => {
+        if (this.#pool.learn(routes)) this.roomy()
+      },
+    })
+  }
+
+  #askRing(connection: ClientConnection): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const deadlineMs = this.#options.clock.monotonicMs() + RING_TIMEOUT_MS
+      const request = { type: 'ringMap' } as const
+      const spec = { request, decode: decodeRingMap, deadlineMs, idempotent: true, write: false }
+      this.start({ ...spec, connection }, resolve, reject)
+    })
   }
 
   get pool(): ConnectionPool {
@@ -115,7 +159,7 @@ export class Requester implements ConnectionPoolOwner {
       this.#sendBound(call, bound)
       return
     }
-    const connection = this.#queue.count === 0 ? this.#pool.pick() : undefined
+    const connection = this.#queue.count === 0 ? this.#pool.choice.first(call) : undefined
     if (connection === undefined) this.#enqueue(call)
     else this.#sendOn(call, connection)
   }
@@ -129,13 +173,26 @@ export class Requester implements ConnectionPoolOwner {
     try {
       call.attempts++
       if (call.spec.stamped === true && call.versionMs < 0) this.#options.writeClock.stamp(call)
-      connection.send(call, this.#options.clock.monotonicMs())
+      const nowMs = this.#options.clock.monotonicMs()
+      connection.send(call, nowMs)
+      if (this.#pool.linkCount > 1) this.#slowCalls.sent(call, nowMs)
     } catch (error) {
       this.#fail(call, toError(error))
     }
   }
 
+  /** The time has come that `dueMs` of the call says. */
+  #due(call: PendingCall, nowMs: number): void {
+    if (nowMs >= call.spec.deadlineMs) this.#expire(call)
+    else this.#slowCalls.due(call, nowMs)
+  }
+
   #enqueue(call: PendingCall): void {
+    const { refusal } = this.#pool
+    if (refusal !== undefined) {
+      this.#fail(call, refusal)
+      return
+    }
     if (this.#queue.push(call)) return
     const waiting = `${this.#queue.count} calls wait already`
     if (this.#pool.connectedCount > 0) {
@@ -151,16 +208,20 @@ export class Requester implements ConnectionPoolOwner {
   /** Pool: sends what waits, as far as there is room. */
   roomy(): void {
     while (this.#queue.count > 0) {
-      const connection = this.#pool.pick()
-      if (connection === undefined) return
-      const call = this.#queue.shift()
-      if (call === undefined) return
+      const call = this.#queue.peek()
+      const connection = call && this.#pool.choice.first(call)
+      if (call === undefined || connection === undefined) return
+      this.#queue.shift()
       this.#sendOn(call, connection)
     }
   }
 
   /** Pool: a reply came. */
   replied(call: PendingCall, status: number, bytes: Uint8Array, start: number, end: number): void {
+    if (call.primary !== undefined) {
+      this.#hedgeReplied(call.primary, status, bytes, start, end)
+      return
+    }
     try {
       if (status >= STATUS_ERROR_MIN) {
         this.#repliedError(call, remoteError(status, decodeErrorBody(bytes, start, end)))
@@ -168,6 +229,7 @@ export class Requester implements ConnectionPoolOwner {
       }
       if (call.versionMs >= 0 && start !== end) this.#tellTime(call, bytes, start, end)
       call.complete(status, bytes, start, end)
+      if (this.#pool.linkCount > 1) this.#slowCalls.answered(call)
     } catch (error) {
       // The connection ends with this error; the call must not wait for its deadline.
       call.inDoubt = true
@@ -176,6 +238,23 @@ export class Requester implements ConnectionPoolOwner {
     }
     this.#settle(call)
     this.#budget.succeeded()
+  }
+
+  /** The second attempt of a read was answered before the first. */
+  #hedgeReplied(
+    call: PendingCall,
+    status: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    const { hedge } = call
+    call.hedge = undefined
+    if (status >= STATUS_ERROR_MIN) return
+    // The first may have been lost meanwhile; then the call waits, on no connection.
+    if (call.state === 'sent') call.connection?.abandon(call)
+    call.connection = hedge?.connection
+    this.replied(call, status, bytes, start, end)
   }
 
   #tellTime(call: PendingCall, bytes: Uint8Array, start: number, end: number): void {
@@ -210,6 +289,10 @@ export class Requester implements ConnectionPoolOwner {
   /** Pool: a connection broke under these calls. */
   lost(connection: ClientConnection, calls: readonly PendingCall[], error: KvError): void {
     for (const call of calls) {
+      if (call.primary !== undefined) {
+        call.primary.hedge = undefined
+        continue
+      }
       const sent = connection.wasFlushed(call)
       if (sent) call.inDoubt = true
       if (!sent && !this.#closed && call.spec.connection === undefined) this.#send(call)
@@ -229,9 +312,18 @@ export class Requester implements ConnectionPoolOwner {
     if (this.#closed || call.spec.connection !== undefined) return false
     const { clock, random } = this.#options
     const nowMs = clock.monotonicMs()
-    const delayMs = Math.max(pauseMs, backoffMs(call.attempts, CALL_BACKOFF, random))
+    const hasOther = this.#pool.linkCount > 1 && this.#pool.choice.other(call, false) !== undefined
+    const isFirst = call.attempts === 1 && hasOther
+    const backsOffMs = isFirst ? 0 : backoffMs(call.attempts, CALL_BACKOFF, random)
+    const delayMs = Math.max(pauseMs, backsOffMs)
     if (nowMs + delayMs >= call.spec.deadlineMs) return false
     if (!this.#budget.take(nowMs)) return false
+    call.dueMs = call.spec.deadlineMs
+    if (delayMs === 0) {
+      call.state = 'new'
+      this.#send(call)
+      return true
+    }
     call.state = 'waiting'
     call.cancelRetry = clock.setTimer(delayMs, () => {
       call.cancelRetry = undefined
@@ -306,6 +398,7 @@ export class Requester implements ConnectionPoolOwner {
   }
 
   #settle(call: PendingCall): void {
+    this.#slowCalls.dropHedge(call)
     if (call.state === 'queued') this.#queue.forget(call)
     call.cancelRetry?.()
     call.removeAbortListener?.()
@@ -319,12 +412,31 @@ export class Requester implements ConnectionPoolOwner {
     const error = event.type === 'disconnected' ? event.error : undefined
     this.#options.logger.debug(type, { address: formatAddress(address), error })
     this.#onConnection(event)
+    if (event.type === 'connected') return
+    this.#ringWatch?.lost()
+    const { refusal } = this.#pool
+    if (refusal === undefined) return
+    // Waiting is no use: who this is does not change.
+    for (const call of this.#outstanding.all()) {
+      if (call.state !== 'sent') this.#fail(call, refusal)
+    }
+  }
+
+  /** Pool: a connection takes calls. */
+  greeted(connection: ClientConnection): void {
+    this.#ringWatch?.connected(connection)
+  }
+
+  /** Pool: a server tells its new ring. */
+  ringPushed(connection: ClientConnection, ring: Uint8Array): void {
+    this.#ringWatch?.pushed(connection, ring)
   }
 
   /** Lets calls in flight finish; those that were never sent fail. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#ringWatch?.close()
     for (const call of this.#outstanding.all()) {
       if (call.state !== 'sent') this.#fail(call, new ClosedError('the client was closed'))
     }

@@ -159,6 +159,11 @@ export class Server implements ConnectionOwner {
     }
   }
 
+  /** Tells every client that can hear it of a new ring, encoded as the handler's `ring` is. */
+  pushRing(ring: Uint8Array): void {
+    for (const connection of this.#connections) connection.pushRing(ring)
+  }
+
   scheduleFlush(connection: Connection): void {
     if (connection.flushScheduled) return
     connection.flushScheduled = true

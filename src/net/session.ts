@@ -38,7 +38,13 @@ import { OutputBuffer } from './output-buffer.ts'
 import { RequestHeader } from './request.ts'
 import { decodeHello } from './request-body.ts'
 import type { MaybePromise } from './request-handler.ts'
-import { encodeErrorReply, encodeGoaway, encodeHelloReply, GoawayReason } from './response-body.ts'
+import {
+  encodeBytesReply,
+  encodeErrorReply,
+  encodeGoaway,
+  encodeHelloReply,
+  GoawayReason,
+} from './response-body.ts'
 import type { ServerContext } from './server-context.ts'
 import { ServerRequest } from './server-request.ts'
 import { SessionScans } from './session-scans.ts'
@@ -74,6 +80,8 @@ export class Session implements Responder, LateAnswer {
   clientName = ''
   /** See Responder. */
   tellsTime = false
+  /** True when the client wants to be told of new rings. */
+  #wantsRings = false
   /** When the last complete request arrived, in monotonic milliseconds. */
   lastRequestMs: number
   /** When the incomplete frame at the end of the input began; undefined when there is none. */
@@ -262,6 +270,7 @@ export class Session implements Responder, LateAnswer {
       this.#context.timeMs(),
     )
     this.tellsTime = (answer.features & Feature.serverTime) !== 0
+    this.#wantsRings = (answer.features & Feature.ringPush) !== 0
     encodeHelloReply(this.output, request.id, answer)
     this.#decoder.frameSizeMax = limits.frameSizeMax
     this.#state = 'open'
@@ -401,6 +410,13 @@ export class Session implements Responder, LateAnswer {
   goAway(graceMs: number): void {
     const message = 'the server is shutting down'
     encodeGoaway(this.output, { reason: GoawayReason.shutdown, graceMs, message })
+  }
+
+  /** Tells the client of a new ring, unless it reads nothing now: then it asks sooner or later. */
+  pushRing(ring: Uint8Array): void {
+    if (!this.#wantsRings || !this.open || this.blocked) return
+    if (ring.length > this.#context.limits.frameSizeMax - FRAME_OVERHEAD_MAX) return
+    encodeBytesReply(this.output, Opcode.ringMap, 0, ring)
   }
 
   /** No more input will come; what waits is still answered. */

@@ -11,7 +11,7 @@ import { InvalidArgumentError, LockedError } from '../../src/errors.ts'
 import type { Logger } from '../../src/logger.ts'
 import { connect } from '../../src/net/client.ts'
 import type { ServerLimits } from '../../src/net/limits.ts'
-import { Opcode, Status } from '../../src/net/opcode.ts'
+import { Feature, Opcode, Status } from '../../src/net/opcode.ts'
 import type {
   HandlerOperation,
   RequestContext,
@@ -115,6 +115,21 @@ describe('serving', () => {
       assert.equal(reply.opcode, Opcode.ringMap)
       client.destroy()
     }
+  })
+
+  test('a new ring is told to those who can hear it', async () => {
+    const { server, port } = await start()
+    const [hearing, old, silent] = await Promise.all([1, 2, 3].map(() => RawClient.connect(port)))
+    hearing!.write(frameOf({ ...HELLO, features: Feature.ringPush }, 1))
+    old!.write(frameOf(HELLO, 1))
+    await Promise.all([hearing!.take(1), old!.take(1)])
+    const ring = Uint8Array.of(1, 2, 3)
+    server.pushRing(ring)
+    const [pushed] = await hearing!.take(1)
+    assert.deepEqual(pushed, { opcode: Opcode.ringMap, id: 0, response: { type: 'ring', ring } })
+    await assertServes(old!)
+    assert.equal(silent!.bytesReceived, 0)
+    for (const client of [hearing, old, silent]) client!.destroy()
   })
 
   test('STATS has the handler and the server', async () => {

@@ -65,7 +65,11 @@ export class FakeWire implements Wire {
   /** Connects, and answers HELLO. */
   accept(hello: Partial<HelloReply> = {}): void {
     this.#events.opened()
-    this.reply(this.take('hello'), { type: 'hello', ...HELLO_REPLY, ...hello })
+    this.replyHello(this.take('hello'), hello)
+  }
+
+  replyHello(to: DecodedRequest, hello: Partial<HelloReply>): void {
+    this.reply(to, { type: 'hello', ...HELLO_REPLY, ...hello })
   }
 
   open(): void {
