@@ -2,10 +2,11 @@
  * The public entry of the package: one `open` for a directory and for a server, the API that both
  * share, and the errors. `duramen/engine`, `duramen/net` and `duramen/cluster` offer the rest.
  */
+import { decodeRoutes } from './cluster/index.ts'
 import { type Db, type DbOptions, open as openDirectory } from './engine/index.ts'
 import { InvalidArgumentError } from './errors.ts'
 import type { KeyValueStore } from './key-value-store.ts'
-import { type Client, type ClientOptions, connect } from './net/index.ts'
+import { type Client, type ClientOptions, connect as connectAnywhere } from './net/index.ts'
 
 /** What a client may be told besides where the servers are. */
 export type ConnectOptions = Omit<ClientOptions, 'url' | 'nodes'>
@@ -22,6 +23,19 @@ export type OpenOptions<Location extends string> = Location extends `kv://${stri
   : string extends Location
     ? DbOptions | ConnectOptions
     : DbOptions
+
+/**
+ * Connects to `kv://host:port[,host:port…]`, or as the options say, and sends each call to a node
+ * that holds its key, by the ring that the servers tell. Resolves with the first connection;
+ * rejects when no server can be reached, unless `lazy`.
+ */
+export function connect(
+  target: string | ClientOptions,
+  options: ClientOptions = {},
+): Promise<Client> {
+  if (typeof target === 'string') return connectAnywhere(target, { decodeRoutes, ...options })
+  return connectAnywhere({ decodeRoutes, ...target })
+}
 
 const SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i
 
@@ -100,4 +114,4 @@ export {
   type WriteOptions,
 } from './key-value-store.ts'
 export { jsonLogger, type Logger, type LogLevel, silentLogger } from './logger.ts'
-export { Client, type ClientOptions, connect } from './net/index.ts'
+export { Client, type ClientOptions } from './net/index.ts'

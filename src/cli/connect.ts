@@ -1,15 +1,27 @@
 /** The SDK's client, as kvcli uses it. */
-import { Client } from '../net/index.ts'
+import { delay, systemClock } from '../clock.ts'
+import { Client, type DecodeRoutes } from '../net/index.ts'
 import type { Connect } from './remote-store.ts'
 
 /** A server that does not answer at all is given up after so long. */
 const CONNECT_TIMEOUT_MS = 3000
+
+/** A command that is done by then has no use for a map of the ring. */
+const ROUTES_DELAY_MS = 50
+
+/** Loads the cluster layer only for commands that take long. */
+const decodeRoutes: DecodeRoutes = async (ring, from) => {
+  await delay(systemClock(), ROUTES_DELAY_MS, { background: true })
+  const cluster = await import('../cluster/index.ts')
+  return cluster.decodeRoutes(ring, from)
+}
 
 export const connectClient: Connect = async ({ url, password, timeoutMs, lazy, onConnection }) => {
   const client: Client = new Client({
     url,
     ...(password === undefined ? {} : { password }),
     clientName: 'kvcli',
+    decodeRoutes,
     connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, timeoutMs ?? CONNECT_TIMEOUT_MS),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     lazy,

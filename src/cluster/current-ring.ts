@@ -43,6 +43,7 @@ export class CurrentRing {
   #state: State
   /** Settles, without failing, when the write under way has. */
   #writing: Promise<void> | undefined
+  readonly #listeners = new Set<(ring: Ring) => void>()
 
   private constructor(store: Store, nodeId: NodeId, ring: Ring, bytes: Uint8Array) {
     this.#store = store
@@ -88,6 +89,12 @@ export class CurrentRing {
   /** The ring as encodeRing writes it. Not to be changed. */
   get bytes(): Uint8Array {
     return this.#state.bytes
+  }
+
+  /** Calls back after every change, with the ring that is current now; returns how to stop that. */
+  onChange(listener: (ring: Ring) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   figures(): RingFigures {
@@ -151,6 +158,7 @@ export class CurrentRing {
     const next = stateOf(ring, bytes, this.#nodeId)
     await writeRing(this.#store, bytes)
     this.#state = next
+    for (const listener of [...this.#listeners]) listener(ring)
   }
 }
 

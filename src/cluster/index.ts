@@ -1,5 +1,6 @@
 /** The cluster layer's only door: a node, the stored form that it keeps, and the ring. */
 export { type Load, loads, worstLoad } from './balance.ts'
+export { decodeRoutes } from './client-routes.ts'
 export { DutyRuns } from './duty-format.ts'
 export { hintKey } from './hint-format.ts'
 export type { Liveness, LivenessView } from './liveness.ts'

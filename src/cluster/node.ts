@@ -130,6 +130,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     allowInsecureRemote: options.allowInsecureRemote ?? false,
     credentials: options.credentials ?? {},
   })
+  ring.onChange(() => server.pushRing(ring.bytes))
   const address = await server.listen(listenOptions(options))
   const node = new RunningNode({ address, identity, ring, server, versions, db, stats })
   try {

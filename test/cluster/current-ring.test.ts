@@ -223,6 +223,21 @@ describe('a later ring', () => {
   })
 })
 
+test('whoever listens hears of each change once it is current, until he stops', async () => {
+  const current = await opened(newEngine())
+  const heard: [number, number][] = []
+  const stop = current.onChange(ring => heard.push([ring.epoch, current.ring.epoch]))
+  await current.moveTo('127.0.0.1:1')
+  await current.moveTo('127.0.0.1:1')
+  await current.moveTo('127.0.0.1:2')
+  stop()
+  await current.moveTo('127.0.0.1:3')
+  assert.deepEqual(heard, [
+    [2, 2],
+    [3, 3],
+  ])
+})
+
 describe('the client address', () => {
   test('of a node without peers is kept, an epoch a change', async () => {
     const engine = newEngine()
