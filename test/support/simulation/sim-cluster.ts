@@ -12,7 +12,7 @@ import { MachineClock } from './machine-clock.ts'
 import { type ReplicaState, readReplica } from './replica-state.ts'
 import { type Plant, SimNode } from './sim-node.ts'
 
-const CLIENT_PORT = 7300
+export const CLIENT_PORT = 7300
 /** Few, so that a scan over all of them and a table of owners cost little. */
 const PARTITION_COUNT = 16
 const REPLICATION_FACTOR = 3

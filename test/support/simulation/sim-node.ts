@@ -26,11 +26,17 @@ export interface SimNodeOptions {
   readonly restartMs: () => number
   /** The node, once more, serves. */
   readonly onServing: (node: Node) => void
-  /** Changes what the node is given, to plant a bug. */
   readonly plant: Plant | undefined
 }
 
-export type Plant = (environment: NodeEnvironment, node: string) => NodeEnvironment
+/** What a node is given. */
+export interface NodeStart {
+  readonly options: NodeOptions
+  readonly environment: NodeEnvironment
+}
+
+/** Changes what a node is given, to plant a bug. */
+export type Plant = (start: NodeStart, node: string) => NodeStart
 
 export class SimNode {
   readonly machine: Machine
@@ -75,11 +81,12 @@ export class SimNode {
     const life = this.#lives++
     const process = this.machine.start()
     this.#note('start', life)
-    const environment = this.#environment(process, life)
-    startNode(
-      { ...options, directory: NODE_DIRECTORY, logger: this.#logger(process) },
-      plant?.(environment, this.name) ?? environment,
-    ).then(
+    const given: NodeStart = {
+      options: { ...options, directory: NODE_DIRECTORY, logger: this.#logger(process) },
+      environment: this.#environment(process, life),
+    }
+    const start = plant?.(given, this.name) ?? given
+    startNode(start.options, start.environment).then(
       node => {
         if (!process.isAlive) return
         this.#note('serves', life)

@@ -16,6 +16,7 @@ import { Faults } from './faults.ts'
 import { History } from './history.ts'
 import type { MachineWorld } from './machine.ts'
 import { MachineClock } from './machine-clock.ts'
+import { Operator } from './operator.ts'
 import { Scheduler } from './scheduler.ts'
 import { SimClient } from './sim-client.ts'
 import { SimCluster } from './sim-cluster.ts'
@@ -87,6 +88,7 @@ class Simulation {
   readonly #workload: Workload
   readonly #cluster: SimCluster
   readonly #faults: Faults
+  readonly #operator: Operator
   readonly #clientNames: readonly string[]
   #convergedMs: number | undefined
 
@@ -115,6 +117,13 @@ class Simulation {
     const { clients } = this.#workload
     this.#clientNames = Array.from({ length: clients }, (_, index) => `client-${index}`)
     const targets = { world, nodes: this.#cluster.nodes, clients: this.#clientNames }
+    this.#operator = new Operator({
+      scheduler,
+      network: this.#network,
+      random: this.#random('operator'),
+      history: this.#history,
+      cluster: this.#cluster,
+    })
     this.#faults = new Faults(targets, this.#random('faults'), this.#profile)
   }
 
@@ -189,6 +198,7 @@ class Simulation {
   async #isConverged(): Promise<boolean> {
     const cluster = this.#cluster
     if (!cluster.isServing || !cluster.agreesOnRing) return false
+    if (!(await this.#operator.allTakeWrites())) return false
     const replicas = await cluster.readReplicas()
     const { ownersOf } = cluster
     return findDifference({ history: this.#history, replicas, ownersOf }) === undefined
@@ -196,7 +206,7 @@ class Simulation {
 
   async #describe(): Promise<string> {
     const cluster = this.#cluster
-    const state = cluster.describe()
+    const state = `${cluster.describe()} ${this.#operator.describe()}`
     if (!cluster.isServing || !cluster.agreesOnRing) return state
     const replicas = await cluster.readReplicas()
     const { ownersOf } = cluster

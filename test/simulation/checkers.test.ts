@@ -1,0 +1,194 @@
+// Goal: a broken promise is found, and a kept one is not called broken.
+// Method: a small history for each promise, right and wrong.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Consistency } from '../../src/key-value-store.ts'
+import { checkReads } from '../support/simulation/check-reads.ts'
+import { RingWatch } from '../support/simulation/check-rings.ts'
+import { checkStoredRecords } from '../support/simulation/check-stored.ts'
+import { checkVersions } from '../support/simulation/check-versions.ts'
+import { History, type Outcome, type Write } from '../support/simulation/history.ts'
+import type { ReplicaState, StoredRecord } from '../support/simulation/replica-state.ts'
+import { Violations } from '../support/simulation/violations.ts'
+
+const OWNERS = ['n1', 'n2']
+
+/** A history in which things happen one after another, unless they say otherwise. */
+class Script {
+  readonly history = new History(() => 0)
+
+  write(
+    value: string | undefined,
+    version: string,
+    outcome: Outcome = 'ok',
+    consistency: Consistency = 'quorum',
+  ): Write {
+    const write = this.begin(value, version, consistency)
+    this.history.end([write], outcome)
+    return write
+  }
+
+  begin(value: string | undefined, version: string, consistency: Consistency = 'quorum'): Write {
+    const write = this.history.begin({ key: 'k', value, client: 'c', consistency })
+    write.version = version
+    return write
+  }
+
+  read(value: string | undefined, consistency: Consistency = 'quorum'): void {
+    const invoked = this.history.nextOrder()
+    this.history.read({ key: 'k', value, client: 'c', consistency, invoked })
+  }
+
+  readViolations(): readonly string[] {
+    const violations = new Violations()
+    const isStrong = ({ consistency }: { consistency: string }) => consistency !== 'one'
+    checkReads({ history: this.history, isStrong }, violations)
+    return violations.all
+  }
+
+  /** With these records at the owners. */
+  storedViolations(...records: (StoredRecord | undefined)[]): readonly string[] {
+    const violations = new Violations()
+    const replicas = replicasOf(records)
+    checkStoredRecords({ history: this.history, replicas, ownersOf: () => OWNERS }, violations)
+    checkVersions(this.history, replicas, violations)
+    return violations.all
+  }
+}
+
+function replicasOf(records: readonly (StoredRecord | undefined)[]): Map<string, ReplicaState> {
+  return new Map(
+    OWNERS.map((owner, index) => {
+      const record = records[index]
+      return [owner, new Map(record === undefined ? [] : [['k', record]])]
+    }),
+  )
+}
+
+function record(value: string | undefined, version: string, bytes = `${value} ${version}`) {
+  return { value, version, bytes }
+}
+
+function assertBroken(violations: readonly string[], promise: string): void {
+  const promises = violations.map(violation => violation.slice(0, violation.indexOf(':')))
+  assert.equal(promises.includes(promise), true, violations.join('\n'))
+}
+
+describe('what is stored', () => {
+  test('an acknowledged write, or a later one', () => {
+    const script = new Script()
+    script.write('a', '1')
+    const [a, b] = [record('a', '1'), record('b', '2')]
+    assert.deepEqual(script.storedViolations(a, a), [])
+    assertBroken(script.storedViolations(a, undefined), 'no write is lost')
+    assertBroken(script.storedViolations(b, b), 'what is stored was written')
+    script.write('b', '2', 'unknown')
+    assert.deepEqual(script.storedViolations(b, b), [])
+    assert.deepEqual(script.storedViolations(a, a), [])
+    assertBroken(script.storedViolations(a, b), 'all replicas are equal')
+    script.write('c', '3')
+    assertBroken(script.storedViolations(b, b), 'no write is lost')
+  })
+
+  test('a write that was rejected is nowhere', () => {
+    const script = new Script()
+    script.write('a', '1', 'rejected')
+    assert.deepEqual(script.storedViolations(), [])
+    const a = record('a', '1')
+    assertBroken(script.storedViolations(a, a), 'a rejected write has no effect')
+  })
+
+  test('a deleted key stays deleted, with or without its tombstone', () => {
+    const script = new Script()
+    script.write('a', '1')
+    script.write(undefined, '2')
+    const [a, tombstone] = [record('a', '1'), record(undefined, '2')]
+    assert.deepEqual(script.storedViolations(tombstone, tombstone), [])
+    assert.deepEqual(script.storedViolations(), [])
+    assertBroken(script.storedViolations(a, a), 'no deleted key returns')
+  })
+
+  test('a version is of one write, and of the same bytes everywhere', () => {
+    const script = new Script()
+    script.write('a', '1')
+    assertBroken(script.storedViolations(record('a', '2'), undefined), 'a write has one version')
+    const other = record('a', '1', 'other bytes')
+    const found = script.storedViolations(record('a', '1'), other)
+    assertBroken(found, 'versions are a total order')
+    script.write('b', '1')
+    assertBroken(script.storedViolations(), 'versions are a total order')
+  })
+})
+
+describe('what is read', () => {
+  test('was written before the read ended, by a write that was not rejected', () => {
+    const script = new Script()
+    script.read('a', 'one')
+    assertBroken(script.readViolations(), 'what is read was written')
+    script.write('a', '1', 'rejected')
+    assertBroken(script.readViolations(), 'what is read was written')
+    const late = new Script()
+    late.write('a', '1', 'rejected')
+    late.read('a', 'one')
+    assertBroken(late.readViolations(), 'a rejected write has no effect')
+  })
+
+  test('a strong read finds what was acknowledged before it', () => {
+    const script = new Script()
+    script.write('a', '1')
+    script.write('b', '2')
+    script.read('b')
+    script.read('a', 'one')
+    assert.deepEqual(script.readViolations(), [])
+    script.read('a')
+    assertBroken(script.readViolations(), 'strong reads do not go back')
+  })
+
+  test('a strong read finds what a strong read found', () => {
+    const script = new Script()
+    script.write('a', '1')
+    script.begin('b', '2')
+    script.read('a')
+    script.read('b')
+    assert.deepEqual(script.readViolations(), [])
+    script.read('a')
+    assertBroken(script.readViolations(), 'strong reads do not go back')
+  })
+
+  test('nothing is found only when it may have been deleted', () => {
+    const script = new Script()
+    script.read(undefined)
+    script.write('a', '1', 'ok', 'one')
+    script.read(undefined)
+    script.write('b', '2')
+    script.begin(undefined, '3')
+    script.read(undefined)
+    assert.deepEqual(script.readViolations(), [])
+    script.write('d', '4')
+    script.read(undefined)
+    assertBroken(script.readViolations(), 'strong reads do not go back')
+  })
+
+  test('a later write with an earlier version is no reason to go back', () => {
+    const script = new Script()
+    script.write('a', '2')
+    script.write('b', '1')
+    script.read('a')
+    assert.deepEqual(script.readViolations(), [])
+    script.read('b')
+    assertBroken(script.readViolations(), 'strong reads do not go back')
+  })
+})
+
+test('there is one ring an epoch, and no node goes back', () => {
+  const violations = new Violations()
+  const watch = new RingWatch(violations)
+  watch.saw('n1', 'c', 1, 'ring')
+  watch.saw('n2', 'c', 1, 'ring')
+  watch.saw('n1', 'c', 2, 'next')
+  assert.deepEqual(violations.all, [])
+  watch.saw('n2', 'c', 2, 'another')
+  assertBroken(violations.all, 'one ring an epoch')
+  watch.saw('n1', 'c', 1, 'ring')
+  assertBroken(violations.all, 'epochs ascend')
+})
