@@ -3,7 +3,7 @@
  * cluster of one every consistency is met by the one replica there is; with peers, reads go where
  * the replicas are.
  */
-import { AbortedError, InvalidArgumentError, TimeoutError } from '../errors.ts'
+import { InvalidArgumentError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
 import type {
   HandlerOperation,
@@ -14,6 +14,8 @@ import type {
   RequestHandler,
   ScanSession,
 } from '../net/index.ts'
+import type { ClusterScans } from './cluster-scans.ts'
+import { countEntries } from './count-entries.ts'
 import { OrderedScan } from './ordered-scan.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { ReadCoordinator, ReadTerms } from './read-coordinator.ts'
@@ -22,34 +24,37 @@ import { ScanMemory } from './scan-memory.ts'
 import { UnorderedScan } from './unordered-scan.ts'
 import { WorkPlaces } from './work-places.ts'
 
-/** What count reads between two looks at the request. */
-const COUNT_ENTRIES = 256
-const COUNT_BYTES = 256 * 1024
 /** Pages that are produced at the same time: each takes up to a megabyte, and one entry more. */
 const PAGES_AT_ONCE = 32
 
 export type NodeStats = Readonly<Record<string, unknown>>
 
+/** What a node with peers has beside its store. */
+export interface ClusterParts {
+  readonly reads: ReadCoordinator
+  readonly scans: ClusterScans
+}
+
 export class NodeHandler implements RequestHandler {
   readonly #store: PartitionedStore
   readonly #stats: () => NodeStats
   readonly #ring: () => Uint8Array
-  readonly #reads: ReadCoordinator | undefined
+  readonly #cluster: ClusterParts | undefined
   readonly #scanMemory: ScanMemory
   readonly #pagePlaces = new WorkPlaces(PAGES_AT_ONCE)
 
-  /** Without `reads` the node has no peers, and never will. */
+  /** Without `cluster` the node has no peers, and never will. */
   constructor(
     store: PartitionedStore,
     stats: () => NodeStats,
     ring: () => Uint8Array,
-    reads?: ReadCoordinator,
+    cluster?: ClusterParts,
   ) {
     this.#store = store
     this.#stats = stats
     this.#ring = ring
-    this.#reads = reads
-    this.#scanMemory = new ScanMemory(store.clock)
+    this.#cluster = cluster
+    this.#scanMemory = cluster?.scans.memory ?? new ScanMemory(store.clock)
   }
 
   get orderedScans(): number {
@@ -57,7 +62,7 @@ export class NodeHandler implements RequestHandler {
   }
 
   get(key: Uint8Array, context: RequestContext): MaybePromise<Uint8Array | undefined> {
-    const reads = this.#reads
+    const reads = this.#cluster?.reads
     return reads === undefined || reads.isAlone
       ? this.#store.get(key)
       : reads.get(key, termsOf(context))
@@ -68,7 +73,7 @@ export class NodeHandler implements RequestHandler {
     context: RequestContext,
     bytesMax: number,
   ): Promise<(Uint8Array | undefined)[]> {
-    const reads = this.#reads
+    const reads = this.#cluster?.reads
     return reads === undefined || reads.isAlone
       ? this.#store.getMany(keys, bytesMax, context.client)
       : reads.getMany(keys, termsOf(context), bytesMax)
@@ -89,6 +94,10 @@ export class NodeHandler implements RequestHandler {
   openScan(scan: HandlerScan, context: RequestContext): ScanSession {
     const client = context.client ?? {}
     const request = { ...scan, client }
+    const scans = this.#cluster?.scans
+    if (scans?.isLocal === false && (scan.order === 'unordered' || scan.cursor === undefined)) {
+      return this.#inPlaces(client, scans.open(request, scan.order === 'unordered'))
+    }
     if (scan.order === 'unordered') {
       return this.#inPlaces(client, new UnorderedScan(this.#store, request))
     }
@@ -108,25 +117,12 @@ export class NodeHandler implements RequestHandler {
     }
   }
 
-  async count(scan: HandlerScan, context: RequestContext): Promise<number> {
-    const { clock } = this.#store
-    const { deadlineMs } = context
-    const request = { ...scan, keysOnly: true, cursor: undefined }
-    const session = this.openScan({ ...request, order: 'unordered', reverse: false }, context)
-    try {
-      let count = 0
-      for (;;) {
-        const page = await session.next(COUNT_ENTRIES, COUNT_BYTES)
-        count += page.keys.length
-        if (page.done) return count
-        if (context.cancelled === true) throw new AbortedError('nobody waits for the count')
-        if (clock.monotonicMs() < deadlineMs) continue
-        const message = `counting took too long; ${count} keys were counted by then`
-        throw new TimeoutError(message, { outcome: 'rejected' })
-      }
-    } finally {
-      session.close()
-    }
+  count(scan: HandlerScan, context: RequestContext): Promise<number> {
+    const { gt, gte, lt, lte } = scan
+    const range = { gt, gte, lt, lte, client: context.client }
+    const scans = this.#cluster?.scans
+    if (scans?.isLocal === false) return scans.count(range, context)
+    return countEntries(this.#store, range, context)
   }
 
   stats(): NodeStats {

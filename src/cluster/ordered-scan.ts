@@ -21,6 +21,7 @@ import { AbortedError, NotFoundError } from '../errors.ts'
 import type { Snapshot } from '../key-value-store.ts'
 import { LoserTree } from './loser-tree.ts'
 import { enginePartition, engineUserKey, isNodeKey, joinEngineKey, KeyBounds } from './partition.ts'
+import type { PartitionSet } from './partition-set.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { ScanRequest } from './scan.ts'
 import { PartitionReader, type PartitionScan, type ScanPage } from './scan.ts'
@@ -62,6 +63,7 @@ export class OrderedScan implements PartitionScan, HoldingScan {
   readonly #memory: ScanMemory
   readonly #snapshot: Snapshot
   readonly #bounds: KeyBounds
+  readonly #partitions: PartitionSet | undefined
   readonly #reverse: boolean
   readonly #keysOnly: boolean
   readonly #nowMs: number
@@ -81,6 +83,7 @@ export class OrderedScan implements PartitionScan, HoldingScan {
     this.#store = store
     this.#memory = memory
     this.#bounds = new KeyBounds(request)
+    this.#partitions = request.partitions
     this.#reverse = request.reverse
     this.#keysOnly = request.keysOnly
     this.#nowMs = store.clock.wallMs()
@@ -192,7 +195,8 @@ export class OrderedScan implements PartitionScan, HoldingScan {
   async #openLane(low: number, high: number): Promise<void> {
     const { store } = this.#store
     const reverse = this.#reverse
-    const source = { store, snapshot: this.#snapshot, bounds: this.#bounds, reverse }
+    const partitions = this.#partitions
+    const source = { store, snapshot: this.#snapshot, bounds: this.#bounds, reverse, partitions }
     const [first, last] = reverse ? [high, low] : [low, high]
     const found: PartitionBuffer[] = []
     const reader = new PartitionReader(source, first, last, this.#slice, entry => {

@@ -149,6 +149,18 @@ export class KeyBounds {
     this.#upper = copyBound(range.lt, range.lte, true)
   }
 
+  /** The range itself, in buffers of its own. */
+  toRange(): UserRange {
+    const lower = this.#lower
+    const upper = this.#upper
+    return {
+      gt: lower?.inclusive === false ? lower.key : undefined,
+      gte: lower?.inclusive === true ? lower.key : undefined,
+      lt: upper?.inclusive === false ? upper.key : undefined,
+      lte: upper?.inclusive === true ? upper.key : undefined,
+    }
+  }
+
   /** True when every user key is inside. */
   get isUnbounded(): boolean {
     return this.#lower === undefined && this.#upper === undefined

@@ -20,10 +20,20 @@ export class ReplicaSets {
   readonly #self: NodeId
   readonly #ofPartitions: (ReplicaSet | undefined)[] = []
   readonly #sets = new Map<string, ReplicaSet>()
+  #hasAll: boolean | undefined
 
   constructor(table: RingTable, self: NodeId) {
     this.table = table
     this.#self = self
+  }
+
+  /** True when this node may read every partition in its own copy. */
+  get hasAll(): boolean {
+    const { readers } = this.table
+    this.#hasAll ??= Array.from({ length: readers.partitionCount }, (_, at) => at).every(
+      partition => this.of(partition).hasSelf,
+    )
+    return this.#hasAll
   }
 
   of(partition: number): ReplicaSet {

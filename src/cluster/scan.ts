@@ -5,6 +5,7 @@
 import type { ClientIdentity } from '../fair-queue.ts'
 import { KEY_SIZE_MAX, type Snapshot } from '../key-value-store.ts'
 import { afterPartition, beforePartition, type KeyBounds, PARTITION_SIZE } from './partition.ts'
+import type { PartitionSet } from './partition-set.ts'
 import type { Store, StoreEntry, StoreLeap } from './store.ts'
 import type { TimeSlice } from './time-slice.ts'
 
@@ -19,6 +20,8 @@ export interface ScanRequest {
   readonly cursor: Uint8Array | undefined
   /** Whom the scan is for: long work is divided between clients. Absent: a client of its own. */
   readonly client?: ClientIdentity | undefined
+  /** Reads only these; absent: all. */
+  readonly partitions?: PartitionSet | undefined
 }
 
 export interface ScanPage {
@@ -43,6 +46,8 @@ export interface ScanSource {
   readonly snapshot: Snapshot
   readonly bounds: KeyBounds
   readonly reverse: boolean
+  /** Reads only these; absent: all. */
+  readonly partitions?: PartitionSet | undefined
 }
 
 /** What is wanted after an entry: the next of its partition, the next partition, or a break. */
@@ -131,6 +136,8 @@ export class PartitionReader implements StoreLeap {
     }
     const step = this.reverse ? -1 : 1
     const partition = keyBytes[keyStart]! * 256 + keyBytes[keyStart + 1]!
+    const { partitions } = this.#source
+    if (partitions !== undefined && !partitions.has(partition)) return this.#enter(partition)
     const place = this.#source.bounds.locate(keyBytes, keyStart + PARTITION_SIZE, keyEnd) * step
     // Before the range in its partition: seek to where the range begins in it. Beyond: go on.
     if (place !== 0) return this.#enter(place < 0 ? partition : partition + step)
@@ -153,13 +160,15 @@ export class PartitionReader implements StoreLeap {
     this.isInclusive = false
   }
 
-  /** Looks next where the range begins in a partition. */
-  #enter(partition: number): 'leap' | 'stop' {
-    if ((this.#last - partition) * (this.reverse ? -1 : 1) < 0) {
+  /** Looks next where the range begins in a partition, or in the next that is wanted. */
+  #enter(at: number): 'leap' | 'stop' {
+    const { bounds, partitions } = this.#source
+    const step = this.reverse ? -1 : 1
+    const partition = partitions === undefined ? at : partitions.from(at, step)
+    if (partition < 0 || (this.#last - partition) * step < 0) {
       this.#done = true
       return 'stop'
     }
-    const { bounds } = this.#source
     if (this.reverse) {
       const { lt, lte } = bounds.upperIn(partition)
       this.from = lte ?? lt ?? BEHIND_ALL

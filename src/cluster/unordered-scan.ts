@@ -21,6 +21,7 @@ import {
   type Partitioner,
   USER_KEY_SIZE_MAX,
 } from './partition.ts'
+import type { PartitionSet } from './partition-set.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import {
   PartitionReader,
@@ -63,7 +64,7 @@ export class UnorderedScan implements PartitionScan {
     this.#nowMs = store.clock.wallMs()
     this.#slice = new TimeSlice(store.turns, request.client ?? this)
     this.#snapshot = store.store.snapshot()
-    this.#reader = this.#openReader(new KeyBounds(request), after)
+    this.#reader = this.#openReader(new KeyBounds(request), after, request.partitions)
   }
 
   async next(entriesMax: number, bytesMax: number): Promise<ScanPage> {
@@ -75,7 +76,10 @@ export class UnorderedScan implements PartitionScan {
     const { keys, values } = page
     const lastKey = keys.at(-1)
     const done = this.#reader === undefined || this.#reader.done
-    const cursor = done || lastKey === undefined ? undefined : this.#cursor(lastKey)
+    const cursor =
+      done || lastKey === undefined
+        ? undefined
+        : encodeCursor(this.#store.partitioner, this.#reverse, lastKey)
     return { keys, values, cursor, done }
   }
 
@@ -93,7 +97,11 @@ export class UnorderedScan implements PartitionScan {
    * Goes on behind the user key `after`, when there is one. The caller may have changed the bounds
    * since, so it may lie outside them.
    */
-  #openReader(bounds: KeyBounds, after: Uint8Array | undefined): PartitionReader | undefined {
+  #openReader(
+    bounds: KeyBounds,
+    after: Uint8Array | undefined,
+    partitions: PartitionSet | undefined,
+  ): PartitionReader | undefined {
     const { store, partitioner } = this.#store
     const reverse = this.#reverse
     const [first, last, step] = reverse
@@ -107,7 +115,7 @@ export class UnorderedScan implements PartitionScan {
       if (place > 0) from += step
     }
     if (bounds.isEmpty || (last - from) * step < 0) return undefined
-    const source = { store, snapshot: this.#snapshot, bounds, reverse }
+    const source = { store, snapshot: this.#snapshot, bounds, reverse, partitions }
     const visit = (entry: StoreEntry) => this.#visit(entry)
     const reader = new PartitionReader(source, from, last, this.#slice, visit)
     if (after !== undefined && place === 0) reader.resumeAfter(joinEngineKey(from, after))
@@ -123,14 +131,6 @@ export class UnorderedScan implements PartitionScan {
     page.addKey(keyBytes, keyStart + PARTITION_SIZE, keyEnd)
     if (!this.#keysOnly) page.addValue(valueBytes, start, valueEnd)
     return page.isFull ? 'stop' : 'next'
-  }
-
-  #cursor(userKey: Uint8Array): Uint8Array {
-    const cursor = new Uint8Array(CURSOR_HEADER_SIZE + userKey.length)
-    cursor[0] = CURSOR_FORM
-    cursor[1] = shapeOf(this.#store.partitioner, this.#reverse)
-    cursor.set(userKey, CURSOR_HEADER_SIZE)
-    return cursor
   }
 }
 
@@ -174,8 +174,25 @@ function shapeOf(partitioner: Partitioner, reverse: boolean): number {
   return Math.log2(partitioner.count) | (reverse ? SHAPE_REVERSE : 0)
 }
 
+/** With which a scan in that direction goes on behind the key. */
+export function encodeCursor(
+  partitioner: Partitioner,
+  reverse: boolean,
+  userKey: Uint8Array,
+): Uint8Array {
+  const cursor = new Uint8Array(CURSOR_HEADER_SIZE + userKey.length)
+  cursor[0] = CURSOR_FORM
+  cursor[1] = shapeOf(partitioner, reverse)
+  cursor.set(userKey, CURSOR_HEADER_SIZE)
+  return cursor
+}
+
 /** The last user key of the page before. Throws InvalidArgumentError for a foreign cursor. */
-function decodeCursor(cursor: Uint8Array, partitioner: Partitioner, reverse: boolean): Uint8Array {
+export function decodeCursor(
+  cursor: Uint8Array,
+  partitioner: Partitioner,
+  reverse: boolean,
+): Uint8Array {
   const userKey = copyBytes(cursor, Math.min(CURSOR_HEADER_SIZE, cursor.length))
   if (cursor[0] !== CURSOR_FORM || userKey.length === 0 || userKey.length > USER_KEY_SIZE_MAX) {
     throw new InvalidArgumentError('the cursor is not one that a scan of this server returned')

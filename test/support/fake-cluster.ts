@@ -1,4 +1,5 @@
 /** Nodes of one cluster in one process: fake engines, fake links, one clock that the test moves. */
+import { ClusterScans } from '../../src/cluster/cluster-scans.ts'
 import type { PartitionedStore } from '../../src/cluster/partitioned-store.ts'
 import { ReadCoordinator } from '../../src/cluster/read-coordinator.ts'
 import type { Ring } from '../../src/cluster/ring.ts'
@@ -19,6 +20,7 @@ export interface FakeMember {
   store: PartitionedStore
   peers: FakePeers
   reads: ReadCoordinator
+  scans: ClusterScans
 }
 
 export interface FakeClusterOptions {
@@ -109,7 +111,9 @@ export class FakeCluster {
       ring: () => this.table,
       clock,
     })
-    return { id, engine: node.engine, store, peers, reads }
+    const { sets, choice } = reads
+    const scans = new ClusterScans({ store, peers, sets, choice, clock })
+    return { id, engine: node.engine, store, peers, reads, scans }
   }
 }
 
