@@ -382,12 +382,13 @@ export class Compactor {
   }
 
   async #install(plan: CompactionPlan, outputs: readonly TableMetadata[]): Promise<void> {
-    const { manifest, state, obsoleteFiles, tier } = this.#host
+    const { state, obsoleteFiles, tier } = this.#host
+    const edit = { ...planChanges(plan, outputs), wallMsMax: this.#runner.wallMs }
     try {
-      const edit = { ...planChanges(plan, outputs), wallMsMax: this.#runner.wallMs }
-      state.version = await manifest.append(edit)
+      state.version = await this.#runner.install(edit)
     } catch (error) {
-      throw this.#host.fail('the MANIFEST could not be written', error)
+      for (const { fileNumber } of outputs) tier?.removed(fileNumber)
+      throw error
     }
     if (plan.kind === 'move') {
       this.#moves += plan.inputs.length

@@ -10,7 +10,7 @@ import type { EventStream } from './event-stream.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import { Flusher } from './flusher.ts'
 import { IdleFlush } from './idle-flush.ts'
-import { ioFailure } from './io-failure.ts'
+import { ioFailure, isShortage } from './io-failure.ts'
 import { type BackgroundHost, JobRunner } from './job-runner.ts'
 import { LiveBytes } from './live-bytes.ts'
 import { Maintenance } from './maintenance.ts'
@@ -233,11 +233,15 @@ async function closeDb(
       return
     }
     await wal.sync()
-    await manifest.append({
-      lastSequence: state.visibleSequence,
-      closedWal: { fileNumber: wal.fileNumber, length: wal.size },
-      wallMsMax: runner.wallMs,
-    })
+    const closedWal = { fileNumber: wal.fileNumber, length: wal.size }
+    const { visibleSequence: lastSequence } = state
+    try {
+      await manifest.append({ lastSequence, closedWal, wallMsMax: runner.wallMs })
+    } catch (error) {
+      if (!isShortage(error)) throw error
+      // All that was acknowledged is durable; the log is only replayed without this mark.
+      host.logger.warn('no room to note that the database was closed', { error })
+    }
   }
   const undo = [
     () => warmer?.close(),

@@ -9,6 +9,8 @@
  *     a sync of its directory returns. Until then any subset may have happened.
  *  3. After a failed write or sync the state of that file is unknown. Never sync it again and
  *     believe the answer: fail, and let recovery look at what is there.
+ *  4. One write is an exception: one that only adds to a file and fails for want of space (ENOSPC,
+ *     EDQUOT). It may have added a part, and what was there before is as it was.
  *
  * Synchronous calls serve worker threads, opening, and small cached reads; the asynchronous ones
  * serve the main thread, where a slow disk must not stop the event loop.

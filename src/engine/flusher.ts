@@ -131,7 +131,7 @@ export class Flusher {
 
   /** Returns the bytes written. */
   async #flush(memtable: Memtable): Promise<number> {
-    const { state, manifest, walSegments, options } = this.#host
+    const { state, walSegments, options } = this.#host
     assert(memtable.frozen, 'only a frozen memtable is flushed')
     const { tables, bytesWritten } = await this.#runner.run(
       {
@@ -145,13 +145,9 @@ export class Flusher {
     const remaining = state.frozen.slice(0, -1)
     const logNumber = (remaining.at(-1) ?? state.memtable).walNumber
     const added = tables.map(table => ({ level: 0, table }))
-    try {
-      const version = await manifest.append({ logNumber, added, wallMsMax: this.#runner.wallMs })
-      state.version = version
-      state.frozen = state.frozen.slice(0, -1)
-    } catch (error) {
-      throw this.#host.fail('the MANIFEST could not be written', error)
-    }
+    const edit = { logNumber, added, wallMsMax: this.#runner.wallMs }
+    state.version = await this.#runner.install(edit)
+    state.frozen = state.frozen.slice(0, -1)
     walSegments.retire(memtable.walNumber)
     if (memtable.arena.byteLength === options.memtableSize && this.#spare.length < SPARE_MAX) {
       this.#spare.push(memtable.memory)

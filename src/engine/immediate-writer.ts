@@ -9,6 +9,7 @@
  * Invariants:
  *  1. Waiting operations are contiguous: whoever writes to the WAL calls flush() first.
  *  2. An `interval` entry becomes visible only after the operating system took it.
+ *  3. The log has room reserved for all that waits. When it has none, the queue refuses the write.
  */
 import type { CancelTimer } from '../clock.ts'
 import type { Durability } from '../key-value-store.ts'
@@ -59,6 +60,8 @@ export class ImmediateWriter {
       entryCount <= ENTRIES_MAX &&
       state.failure === undefined &&
       this.#host.hasRoom(entryCount, size) &&
+      // Also what waits already fits then, whenever it is written.
+      this.#host.wal().tryReserveSync(this.#waiting.size + size) &&
       this.#host.admits(size)
     )
   }

@@ -13,12 +13,15 @@ import type { ColdTier } from './cold-tier.ts'
 import type { EventStream } from './event-stream.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import { formatFileName } from './file-names.ts'
+import { isShortage } from './io-failure.ts'
 import type { Executor, Job, JobResult } from './job.ts'
 import { LAST_LEVEL } from './level-shape.ts'
 import type { Manifest } from './manifest.ts'
 import type { ObsoleteFiles } from './obsolete-files.ts'
 import { type ResolvedDbOptions, tableOptionsAt } from './options.ts'
 import type { TreeState } from './tree-state.ts'
+import type { Version } from './version.ts'
+import type { VersionEdit } from './version-edit.ts'
 import type { WalSegments } from './wal-segments.ts'
 
 /** Milliseconds before failed work is tried again; doubled up to the maximum. */
@@ -113,6 +116,20 @@ export class JobRunner {
         this.#host.obsoleteFiles.removeIfExists(formatFileName('table', firstFileNumber + offset))
       }
       throw error
+    }
+  }
+
+  /**
+   * Appends the edit to the MANIFEST. After a shortage (io-failure.ts) nothing has changed and the
+   * work can be done again; any other failure refuses all writes from now on.
+   */
+  async install(edit: VersionEdit): Promise<Version> {
+    const { manifest, fail } = this.#host
+    try {
+      return await manifest.append(edit)
+    } catch (error) {
+      if (isShortage(error) && manifest.failure === undefined) throw error
+      throw fail('the MANIFEST could not be written', error)
     }
   }
 

@@ -11,14 +11,19 @@
  *     file with a snapshot of everything, and so does one after the file has grown fivefold; until
  *     then recovery has changed nothing on disk.
  *  3. After a failed write or sync of the file in force, or once it is unknown which file is in
- *     force, every append fails with that first error.
- *  4. File numbers given out lie above every number on disk and in the MANIFEST.
+ *     force, every append fails with that first error; but see 4.
+ *  4. When there was no room for an edit, the file in force may end with it, or a part of it.
+ *     Nothing is written to that file any more: the next edit starts a fresh one, without the edit
+ *     that was refused. Until that is in force, recovery may find the edit or not, and both are
+ *     right: its tables stay as well as whatever it took out.
+ *  5. File numbers given out lie above every number on disk and in the MANIFEST.
  */
 import { assert } from '../assert.ts'
 import { CorruptionError, toError } from '../errors.ts'
 import { prepareCurrent, readCurrentSync, replaceCurrent } from './current-file.ts'
 import { formatFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
+import { isShortage } from './io-failure.ts'
 import {
   checkColdPointerSync,
   checkTablesSync,
@@ -84,6 +89,8 @@ export class Manifest {
   /** Settles, never rejecting, when the edits so far are done. */
   #last: Promise<void> = Promise.resolve()
   #failure: Error | undefined
+  /** Names of the new tables of an edit that was refused (invariant 4); undefined without one. */
+  #refusedTables: readonly string[] | undefined
 
   /** Use create() or recover(). */
   private constructor(
@@ -183,6 +190,10 @@ export class Manifest {
   /**
    * Resolves with the new version once the edit is durable. The tables it adds must be durable
    * already, names included. Edits are applied in the order of the calls.
+   *
+   * Rejects as the system does. After a shortage (io-failure.ts), while `failure` is undefined,
+   * nothing has changed, and another edit may be tried; the tables that this one was to add are
+   * removed, now or when that is safe.
    */
   append(edit: VersionEdit): Promise<Version> {
     const appended = this.#last.then(() => this.#append(edit))
@@ -201,10 +212,13 @@ export class Manifest {
     try {
       this.#parts.verifyLock()
     } catch (error) {
-      throw this.#fail(error)
+      if (!isShortage(error)) throw this.#fail(error)
+      this.#removeTables(this.#newTables(edit))
+      throw error
     }
     const open = this.#open
-    if (open === undefined || open.length > open.lengthMax) return this.#startFile(edit, open)
+    const isOver = this.#refusedTables !== undefined || (open && open.length > open.lengthMax)
+    if (open === undefined || isOver) return this.#startFile(edit, open)
     return this.#appendTo(open, edit)
   }
 
@@ -216,7 +230,9 @@ export class Manifest {
       await open.file.write(bytes, 0, bytes.length, open.length)
       await open.file.sync()
     } catch (error) {
-      throw this.#fail(error)
+      if (!isShortage(error)) throw this.#fail(error)
+      this.#refusedTables = this.#newTables(edit)
+      throw error
     }
     this.#open = { ...open, length: open.length + bytes.length, chain }
     this.#state = state
@@ -238,6 +254,11 @@ export class Manifest {
       written?.file.closeSync()
       obsoleteFiles.removeIfExists(formatFileName('manifest', fileNumber))
       if (old === undefined) throw this.#fail(error)
+      if (this.#refusedTables !== undefined) {
+        if (!isShortage(error)) throw this.#fail(error)
+        this.#removeTables(this.#newTables(edit))
+        throw error
+      }
       // The old file is in force and intact: go on with it, and try again when it has grown.
       this.#open = { ...old, lengthMax: old.length * 2 }
       return this.#appendTo(this.#open, edit)
@@ -254,7 +275,21 @@ export class Manifest {
     this.#state = state
     old?.file.closeSync()
     if (replaced !== 0) obsoleteFiles.remove(formatFileName('manifest', replaced))
+    this.#removeTables(this.#refusedTables ?? [])
+    this.#refusedTables = undefined
     return state.version
+  }
+
+  /** Names of the tables that the edit adds, but for those that only change their level. */
+  #newTables({ added = [] }: VersionEdit): readonly string[] {
+    const known = new Set(this.version.levels.flat().map(table => table.fileNumber))
+    return added
+      .filter(({ table }) => !known.has(table.fileNumber))
+      .map(({ table }) => formatFileName('table', table.fileNumber))
+  }
+
+  #removeTables(names: readonly string[]): void {
+    for (const name of names) this.#parts.obsoleteFiles.remove(name)
   }
 
   async #writeSnapshot(state: ManifestState, fileNumber: number): Promise<OpenManifest> {

@@ -4,23 +4,38 @@
  *
  * Invariants:
  *  1. Header and name are durable before the first frame is written.
- *  2. The segment before is durable to its end before the first frame is written, so whatever this
- *     segment acknowledges, nothing before it can be missing.
+ *  2. The segment before is durable to its end, zeros included, before anything is written behind
+ *     the header, so whatever this segment acknowledges, nothing before it can be missing.
  *  3. One append at a time; syncs may overlap appends, never each other: a sync that failed takes
  *     the error with it, and one beside it would wrongly report success.
- *  4. After a failed write or sync nothing is written or believed any more.
- *  5. Zeros are written only behind a frame, and together with it or before it.
+ *  4. After a failed write or sync nothing is written or believed any more; but see 6.
+ *  5. A frame is written over zeros only, which reserve() has put there before.
+ *  6. When there is no room for those zeros no frame is in danger: what was written stays as it
+ *     was, a sync of it is believed, and the same zeros may be written once there is room.
  *
- * A file that grows with every frame makes each sync a commit of the file system's own journal.
- * So zeros are written ahead of the frames, a quarter MiB at a time, and most syncs have nothing
- * but data to write: on ext4 a lone durable writer gets 1.3 times the commits.
+ * A full disk is met while zeros are written, never in the midst of a frame, of which nobody could
+ * tell then what is there. (etcd allocates its segments ahead for the same reason; RocksDB, which
+ * meets it in a record, must flush and begin another log.) Besides, a file that grows with every
+ * frame makes each sync a commit of the file system's own journal. So the zeros are written a
+ * quarter MiB at a time, and most syncs have nothing but data to write: on ext4 a lone durable
+ * writer gets 1.3 times the commits.
+ *
+ * Where each write takes new space, as on file systems that copy on write, a frame can still meet
+ * the end of it; then 4 holds.
  */
 import { assert } from '../assert.ts'
 import { toError } from '../errors.ts'
 import { formatFileName } from './file-names.ts'
 import { fileSeed, placeSeed } from './file-seed.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
-import { encodeWalHeader, WAL_HEADER_SIZE, type WalPosition } from './wal-format.ts'
+import { isShortage } from './io-failure.ts'
+import {
+  encodeWalHeader,
+  WAL_FRAME_ALIGNMENT,
+  WAL_FRAME_SUM_SIZE,
+  WAL_HEADER_SIZE,
+  type WalPosition,
+} from './wal-format.ts'
 import type { WalFrameBuilder, WalFramePlace } from './wal-frame.ts'
 
 /** A segment that is empty, and whose name is durable. After a crash nobody misses it. */
@@ -56,7 +71,10 @@ export interface WalSegmentOptions {
    * may still lose what only the page cache held.
    */
   readonly previous: WalWriter | number
-  /** Zeros are written up to the next multiple of this many bytes. @defaultValue 0, for none */
+  /**
+   * Zeros are written up to the next multiple of this many bytes. @defaultValue 0, for none: then
+   * nothing has to be reserved.
+   */
   readonly paddingSize?: number
 }
 
@@ -79,9 +97,13 @@ export class WalWriter {
   /** Set until the first append, if the segment follows one of this process. */
   #previous: WalWriter | undefined
   readonly #paddingSize: number
-  /** Bytes of the file, whether frames or zeros. */
-  #fileSize = WAL_HEADER_SIZE
+  /** Up to here the file is frames, then zeros. */
+  #reserved = WAL_HEADER_SIZE
   #zeros = new Uint8Array(0)
+  /** The zeros that were to be written last found no room. */
+  #isFull = false
+  /** Zeros were written that no sync has covered: after a power loss anything may stand there. */
+  #hasLooseZeros = false
   #written: WalPosition
   #synced: WalPosition
   #appending = false
@@ -148,20 +170,63 @@ export class WalWriter {
     return this.#failure
   }
 
+  /** Whether there is room for a frame whose builder has `size` bytes. */
+  hasReserved(size: number): boolean {
+    return this.#paddingSize === 0 || this.#frameEnd(size) <= this.#reserved
+  }
+
+  /**
+   * Makes room for a frame whose builder has `size` bytes. Rejects as the system does. After a
+   * shortage (io-failure.ts) everything is as it was, and it may be tried again; after another
+   * error nothing is written any more. One call at a time.
+   */
+  async reserve(size: number): Promise<void> {
+    this.#checkUsable()
+    if (this.#previous !== undefined) this.#follow(this.#previous)
+    const zerosSize = this.#zerosSize(size)
+    const end = this.#reservedEnd(size, zerosSize)
+    while (this.#reserved < end) {
+      const zeros = this.#zerosOf(Math.min(zerosSize, end - this.#reserved))
+      try {
+        await this.#file.write(zeros, 0, zeros.length, this.#reserved)
+      } catch (error) {
+        throw this.#notReserved(error)
+      }
+      this.#hasZeros(zeros.length)
+    }
+  }
+
+  /**
+   * reserve() within the call, for small frames; returns whether it succeeded. False also without a
+   * try when there was no room lately. Why it failed, reserve() tells.
+   */
+  tryReserveSync(size: number): boolean {
+    if (this.hasReserved(size)) return true
+    if (this.#isFull || this.#failure !== undefined) return false
+    if (this.#previous !== undefined) this.#follow(this.#previous)
+    const end = this.#reservedEnd(size, this.#zerosSize(size))
+    const zeros = this.#zerosOf(end - this.#reserved)
+    try {
+      this.#file.writeSync(zeros, 0, zeros.length, this.#reserved)
+    } catch (error) {
+      this.#notReserved(error)
+      return false
+    }
+    this.#hasZeros(zeros.length)
+    return true
+  }
+
   /**
    * Writes the frame; not durable before a later sync(). The builder is borrowed until the promise
-   * settles: nothing may be added to it, reading it is fine.
+   * settles: nothing may be added to it, reading it is fine. Requires that room was reserved.
    */
   async append(builder: WalFrameBuilder, firstSequence: number): Promise<void> {
-    const place = this.#begin(firstSequence)
+    const place = this.#begin(builder, firstSequence)
     this.#appending = true
     let length: number
     try {
       const isLong = builder.size > SUM_AT_ONCE_MAX
       length = isLong ? await builder.finishInSlices(place) : builder.finish(place)
-      const end = this.#written.length + length
-      const zeros = this.#zerosBehind(end, length)
-      if (zeros !== undefined) await this.#file.write(zeros, 0, zeros.length, end)
       await this.#file.write(builder.bytes, 0, length, this.#written.length)
     } catch (error) {
       throw this.#fail(error)
@@ -173,11 +238,8 @@ export class WalWriter {
 
   /** Hands the frame to the operating system within the call; see append. */
   appendSync(builder: WalFrameBuilder, firstSequence: number): void {
-    const length = builder.finish(this.#begin(firstSequence))
+    const length = builder.finish(this.#begin(builder, firstSequence))
     try {
-      const end = this.#written.length + length
-      const zeros = this.#zerosBehind(end, length)
-      if (zeros !== undefined) this.#file.writeSync(zeros, 0, zeros.length, end)
       this.#file.writeSync(builder.bytes, 0, length, this.#written.length)
     } catch (error) {
       throw this.#fail(error)
@@ -188,7 +250,7 @@ export class WalWriter {
   /** Resolves once everything that was written before the call is durable. */
   async sync(): Promise<void> {
     const target = this.#written.length
-    while (this.#failure === undefined && this.#synced.length < target) {
+    while (this.#failure === undefined && (this.#synced.length < target || this.#hasLooseZeros)) {
       this.#syncing ??= this.#syncWritten()
       await this.#syncing
     }
@@ -202,6 +264,7 @@ export class WalWriter {
 
   async #syncWritten(): Promise<void> {
     const covered = this.#written
+    this.#hasLooseZeros = false
     try {
       await this.#file.sync()
       if (this.#failure === undefined) this.#synced = covered
@@ -213,8 +276,9 @@ export class WalWriter {
   }
 
   /** What a frame at the end of the segment needs to know. */
-  #begin(firstSequence: number): WalFramePlace {
+  #begin(builder: WalFrameBuilder, firstSequence: number): WalFramePlace {
     this.#checkUsable()
+    assert(this.hasReserved(builder.size), 'room for the frame was reserved')
     assert(!this.#appending, 'frames are appended one after another')
     assert(firstSequence >= this.#firstSequence, 'sequences only rise')
     if (this.#previous !== undefined) this.#follow(this.#previous)
@@ -226,15 +290,38 @@ export class WalWriter {
     }
   }
 
-  /** The zeros to write at `end`, behind a frame of `length` bytes; undefined for none. */
-  #zerosBehind(end: number, length: number): Uint8Array | undefined {
-    if (this.#paddingSize === 0 || end <= this.#fileSize) return undefined
-    const isLarge = length > this.#paddingSize * LARGE_FRAME_SHARE
-    const size = this.#paddingSize * (isLarge ? LARGE_FRAME_FACTOR : 1)
-    this.#fileSize = Math.ceil(end / size) * size
-    const count = this.#fileSize - end
-    if (this.#zeros.length < count) this.#zeros = new Uint8Array(size)
+  /** Where a frame at the end of the segment would end at most, by the bytes of its builder. */
+  #frameEnd(size: number): number {
+    return this.#written.length + size + WAL_FRAME_SUM_SIZE + WAL_FRAME_ALIGNMENT
+  }
+
+  /** Zeros are written up to a multiple of so many bytes, and so many at once. */
+  #zerosSize(size: number): number {
+    const isLarge = size > this.#paddingSize * LARGE_FRAME_SHARE
+    return this.#paddingSize * (isLarge ? LARGE_FRAME_FACTOR : 1)
+  }
+
+  #reservedEnd(size: number, zerosSize: number): number {
+    if (this.hasReserved(size)) return this.#reserved
+    return Math.ceil(this.#frameEnd(size) / zerosSize) * zerosSize
+  }
+
+  #zerosOf(count: number): Uint8Array {
+    if (this.#zeros.length < count) this.#zeros = new Uint8Array(count)
     return this.#zeros.subarray(0, count)
+  }
+
+  #hasZeros(count: number): void {
+    this.#reserved += count
+    this.#hasLooseZeros = true
+    this.#isFull = false
+  }
+
+  #notReserved(error: unknown): unknown {
+    if (!isShortage(error)) return this.#fail(error)
+    this.#hasLooseZeros = true
+    this.#isFull = true
+    return error
   }
 
   #end(builder: WalFrameBuilder, length: number): void {
@@ -254,7 +341,8 @@ export class WalWriter {
   /** Takes over the chain of the segment before, which ends here. */
   #follow(previous: WalWriter): void {
     assert(!previous.#appending, 'the segment before is written to its end')
-    assert(previous.#synced === previous.#written, 'the segment before is durable to its end')
+    const isDurable = previous.#synced === previous.#written && !previous.#hasLooseZeros
+    assert(isDurable, 'the segment before is durable to its end')
     this.#written = { ...this.#written, chain: previous.#written.chain }
     this.#synced = this.#written
     this.#previous = undefined

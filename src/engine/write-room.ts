@@ -121,9 +121,15 @@ export class WriteRoom {
 
   /**
    * Returns once the active memtable surely takes so many entries with so many bytes of keys and
-   * values. Called between group commits. Rejects when the database is poisoned or closed.
+   * values, and its segment a frame of them. Called between group commits. Rejects when the
+   * database is poisoned or closed; with IoError, and nothing changed, when the disk is full.
    */
   async makeRoom(entryCount: number, dataSize: number): Promise<void> {
+    await this.#makeRoomInMemory(entryCount, dataSize)
+    if (!this.#wal.hasReserved(dataSize)) await this.#reserve(dataSize)
+  }
+
+  async #makeRoomInMemory(entryCount: number, dataSize: number): Promise<void> {
     await this.#holdBack(dataSize)
     const { state } = this.#parts.host
     if (this.hasRoom(entryCount, dataSize)) return
@@ -268,6 +274,14 @@ export class WriteRoom {
     }
   }
 
+  async #reserve(size: number): Promise<void> {
+    try {
+      await this.#wal.reserve(size)
+    } catch (error) {
+      throw refusalFor(error)
+    }
+  }
+
   #verifyLock(): void {
     try {
       this.#parts.verifyLock()
@@ -298,5 +312,6 @@ export class WriteRoom {
  * his write is not in it, so whoever writes next tries again.
  */
 function refusalFor(error: unknown): unknown {
-  return isShortage(error) ? ioFailure(error, 'the log cannot be continued') : error
+  if (!isShortage(error)) return error
+  return ioFailure(error, 'the log cannot be continued, so writes are refused and reads go on')
 }

@@ -134,6 +134,47 @@ describe('without room for the next segment of the log', () => {
     })
   }
 
+  for (const durability of ['sync', 'interval', 'none'] as const) {
+    test(`for the next frames, ${durability} writes are refused until there is room`, async t => {
+      const random = seededRandom(printSeed(t))
+      const story = await begin()
+      const { memory, clock, db, disk, written } = story
+      const crashes = recordCrashes(story, random)
+      const put = async () => {
+        await drive(clock, db.put(`key ${written.length}`, VALUE, { durability }))
+        written.push(written.length)
+      }
+      for (let round = 0; round < 6; round++) {
+        const rule = disk.fail({ fault: 'full', path: isLog, forever: true })
+        const before = written.length
+        let refusal: unknown
+        while (refusal === undefined)
+          refusal = await put().then(
+            () => undefined,
+            error => error,
+          )
+        assert.ok(refusal instanceof IoError, `${refusal}`)
+        assert.match(refusal.message, /log cannot be continued.*ENOSPC.*make room on the disk/)
+        assert.equal(refusal.outcome, 'rejected')
+        await assert.rejects(put(), IoError)
+        await checkAll(db, clock, written)
+        await clock.advanceAsync(5000)
+        rule.remove()
+        for (let count = 0; count < 5 + random.below(40); count++) await put()
+        assert.ok(written.length > before, 'there is room again')
+      }
+      await checkAll(db, clock, written)
+      await drive(clock, db.close())
+      memory.onCall = undefined
+      await checkAfterPowerLoss(memory, written)
+      assert.ok(crashes.length > 10, `${crashes.length} crashes`)
+      for (const { survivor, count } of crashes) {
+        // Nothing more is promised of the others than that what is left can be opened.
+        await checkAfterPowerLoss(survivor, durability === 'sync' ? written.slice(0, count) : [])
+      }
+    })
+  }
+
   test('a segment that cannot be taken back ends all writing', async () => {
     const story = await begin()
     assert.equal(await putUntilRotation(story), undefined)

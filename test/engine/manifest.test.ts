@@ -5,8 +5,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { FileSystem } from '../../src/engine/file-system.ts'
+import { isShortage } from '../../src/engine/io-failure.ts'
 import { Manifest, type ManifestParts } from '../../src/engine/manifest.ts'
 import { encodeManifestHeader } from '../../src/engine/manifest-format.ts'
+import { applyEdit, type ManifestState } from '../../src/engine/manifest-state.ts'
 import { ObsoleteFiles } from '../../src/engine/obsolete-files.ts'
 import type { LeveledTable, VersionEdit } from '../../src/engine/version-edit.ts'
 import { CorruptionError } from '../../src/errors.ts'
@@ -48,7 +50,17 @@ function manifestPath(fileNumber: number): string {
 
 /** Everything that recovery should bring back, as text. */
 function describeState(manifest: Manifest): string {
-  const { databaseId, logNumber, lastSequence, wallMsMax, closedWal, version } = manifest
+  return stateText(manifest.state)
+}
+
+function stateText({
+  databaseId,
+  logNumber,
+  lastSequence,
+  wallMsMax,
+  closedWal,
+  version,
+}: ManifestState): string {
   const tables = version.levels.map(level => level.map(table => table.fileNumber))
   return JSON.stringify([[...databaseId], logNumber, lastSequence, wallMsMax, closedWal, tables])
 }
@@ -57,7 +69,8 @@ function describeState(manifest: Manifest): string {
 class EditScript {
   readonly #random: Random
   readonly #disk: MemoryFileSystem
-  #tables: LeveledTable[] = []
+  #tables: readonly LeveledTable[] = []
+  #tablesBefore: readonly LeveledTable[] = []
   #logNumber = 0
 
   constructor(random: Random, disk: MemoryFileSystem) {
@@ -80,6 +93,7 @@ class EditScript {
       this.#disk.plant(tablePath(fileNumber), new Uint8Array(table.size))
       added.push({ level: 0, table })
     }
+    this.#tablesBefore = this.#tables
     const removed = this.#tables.filter(() => random.below(6) === 0)
     this.#tables = [...this.#tables.filter(table => !removed.includes(table)), ...added]
     this.#logNumber += random.below(2)
@@ -91,6 +105,11 @@ class EditScript {
       wallMsMax: random.below(2) === 0 ? undefined : random.below(2 ** 32) * 1000,
       closedWal: random.below(8) > 0 ? undefined : { fileNumber: this.#logNumber, length: 64 },
     }
+  }
+
+  /** The last edit was refused. */
+  refused(): void {
+    this.#tables = this.#tablesBefore
   }
 }
 
@@ -242,7 +261,7 @@ describe('Manifest', () => {
             break
           }
         }
-        if (failed === undefined) continue
+        if (failed === undefined || manifest.failure === undefined) continue
         failures++
         assert.equal(manifest.failure, failed)
         const { callCount } = memory
@@ -257,6 +276,100 @@ describe('Manifest', () => {
       }
     }
     assert.ok(failures > 60, `${failures} failures`)
+  })
+
+  test('without room for an edit nothing changes, at any call, until there is room', async t => {
+    const seed = printSeed(t)
+    const kind = ['write', 'sync', 'create', 'syncDirectory'] as const
+    const outcomes = { refused: 0, found: 0, failed: 0 }
+    for (const fault of ['ENOSPC', 'shortWrite', 'full', 'EMFILE'] as const) {
+      for (let nth = 0; nth < 40; nth++) {
+        const random = seededRandom(seed + nth)
+        const memory = newDisk()
+        const disk = new FailingFileSystem(memory)
+        const parts = partsOn(disk)
+        const manifest = Manifest.create(parts, DATABASE_ID)
+        const script = new EditScript(random, memory)
+        await manifest.append(script.next(manifest))
+        const rule = { fault, nth, forever: true }
+        const report = disk.fail(
+          fault === 'ENOSPC' || fault === 'EMFILE' ? { ...rule, kind } : rule,
+        )
+        let refusedState: string | undefined
+        for (let count = 0; count < 30; count++) {
+          if (random.below(8) === 0) report.remove()
+          const edit = script.next(manifest)
+          const before = describeState(manifest)
+          try {
+            await manifest.append(edit)
+            refusedState = undefined
+          } catch (error) {
+            assert.equal(isShortage(error), true, String(error))
+            // Which file is in force is not known.
+            if (manifest.failure !== undefined) break
+            assert.equal(describeState(manifest), before)
+            outcomes.refused++
+            // Only the first one can have reached the file in force.
+            const nextFileNumber = manifest.reserveFileNumbers(1)
+            const state = applyEdit(manifest.state, { ...edit, nextFileNumber })
+            assert.ok(typeof state !== 'string', String(state))
+            refusedState ??= stateText(state)
+            script.refused()
+          }
+          await parts.obsoleteFiles.drain()
+          const keep = (['random', 'nothing', 'all'] as const)[random.below(3)]!
+          const found = recoveredState(memory.crashClone(random, { keep }))
+          if (found === describeState(manifest)) continue
+          assert.equal(found, refusedState, `${fault} ${nth}`)
+          outcomes.found++
+        }
+        report.remove()
+        if (manifest.failure !== undefined) {
+          outcomes.failed++
+          continue
+        }
+        await manifest.append({})
+        await parts.obsoleteFiles.drain()
+        const tables = memory.paths().filter(path => path.endsWith('.sst'))
+        const known = manifest.version.levels.flat().map(table => tablePath(table.fileNumber))
+        for (const path of known) assert.ok(tables.includes(path), `${path} is there`)
+        assert.equal(recoveredState(memory), describeState(manifest))
+        await manifest.close()
+      }
+    }
+    t.diagnostic(JSON.stringify(outcomes))
+    const { refused, found } = outcomes
+    assert.ok(refused > 200 && found > 0, 'edits were refused, and some found after a crash')
+  })
+
+  test('the tables of an edit for which there was no room go once that is safe', async () => {
+    for (const fault of ['full', 'shortWrite'] as const) {
+      const memory = newDisk()
+      const disk = new FailingFileSystem(memory)
+      const parts = partsOn(disk)
+      const manifest = Manifest.create(parts, DATABASE_ID)
+      await manifest.append({})
+      const tables = () => memory.paths().filter(path => path.endsWith('.sst'))
+      const addTable = async () => {
+        const fileNumber = manifest.reserveFileNumbers(1)
+        const random = seededRandom(fileNumber)
+        const table = randomTable(random, fileNumber, Uint8Array.of(1), Uint8Array.of(2))
+        memory.plant(tablePath(fileNumber), new Uint8Array(table.size))
+        const added = manifest.append({ added: [{ level: 0, table }] })
+        await added.catch(() => undefined)
+        await parts.obsoleteFiles.drain()
+        return tablePath(fileNumber)
+      }
+      const rule = disk.fail({ fault, forever: true })
+      const first = await addTable()
+      assert.deepEqual(tables(), [first], 'recovery may find the edit')
+      await addTable()
+      assert.deepEqual(tables(), [first], 'of what never reached the file in force nothing stays')
+      rule.remove()
+      const third = await addTable()
+      assert.deepEqual(tables(), [third])
+      await manifest.close()
+    }
   })
 
   test('a fresh file that cannot be made leaves the old one in force', async () => {

@@ -5,11 +5,14 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { AssertionError } from '../../src/assert.ts'
+import { isShortage } from '../../src/engine/io-failure.ts'
 import { WAL_HEADER_SIZE } from '../../src/engine/wal-format.ts'
 import { WalFrameBuilder } from '../../src/engine/wal-frame.ts'
 import { loadHasher } from '../../src/hash.ts'
+import { seededRandom } from '../../src/random.ts'
 import { FailingFileSystem } from '../support/failing-file-system.ts'
 import { type CallKind, MemoryFileSystem } from '../support/memory-file-system.ts'
+import { printSeed } from '../support/seed.ts'
 import { createSegment } from '../support/wal-script.ts'
 
 const hasher = await loadHasher()
@@ -132,7 +135,7 @@ describe('WalWriter', () => {
     assert.equal(wal.synced.length, WAL_HEADER_SIZE)
   })
 
-  test('zeros are written ahead of small frames, and four times as many ahead of large', async () => {
+  test('room is reserved ahead of small frames, and four times as much ahead of large', async () => {
     for (const asynchronous of [true, false]) {
       const disk = new MemoryFileSystem()
       disk.makeDirectorySync('/db')
@@ -140,23 +143,84 @@ describe('WalWriter', () => {
       const wal = await createSegment(disk, '/db', { ...options, paddingSize: 512 })
       const path = '/db/000002.wal'
       assert.equal(disk.peek(path).length, WAL_HEADER_SIZE, 'none before the first frame')
+      assert.throws(() => wal.appendSync(frame(), 1), AssertionError)
       const sizes = new Set<number>()
       for (let sequence = 1; sequence <= 12; sequence++) {
         const builder = frame(sequence === 12 ? 600 : 10)
+        if (asynchronous) await wal.reserve(builder.size)
+        else assert.ok(wal.tryReserveSync(builder.size))
+        const before = disk.peek(path)
+        assert.ok(before.subarray(wal.size).every(byte => byte === 0))
         if (asynchronous) await wal.append(builder, sequence)
         else wal.appendSync(builder, sequence)
         const bytes = disk.peek(path)
+        assert.equal(bytes.length, before.length, 'a frame takes no space of its own')
         assert.ok(bytes.subarray(wal.size).every(byte => byte === 0))
         sizes.add(bytes.length)
       }
       assert.deepEqual([...sizes], [512, 1024, 2048])
-      const last = disk.peek(path)
-      wal.appendSync(frame(), 13)
-      assert.equal(disk.peek(path).length, last.length)
-      assert.deepEqual(
-        disk.peek(path).subarray(0, wal.size - 100),
-        last.subarray(0, wal.size - 100),
+      assert.ok(wal.hasReserved(frame().size))
+    }
+  })
+
+  test('a frame of any size fits what was reserved for it', async () => {
+    const disk = new MemoryFileSystem()
+    disk.makeDirectorySync('/db')
+    const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
+    const wal = await createSegment(disk, '/db', { ...options, paddingSize: 8 })
+    for (let sequence = 1; sequence < 100; sequence++) {
+      const builder = frame(sequence)
+      await wal.reserve(builder.size)
+      const { length } = disk.peek('/db/000002.wal')
+      wal.appendSync(builder, sequence)
+      assert.ok(wal.size <= length)
+    }
+  })
+
+  for (const fault of ['ENOSPC', 'EDQUOT', 'shortWrite'] as const) {
+    test(`${fault} is met before a frame is, harms none, and may end`, async context => {
+      const random = seededRandom(printSeed(context))
+      const memory = new MemoryFileSystem()
+      const disk = new FailingFileSystem(memory)
+      disk.makeDirectorySync('/db')
+      const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
+      const wal = await createSegment(disk, '/db', { ...options, paddingSize: 256 })
+      await wal.reserve(frame().size)
+      wal.appendSync(frame(), 1)
+      await wal.sync()
+      const rule = disk.fail({ fault, kind: 'write', forever: true })
+      const large = frame(2000)
+      await assert.rejects(wal.reserve(large.size), (error: unknown) => isShortage(error))
+      assert.equal(wal.tryReserveSync(large.size), false)
+      assert.equal(wal.failure, undefined)
+      await wal.sync()
+      assert.equal(wal.synced.length, wal.size)
+      const kept = memory.crashClone(random, { keep: 'nothing' }).peek('/db/000002.wal')
+      assert.deepEqual(kept.subarray(0, wal.size), memory.peek('/db/000002.wal').slice(0, wal.size))
+      assert.ok(
+        kept.subarray(wal.size).every(byte => byte === 0),
+        'zeros are durable as well',
       )
+      rule.remove()
+      assert.equal(wal.tryReserveSync(large.size), false, 'reserve() finds out')
+      await wal.reserve(large.size)
+      wal.appendSync(large, 2)
+      await wal.sync()
+      assert.equal(wal.synced.length, wal.size)
+    })
+  }
+
+  test('an error that is no shortage ends the segment, also when room is reserved', async () => {
+    for (const asynchronous of [true, false]) {
+      const disk = new FailingFileSystem(new MemoryFileSystem())
+      disk.makeDirectorySync('/db')
+      const options = { fileNumber: 2, databaseId, firstSequence: 1, previous: 0 }
+      const wal = await createSegment(disk, '/db', { ...options, paddingSize: 256 })
+      disk.fail({ fault: 'EIO', kind: 'write' })
+      if (asynchronous) await assert.rejects(wal.reserve(10), { code: 'EIO' })
+      else assert.equal(wal.tryReserveSync(10), false)
+      await assert.rejects(wal.reserve(10), { code: 'EIO' })
+      await assert.rejects(wal.sync(), { code: 'EIO' })
     }
   })
 

@@ -8,6 +8,8 @@
  *     still fails.
  *  3. Once a write has failed with unknown outcome, or a write or sync of the log or of the
  *     MANIFEST has, all later writes fail with KV_POISONED until the database is opened again.
+ *     Not so where there was no room for an edit of the MANIFEST, or for the zeros that the log is
+ *     written over: then nothing is poisoned, and writes are taken again once there is room.
  *  4. Opening again finds a state that explain() of crash-oracle.ts allows.
  */
 import type { Db } from '../../src/engine/index.ts'
@@ -16,7 +18,7 @@ import type { Durability, Snapshot } from '../../src/key-value-store.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { CrashOracle, OracleError, readState, type SubmittedWrite, text } from './crash-oracle.ts'
 import { DIRECTORY, drive, openEngine } from './engine-on-disk.ts'
-import type { FailingFileSystem, FaultReport } from './failing-file-system.ts'
+import type { FailingFileSystem, Fault, FaultReport } from './failing-file-system.ts'
 import { SimClock } from './sim-clock.ts'
 
 /** Every few dozen entries fill a memtable, and three tables make a level. */
@@ -59,6 +61,7 @@ export class ErrorLife {
   #oracle = new CrashOracle()
   #held: HeldSnapshot | undefined
   #mustBePoisoned = false
+  #hasRoom = false
   #writeCount = 0
 
   constructor(options: ErrorLifeOptions) {
@@ -94,6 +97,7 @@ export class ErrorLife {
     await this.#step('writes without sync', () => this.#puts(6, ['interval', 'none']))
     await this.#step('time', () => this.#clock.advanceAsync(200))
     await this.#step('last reads', () => this.#reads())
+    await this.#step('open with room', () => this.#findRoom())
     await this.#step('recovery', () => this.#expectRecovery())
     await this.#step('last close', () => this.#close())
   }
@@ -114,15 +118,16 @@ export class ErrorLife {
     }
   }
 
-  /** Whether the failed call wrote to the log or the MANIFEST, beyond its beginning. */
+  /** Whether the failed call leaves in doubt what the log or the MANIFEST holds. */
   #isVital(): boolean {
     if (this.#options.dataOnly === true) return false
-    const { fault, kind, path, isBeginning } = this.#options.fault.first!
+    const { fault, kind, path, isBeginning, isZeros } = this.#options.fault.first!
     if (kind !== 'write' && kind !== 'sync') return false
+    if (!path.startsWith(DIRECTORY)) return false
+    const isShort = isShortage(fault)
+    if (path.includes('MANIFEST')) return !isShort
     // A segment that there is no room to begin is taken back, and begun anew by a later write.
-    const isShortage = fault === 'ENOSPC' || fault === 'shortWrite' || fault === 'EMFILE'
-    if (isShortage && isBeginning && path.endsWith('.wal')) return false
-    return path.startsWith(DIRECTORY) && (path.endsWith('.wal') || path.includes('MANIFEST'))
+    return path.endsWith('.wal') && !(isShort && (isBeginning || isZeros))
   }
 
   async #open(): Promise<void> {
@@ -326,14 +331,32 @@ export class ErrorLife {
     }
   }
 
-  /** A single failure that does not poison is got over: time passes, and writes are taken again. */
+  /** A disk that was full has room again. */
+  async #findRoom(): Promise<void> {
+    const { fault, forever } = this.#options
+    if (!forever || fault.first === undefined || !isShortage(fault.first.fault)) return
+    fault.remove()
+    this.#hasRoom = true
+    if (this.#db !== undefined) return
+    await this.#open()
+    if (this.#db === undefined) throw new OracleError('it cannot be opened though there is room')
+  }
+
+  /** What does not poison is got over: time passes, and writes are taken again. */
   async #expectRecovery(): Promise<void> {
-    if (this.#mustBePoisoned || this.#options.forever) return
+    const { forever, fault } = this.#options
+    if (fault.first?.fault === 'full' && this.poisonings > 0) {
+      throw new OracleError('a full disk has poisoned the database')
+    }
+    if (this.#mustBePoisoned || (forever && !this.#hasRoom)) return
     await this.#clock.advanceAsync(60_000)
+    const before = this.#oracle.submittedCount
+    const { injected } = fault
     await this.#puts(1, ['sync'])
-    const { submitted, durable } = this.#oracle.moment()
-    if (submitted !== durable && !this.#mustBePoisoned) {
-      throw new OracleError('writes are still refused after a single failure')
+    // It may have come only now.
+    if (fault.injected > injected && !this.#mustBePoisoned) await this.#puts(1, ['sync'])
+    if (this.#oracle.acknowledgedSince(before) === 0 && !this.#mustBePoisoned) {
+      throw new OracleError('writes are still refused after a failure that is over')
     }
   }
 }
@@ -347,6 +370,11 @@ function expectValue(key: string, expected: string | undefined, found: Uint8Arra
   if (actual === expected) return
   const show = (value: string | undefined) => value?.slice(0, 16) ?? 'nothing'
   throw new OracleError(`${key} reads as ${show(actual)}, acknowledged is ${show(expected)}`)
+}
+
+/** Whether the fault says that there is no room, and not that something is broken. */
+function isShortage(fault: Fault): boolean {
+  return fault === 'ENOSPC' || fault === 'shortWrite' || fault === 'full' || fault === 'EMFILE'
 }
 
 function describe(error: unknown): string {

@@ -4,7 +4,8 @@
  * and a power loss would leave, once the disk works again.
  *
  * After a write or sync of a file has failed, nothing may write to or sync that file again: a sync
- * that succeeds then does not say that the bytes are there (what Linux does; file-system.ts).
+ * that succeeds then does not say that the bytes are there (what Linux does; file-system.ts). But
+ * zeros that the log is written over, and that found no room, say nothing of what is before them.
  */
 import { type Random, seededRandom } from '../../src/random.ts'
 import { CrashOracle, OracleError, readState } from './crash-oracle.ts'
@@ -33,6 +34,7 @@ const KINDS: Readonly<Partial<Record<Fault, readonly CallKind[] | undefined>>> =
   ENOSPC: ['create', 'makeDirectory', 'rename', 'link', 'syncDirectory', 'lock', 'write', 'sync'],
   EMFILE: ['open', 'create', 'list', 'lock', 'syncDirectory'],
   shortWrite: ['write'],
+  full: ['write'],
   shortRead: ['read'],
   failedSync: ['sync'],
 }
@@ -134,7 +136,7 @@ function ruleOf({ fault, forever, nth }: ErrorCase): FaultRule {
 }
 
 function codeOf(fault: Fault): string | undefined {
-  if (fault === 'shortWrite') return 'ENOSPC'
+  if (fault === 'shortWrite' || fault === 'full') return 'ENOSPC'
   if (fault === 'failedSync') return 'EIO'
   return fault === 'shortRead' ? undefined : fault
 }
@@ -153,6 +155,8 @@ function watchFailedFiles(
     const { first } = fault
     if (first === undefined || first.path !== path) return
     if (first.kind !== 'write' && first.kind !== 'sync') return
+    const isNoRoom = name === 'ENOSPC' || name === 'shortWrite' || name === 'full'
+    if (isNoRoom && first.isZeros && path.endsWith('.wal')) return
     if (kind === 'create') isNew = true
     else if ((kind === 'write' || kind === 'sync') && !isNew && halves-- <= 0) {
       breaches.push(`${kind} of ${path} after a ${first.kind} of it has failed`)

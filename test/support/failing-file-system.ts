@@ -16,6 +16,7 @@ import { systemError } from './system-error.ts'
 /**
  *  - an error code: the call fails with it and does nothing (a close still closes)
  *  - `shortWrite`: the first half of the bytes reaches the file, then ENOSPC
+ *  - `full`: ENOSPC for writes that make a file longer, and for no others: a disk without space
  *  - `shortRead`: half of the bytes asked for are delivered, as if the file ended there
  *  - `failedSync`: EIO, and the unsynced bytes stay readable but no later sync makes them durable,
  *    though it reports success (what Linux does); the disk below must be a MemoryFileSystem
@@ -29,6 +30,7 @@ export type Fault =
   | 'ENFILE'
   | 'EXDEV'
   | 'shortWrite'
+  | 'full'
   | 'shortRead'
   | 'failedSync'
   | 'skip'
@@ -62,6 +64,15 @@ export interface FaultPlace {
   readonly path: string
   /** Whether it was the first write of a new file, or a sync of nothing but that. */
   readonly isBeginning: boolean
+  /** Whether it was a write of zeros, or else of something. */
+  readonly isZeros: boolean
+}
+
+/** What of a call on a file a rule, or who judges, may want to know. */
+interface CallDetail {
+  readonly isBeginning?: boolean
+  readonly isZeros?: boolean
+  readonly grows?: boolean
 }
 
 interface ActiveRule {
@@ -81,10 +92,13 @@ interface Forgetful {
 
 const KINDS_OF_FAULT: Readonly<Partial<Record<Fault, readonly CallKind[]>>> = {
   shortWrite: ['write'],
+  full: ['write'],
   shortRead: ['read'],
   failedSync: ['sync'],
   skip: ['sync', 'syncDirectory'],
 }
+
+const CODES: Readonly<Partial<Record<Fault, string>>> = { failedSync: 'EIO', full: 'ENOSPC' }
 
 export class FailingFileSystem implements FileSystem {
   readonly #inner: FileSystem & Partial<Forgetful>
@@ -254,12 +268,13 @@ export class FailingFileSystem implements FileSystem {
   }
 
   /** Counts a call; throws if that is its fault, else returns a fault to act out. For files. */
-  enter(kind: CallKind, path: string, isBeginning = false): Fault | undefined {
+  enter(kind: CallKind, path: string, detail: CallDetail = {}): Fault | undefined {
     this.#callCount++
     if (kind === 'create' || kind === 'rename' || kind === 'sync') this.#lastChanged = path
     let due: ActiveRule | undefined
     for (const active of this.#rules) {
       if (!matches(active.rule, kind, path)) continue
+      if (active.rule.fault === 'full' && detail.grows !== true) continue
       const { nth = 0, forever = false } = active.rule
       const count = active.matched++
       if (due === undefined && (count === nth || (forever && count > nth))) due = active
@@ -267,14 +282,16 @@ export class FailingFileSystem implements FileSystem {
     if (due === undefined) return undefined
     due.injected++
     const { fault } = due.rule
-    due.first ??= { fault, kind, path, isBeginning }
+    const { isBeginning = false, isZeros = false } = detail
+    due.first ??= { fault, kind, path, isBeginning, isZeros }
     if (fault === 'failedSync') {
       if (this.#inner.loseUnsynced === undefined) throw new Error('this disk cannot forget')
       this.#inner.loseUnsynced(path)
     }
-    if (fault !== 'failedSync' && !fault.startsWith('E')) return fault
+    const code = CODES[fault] ?? fault
+    if (!code.startsWith('E')) return fault
     if (this.overlooks(kind, path)) return 'skip'
-    throw systemError(fault === 'failedSync' ? 'EIO' : fault, kind, path)
+    throw systemError(code, kind, path)
   }
 
   /** Whether a planted bug takes the error of this call for success. For files. */
@@ -302,6 +319,8 @@ class FailingFile implements File {
   readonly #disk: FailingFileSystem
   readonly #inner: File
   #writes = 0
+  /** Bytes of the file as far as they were written here. */
+  #end = 0
   #closed = false
 
   constructor(disk: FailingFileSystem, inner: File) {
@@ -331,7 +350,7 @@ class FailingFile implements File {
   }
 
   writeSync(source: Uint8Array, sourceOffset: number, length: number, position: number): void {
-    const fault = this.#disk.enter('write', this.path, this.#writes++ === 0)
+    const fault = this.#enterWrite(source.subarray(sourceOffset, sourceOffset + length), position)
     if (fault === 'skip') return
     const size = fault === 'shortWrite' ? length >>> 1 : length
     this.#inner.writeSync(source, sourceOffset, size, position)
@@ -344,7 +363,7 @@ class FailingFile implements File {
     length: number,
     position: number,
   ): Promise<void> {
-    const fault = this.#disk.enter('write', this.path, this.#writes++ === 0)
+    const fault = this.#enterWrite(source.subarray(sourceOffset, sourceOffset + length), position)
     if (fault === 'skip') return
     const size = fault === 'shortWrite' ? length >>> 1 : length
     await this.#inner.write(source, sourceOffset, size, position)
@@ -352,14 +371,14 @@ class FailingFile implements File {
   }
 
   syncSync(): void {
-    const fault = this.#disk.enter('sync', this.path, this.#writes <= 1)
+    const fault = this.#disk.enter('sync', this.path, { isBeginning: this.#writes <= 1 })
     if (fault === 'skip' || this.#disk.postpones(this.path)) return
     this.#inner.syncSync()
     this.#disk.catchUp(this.path)
   }
 
   async sync(): Promise<void> {
-    const fault = this.#disk.enter('sync', this.path, this.#writes <= 1)
+    const fault = this.#disk.enter('sync', this.path, { isBeginning: this.#writes <= 1 })
     if (fault === 'skip' || this.#disk.postpones(this.path)) return
     await this.#inner.sync()
     this.#disk.catchUp(this.path)
@@ -370,6 +389,16 @@ class FailingFile implements File {
     this.#closed = true
     this.#inner.closeSync()
     this.#disk.enter('close', this.path)
+  }
+
+  #enterWrite(bytes: Uint8Array, position: number): Fault | undefined {
+    const end = position + bytes.length
+    const grows = end > this.#end
+    const isBeginning = this.#writes++ === 0
+    const isZeros = bytes.every(byte => byte === 0)
+    const fault = this.#disk.enter('write', this.path, { isBeginning, isZeros, grows })
+    this.#end = Math.max(this.#end, end)
+    return fault
   }
 
   #endWrite(fault: Fault | undefined): void {

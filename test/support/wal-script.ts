@@ -128,7 +128,11 @@ export class WalScript {
     }
     // Recorded before it is written: a crash in the middle may leave it.
     this.frames.push(frame)
-    if (this.#random.below(2) === 0) await wal.append(builder, firstSequence)
+    const isAsync = this.#random.below(2) === 0
+    // Sometimes more than is needed, as where a write is refused that room was made for.
+    if (isAsync) await wal.reserve(builder.size * (1 + this.#random.below(3)))
+    else wal.tryReserveSync(builder.size)
+    if (isAsync) await wal.append(builder, firstSequence)
     else wal.appendSync(builder, firstSequence)
   }
 
