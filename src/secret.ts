@@ -1,6 +1,8 @@
 /**
- * A secret that others must know: it is kept as a keyed hash only, so neither a dump of the memory
- * nor a log line has it, and compared in the same time however much of a guess is right.
+ * Secrets: one that others must know and say, and one that both sides know and prove.
+ *
+ * What is said is kept as a keyed hash only, so neither a dump of the memory nor a log line has it.
+ * Whatever is compared takes the same time however much of a guess is right.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 
@@ -20,5 +22,28 @@ export class Secret {
 
   #hashOf(bytes: Uint8Array): Buffer {
     return createHmac('sha256', this.#key).update(bytes).digest()
+  }
+}
+
+/** Bytes of a proof: HMAC-SHA256. */
+export const PROOF_SIZE = 32
+
+/** A secret that two sides prove to each other over what they said, without saying it. */
+export class SharedSecret {
+  readonly #key: Uint8Array
+
+  constructor(secret: Uint8Array) {
+    this.#key = secret.slice()
+  }
+
+  /** HMAC-SHA256 of the parts, one behind the other. */
+  proof(...parts: readonly Uint8Array[]): Uint8Array {
+    const hmac = createHmac('sha256', this.#key)
+    for (const part of parts) hmac.update(part)
+    return new Uint8Array(hmac.digest())
+  }
+
+  proves(proof: Uint8Array, ...parts: readonly Uint8Array[]): boolean {
+    return proof.length === PROOF_SIZE && timingSafeEqual(proof, this.proof(...parts))
   }
 }

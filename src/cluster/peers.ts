@@ -48,6 +48,8 @@ export interface PeerContext {
   readonly from: NodeId
   /** Monotonic milliseconds after which nobody waits for the answer; Infinity when nobody does. */
   readonly deadlineMs: number
+  /** The epoch of the sender's ring. */
+  readonly epoch: number
 }
 
 /**

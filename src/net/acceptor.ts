@@ -12,7 +12,7 @@ import { READ_SIZE_MAX, readShared } from './shared-read.ts'
 export interface AcceptedWire extends Wire {
   /** `host:port` of the other end, for the log. */
   readonly remoteAddress: string
-  /** Nothing is received until `resume`, but for what was on its way. */
+  /** Nothing is received until `resume`. */
   pause(): void
   resume(): void
 }

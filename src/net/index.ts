@@ -24,6 +24,7 @@ export {
 } from './connection-url.ts'
 export { type Connector, tcpConnector, type Wire, type WireEvents } from './connector.ts'
 export { type Credentials, DEFAULT_USER } from './credentials.ts'
+export { FRAME_LENGTH_SIZE, FrameDecoder, type ReceiveBudget, readUint32 } from './frame.ts'
 export { LatencyHistogram, type LatencySummary } from './latency-histogram.ts'
 export {
   DEFAULT_PORT,
@@ -33,6 +34,7 @@ export {
   WRITE_VERSION_SIZE,
 } from './limits.ts'
 export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
+export { OutputBuffer } from './output-buffer.ts'
 export type { RemoteScan } from './remote-scan.ts'
 export type {
   HandlerDelete,
@@ -47,15 +49,24 @@ export type {
 } from './request-handler.ts'
 /** For programs that speak the protocol themselves, such as load generators and proxies. */
 export { decodeResponse, encodeResponse, type Response } from './response.ts'
+export { type Backoff, backoffMs } from './retry.ts'
 export type { DecodeRoutes, RouteMember, Routes } from './routes.ts'
-export { checkListen } from './safe-listen.ts'
-
+export { checkListen, listenSafely, type SafeListen } from './safe-listen.ts'
 export { Server } from './server.ts'
 export type {
   CloseOptions,
   ListenAddress,
   ListenOptions,
+  ListenPolicy,
   ServerOptions,
 } from './server-options.ts'
-export { isLoopback } from './server-options.ts'
+export { isLoopback, resolveListenOptions } from './server-options.ts'
 export type { ServerStatsSnapshot } from './server-stats.ts'
+export {
+  decodeErrorBody,
+  type ErrorBody,
+  encodeErrorBody,
+  errorBodyOf,
+  remoteError,
+  statusOfError,
+} from './status-error.ts'

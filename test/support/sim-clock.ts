@@ -68,6 +68,11 @@ export class SimClock implements Clock {
     this.#wallOffsetMs += byMs
   }
 
+  /** Moves time on and runs nothing: the process stood still. What fell due runs later. */
+  jump(byMs: number): void {
+    this.#nowMs += byMs
+  }
+
   /** Moves time on and runs what falls due, all in this turn: promises settle only afterwards. */
   advance(byMs: number): void {
     const untilMs = this.#nowMs + byMs
@@ -94,7 +99,7 @@ export class SimClock implements Clock {
     const timer = this.#timers[0]
     if (timer === undefined || timer.atMs > untilMs) return false
     this.#timers.shift()
-    this.#nowMs = timer.atMs
+    this.#nowMs = Math.max(this.#nowMs, timer.atMs)
     timer.callback()
     return true
   }

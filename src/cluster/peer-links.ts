@@ -1,0 +1,410 @@
+/**
+ * The links of a node to all others: the production implementation of Peers.
+ *
+ *   new --handle--> listen, setMembers --> linking --close, or a later life of this node--> closed
+ *
+ * Each node dials every other member, three lanes each, and asks over the links that it dialled;
+ * it answers over those that others dialled. So there is nothing to agree on about who dials.
+ *
+ * Invariants:
+ *  1. Members are dialled for as long as they are members, whatever happens.
+ *  2. Nothing is sent or answered before both sides have proven to know the cluster secret.
+ *  3. Everything that waits is bounded (peer-limits.ts); what would exceed a bound is refused.
+ *  4. A node that hears of a later life of itself stops all of this for good: it is fenced.
+ */
+import { assert } from '../assert.ts'
+import type { CancelTimer, Clock } from '../clock.ts'
+import {
+  ClosedError,
+  InvalidArgumentError,
+  type KvError,
+  LockedError,
+  TimeoutError,
+  UnavailableError,
+} from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import type { Acceptor, Connector, ListenAddress, ListenPolicy } from '../net/index.ts'
+import type { Random } from '../random.ts'
+import type { SharedSecret } from '../secret.ts'
+import { DialledLink } from './dialled-link.ts'
+import { parsePeerAddress } from './peer-address.ts'
+import { PeerBoots } from './peer-boots.ts'
+import { PeerDoor } from './peer-door.ts'
+import { PeerFlusher } from './peer-flusher.ts'
+import {
+  type Boot,
+  CHALLENGE_SIZE,
+  type Hello,
+  PEER_FEATURES,
+  PEER_PROTOCOL_MAX,
+  PEER_PROTOCOL_MIN,
+  PeerRefusal,
+} from './peer-hello.ts'
+import { DEFAULT_PEER_LIMITS, type PeerLimits, PeerReceiveBudget } from './peer-limits.ts'
+import { newPeerStats, type PeerLinkContext, type PeerStats } from './peer-link-context.ts'
+import { PeerNode } from './peer-node.ts'
+import type { Lane, PeerHandler, Peers } from './peers.ts'
+import type { NodeId } from './ring-member.ts'
+
+/** A node that is no member is given up after so many attempts. */
+const GUEST_ATTEMPTS_MAX = 5
+/** A sweep that comes so much late was held up by this process, not by the others. */
+const LATE_SWEEP_MS = 1000
+
+export interface PeerLinksOptions {
+  readonly self: NodeId
+  /** This life of the node. */
+  readonly boot: Boot
+  readonly secret: SharedSecret
+  readonly clock: Clock
+  readonly random: Random
+  /** Unpredictable bytes, for challenges. */
+  readonly entropy: (length: number) => Uint8Array
+  readonly logger: Logger
+  readonly connector: Connector
+  readonly acceptor: Acceptor
+  readonly limits?: Partial<PeerLimits>
+  /** 32 hexadecimal digits; NO_CLUSTER while the node belongs to none. */
+  readonly clusterId: () => string
+  /** The epoch of this node's ring. */
+  readonly epoch: () => number
+  /** Where others reach this node, `host:port`; empty when it does not know. */
+  readonly address: () => string
+  /** There is a later life of this node. It must stop serving; its links are closed already. */
+  readonly fenced: (error: KvError) => void
+}
+
+/** What the links need to know of a member. */
+export interface LinkedMember {
+  readonly nodeId: NodeId
+  readonly peerAddress: string
+}
+
+/** Called when a node is seen to go by a later ring than this one. */
+export type EpochListener = (peer: NodeId, epoch: number) => void
+
+export class PeerLinks implements Peers {
+  readonly self: NodeId
+  readonly #options: PeerLinksOptions
+  readonly #context: PeerLinkContext
+  readonly #handlers: (PeerHandler | undefined)[] = []
+  readonly #door: PeerDoor
+  readonly #boots: PeerBoots
+  readonly #nodes = new Map<NodeId, PeerNode>()
+  /** Links by which somebody is being met. */
+  readonly #greeting = new Set<DialledLink>()
+  /** Who waits for all lanes of a node. */
+  readonly #awaited = new Map<PeerNode, () => void>()
+  readonly #linkListeners = new Set<(peer: NodeId, isLinked: boolean) => void>()
+  readonly #epochListeners = new Set<EpochListener>()
+  #cancelSweep: CancelTimer | undefined
+  #sweptMs = 0
+  #started = false
+  #stopped: KvError | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(options: PeerLinksOptions) {
+    this.self = options.self
+    this.#options = options
+    const { clock, logger, secret } = options
+    const limits = { ...DEFAULT_PEER_LIMITS, ...options.limits }
+    this.#boots = new PeerBoots(options.self, options.boot, {
+      reborn: (node, boot) => this.#reborn(node, boot),
+      superseded: boot => this.#supersededBy(boot),
+    })
+    this.#context = {
+      clock,
+      logger,
+      secret,
+      limits,
+      flusher: new PeerFlusher(),
+      budget: new PeerReceiveBudget(limits.receiveBytesMax),
+      handlers: this.#handlers,
+      stats: newPeerStats(),
+      epoch: options.epoch,
+      hello: lane => this.#hello(lane),
+      judge: peer => this.#boots.judge(peer),
+      heard: (peer, epoch) => this.#heard(peer, epoch),
+    }
+    this.#door = new PeerDoor(this.#context, {
+      arrived: peer => this.#arrived(peer),
+      refusedBy: (node, code, message) => this.#refusedBy(node, code, message),
+    })
+  }
+
+  /** Counters since the start. */
+  get stats(): Readonly<PeerStats> {
+    return this.#context.stats
+  }
+
+  handle(kind: number, handler: PeerHandler): void {
+    assert(!this.#started, 'handlers are there before the links')
+    assert(this.#handlers[kind] === undefined, `one handler answers messages of kind ${kind}`)
+    this.#handlers[kind] = handler
+  }
+
+  /** Lets other nodes in. Resolves with the address; rejects as Acceptor.listen does. */
+  async listen(wanted: ListenAddress, policy: ListenPolicy): Promise<ListenAddress> {
+    this.#start()
+    return this.#door.listen(this.#options.acceptor, wanted, policy)
+  }
+
+  /** Says who the members are, and who never returns. Dials the new ones, drops the others. */
+  setMembers(members: readonly LinkedMember[], removedIds: readonly NodeId[]): void {
+    this.#start()
+    const ids = new Set(members.map(({ nodeId }) => nodeId))
+    const removed = new Set(removedIds)
+    this.#boots.setMembers(ids, removed)
+    for (const node of [...this.#nodes.values()]) {
+      if (!node.isMember && !removed.has(node.nodeId)) continue
+      if (ids.has(node.nodeId)) continue
+      this.#drop(node, `node ${node.nodeId} is no member any more`)
+    }
+    const message = 'the node was removed from the cluster for good'
+    this.#door.refuse(PeerRefusal.removed, message, peer => removed.has(peer.nodeId))
+    for (const { nodeId, peerAddress } of members) {
+      if (nodeId === this.self) continue
+      const node = this.#nodes.get(nodeId) ?? this.#add(nodeId, true)
+      node.isMember = true
+      node.setRingAddress(peerAddress)
+      node.wake()
+    }
+  }
+
+  /** Where a node was seen, which may be newer than what the ring says. */
+  hintAddress(nodeId: NodeId, address: string): void {
+    this.#nodes.get(nodeId)?.hintAddress(address)
+  }
+
+  /**
+   * Finds out who is at an address, and links to it as a guest: it is dialled until it is a member,
+   * or cannot be reached any more. Resolves to its id once all lanes are open; rejects with why they
+   * are not.
+   */
+  async meet(address: string): Promise<NodeId> {
+    this.#start()
+    const { nodeId } = await this.#greet(address)
+    if (nodeId === this.self) {
+      throw new InvalidArgumentError(`${address} is the address of this node itself`)
+    }
+    const node = this.#nodes.get(nodeId) ?? this.#add(nodeId, false)
+    node.hintAddress(address)
+    if (!node.isComplete) await this.#untilComplete(node)
+    return nodeId
+  }
+
+  #untilComplete(node: PeerNode): Promise<void> {
+    const { clock, limits } = this.#context
+    const timeoutMs = 2 * limits.handshakeTimeoutMs
+    return new Promise((resolve, reject) => {
+      const cancel = clock.setTimer(timeoutMs, () => {
+        this.#awaited.delete(node)
+        reject(new TimeoutError(`node ${node.nodeId} was met, but not linked to in time`))
+      })
+      const wake = this.#awaited.get(node)
+      this.#awaited.set(node, () => {
+        cancel()
+        wake?.()
+        resolve()
+      })
+    })
+  }
+
+  #greet(address: string): Promise<Hello> {
+    const { connector } = this.#options
+    const dialling = { connector, address: parsePeerAddress(address), lane: 'urgent' } as const
+    return new Promise((resolve, reject) => {
+      const link = new DialledLink(
+        this.#context,
+        { ...dialling, expected: undefined },
+        {
+          opened: (_link, peer) => {
+            resolve(peer)
+            link.destroy(new ClosedError('the nodes have met'))
+          },
+          closed: (_link, { error }) => {
+            this.#greeting.delete(link)
+            reject(error)
+          },
+        },
+      )
+      this.#greeting.add(link)
+    })
+  }
+
+  #start(): void {
+    if (this.#stopped !== undefined) throw this.#stopped
+    if (this.#started) return
+    this.#started = true
+    this.#scheduleSweep()
+  }
+
+  #add(nodeId: NodeId, isMember: boolean): PeerNode {
+    if (!isMember) this.#makeRoomForGuest()
+    const { connector, random } = this.#options
+    const parts = { context: this.#context, connector, random }
+    const node = new PeerNode(nodeId, isMember, parts, {
+      complete: which => {
+        this.#awaited.get(which)?.()
+        this.#awaited.delete(which)
+      },
+      linkChanged: (which, isLinked) => this.#tellLink(which.nodeId, isLinked),
+      refusedBy: (id, code, message) => this.#refusedBy(id, code, message),
+      guestFailed: (guest, attempt) => {
+        if (attempt >= GUEST_ATTEMPTS_MAX) this.#drop(guest, 'it could not be reached')
+      },
+    })
+    this.#nodes.set(nodeId, node)
+    return node
+  }
+
+  #makeRoomForGuest(): void {
+    const guests = [...this.#nodes.values()].filter(node => !node.isMember)
+    if (guests.length < this.#context.limits.guestsMax) return
+    this.#drop(guests[0]!, 'too many nodes that are no members were met')
+  }
+
+  #drop(node: PeerNode, why: string): void {
+    if (this.#nodes.get(node.nodeId) !== node) return
+    this.#nodes.delete(node.nodeId)
+    node.stop(new ClosedError(why))
+  }
+
+  send(peer: NodeId, lane: Lane, kind: number, body: Uint8Array): boolean {
+    const link = this.#nodes.get(peer)?.link(lane)
+    if (link !== undefined) return link.send(kind, body)
+    this.#context.stats.dropped++
+    return false
+  }
+
+  async request(
+    peer: NodeId,
+    lane: Lane,
+    kind: number,
+    body: Uint8Array,
+    timeoutMs: number,
+  ): Promise<Uint8Array> {
+    if (this.#stopped !== undefined) throw new UnavailableError(this.#stopped.message)
+    const node = this.#nodes.get(peer)
+    if (node === undefined) throw new UnavailableError(`node ${peer} is no member`)
+    return node.requireLink(lane).request(kind, body, timeoutMs)
+  }
+
+  isLinked(peer: NodeId): boolean {
+    return this.#nodes.get(peer)?.isLinked === true
+  }
+
+  onLink(listener: (peer: NodeId, isLinked: boolean) => void): () => void {
+    this.#linkListeners.add(listener)
+    return () => this.#linkListeners.delete(listener)
+  }
+
+  /** Calls back when a node is seen to go by a later ring than this one; returns how to stop. */
+  onEpoch(listener: EpochListener): () => void {
+    this.#epochListeners.add(listener)
+    return () => this.#epochListeners.delete(listener)
+  }
+
+  backlogBytes(peer: NodeId, lane: Lane): number {
+    return this.#nodes.get(peer)?.link(lane)?.backlogBytes ?? 0
+  }
+
+  #tellLink(peer: NodeId, isLinked: boolean): void {
+    for (const listener of [...this.#linkListeners]) listener(peer, isLinked)
+  }
+
+  #heard(peer: NodeId, epoch: number): void {
+    if (epoch <= this.#options.epoch()) return
+    for (const listener of [...this.#epochListeners]) listener(peer, epoch)
+  }
+
+  #hello(lane: Lane): Hello {
+    const { self: nodeId, boot, clusterId, entropy, address } = this.#options
+    return {
+      protocolMin: PEER_PROTOCOL_MIN,
+      protocolMax: PEER_PROTOCOL_MAX,
+      features: PEER_FEATURES,
+      lane,
+      clusterId: clusterId(),
+      nodeId,
+      boot,
+      challenge: entropy(CHALLENGE_SIZE),
+      address: address(),
+    }
+  }
+
+  /** A node came in by the door: it is alive, so it is dialled at once. */
+  #arrived({ nodeId, address }: Hello): void {
+    const node = this.#nodes.get(nodeId)
+    if (node === undefined) return
+    node.hintAddress(address)
+    node.wake()
+  }
+
+  #reborn(nodeId: NodeId, boot: Boot): void {
+    const message = `node ${nodeId} was started again (start ${boot.generation})`
+    const isEarlier = (peer: Hello): boolean =>
+      peer.nodeId === nodeId && peer.boot.nonce !== boot.nonce
+    this.#door.refuse(PeerRefusal.superseded, message, isEarlier)
+    this.#nodes.get(nodeId)?.endBefore(boot, PeerRefusal.superseded, message)
+  }
+
+  #refusedBy(peer: NodeId, code: number, message: string): void {
+    const fields = { node: peer, why: message }
+    if (code === PeerRefusal.superseded) this.#fence(message)
+    else if (code === PeerRefusal.removed) {
+      this.#options.logger.error('this node was removed from its cluster', fields)
+    }
+  }
+
+  #supersededBy(boot: Boot): void {
+    this.#fence(
+      `node ${this.self} was started again later (start ${boot.generation}, this is start ` +
+        `${this.#options.boot.generation})`,
+    )
+  }
+
+  #fence(why: string): void {
+    if (this.#stopped !== undefined) return
+    const error = new LockedError(
+      `this node stops, for another process is the same node: ${why}; its directory may have been ` +
+        'copied: every node needs one of its own',
+    )
+    this.#options.logger.error('fenced', { node: this.self, why: error.message })
+    void this.#stop(error)
+    this.#options.fenced(error)
+  }
+
+  #scheduleSweep(): void {
+    const { clock, limits } = this.#context
+    this.#sweptMs = clock.monotonicMs()
+    this.#cancelSweep = clock.setTimer(limits.sweepMs, () => this.#sweep(), { background: true })
+  }
+
+  #sweep(): void {
+    const { clock, limits } = this.#context
+    const nowMs = clock.monotonicMs()
+    const lateMs = nowMs - this.#sweptMs - limits.sweepMs
+    const links = [this.#door, ...this.#nodes.values(), ...this.#greeting]
+    for (const link of links) {
+      if (lateMs > LATE_SWEEP_MS) link.forgive(lateMs)
+      link.sweep(nowMs)
+    }
+    this.#scheduleSweep()
+  }
+
+  /** Ends all links. Resolves once the port is free. Idempotent. */
+  close(): Promise<void> {
+    return this.#stop(new ClosedError('the node was closed'))
+  }
+
+  #stop(error: KvError): Promise<void> {
+    if (this.#closing !== undefined) return this.#closing
+    this.#stopped = error
+    this.#cancelSweep?.()
+    for (const node of this.#nodes.values()) node.stop(error)
+    for (const link of this.#greeting) link.destroy(error)
+    this.#closing = this.#door.close()
+    return this.#closing
+  }
+}

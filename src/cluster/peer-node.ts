@@ -1,0 +1,147 @@
+/** Another node as the links see it: where it is, and its three lanes. */
+import { type KvError, UnavailableError } from '../errors.ts'
+import type { Connector } from '../net/index.ts'
+import type { Random } from '../random.ts'
+import type { DialledLink, LinkEnd } from './dialled-link.ts'
+import type { Boot, Hello } from './peer-hello.ts'
+import { PeerLane, type PeerLaneOwner } from './peer-lane.ts'
+import type { PeerLinkContext } from './peer-link-context.ts'
+import type { Lane } from './peers.ts'
+import type { NodeId } from './ring-member.ts'
+
+const LANES: readonly Lane[] = ['urgent', 'data', 'bulk']
+
+export interface PeerNodeOwner {
+  /** All lanes are open. */
+  complete(node: PeerNode): void
+  /** The data lane came up or broke. */
+  linkChanged(node: PeerNode, isLinked: boolean): void
+  /** A node that knows the secret refuses this one. */
+  refusedBy(node: NodeId, code: number, message: string): void
+  /** An attempt to dial a node that is no member failed. */
+  guestFailed(node: PeerNode, attempt: number): void
+}
+
+export interface PeerNodeParts {
+  readonly context: PeerLinkContext
+  readonly connector: Connector
+  readonly random: Random
+}
+
+export class PeerNode implements PeerLaneOwner {
+  readonly nodeId: NodeId
+  isMember: boolean
+  readonly #context: PeerLinkContext
+  readonly #owner: PeerNodeOwner
+  readonly #lanes: Readonly<Record<Lane, PeerLane>>
+  /** Where the ring says it is; empty when it does not say. */
+  #ringAddress = ''
+  /** Where it said itself that it is, or was met; newer than the ring. */
+  #hintedAddress = ''
+  /** The last reason that was logged, so that each is logged once. */
+  #lastWhy = ''
+
+  constructor(nodeId: NodeId, isMember: boolean, parts: PeerNodeParts, owner: PeerNodeOwner) {
+    this.nodeId = nodeId
+    this.isMember = isMember
+    this.#context = parts.context
+    this.#owner = owner
+    const laneOf = (lane: Lane): PeerLane => new PeerLane({ ...parts, nodeId, lane }, this)
+    this.#lanes = { urgent: laneOf('urgent'), data: laneOf('data'), bulk: laneOf('bulk') }
+  }
+
+  addresses(): readonly string[] {
+    const known = [this.#hintedAddress, this.#ringAddress].filter(address => address !== '')
+    return [...new Set(known)]
+  }
+
+  /** The ring's word on where it is. What the node said itself before that is forgotten. */
+  setRingAddress(address: string): void {
+    if (address === this.#ringAddress) return
+    this.#ringAddress = address
+    this.#hintedAddress = ''
+    this.wake()
+  }
+
+  hintAddress(address: string): void {
+    if (address === '' || address === this.addresses()[0]) return
+    this.#hintedAddress = address
+    this.wake()
+  }
+
+  /** Dials the lanes that have no link now: there was a sign of life. */
+  wake(): void {
+    for (const lane of LANES) this.#lanes[lane].dial()
+  }
+
+  link(lane: Lane): DialledLink | undefined {
+    return this.#lanes[lane].link
+  }
+
+  get isLinked(): boolean {
+    return this.link('data') !== undefined
+  }
+
+  get isComplete(): boolean {
+    return LANES.every(lane => this.link(lane) !== undefined)
+  }
+
+  /** Throws UnavailableError when the lane has no link. */
+  requireLink(lane: Lane): DialledLink {
+    const link = this.link(lane)
+    if (link !== undefined) return link
+    const why = this.#lastWhy === '' ? '' : `: ${this.#lastWhy}`
+    throw new UnavailableError(`no link to node ${this.nodeId} is open${why}`)
+  }
+
+  opened(lane: PeerLane, peer: Hello): void {
+    this.#lastWhy = ''
+    this.hintAddress(peer.address)
+    if (lane.lane === 'data') {
+      const { generation } = peer.boot
+      this.#context.logger.info('linked to a node', { node: this.nodeId, generation })
+      this.#owner.linkChanged(this, true)
+    }
+    if (this.isComplete) this.#owner.complete(this)
+  }
+
+  broken(lane: PeerLane, error: KvError): void {
+    if (lane.lane !== 'data') return
+    this.#context.logger.warn('the link to a node broke', { node: this.nodeId, error })
+    this.#owner.linkChanged(this, false)
+  }
+
+  failed(lane: PeerLane, { error, refusal }: LinkEnd, attempt: number): void {
+    const { logger } = this.#context
+    const fields = { node: this.nodeId, lane: lane.lane, attempt, error }
+    if (error.message === this.#lastWhy) logger.debug('a node cannot be reached', fields)
+    else logger.warn('a node cannot be reached; it is dialled for as long as it belongs', fields)
+    this.#lastWhy = error.message
+    if (refusal?.isProven === true) {
+      this.#owner.refusedBy(this.nodeId, refusal.code, refusal.message)
+    }
+    if (!this.isMember) this.#owner.guestFailed(this, attempt)
+  }
+
+  sweep(nowMs: number): void {
+    for (const lane of LANES) this.#lanes[lane].sweep(nowMs)
+  }
+
+  forgive(ms: number): void {
+    for (const lane of LANES) this.#lanes[lane].forgive(ms)
+  }
+
+  /** Ends the links to an earlier life of the node than `boot`. */
+  endBefore(boot: Boot, code: number, message: string): void {
+    for (const lane of LANES) {
+      const peer = this.#lanes[lane].link?.peer
+      if (peer !== undefined && peer.boot.nonce !== boot.nonce) {
+        this.#lanes[lane].refuse(code, message)
+      }
+    }
+  }
+
+  stop(error: KvError): void {
+    for (const lane of LANES) this.#lanes[lane].stop(error)
+  }
+}
