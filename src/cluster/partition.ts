@@ -36,6 +36,7 @@ export const NodeKey = {
   ring: 4,
   peers: 5,
   duties: 6,
+  starts: 7,
 } as const
 export type NodeKey = (typeof NodeKey)[keyof typeof NodeKey]
 

@@ -107,7 +107,10 @@ describe('links', () => {
         await peers.settle(peers.links[0]!.request(id, 'data', ECHO, new Uint8Array(1), 100))
       }
     }
-    assert.deepEqual(heard.toSorted((a, b) => a.localeCompare(b)), ['1:2', '2:3'])
+    assert.deepEqual(
+      heard.toSorted((a, b) => a.localeCompare(b)),
+      ['1:2', '2:3'],
+    )
     await peers.close()
   })
 

@@ -43,7 +43,7 @@ async function startReplica(seed = 1) {
       newer.push(epoch)
     },
   })
-  const context = { from: peer, deadlineMs: Number.POSITIVE_INFINITY }
+  const context = { from: peer, epoch: 1, deadlineMs: Number.POSITIVE_INFINITY }
   const send = async (
     epoch: number,
     entries: readonly StoredEntry[],
@@ -121,7 +121,7 @@ describe('a replica', () => {
 
   test('refuses what makes no sense', async () => {
     const { replica, store, ring, clock } = await startReplica()
-    const context = { from: 'x', deadlineMs: Number.POSITIVE_INFINITY }
+    const context = { from: 'x', epoch: 1, deadlineMs: Number.POSITIVE_INFINITY }
     const stored = encodeTombstone(encodeVersion(clock.wallMs(), 0, WRITER))
     const key = store.partitioner.engineKey(utf8Encode('k'))
     const moved = key.slice()

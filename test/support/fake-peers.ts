@@ -155,7 +155,7 @@ export class FakeNetwork {
   ): Promise<Uint8Array> {
     const handler = this.#nodes.get(to)?.handlers.get(kind)
     if (handler === undefined) throw new ProtocolError(`nobody handles messages of kind ${kind}`)
-    const answer = await handler(body, { from, deadlineMs })
+    const answer = await handler(body, { from, epoch: 1, deadlineMs })
     body.fill(0xa5)
     return answer
   }
