@@ -16,6 +16,7 @@ export {
   USER_KEY_SIZE_MAX,
 } from './partition.ts'
 export { ownerIds, type PartitionMove, partitionMoves } from './partition-moves.ts'
+export { PeerLinks, type PeerLinksOptions } from './peer-links.ts'
 export { PeerNumbers } from './peer-numbers.ts'
 export { type Lane, type PeerContext, type PeerHandler, PeerMessage, type Peers } from './peers.ts'
 export { Placement, type PlacementRules } from './placement.ts'
@@ -37,5 +38,6 @@ export {
 export { decodeRingMessage, encodeRing } from './ring-format.ts'
 export type { MemberState, NewMember, NodeId, RingMember } from './ring-member.ts'
 export { RingTable } from './ring-table.ts'
+export { countStart } from './start-count.ts'
 export { chooseTokenSalt } from './token-salt.ts'
 export { STORED_HEADER_SIZE_MAX } from './versioned-value.ts'

@@ -214,7 +214,7 @@ export class SimPeers implements Peers {
   ): Promise<Uint8Array> {
     const handler = this.#handlers.get(kind)
     if (handler === undefined) throw new ProtocolError(`nobody here answers messages of ${kind}`)
-    return await handler(body, { from, deadlineMs })
+    return await handler(body, { from, epoch: 1, deadlineMs })
   }
 
   isLinked(peer: NodeId): boolean {
