@@ -33,7 +33,7 @@ import type { NodeId } from './ring-member.ts'
 
 /** What KV_OVERLOADED tells another node to wait. */
 const RETRY_AFTER_MS = 50
-/** A dialler pings more often than that, so a link that is silent for so much longer has no other end. */
+/** A dialler pings; so a link that is silent for so much longer has no other end. */
 const SILENCE_FACTOR = 2
 
 export interface AcceptedLinkOwner {

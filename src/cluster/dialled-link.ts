@@ -161,7 +161,7 @@ export class DialledLink implements StreamOwner {
     const { frameSizeMax, laneBytesMax } = this.#limits
     if (size > frameSizeMax) {
       return new InvalidArgumentError(
-        `a message of ${size} bytes does not fit in the frames between nodes, ${frameSizeMax} bytes`,
+        `a message of ${size} bytes does not fit in frames between nodes, ${frameSizeMax} bytes`,
       )
     }
     const { backlogBytes } = this.#stream

@@ -86,7 +86,7 @@ export class PeerBoots {
 function supersededBy(nodeId: NodeId, boot: Boot, later: Boot): Objection {
   const message =
     `node ${nodeId} was started again later (start ${later.generation}, this is start ` +
-    `${boot.generation}): two processes must not be the same node; stop this one. If its directory ` +
-    'is a copy or was restored from one, it must become a new node on an empty directory'
+    `${boot.generation}): two processes must not be the same node; stop this one. If its ` +
+    'directory is a copy or was restored from one, it must become a new node on an empty directory'
   return { code: PeerRefusal.superseded, message }
 }

@@ -1,8 +1,8 @@
 /**
  * Requests to another node that have no answer yet, each with a deadline.
  *
- * One timer stands for all: it is set for the earliest deadline, and all calls are looked at when it
- * fires. A deadline whose call was answered meanwhile costs one look for nothing.
+ * One timer stands for all: it is set for the earliest deadline, and all calls are looked at when
+ * it fires. A deadline whose call was answered meanwhile costs one look for nothing.
  */
 import { UINT32_MAX } from '../bytes.ts'
 import type { CancelTimer, Clock } from '../clock.ts'

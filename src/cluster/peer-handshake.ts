@@ -6,8 +6,8 @@
  *
  * Each proof is HMAC-SHA256, keyed with the cluster secret, over who proves and both hellos with
  * their challenges, so neither side's proof can be replayed or returned to it (challenge-response,
- * ISO/IEC 9798-4 mechanism 5). The dialler proves first: who only knocks learns nothing to guess the
- * secret from. The acceptor decides who may come in only after that, and what it says then is
+ * ISO/IEC 9798-4 mechanism 5). The dialler proves first: who only knocks learns nothing to guess
+ * the secret from. The acceptor decides who may come in only after that, and what it says then is
  * proven too; whatever is said before is believed by nobody.
  */
 import { ByteWriter, utf8Encode } from '../bytes.ts'
@@ -137,7 +137,7 @@ export class PeerHandshake {
     const { secret, judge, write } = this.#parts
     const role = this.#isDialler ? ACCEPTOR : DIALLER
     if (!secret.proves(proof, role, this.#transcript!)) {
-      const message = `node ${peer.nodeId} was given another cluster secret: give all nodes the same`
+      const message = `node ${peer.nodeId} has another cluster secret: give all nodes the same`
       return this.#refuse(PeerRefusal.secret, message)
     }
     const objection = judge(peer)

@@ -178,8 +178,8 @@ export class PeerLinks implements Peers {
 
   /**
    * Finds out who is at an address, and links to it as a guest: it is dialled until it is a member,
-   * or cannot be reached any more. Resolves to its id once all lanes are open; rejects with why they
-   * are not.
+   * or cannot be reached any more. Resolves to its id once all lanes are open; rejects with why
+   * they are not.
    */
   async meet(address: string): Promise<NodeId> {
     this.#start()
@@ -367,8 +367,8 @@ export class PeerLinks implements Peers {
   #fence(why: string): void {
     if (this.#stopped !== undefined) return
     const error = new LockedError(
-      `this node stops, for another process is the same node: ${why}; its directory may have been ` +
-        'copied: every node needs one of its own',
+      `this node stops, for another process is the same node: ${why}; its directory may have ` +
+        'been copied: every node needs one of its own',
     )
     this.#options.logger.error('fenced', { node: this.self, why: error.message })
     void this.#stop(error)

@@ -1,6 +1,6 @@
 /**
- * How often a node was started as a member of a cluster, under its node key: what tells the later of
- * two processes that are the same node.
+ * How often a node was started as a member of a cluster, under its node key: what tells the later
+ * of two processes that are the same node.
  *
  *   starts := form u8 (1) | count u48, big-endian
  */

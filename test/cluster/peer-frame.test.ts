@@ -1,6 +1,6 @@
 // Goal: frames and handshakes between nodes are what PROTOCOL.md says, and nobody comes in who does
 // not know the secret, whatever he says or repeats.
-// Method: the bytes of the page against the code and against HMACs computed here; then every flipped
+// Method: the bytes of the page against the code and against HMACs computed here; then each flipped
 // bit of a handshake, other people's proofs, and frames that end early.
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'

@@ -5,7 +5,7 @@
  *   const peers = await startPeers(3, { handle: (links, index) => links.handle(kind, …) })
  *   await peers.links[0]!.request(peers.ids[1]!, 'data', kind, body, 1000)     // see `settle`
  *
- * Time stands still unless the test moves it: `peers.clock.advanceAsync`, or `peers.settle(promise)`,
+ * Time stands still unless the test moves it: `clock.advanceAsync`, or `settle(promise)`,
  * which moves it until the promise has settled.
  */
 import type { Boot } from '../../src/cluster/peer-hello.ts'

@@ -1,7 +1,7 @@
 /**
  * A network without sockets between hosts of one process, on a SimClock: what a test puts in the
- * place of TCP. Streams are in order and complete while they live. A direction between two hosts can
- * be silenced: what is sent stays on its way until it is not any more, as TCP would send it again.
+ * place of TCP. Streams are in order and complete while they live. A direction between two hosts
+ * can be silenced: what is sent stays on its way until then, as TCP would send it again.
  */
 
 import type { Clock } from '../../src/clock.ts'
