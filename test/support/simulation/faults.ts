@@ -24,7 +24,7 @@ export class Faults {
   readonly #random: Random
   readonly #profile: FaultProfile
   readonly #counts = new Map<FaultKind, number>()
-  readonly #harm: Readonly<Record<FaultKind, () => void>>
+  readonly #harm: Readonly<Record<FaultKind, () => Promise<void> | void>>
   #isOver = false
 
   constructor(targets: FaultTargets, random: Random, profile: FaultProfile) {
@@ -36,7 +36,7 @@ export class Faults {
       power: () => this.#node().machine.crash('power'),
       powerAll: () => this.#powerAll(),
       crashInCall: () => this.#crashInCall(),
-      stop: () => this.#stop(),
+      stop: () => this.#node().stop(),
       pause: () => this.#pause(),
       isolate: () => this.#isolate(),
       split: () => this.#split(),
@@ -94,7 +94,7 @@ export class Faults {
     this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1)
     const { scheduler, trace } = this.#targets.world
     trace.add(scheduler.nowMs, 'faults', kind, this.#counts.get(kind)!)
-    this.#harm[kind]()
+    void this.#harm[kind]()
   }
 
   #after(delayMs: number, callback: () => void): void {
@@ -129,14 +129,6 @@ export class Faults {
   #crashInCall(): void {
     const kind = this.#random.below(2) === 0 ? 'kill' : 'power'
     this.#node().machine.crashWithin(CALLS_UNTIL_CRASH, kind)
-  }
-
-  #stop(): void {
-    const node = this.#node()
-    node.stop().catch(error => {
-      const { scheduler, trace } = this.#targets.world
-      trace.add(scheduler.nowMs, node.name, 'stop failed', String(error))
-    })
   }
 
   #pause(): void {

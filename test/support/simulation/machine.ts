@@ -5,7 +5,11 @@
  */
 import { assert } from '../../../src/assert.ts'
 import type { Random } from '../../../src/random.ts'
-import { type CallKind, MemoryFileSystem } from '../memory-file-system.ts'
+import {
+  type CallKind,
+  MemoryFileSystem,
+  type MemoryFileSystemOptions,
+} from '../memory-file-system.ts'
 import type { MachineClock } from './machine-clock.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimNetwork } from './sim-network.ts'
@@ -38,6 +42,7 @@ export class Machine {
   readonly clock: MachineClock
   readonly #world: MachineWorld
   readonly #random: Random
+  readonly #diskOptions: MemoryFileSystemOptions
   #disk: MemoryFileSystem
   #process: SimProcess | undefined
   #isOn = true
@@ -66,7 +71,14 @@ export class Machine {
     const defer = (step: () => void) => {
       this.#process?.later(this.#callMs(), step)
     }
-    this.#disk = this.#watched(new MemoryFileSystem({ random, defer }))
+    this.#diskOptions = { random, defer }
+    this.#disk = this.#watched(new MemoryFileSystem(this.#diskOptions))
+  }
+
+  /** Gives it a disk with the contents of another one. Requires that nothing runs. */
+  insertDisk(disk: MemoryFileSystem): void {
+    assert(!this.isRunning, 'a disk is inserted before the start')
+    this.#disk = this.#watched(disk.processCrashClone(undefined, this.#diskOptions))
   }
 
   /** As it is now. A crash leaves another one behind. */

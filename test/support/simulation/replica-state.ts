@@ -1,6 +1,7 @@
 /**
- * What the disk of a node holds, read past everything that a node does: the engine is opened on a
- * copy of the disk, as after `kill -9`, and everything that is no record of the node's own is read.
+ * What the disk of a node holds, and what is put there before it first runs, past everything that a
+ * node does: the engine is opened on the disk, or on a copy of it as after `kill -9`. Records of
+ * the node's own are left out.
  */
 import { utf8Decode } from '../../../src/bytes.ts'
 import type { Clock } from '../../../src/clock.ts'
@@ -10,10 +11,10 @@ import {
   liveValue,
   storedVersion,
 } from '../../../src/cluster/versioned-value.ts'
-import { InlineExecutor, openInEnvironment } from '../../../src/engine/index.ts'
+import { type Db, InlineExecutor, openInEnvironment } from '../../../src/engine/index.ts'
 import type { Hasher } from '../../../src/hash.ts'
 import { seededRandom } from '../../../src/random.ts'
-import type { MemoryFileSystem } from '../memory-file-system.ts'
+import { MemoryFileSystem } from '../memory-file-system.ts'
 import { NODE_DIRECTORY, NODE_TUNING } from './node-tuning.ts'
 
 export interface StoredRecord {
@@ -36,12 +37,8 @@ const RESERVED_PARTITION = 0xffff
 const STOPPED: Clock = { monotonicMs: () => 0, wallMs: () => 0, setTimer: () => () => undefined }
 
 export async function readReplica(disk: MemoryFileSystem, hasher: Hasher): Promise<ReplicaState> {
-  const fileSystem = disk.processCrashClone(undefined, {})
   const state = new Map<string, StoredRecord>()
-  const executor = new InlineExecutor({ fileSystem, hasher, clock: STOPPED })
-  const environment = { fileSystem, executor, clock: STOPPED, random: seededRandom(1), hasher }
-  const options = { ...NODE_TUNING, createIfMissing: false }
-  const db = await openInEnvironment(NODE_DIRECTORY, options, environment)
+  const db = await openAtOnce(disk.processCrashClone(undefined, {}), hasher)
   for await (const [key, stored] of db.entries()) {
     if (key.length <= PARTITION_SIZE) continue
     if (key[0]! * 256 + key[1]! === RESERVED_PARTITION) continue
@@ -49,6 +46,25 @@ export async function readReplica(disk: MemoryFileSystem, hasher: Hasher): Promi
   }
   await db.close()
   return state
+}
+
+/** A disk on which a node finds these records of its own. */
+export async function diskWith(
+  records: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[],
+  hasher: Hasher,
+): Promise<MemoryFileSystem> {
+  const disk = new MemoryFileSystem()
+  const db = await openAtOnce(disk, hasher)
+  for (const { key, value } of records) await db.put(key, value)
+  await db.close()
+  return disk
+}
+
+/** Opens the engine of a node on a disk that takes no time. */
+function openAtOnce(fileSystem: MemoryFileSystem, hasher: Hasher): Promise<Db> {
+  const executor = new InlineExecutor({ fileSystem, hasher, clock: STOPPED })
+  const environment = { fileSystem, executor, clock: STOPPED, random: seededRandom(1), hasher }
+  return openInEnvironment(NODE_DIRECTORY, NODE_TUNING, environment)
 }
 
 function recordOf(stored: Uint8Array): StoredRecord {

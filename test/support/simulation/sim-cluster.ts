@@ -7,12 +7,14 @@ import type { NodeAddress } from '../../../src/net/index.ts'
 import type { Random } from '../../../src/random.ts'
 import type { RingWatch } from './check-rings.ts'
 import type { FaultProfile } from './fault-profile.ts'
+import { formedRecords } from './formed-disk.ts'
 import { Machine, type MachineWorld } from './machine.ts'
 import { MachineClock } from './machine-clock.ts'
-import { type ReplicaState, readReplica } from './replica-state.ts'
+import { diskWith, type ReplicaState, readReplica } from './replica-state.ts'
 import { type Plant, SimNode } from './sim-node.ts'
 
 export const CLIENT_PORT = 7300
+const PEER_PORT = 7301
 /** Few, so that a scan over all of them and a table of owners cost little. */
 const PARTITION_COUNT = 16
 const REPLICATION_FACTOR = 3
@@ -64,8 +66,23 @@ export class SimCluster {
     return this.nodes.every(({ node }) => node?.ring.epoch === ring.epoch)
   }
 
-  start(): void {
-    for (const node of this.nodes) node.start()
+  /** Starts all nodes, as members of one cluster. */
+  async start(): Promise<void> {
+    const records = formedRecords(
+      {
+        partitionCount: PARTITION_COUNT,
+        replicationFactor: REPLICATION_FACTOR,
+        nodes: this.nodes.map(({ name }) => ({
+          clientAddress: `${name}:${CLIENT_PORT}`,
+          peerAddress: `${name}:${PEER_PORT}`,
+        })),
+      },
+      this.#options.random('identities'),
+    )
+    for (const [index, node] of this.nodes.entries()) {
+      node.machine.insertDisk(await diskWith(records[index]!, this.#options.hasher))
+      node.start()
+    }
   }
 
   /** Looks at the rings that nodes go by now. */

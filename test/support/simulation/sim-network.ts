@@ -217,7 +217,7 @@ export class SimNetwork implements SocketNetwork {
       whenReading: take => receiver.whenReading(take),
       arrived: bytes => {
         const { nowMs } = this.#scheduler
-        this.#trace.add(nowMs, receiver.machine, 'bytes', xxh32(bytes, 0, bytes.length, 0))
+        this.#trace.addDetail(nowMs, receiver.machine, 'bytes', xxh32(bytes, 0, bytes.length, 0))
         if (receiver.isGone) this.#resetLater(receiver, sender)
         else receiver.arrived(bytes)
       },

@@ -127,7 +127,12 @@ export class SimNode {
     if (node === undefined || process === undefined) return
     this.#node = undefined
     this.#note('stop', this.#lives)
-    await node.close({ graceMs: 500 })
+    try {
+      await node.close({ graceMs: 500 })
+    } catch (error) {
+      // It ends all the same, as a process does after it has said why it could not end well.
+      this.#note('closed with', error instanceof Error ? error.message : String(error))
+    }
     if (!process.isAlive) return
     this.machine.ended()
     this.#restart()

@@ -167,7 +167,7 @@ class Simulation {
   async #live(): Promise<void> {
     const { seconds = SECONDS } = this.#options
     await this.#sleep(0)
-    this.#cluster.start()
+    await this.#cluster.start()
     await this.#until('the cluster forms', START_MS, async () => this.#cluster.isServing)
     const clients = this.#clientNames.map(name => this.#client(name))
     for (const client of clients) client.start()

@@ -37,7 +37,15 @@ export class Trace {
     return [this.#high, this.#low].map(lane => (lane >>> 0).toString(16).padStart(8, '0')).join('')
   }
 
+  /** Something worth to be in the tail. */
   add(atMs: number, who: string, what: string, detail: string | number): void {
+    const line = { atMs, who, what, detail }
+    this.#kept[this.#count++ % LINES_KEPT] = line
+    this.addDetail(atMs, who, what, detail)
+  }
+
+  /** Something that comes so often that it would hide the rest. */
+  addDetail(atMs: number, who: string, what: string, detail: string | number): void {
     this.#time[0] = atMs
     this.#mix(this.#timeWords[0]!)
     this.#mix(this.#timeWords[1]!)
@@ -45,9 +53,7 @@ export class Trace {
     this.#mixText(what)
     if (typeof detail === 'number') this.#mix(detail)
     else this.#mixText(detail)
-    const line = { atMs, who, what, detail }
-    this.#kept[this.#count++ % LINES_KEPT] = line
-    this.#print?.(formatLine(line))
+    this.#print?.(formatLine({ atMs, who, what, detail }))
   }
 
   /** The last lines, oldest first. */
