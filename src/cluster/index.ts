@@ -1,8 +1,6 @@
 /** The cluster layer's only door: a node, the stored form that it keeps, and the ring. */
 export { type Load, loads, worstLoad } from './balance.ts'
 export { decodeRoutes } from './client-routes.ts'
-export { DutyRuns } from './duty-format.ts'
-export { hintKey } from './hint-format.ts'
 export type { Liveness, LivenessView } from './liveness.ts'
 export { Membership } from './membership.ts'
 export type { MembershipOptions, MemberView } from './membership-options.ts'
@@ -17,10 +15,8 @@ export {
 } from './partition.ts'
 export { ownerIds, type PartitionMove, partitionMoves } from './partition-moves.ts'
 export { PeerLinks, type PeerLinksOptions } from './peer-links.ts'
-export { PeerNumbers } from './peer-numbers.ts'
 export { type Lane, type PeerContext, type PeerHandler, PeerMessage, type Peers } from './peers.ts'
 export { Placement, type PlacementRules } from './placement.ts'
-export { ReplicaApply } from './replica-apply.ts'
 export { findMember, operationOf, type Ring, type RingOperation, type RingPhase } from './ring.ts'
 export {
   abort,

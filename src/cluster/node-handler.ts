@@ -15,6 +15,7 @@ import type {
   ScanSession,
 } from '../net/index.ts'
 import type { ClusterScans } from './cluster-scans.ts'
+import type { ClusterWrites } from './cluster-writes.ts'
 import { countEntries } from './count-entries.ts'
 import { OrderedScan } from './ordered-scan.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
@@ -33,6 +34,7 @@ export type NodeStats = Readonly<Record<string, unknown>>
 export interface ClusterParts {
   readonly reads: ReadCoordinator
   readonly scans: ClusterScans
+  readonly writes?: ClusterWrites
 }
 
 export class NodeHandler implements RequestHandler {
@@ -80,15 +82,15 @@ export class NodeHandler implements RequestHandler {
   }
 
   put(put: HandlerPut, context: RequestContext): Promise<void> {
-    return this.#store.batch([put], context)
+    return (this.#cluster?.writes ?? this.#store).batch([put], context)
   }
 
   delete(key: Uint8Array, context: RequestContext): Promise<void> {
-    return this.#store.delete(key, context)
+    return this.batch([{ type: 'del', key }], context)
   }
 
   batch(operations: readonly HandlerOperation[], context: RequestContext): Promise<void> {
-    return this.#store.batch(operations, context)
+    return (this.#cluster?.writes ?? this.#store).batch(operations, context)
   }
 
   openScan(scan: HandlerScan, context: RequestContext): ScanSession {

@@ -48,7 +48,13 @@ import {
   storedTimeMs,
   storedVersion,
 } from './versioned-value.ts'
-import { type LargeWrite, VersionedWriter, type VersionedWriterStats } from './versioned-writer.ts'
+import {
+  type LargeDuties,
+  type LargeWrite,
+  VersionedWriter,
+  type VersionedWriterStats,
+  type WriteDuties,
+} from './versioned-writer.ts'
 import { WorkPlaces } from './work-places.ts'
 
 /** How long tombstones outlive their version: longer than any older version is accepted. */
@@ -118,6 +124,12 @@ export interface PartitionedStoreOptions {
    * True from when the node has peers: then the engine forgets nothing by itself. Absent: never.
    */
   readonly isReplicated?: () => boolean
+}
+
+/** What other replicas are owed of a write, however it is written. */
+export interface BatchDuties extends WriteDuties {
+  /** For a batch of more than LARGE_COUNT operations. */
+  readonly large: LargeDuties
 }
 
 export class PartitionedStore {
@@ -231,34 +243,56 @@ export class PartitionedStore {
    * All or none, under one version; of several operations on a key the last one counts. Keys and
    * values of more than LARGE_COUNT operations must not change until it resolves.
    */
-  batch(operations: readonly StoreWrite[], terms: WriteTerms): Promise<void> {
+  batch(operations: readonly StoreWrite[], terms: WriteTerms, duties?: BatchDuties): Promise<void> {
     if (operations.length === 0) return Promise.resolve()
-    if (operations.length > LARGE_COUNT) return this.#batchInTurns(operations, terms)
+    if (operations.length > LARGE_COUNT) return this.#batchInTurns(operations, terms, duties)
     const allocate = operations.length === 1 ? this.#allocate : slabAllocator(sizeOf(operations))
     const hashes = operations.map(({ key }) => this.partitioner.hash(key))
     const keys = operations.map(({ key }, index) => {
       return this.partitioner.engineKey(key, allocate, hashes[index])
     })
-    const version = this.#version(terms)
+    const version = this.versionOf(terms)
     const stored = operations.map(operation => encodeOperation(operation, version, allocate))
     const isLatest = terms.version === undefined || this.#isLatest(hashes, version)
     this.#raiseLatest(hashes, version)
-    const written = this.#writer.write(keys, stored, isLatest, terms.durability)
-    const covered = this.#versions.covered()
+    const written = this.#writer.write(keys, stored, isLatest, terms.durability, duties)
+    return this.#covered(written)
+  }
+
+  /** The operations as they are stored under that version, in buffers of their own. */
+  entriesOf(operations: readonly StoreWrite[], version: Uint8Array): StoredEntry[] {
+    const allocate = slabAllocator(sizeOf(operations))
+    return operations.map(operation => ({
+      engineKey: this.partitioner.engineKey(operation.key, allocate),
+      stored: encodeOperation(operation, version, allocate),
+    }))
+  }
+
+  /** Undefined, or resolves, when a restart cannot give any version so far again. */
+  covered(): Promise<void> | undefined {
+    return this.#versions.covered()
+  }
+
+  #covered(written: Promise<void>): Promise<void> {
+    const covered = this.covered()
     return covered === undefined ? written : settleBoth(written, covered)
   }
 
   /** As batch, with the event loop and the log shared with others. */
-  #batchInTurns(operations: readonly StoreWrite[], terms: WriteTerms): Promise<void> {
+  #batchInTurns(
+    operations: readonly StoreWrite[],
+    terms: WriteTerms,
+    duties: BatchDuties | undefined,
+  ): Promise<void> {
     const client = terms.client ?? {}
     return this.#largePlaces.use(client, async () => {
       const submitted = await this.#preparePlaces.use(client, async () => {
         const slice = new TimeSlice(this.turns, client)
         await slice.begin()
-        return await this.#writer.writeLarge(this.#largeWrite(operations, terms, slice))
+        const write = this.#largeWrite(operations, terms, slice)
+        return await this.#writer.writeLarge({ ...write, duties: duties?.large })
       })
-      const covered = this.#versions.covered()
-      await (covered === undefined ? submitted.done : settleBoth(submitted.done, covered))
+      await this.#covered(submitted.done)
     })
   }
 
@@ -274,7 +308,7 @@ export class PartitionedStore {
         return keys[at]
       },
       begin: () => {
-        version = this.#version(terms)
+        version = this.versionOf(terms)
       },
       isLatestAt: at => {
         assert(version !== undefined, 'a large write has begun before it compares')
@@ -305,7 +339,11 @@ export class PartitionedStore {
    * once what stays is visible and as durable as asked. Takes over the buffers. Throws DecodeError,
    * and changes nothing, when one of them is no stored form.
    */
-  applyStored(entries: readonly StoredEntry[], durability?: Durability): Promise<void> {
+  applyStored(
+    entries: readonly StoredEntry[],
+    durability?: Durability,
+    duties?: WriteDuties,
+  ): Promise<void> {
     if (entries.length === 0) return Promise.resolve()
     for (const { stored } of entries) checkStored(stored)
     const latest = latestOfKeys(entries)
@@ -319,9 +357,7 @@ export class PartitionedStore {
       this.#raiseLatest([hash], version)
       this.#versions.follow(version)
     }
-    const written = this.#writer.write(keys, stored, isLatest, durability)
-    const covered = this.#versions.covered()
-    return covered === undefined ? written : settleBoth(written, covered)
+    return this.#covered(this.#writer.write(keys, stored, isLatest, durability, duties))
   }
 
   /** Resolves once everything submitted before it is as durable as asked. */
@@ -374,7 +410,8 @@ export class PartitionedStore {
     return this.partitioner.hash(operations[at]!.key)
   }
 
-  #version(terms: WriteTerms): Uint8Array {
+  /** The version of a write; throws ClockSkewError for one that is too far from our time. */
+  versionOf(terms: Pick<WriteTerms, 'version'>): Uint8Array {
     if (terms.version === undefined) return this.#versions.next()
     this.#versions.witness(terms.version)
     return terms.version

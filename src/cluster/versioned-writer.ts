@@ -47,11 +47,37 @@ interface InFlightGroup {
   isOver: boolean
 }
 
+/** What goes into the batch of a write for the sake of other replicas. */
+export interface WriteExtra {
+  readonly logData: Uint8Array | undefined
+  readonly puts: readonly StorePut[]
+}
+
+/** Told of what is really written, so that other replicas get it; see replicated-write.ts. */
+export interface WriteDuties {
+  /** What was asked for, of several operations on a key the last: before anything is written. */
+  asked(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): void
+  /** In the moment of the submission: what has not lost against what is there. */
+  submitting(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): WriteExtra
+}
+
+/** The same for a large write. */
+export interface LargeDuties {
+  /** What was left out, as it has lost against what is there. */
+  lost(key: Uint8Array, stored: Uint8Array): void
+  /** What is written, in the order of the operations in the batch. */
+  add(key: Uint8Array): void
+  readonly logData: Uint8Array | undefined
+  /** The batch took its place in the log. */
+  submitted(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): void
+}
+
 /** Operations in the order in which they take effect; keys and stored forms correspond by index. */
 interface OrderedWrite {
   readonly keys: readonly Uint8Array[]
   readonly stored: readonly Uint8Array[]
   readonly durability: Durability | undefined
+  readonly duties: WriteDuties | undefined
 }
 
 /** A write that is compared; the names of its keys correspond by index, too. */
@@ -63,6 +89,7 @@ interface ComparedWrite extends OrderedWrite {
 export interface LargeWrite {
   readonly count: number
   readonly durability: Durability | undefined
+  readonly duties?: LargeDuties | undefined
   /** The engine key of operation `at`. */
   keyAt(at: number): Uint8Array
   /** Fixes the version. Called once: no other write to the keys is submitted from here on. */
@@ -124,11 +151,13 @@ export class VersionedWriter {
     stored: readonly Uint8Array[],
     isNewest: boolean,
     durability: Durability | undefined,
+    duties?: WriteDuties,
   ): Promise<void> {
     assert(keys.length === stored.length, 'every key has a stored form')
     const last = lastOfKeys(keys)
-    const all = { keys, stored, durability }
+    const all = { keys, stored, durability, duties }
     const write = last === undefined ? all : selectIndices(all, last)
+    duties?.asked(write.keys, write.stored)
     const isUnlocked = this.#locks.size === 0 && this.#large === undefined
     if (isNewest && isUnlocked) return this.#submit(write)
     const named = { ...write, names: write.keys.map(keyName) }
@@ -214,19 +243,41 @@ export class VersionedWriter {
     write.begin()
     await this.#dropLost(write, last)
     if (last.size === 0) return { done: this.#options.barrier(write.durability) }
-    const prepared = store.prepareWrite(last.size)
+    const logData = await this.#largeLogData(write, last)
+    const prepared = store.prepareWrite(last.size, logData)
     const index = new Map<string, Uint8Array>()
+    const owed: { keys: Uint8Array[]; stored: Uint8Array[] } = { keys: [], stored: [] }
     let count = 0
     for (const [name, at] of last) {
       const pause = count++ % OPERATIONS_PER_LOOK === 0 ? write.pause() : undefined
       if (pause !== undefined) await pause
       const stored = write.storedAt(at)
-      prepared.put(write.keyAt(at), stored, forgetMs(stored))
+      const key = write.keyAt(at)
+      prepared.put(key, stored, forgetMs(stored))
       index.set(name, stored)
+      if (write.duties === undefined) continue
+      owed.keys.push(key)
+      owed.stored.push(stored)
     }
     const done = prepared.commit({ durability: write.durability })
     this.#startGroup(done, index)
+    write.duties?.submitted(owed.keys, owed.stored)
     return { done }
+  }
+
+  async #largeLogData(
+    write: LargeWrite,
+    last: ReadonlyMap<string, number>,
+  ): Promise<Uint8Array | undefined> {
+    const { duties } = write
+    if (duties === undefined) return undefined
+    let count = 0
+    for (const at of last.values()) {
+      const pause = count++ % OPERATIONS_PER_LOOK === 0 ? write.pause() : undefined
+      if (pause !== undefined) await pause
+      duties.add(write.keyAt(at))
+    }
+    return duties.logData
   }
 
   /** Leaves out the operations that have lost against what is there, or on its way. */
@@ -240,6 +291,7 @@ export class VersionedWriter {
       compared++
       if (!(await this.#hasLost(name, write.keyAt(at), write.storedAt(at)))) continue
       last.delete(name)
+      write.duties?.lost(write.keyAt(at), write.storedAt(at))
       this.#superseded++
     }
     if (compared > 0) this.#compared++
@@ -309,13 +361,15 @@ export class VersionedWriter {
   }
 
   #submit(write: OrderedWrite): Promise<void> {
-    const { keys, stored, durability } = write
+    const { keys, stored, durability, duties } = write
     const { store, forgetMs } = this.#options
     const operations = keys.map((key, index): StorePut => {
       const value = stored[index]!
       return { type: 'put', key, value, expiryMs: forgetMs(value) }
     })
-    const done = store.write(operations, { durability })
+    const extra = duties?.submitting(keys, stored)
+    if (extra !== undefined) operations.push(...extra.puts)
+    const done = store.write(operations, { durability, logData: extra?.logData })
     const last = this.#inFlight.at(-1)
     // A promise that has long been resolved may come again, for a write that is visible at once.
     const group = last?.done === done ? last : this.#startGroup(done)
@@ -361,11 +415,12 @@ function lastIn(group: InFlightGroup, name: string): Uint8Array | undefined {
 }
 
 function selectIndices(write: OrderedWrite, indices: readonly number[]): OrderedWrite {
-  const { keys, stored, durability } = write
+  const { keys, stored, durability, duties } = write
   return {
     keys: indices.map(index => keys[index]!),
     stored: indices.map(index => stored[index]!),
     durability,
+    duties,
   }
 }
 

@@ -1,0 +1,229 @@
+/**
+ * The hints that this node holds for its peers, and the marks for what has become too much for
+ * hints (see hint-format.ts): how they get into batches, and when they may go.
+ *
+ * A hint is removed once the peer has acknowledged the stored form that was read after the hint.
+ * Meanwhile another write to the key may have been hinted, in a batch that is not visible yet, and
+ * its hint is the same record. So keys that are being replayed are known here, and a hint that was
+ * asked for again meanwhile stays.
+ *
+ * Invariants:
+ *  1. A hint is removed only when nothing was hinted for its key since begin().
+ *  2. The hints of a peer take at most `bytesMax`, by an estimate that counts a key as often as it
+ *     was hinted; a count of what is there corrects it. Above that, marks take their place.
+ */
+import type { Durability } from '../key-value-store.ts'
+import {
+  dirtyKey,
+  dirtyPartition,
+  dirtyRange,
+  HINT_HEADER_SIZE,
+  HINTED_KEY_SIZE_MAX,
+  hintedPeer,
+  hintKey,
+  hintRange,
+} from './hint-format.ts'
+import { keyName } from './last-of-keys.ts'
+import { enginePartition } from './partition.ts'
+import type { Store, StoreChunk, StoreDelete, StorePut } from './store.ts'
+
+const NOTHING = new Uint8Array(0)
+/** Records of one batch, so that none takes the event loop a millisecond. */
+const RECORDS_PER_BATCH = 512
+const BYTES_PER_BATCH = 256 * 1024
+const PAGE_BYTES = 64 * 1024
+
+/** Bytes of hints for one peer. A hint is a key and a few bytes: some millions of keys. */
+export const HINT_BYTES_MAX = 256 * 1024 * 1024
+
+export interface HintStoreOptions {
+  readonly store: Store
+  /** @defaultValue HINT_BYTES_MAX */
+  readonly bytesMax?: number
+}
+
+export class HintStore {
+  readonly #store: Store
+  readonly #bytesMax: number
+  /** By peer number; an estimate, of what was there when the peer's hints were counted last. */
+  readonly #bytes = new Map<number, number>()
+  /** By peer number, the partitions with a durable mark. */
+  readonly #dirty = new Map<number, Set<number>>()
+  /** By peer number and name of an engine key: whether it was hinted again since begin(). */
+  readonly #replayed = new Map<number, Map<string, boolean>>()
+  readonly #counting = new Set<number>()
+
+  private constructor(options: HintStoreOptions) {
+    this.#store = options.store
+    this.#bytesMax = options.bytesMax ?? HINT_BYTES_MAX
+  }
+
+  /** Reads the marks. */
+  static async open(options: HintStoreOptions): Promise<HintStore> {
+    const hints = new HintStore(options)
+    for (let gte = dirtyRange().gte, done = false; !done; ) {
+      const chunk = await options.store.readRange({
+        ...dirtyRange(),
+        gte,
+        reverse: false,
+        keysOnly: true,
+        countMax: RECORDS_PER_BATCH,
+        bytesMax: PAGE_BYTES,
+      })
+      for (const key of chunk.keys) hints.#marked(hintedPeer(key), dirtyPartition(key))
+      done = chunk.done
+      const last = chunk.keys.at(-1)
+      if (last !== undefined) gte = Uint8Array.of(...last, 0)
+    }
+    return hints
+  }
+
+  /** An estimate of the bytes that hints for the peer take. */
+  bytesOf(peer: number): number {
+    return this.#bytes.get(peer) ?? 0
+  }
+
+  /** Partitions of which the peer may lack anything, ascending. */
+  dirtyPartitions(peer: number): number[] {
+    return [...(this.#dirty.get(peer) ?? [])].sort((a, b) => a - b)
+  }
+
+  /** What must be in the batch of a write to the key: a hint, a mark, or nothing. */
+  put(peer: number, engineKey: Uint8Array): StorePut | undefined {
+    const name = keyName(engineKey)
+    const replayed = this.#replayed.get(peer)
+    if (replayed?.has(name) === true) replayed.set(name, true)
+    const size = HINT_HEADER_SIZE + engineKey.length
+    const bytes = this.bytesOf(peer)
+    if (engineKey.length > HINTED_KEY_SIZE_MAX || bytes + size > this.#bytesMax) {
+      const partition = enginePartition(engineKey)
+      return this.#dirty.get(peer)?.has(partition) === true
+        ? undefined
+        : recordPut(dirtyKey(peer, partition))
+    }
+    this.#bytes.set(peer, bytes + size)
+    return recordPut(hintKey(peer, engineKey))
+  }
+
+  /** Makes hints for these keys; resolves once they are durable. */
+  async add(peer: number, engineKeys: readonly Uint8Array[]): Promise<void> {
+    let puts: StorePut[] = []
+    let bytes = 0
+    for (const [index, engineKey] of engineKeys.entries()) {
+      const put = this.put(peer, engineKey)
+      if (put !== undefined) puts.push(put)
+      bytes += engineKey.length
+      const isLast = index === engineKeys.length - 1
+      if (!isLast && puts.length < RECORDS_PER_BATCH && bytes < BYTES_PER_BATCH) continue
+      // The log is written in order: the sync of the last batch covers the others.
+      await this.#write(puts, isLast ? 'sync' : 'none')
+      puts = []
+      bytes = 0
+    }
+  }
+
+  /** Marks partitions of the peer; resolves once the marks are durable. */
+  async mark(peer: number, partitions: readonly number[]): Promise<void> {
+    const known = this.#dirty.get(peer)
+    const added = partitions.filter(partition => known?.has(partition) !== true)
+    for (let at = 0; at < added.length; at += RECORDS_PER_BATCH) {
+      const part = added.slice(at, at + RECORDS_PER_BATCH)
+      await this.#write(
+        part.map(partition => recordPut(dirtyKey(peer, partition))),
+        'sync',
+      )
+      for (const partition of part) this.#marked(peer, partition)
+    }
+  }
+
+  /** Takes a mark away: the peer was found to have all of the partition. */
+  async unmark(peer: number, partition: number): Promise<void> {
+    if (this.#dirty.get(peer)?.delete(partition) !== true) return
+    await this.#store.write([{ type: 'del', key: dirtyKey(peer, partition) }], {
+      durability: 'interval',
+    })
+  }
+
+  /** Whether marks are being made of what should be hints. */
+  isFull(peer: number): boolean {
+    return this.bytesOf(peer) + HINT_HEADER_SIZE >= this.#bytesMax
+  }
+
+  /** The next hint records of the peer, behind the record `after`. */
+  page(
+    peer: number,
+    after: Uint8Array | undefined,
+    countMax: number,
+  ): StoreChunk | Promise<StoreChunk> {
+    const { gte, lt } = hintRange(peer)
+    const lower = after === undefined ? { gte } : { gt: after }
+    const limits = { countMax, bytesMax: PAGE_BYTES }
+    return this.#store.readRange({ ...lower, lt, reverse: false, keysOnly: true, ...limits })
+  }
+
+  /** These keys of the peer are about to be read and sent. Requires that others are not. */
+  begin(peer: number, engineKeys: readonly Uint8Array[]): void {
+    this.#replayed.set(peer, new Map(engineKeys.map(key => [keyName(key), false])))
+  }
+
+  /**
+   * Removes the hints for these keys, of those that were begun, unless they are needed again; with
+   * `puts` in the same batch. `durability` may be little: a hint that returns does no harm.
+   */
+  async settle(
+    peer: number,
+    engineKeys: readonly Uint8Array[],
+    puts: readonly StorePut[] = [],
+    durability: Durability = 'interval',
+  ): Promise<void> {
+    const replayed = this.#replayed.get(peer)
+    const removed = engineKeys.filter(key => replayed?.get(keyName(key)) === false)
+    const dels = removed.map((key): StoreDelete => ({ type: 'del', key: hintKey(peer, key) }))
+    let bytes = this.bytesOf(peer)
+    for (const { length } of removed) bytes -= HINT_HEADER_SIZE + length
+    this.#bytes.set(peer, Math.max(0, bytes))
+    if (puts.length + dels.length > 0) {
+      await this.#store.write([...puts, ...dels], { durability })
+    }
+  }
+
+  /** Nothing of the peer is being replayed any more. `isEmpty`: and it has no hint. */
+  end(peer: number, isEmpty: boolean): void {
+    this.#replayed.delete(peer)
+    if (isEmpty) this.#bytes.set(peer, 0)
+  }
+
+  /** Replaces the estimate by a count of the hints that are there. */
+  async recount(peer: number): Promise<void> {
+    if (this.#counting.has(peer)) return
+    this.#counting.add(peer)
+    try {
+      let bytes = 0
+      const before = this.bytesOf(peer)
+      for (let after: Uint8Array | undefined, done = false; !done; ) {
+        const chunk: StoreChunk = await this.page(peer, after, RECORDS_PER_BATCH)
+        for (const { length } of chunk.keys) bytes += length
+        after = chunk.keys.at(-1)
+        done = chunk.done
+      }
+      // What was hinted meanwhile may have been counted or not: better twice.
+      this.#bytes.set(peer, bytes + Math.max(0, this.bytesOf(peer) - before))
+    } finally {
+      this.#counting.delete(peer)
+    }
+  }
+
+  async #write(puts: readonly StorePut[], durability: Durability): Promise<void> {
+    if (puts.length > 0) await this.#store.write(puts, { durability })
+  }
+
+  #marked(peer: number, partition: number): void {
+    const partitions = this.#dirty.get(peer)
+    if (partitions === undefined) this.#dirty.set(peer, new Set([partition]))
+    else partitions.add(partition)
+  }
+}
+
+function recordPut(key: Uint8Array): StorePut {
+  return { type: 'put', key, value: NOTHING, expiryMs: 0 }
+}

@@ -1,0 +1,379 @@
+/**
+ * Sees to it that every write of this node reaches the other owners of its partition: sends it at
+ * once to those that are there, keeps the duty in the log until they have it, and makes hints for
+ * the others. What a client waits for of it is counted elsewhere (write-coordinator.ts).
+ *
+ *   write -> its batch: duties (log data) for peers that can be sent to, hints for the others
+ *         -> queues of the peers -> acknowledged: the log may go
+ *                                -> down, slow, or too late: hints -> replayed on return
+ *
+ * Invariants:
+ *  1. From the moment of its submission on, until the peer has acknowledged it, a write is owed by
+ *     the log from the hold on, or by a durable hint, or by a durable mark.
+ *  2. Hints make no write fail, and count for no consistency.
+ *  3. A ring of one member costs nothing here: it has no peers, no duties, no hints, no timer.
+ */
+import { type CancelTimer, type Clock, delay } from '../clock.ts'
+import { ClosedError, InvalidArgumentError, KvError, PoisonedError } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import type { Random } from '../random.ts'
+import { DutyLedger, type DutyLog, type LogHold } from './duty-ledger.ts'
+import { type LoggedBatches, recoverDuties } from './duty-recovery.ts'
+import { HintReplay, type HintReplayStats } from './hint-replay.ts'
+import { HintStore } from './hint-store.ts'
+import type { LivenessView } from './liveness.ts'
+import { enginePartition, PARTITION_COUNT_WITH_PEERS_MAX } from './partition.ts'
+import type { PartitionedStore } from './partitioned-store.ts'
+import { PeerNumbers } from './peer-numbers.ts'
+import type { Peers } from './peers.ts'
+import { ReplicaPeer } from './replica-peer.ts'
+import type { OwedEntry } from './replica-queue.ts'
+import type { NodeId } from './ring-member.ts'
+import type { RingTable } from './ring-table.ts'
+import { isThere, otherOwners } from './write-acks.ts'
+
+/** How often ages are looked at, and the hold is moved, while something is owed. */
+const SWEEP_MS = 250
+/** Sweeps between two records of where the hold is. */
+const SWEEPS_PER_RECORD = 4
+const RETRY_MS = 200
+
+/** The log of the engine; its Db satisfies it. */
+export interface ReplicationLog extends DutyLog, LoggedBatches {
+  readonly openingHold: LogHold | undefined
+}
+
+export interface ReplicationOptions {
+  readonly self: NodeId
+  readonly log: ReplicationLog
+  readonly store: PartitionedStore
+  readonly table: RingTable
+  readonly peers: Peers
+  readonly liveness: LivenessView
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  /** The directory, for messages. */
+  readonly path: string
+  /** A peer goes by a newer ring than this node. */
+  readonly onNewerEpoch: (peer: NodeId, epoch: number) => void
+  /** Bytes of hints for one peer. @defaultValue HINT_BYTES_MAX */
+  readonly hintBytesMax?: number
+}
+
+/** What a node says of a peer's writes in its statistics. */
+export interface ReplicaFigures {
+  readonly isSendable: boolean
+  /** Acknowledged here, and not yet by the peer. */
+  readonly pendingBytes: number
+  readonly pendingAgeMs: number
+  readonly acked: number
+  /** An estimate of the records. */
+  readonly hintBytes: number
+  /** Partitions that only a comparison can heal. */
+  readonly dirtyPartitions: number
+}
+
+export interface ReplicationFigures {
+  /** What no peer may have: lost if this node never returns. */
+  readonly unreplicatedBytes: number
+  readonly unreplicatedAgeMs: number
+  readonly hints: HintReplayStats
+  readonly peers: Readonly<Record<NodeId, ReplicaFigures>>
+}
+
+export class Replication {
+  readonly self: NodeId
+  readonly hints: HintStore
+  readonly ledger: DutyLedger
+  readonly #options: ReplicationOptions
+  readonly #numbers: PeerNumbers
+  readonly #replay: HintReplay
+  #table: RingTable
+  /** The other members, but those that are gone for good. */
+  #replicas = new Map<NodeId, ReplicaPeer>()
+  /** By partition; emptied when the ring changes. */
+  #owners: (readonly ReplicaPeer[] | undefined)[] = []
+  #changing: Promise<void> = Promise.resolve()
+  #cancelSweep: CancelTimer | undefined
+  #sweeps = 0
+  #isStopped = false
+  #progressWaiters: (() => void)[] = []
+  readonly #unlisten: (() => void)[] = []
+
+  private constructor(
+    options: ReplicationOptions,
+    parts: { hints: HintStore; numbers: PeerNumbers; ledger: DutyLedger },
+  ) {
+    const { peers, liveness } = options
+    this.self = options.self
+    this.#options = options
+    this.#table = options.table
+    this.hints = parts.hints
+    this.ledger = parts.ledger
+    this.#numbers = parts.numbers
+    const { self, store, clock, random, logger, onNewerEpoch } = options
+    this.#replay = new HintReplay({
+      ...{ self, hints: this.hints, numbers: this.#numbers, store, peers, clock, random, logger },
+      table: () => this.#table,
+      isSendable: peer => this.#replicas.get(peer)?.isSendable === true,
+      onNewerEpoch,
+    })
+    this.#unlisten.push(
+      peers.onLink((peer, isLinked) => this.#replicas.get(peer)?.linked(isLinked)),
+      liveness.onLiveness(peer => this.#replicas.get(peer)?.look()),
+    )
+  }
+
+  /**
+   * Reads what an earlier process owed and makes it hints. Requires that nothing is written yet.
+   * Rejects with InvalidArgumentError when the node has too many partitions for a ring with peers.
+   */
+  static async open(options: ReplicationOptions): Promise<Replication> {
+    const { log, table, self, path, logger, hintBytesMax } = options
+    const { store } = options.store
+    checkPartitions(table)
+    const numbers = await PeerNumbers.open(store, path)
+    await numbers.assign(othersOf(table, self))
+    const bytesMax = hintBytesMax === undefined ? {} : { bytesMax: hintBytesMax }
+    const hints = await HintStore.open({ store, ...bytesMax })
+    const recovery = { self, log, store, hints, numbers, table, logger, path }
+    // Without numbers nothing was ever owed to anybody.
+    const sequence = numbers.count === 0 ? log.sequence + 1 : await recoverDuties(recovery)
+    log.openingHold?.release()
+    const ledger = new DutyLedger(log, store, sequence)
+    const replication = new Replication(options, { hints, numbers, ledger })
+    replication.#adopt(table)
+    for (let number = 0; number < numbers.count; number++) replication.#replay.start(number)
+    return replication
+  }
+
+  get table(): RingTable {
+    return this.#table
+  }
+
+  /** True when there is somebody to replicate to. */
+  get hasPeers(): boolean {
+    return this.#replicas.size > 0
+  }
+
+  figures(): ReplicationFigures {
+    const { hints } = this
+    const peers: Record<NodeId, ReplicaFigures> = {}
+    let unreplicatedBytes = 0
+    let unreplicatedAgeMs = 0
+    for (const [nodeId, peer] of this.#replicas) {
+      const { isSendable, pendingBytes, ackedCount: acked, number } = peer
+      const pendingAgeMs = Math.round(peer.pendingAgeMs)
+      unreplicatedBytes = Math.max(unreplicatedBytes, pendingBytes)
+      unreplicatedAgeMs = Math.max(unreplicatedAgeMs, pendingAgeMs)
+      const hintBytes = hints.bytesOf(number)
+      const dirtyPartitions = hints.dirtyPartitions(number).length
+      peers[nodeId] = { isSendable, pendingBytes, pendingAgeMs, acked, hintBytes, dirtyPartitions }
+    }
+    return { unreplicatedBytes, unreplicatedAgeMs, hints: this.#replay.stats, peers }
+  }
+
+  /** Partitions of which the peer may lack anything: only a comparison of all of it tells. */
+  dirtyPartitions(peer: NodeId): number[] {
+    const number = this.#numbers.numberOf(peer)
+    return number === undefined ? [] : this.hints.dirtyPartitions(number)
+  }
+
+  /** The peer was found to have all of the partition that this node has. */
+  async clearDirty(peer: NodeId, partition: number): Promise<void> {
+    const number = this.#numbers.numberOf(peer)
+    if (number !== undefined) await this.hints.unmark(number, partition)
+  }
+
+  /**
+   * Goes by this ring from now on. Resolves once new members can be owed something, which must be
+   * waited for before anything is written by that ring: await `ready`.
+   */
+  changeRing(table: RingTable): Promise<void> {
+    const changed = this.#changing.then(async () => {
+      checkPartitions(table)
+      await this.#numbers.assign(othersOf(table, this.self))
+      if (table.ring.epoch > this.#table.ring.epoch) this.#adopt(table)
+    })
+    this.#changing = changed.catch(() => undefined)
+    return changed
+  }
+
+  /** The other owners of the partition that take writes. */
+  ownersOf(partition: number): readonly ReplicaPeer[] {
+    const known = this.#owners[partition]
+    if (known !== undefined) return known
+    const owners = otherOwners(this.#table, partition, this.self).flatMap(nodeId => {
+      const peer = this.#replicas.get(nodeId)
+      return peer === undefined ? [] : [peer]
+    })
+    this.#owners[partition] = owners
+    return owners
+  }
+
+  /** Resolves when something that is owed has been acknowledged, or given up. */
+  progress(): Promise<void> {
+    return new Promise(resolve => {
+      this.#progressWaiters.push(resolve)
+    })
+  }
+
+  /** The peer has hints although it can be sent to. */
+  replay(peer: ReplicaPeer): void {
+    this.#replay.start(peer.number)
+  }
+
+  /** Something was pushed to a queue: its age and the hold are looked at from now on. */
+  watch(): void {
+    if (this.#cancelSweep !== undefined || this.#isStopped) return
+    const { clock } = this.#options
+    this.#cancelSweep = clock.setTimer(SWEEP_MS, () => this.#sweep(), { background: true })
+  }
+
+  /** Makes hints of what the peer is owed, so that the log need not be kept for it. */
+  giveUp(peer: ReplicaPeer, entries: readonly OwedEntry[]): void {
+    for (const { write } of entries) write.acks?.failed(peer.nodeId)
+    this.#progressed()
+    const owed = entries.filter(({ isDuty, write }) => isDuty && !write.isCancelled)
+    if (owed.length === 0) return
+    const keys = owed.map(({ engineKey }) => engineKey)
+    const reservation = this.ledger.reserve(floorOf(owed))
+    void this.#makeHints(new Map([[peer.number, keys]])).then(() => reservation.release())
+  }
+
+  /** Stops sending. What is still owed stays in the log. */
+  async close(): Promise<void> {
+    this.#isStopped = true
+    for (const stop of this.#unlisten) stop()
+    this.#cancelSweep?.()
+    this.#replay.stop()
+    this.#advance()
+    for (const peer of this.#replicas.values()) peer.stop()
+    await this.#changing
+    if (this.hasPeers) await this.ledger.record('sync')
+  }
+
+  #adopt(table: RingTable): void {
+    this.#table = table
+    this.#owners = []
+    const before = this.#replicas
+    this.#replicas = new Map()
+    for (const nodeId of othersOf(table, this.self)) {
+      this.#replicas.set(nodeId, before.get(nodeId) ?? this.#newPeer(nodeId))
+    }
+    for (const [nodeId, peer] of before) {
+      if (this.#replicas.has(nodeId)) continue
+      peer.leave()
+      this.#replay.start(peer.number)
+    }
+  }
+
+  #newPeer(nodeId: NodeId): ReplicaPeer {
+    const { peers, liveness, clock, logger, onNewerEpoch } = this.#options
+    const number = this.#numbers.numberOf(nodeId)!
+    return new ReplicaPeer({
+      ...{ nodeId, number, peers, liveness, clock, onNewerEpoch },
+      table: () => this.#table,
+      onMoved: entries => this.#moved(nodeId, entries),
+      onGivenUp: (peer, entries) => this.giveUp(peer, entries),
+      onReturned: peer => this.#replay.start(peer.number),
+      onProgress: () => this.#progressed(),
+      onFailure: (peer, error) =>
+        logger.warn('a replica cannot take writes; it gets hints until it can', { peer, error }),
+    })
+  }
+
+  /** The ring has changed under these: hints for those who own them now. */
+  #moved(peer: NodeId, entries: readonly OwedEntry[]): void {
+    for (const { write } of entries) write.acks?.failed(peer)
+    const owed = entries.filter(({ isDuty, write }) => isDuty && !write.isCancelled)
+    if (owed.length === 0) return
+    const byNumber = new Map<number, Uint8Array[]>()
+    for (const { engineKey } of owed) {
+      for (const { number } of this.ownersOf(enginePartition(engineKey))) {
+        const keys = byNumber.get(number)
+        if (keys === undefined) byNumber.set(number, [engineKey])
+        else keys.push(engineKey)
+      }
+    }
+    const reservation = this.ledger.reserve(floorOf(owed))
+    void this.#makeHints(byNumber).then(() => reservation.release())
+  }
+
+  /** Resolves once they are durable, or never can be: then a restart makes them of the log. */
+  async #makeHints(byNumber: ReadonlyMap<number, readonly Uint8Array[]>): Promise<void> {
+    const { clock, logger } = this.#options
+    for (const [number, keys] of byNumber) {
+      for (;;) {
+        try {
+          await this.hints.add(number, keys)
+          break
+        } catch (error) {
+          if (!(error instanceof KvError)) throw error
+          // The hold stays where it is, for the next process.
+          if (error instanceof ClosedError || error instanceof PoisonedError || this.#isStopped) {
+            await new Promise<never>(() => undefined)
+          }
+          logger.warn('hints could not be written; they are tried again', { error })
+          await delay(clock, RETRY_MS, { background: true })
+        }
+      }
+      if (this.hints.isFull(number)) await this.hints.recount(number)
+      this.#replay.start(number)
+    }
+  }
+
+  #progressed(): void {
+    const waiters = this.#progressWaiters
+    if (waiters.length === 0) return
+    this.#progressWaiters = []
+    for (const wake of waiters) wake()
+  }
+
+  #sweep(): void {
+    this.#cancelSweep = undefined
+    const isUrgent = this.ledger.isBroken
+    for (const peer of this.#replicas.values()) peer.sweep(isUrgent)
+    this.#advance()
+    const isOwed = [...this.#replicas.values()].some(peer => peer.pendingBytes > 0)
+    this.#sweeps++
+    if (this.#sweeps % SWEEPS_PER_RECORD === 0 || !isOwed) void this.#record()
+    if (isOwed) this.watch()
+  }
+
+  #advance(): void {
+    let oldest: number | undefined
+    for (const { oldestFloor } of this.#replicas.values()) {
+      if (oldestFloor !== undefined) oldest = Math.min(oldest ?? oldestFloor, oldestFloor)
+    }
+    this.ledger.advance(oldest)
+  }
+
+  /** Never rejects: an old record is as good. */
+  async #record(): Promise<void> {
+    try {
+      await this.ledger.record()
+    } catch (error) {
+      const { logger } = this.#options
+      logger.debug('where duties begin was not recorded', { error })
+    }
+  }
+}
+
+function othersOf(table: RingTable, self: NodeId): NodeId[] {
+  const others = table.ring.members.filter(member => member.nodeId !== self && isThere(member))
+  return others.map(({ nodeId }) => nodeId)
+}
+
+function floorOf(entries: readonly OwedEntry[]): number {
+  return entries.reduce((least, { floor }) => Math.min(least, floor), entries[0]!.floor)
+}
+
+function checkPartitions({ ring }: RingTable): void {
+  if (ring.members.length === 1 || ring.partitionCount <= PARTITION_COUNT_WITH_PEERS_MAX) return
+  throw new InvalidArgumentError(
+    `a node with ${ring.partitionCount} partitions cannot have peers: ` +
+      `export it into a cluster with at most ${PARTITION_COUNT_WITH_PEERS_MAX}`,
+  )
+}

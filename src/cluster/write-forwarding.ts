@@ -1,0 +1,175 @@
+/**
+ * Passes writes on to nodes that own them, one hop, as stored forms under a version that is fixed
+ * here: so it may be sent again, to another owner, when one does not answer. What goes to one node
+ * in one message is atomic; a partition is never divided between messages.
+ */
+import type { Clock } from '../clock.ts'
+import { UnavailableError } from '../errors.ts'
+import { CONSISTENCIES, DURABILITIES } from '../key-value-store.ts'
+import { enginePartition } from './partition.ts'
+import type { PartitionedStore, StoredEntry, StoreWrite } from './partitioned-store.ts'
+import { PeerMessage } from './peers.ts'
+import type { ReplicaChoice } from './replica-choice.ts'
+import {
+  ENTRY_OVERHEAD,
+  encodeForward,
+  type ForwardedWrite,
+  MESSAGE_ENTRIES_MAX,
+  MESSAGE_SIZE_TARGET,
+} from './replica-message.ts'
+import type { NodeId } from './ring-member.ts'
+import type { RingTable } from './ring-table.ts'
+import { TimeSlice } from './time-slice.ts'
+import { otherOwners } from './write-acks.ts'
+import type { CoordinatedTerms } from './write-coordinator.ts'
+import { isRejected, settleParts, unknownOutcome } from './write-outcome.ts'
+
+/** The longest wait for one owner while there is another to ask. */
+const ATTEMPT_MS = 1000
+/** No attempt waits longer, whatever the deadline. */
+const FORWARD_MS_MAX = 30_000
+/** Operations that are encoded between two looks at the clock. */
+const OPERATIONS_PER_LOOK = 64
+
+export interface WriteForwardingOptions {
+  readonly store: PartitionedStore
+  readonly choice: ReplicaChoice
+  readonly clock: Clock
+  readonly table: () => RingTable
+}
+
+export interface ForwardTerms extends CoordinatedTerms {
+  readonly version: Uint8Array
+}
+
+export class WriteForwarding {
+  readonly #options: WriteForwardingOptions
+  #forwarded = 0
+
+  constructor(options: WriteForwardingOptions) {
+    this.#options = options
+  }
+
+  /** Operations that were passed on. */
+  get forwardedCount(): number {
+    return this.#forwarded
+  }
+
+  /** Requires that this node owns none of these. Rejects with a KvError and its outcome. */
+  async batch(operations: readonly StoreWrite[], terms: ForwardTerms): Promise<void> {
+    const partitions = await this.#encode(operations, terms)
+    this.#forwarded += operations.length
+    await settleParts(messagesOf(partitions).map(entries => this.#pass(entries, terms)))
+  }
+
+  /** The stored forms, by partition. */
+  async #encode(
+    operations: readonly StoreWrite[],
+    { version, client = {} }: ForwardTerms,
+  ): Promise<Map<number, StoredEntry[]>> {
+    const { store } = this.#options
+    const slice = new TimeSlice(store.turns, client)
+    const partitions = new Map<number, StoredEntry[]>()
+    for (let at = 0; at < operations.length; at += OPERATIONS_PER_LOOK) {
+      if (at > 0 && slice.isOver) await slice.pause()
+      const some = operations.slice(at, at + OPERATIONS_PER_LOOK)
+      for (const entry of store.entriesOf(some, version)) {
+        const partition = enginePartition(entry.engineKey)
+        const entries = partitions.get(partition)
+        if (entries === undefined) partitions.set(partition, [entry])
+        else entries.push(entry)
+      }
+    }
+    return partitions
+  }
+
+  /** To one owner after the other, until one has it. */
+  async #pass(partitions: readonly PartitionEntries[], terms: ForwardTerms): Promise<void> {
+    const { choice, table } = this.#options
+    const groups = new Map<NodeId, PartitionEntries[]>()
+    for (const part of partitions) {
+      const owners = otherOwners(table(), part.partition, choice.self)
+      const [best] = choice.order(owners)
+      if (best === undefined) throw choice.tooFew(owners, 1)
+      const group = groups.get(best)
+      if (group === undefined) groups.set(best, [part])
+      else group.push(part)
+    }
+    await settleParts([...groups].map(([, group]) => this.#passTo(group, terms)))
+  }
+
+  async #passTo(group: readonly PartitionEntries[], terms: ForwardTerms): Promise<void> {
+    const { choice, clock, table } = this.#options
+    const entries = group.flatMap(part => part.entries)
+    const tried = new Set<NodeId>()
+    let failure: unknown
+    let isUnknown = false
+    for (;;) {
+      const current = table()
+      const owners = ownersOfAll(current, group, choice.self)
+      const [next, other] = choice.order(owners.filter(owner => !tried.has(owner)))
+      if (next === undefined) break
+      tried.add(next)
+      const restMs = Math.min(FORWARD_MS_MAX, terms.deadlineMs - clock.monotonicMs())
+      if (restMs <= 0) break
+      try {
+        const body = encodeForward(messageOf(current.ring.epoch, entries, terms))
+        const timeoutMs = other === undefined ? restMs : Math.min(restMs, ATTEMPT_MS)
+        await choice.request(next, 'data', PeerMessage.forwardWrite, body, timeoutMs)
+        return
+      } catch (error) {
+        failure ??= error
+        if (!isRejected(error)) isUnknown = true
+      }
+    }
+    failure ??= new UnavailableError('the time was over before the write was passed on')
+    throw isUnknown ? unknownOutcome(failure) : failure
+  }
+}
+
+interface PartitionEntries {
+  readonly partition: number
+  readonly entries: readonly StoredEntry[]
+}
+
+/** So many partitions in each as fit, without dividing one. */
+function messagesOf(partitions: ReadonlyMap<number, StoredEntry[]>): PartitionEntries[][] {
+  const messages: PartitionEntries[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  let count = 0
+  for (const [partition, entries] of partitions) {
+    let size = 0
+    for (const { engineKey, stored } of entries) {
+      size += engineKey.length + stored.length + ENTRY_OVERHEAD
+    }
+    bytes += size
+    count += entries.length
+    if (bytes > MESSAGE_SIZE_TARGET || count > MESSAGE_ENTRIES_MAX) {
+      messages.push([])
+      bytes = size
+      count = entries.length
+    }
+    messages.at(-1)!.push({ partition, entries })
+  }
+  return messages
+}
+
+/** Those that own all of these partitions. */
+function ownersOfAll(table: RingTable, group: readonly PartitionEntries[], self: NodeId): NodeId[] {
+  const [first, ...rest] = group
+  const owners = otherOwners(table, first!.partition, self)
+  return owners.filter(owner => rest.every(({ partition }) => table.isOwner(partition, owner)))
+}
+
+function messageOf(
+  epoch: number,
+  entries: readonly StoredEntry[],
+  { consistency, durability }: ForwardTerms,
+): ForwardedWrite {
+  return {
+    epoch,
+    entries,
+    consistencyCode: CONSISTENCIES.indexOf(consistency) + 1,
+    durabilityCode: durability === undefined ? 0 : DURABILITIES.indexOf(durability) + 1,
+  }
+}
