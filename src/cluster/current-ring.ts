@@ -97,6 +97,11 @@ export class CurrentRing {
     return () => this.#listeners.delete(listener)
   }
 
+  /** Throws KV_PROTOCOL unless the ring can be this cluster's next, or is the current one. */
+  check(ring: Ring): void {
+    this.#judge(ring, encodeRing(ring))
+  }
+
   figures(): RingFigures {
     const { epoch, phase, members, replicationFactor } = this.ring
     const partitionsOwned = this.#state.owned

@@ -1,6 +1,8 @@
 /** The cluster layer's only door: a node, the stored form that it keeps, and the ring. */
 export { type Load, loads, worstLoad } from './balance.ts'
 export { decodeRoutes } from './client-routes.ts'
+export { EpochAcceptor } from './epoch-acceptor.ts'
+export { EpochAgreement } from './epoch-agreement.ts'
 export type { Liveness, LivenessView } from './liveness.ts'
 export { Membership } from './membership.ts'
 export type { MembershipOptions, MemberView } from './membership-options.ts'
@@ -31,6 +33,7 @@ export {
   type RingRefusal,
   readdress,
 } from './ring-change.ts'
+export { RingFollower } from './ring-follower.ts'
 export { decodeRingMessage, encodeRing } from './ring-format.ts'
 export type { MemberState, NewMember, NodeId, RingMember } from './ring-member.ts'
 export { RingTable } from './ring-table.ts'

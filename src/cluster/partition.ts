@@ -37,6 +37,7 @@ export const NodeKey = {
   peers: 5,
   duties: 6,
   starts: 7,
+  proposal: 8,
 } as const
 export type NodeKey = (typeof NodeKey)[keyof typeof NodeKey]
 
