@@ -61,7 +61,9 @@ export interface WalTornTail {
 
 export interface WalReplayResult {
   /**
-   * The newest segment with a valid header, for WalSegmentOptions.previous; 0 when there is none.
+   * The newest segment whose header is durable, for WalSegmentOptions.previous; 0 when there is
+   * none. One that was created and never used may have its header in the page cache only, put there
+   * by a process that was killed before it synced it: a power loss would take it.
    */
   readonly newestNumber: number
   /** The largest sequence of any entry; 0 when there is none. */
@@ -198,8 +200,12 @@ class WalReplay {
   }
 
   result(unused: readonly number[]): WalReplayResult {
+    const { logNumber } = this.#options
+    // Frames, and the MANIFEST's word, come after the sync of the header.
+    const isDurable = ({ size, fileNumber }: Segment) =>
+      size > WAL_HEADER_SIZE || fileNumber <= logNumber
     return {
-      newestNumber: this.#segments.at(-1)?.fileNumber ?? 0,
+      newestNumber: this.#segments.findLast(isDurable)?.fileNumber ?? 0,
       lastSequence: this.#lastSequence,
       segmentCount: this.#segments.length,
       frameCount: this.#frameCount,

@@ -173,7 +173,8 @@ describe('replayWal', () => {
       assert.equal(frameCountOf(ops, frames), frames.length)
       assert.equal(result.frameCount, frames.length)
       assert.equal(result.tornTail, undefined)
-      assert.equal(result.newestNumber, fileNumbers.at(-1))
+      const isUsed = (number: number) => disk.peek(pathOf(number)).length > WAL_HEADER_SIZE
+      assert.equal(result.newestNumber, fileNumbers.findLast(isUsed))
       const entries = ops.filter(op => !op.startsWith('5 '))
       assert.equal(result.entryCount, entries.length)
       assert.equal(result.lastSequence, Number(entries.at(-1)?.split(' ')[1]))
@@ -255,6 +256,27 @@ describe('replayWal', () => {
       const count = frameCountOf(ops, script.frames)
       assert.ok(count >= acknowledged, `${acknowledged} frames acknowledged, ${count} are there`)
     }
+  })
+
+  test('a segment killed before its header was synced is no predecessor', async t => {
+    const options = { frameCount: 8, valueSizeMax: 60, sync: 1 }
+    const { disk, script } = await write(printSeed(t), options)
+    const { fileNumbers, frames } = script
+    const unsynced = fileNumbers.at(-1)! + 1
+    const position = { databaseId: SCRIPT_DATABASE_ID, firstSequence: 1000 }
+    const previous = { fileNumber: fileNumbers.at(-1)!, length: 0, chain: 0 }
+    const header = encodeWalHeader({ ...position, fileNumber: unsynced, previous })
+    const file = disk.createSync(pathOf(unsynced))
+    disk.syncDirectorySync(SCRIPT_DIRECTORY)
+    file.writeSync(header, 0, header.length, 0)
+    const killed = disk.processCrashClone()
+    const all = [...fileNumbers, unsynced]
+    const { result } = await replayScript(killed, hasher, { fileNumbers: all })
+    const next = { ...position, fileNumber: unsynced + 1, previous: result.newestNumber }
+    await createSegment(killed, SCRIPT_DIRECTORY, next)
+    const dark = killed.crashClone(seededRandom(1), { keep: 'nothing' })
+    const { ops } = await replayScript(dark, hasher, { fileNumbers: [...all, next.fileNumber] })
+    assert.equal(frameCountOf(ops, frames), frames.length)
   })
 })
 

@@ -69,7 +69,8 @@ describe('FORMAT.md, WAL', () => {
       [EntryKind.logData, 3, '', 'note', true],
       [EntryKind.putExpiring, 3, 'cat', `${expiry.toString('latin1')}purr`, false],
     ])
-    assert.equal(result.newestNumber, 5)
+    // The header of segment 5, which has nothing else, may not be durable.
+    assert.equal(result.newestNumber, 3)
     assert.equal(result.tornTail, undefined)
   })
 
