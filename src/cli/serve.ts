@@ -19,7 +19,12 @@ import {
 import type { DaemonIo } from './daemon-io.ts'
 import { ExitCode } from './exit-code.ts'
 import { connectionRoom } from './file-limit.ts'
-import { PASSWORD_VARIABLE, passwordIn } from './password.ts'
+import {
+  CLUSTER_SECRET_VARIABLE,
+  clusterSecretIn,
+  PASSWORD_VARIABLE,
+  passwordIn,
+} from './password.ts'
 import type { ResolvedSettings } from './settings.ts'
 import { misspeltVariables, type Settings, settingRows } from './settings.ts'
 import { failStart } from './start-error.ts'
@@ -55,14 +60,25 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
     const node = await startNode(nodeOptions(settings, directory, logger, io))
     const elapsedMs = Math.round(io.clock.monotonicMs() - startedMs)
     logger.info('serving', { address: formatAddress(node.address), elapsedMs })
+    if (node.peerAddress !== undefined) {
+      logger.info('linked with other nodes', { peerAddress: node.peerAddress })
+    }
     if (!isLoopback(node.address.host)) {
       logger.warn('other machines reach this node, and nothing is encrypted, passwords included')
     }
     if (!settings.jsonLogs) io.stderr.write(banner(node, directory, resolved, io, style))
     stopping.serving(node)
+    void exitWhenStopped(node, logger, io)
   } catch (error) {
     failStart(error, io, settings.jsonLogs)
   }
+}
+
+/** A node that has stopped by itself, as it must not go on, takes the process with it. */
+async function exitWhenStopped(node: Node, logger: Logger, io: DaemonIo): Promise<void> {
+  const error = await node.stopped
+  logger.error('the node has stopped', { error })
+  io.exit(ExitCode.failed)
 }
 
 /** What to do at each signal. */
@@ -142,6 +158,7 @@ function nodeOptions(
     compactionThreads: settings.compactionThreads,
     compression: settings.compression,
     ...(partitions === undefined ? {} : { partitionCount: partitions }),
+    ...clusterOptions(settings, io),
     limits: serverLimits(settings, connectionsMax(settings, logger, io)),
     version: io.packageVersion,
     logger,
@@ -152,6 +169,20 @@ function nodeOptions(
 function passwordOf({ passwordFile }: Settings, io: DaemonIo): string | undefined {
   if (passwordFile === undefined) return io.env[PASSWORD_VARIABLE] || undefined
   return passwordIn(io.readText(passwordFile), passwordFile)
+}
+
+/** What makes the node one of a cluster: the secret. Without one it stands alone. */
+function clusterOptions(settings: Settings, io: DaemonIo): Pick<NodeOptions, 'cluster'> {
+  const secret = clusterSecretOf(settings, io)
+  if (secret === undefined) return {}
+  const { peerHost, peerPort, peerAddress } = settings
+  const place = peerAddress === undefined ? {} : { peerAddress }
+  return { cluster: { secret, peerHost, peerPort, ...place } }
+}
+
+function clusterSecretOf({ clusterSecretFile }: Settings, io: DaemonIo): string | undefined {
+  if (clusterSecretFile === undefined) return io.env[CLUSTER_SECRET_VARIABLE] || undefined
+  return clusterSecretIn(io.readText(clusterSecretFile), clusterSecretFile)
 }
 
 /** As many connections as are wished for, unless the limit of open files is too low for them. */
@@ -195,12 +226,15 @@ function banner(
   const isStandard = address.port === DEFAULT_PORT && address.host === '127.0.0.1'
   const client = isStandard ? 'npx kvcli' : `npx kvcli --url kv://${formatAddress(address)}`
   const { durability } = resolved.values
+  const { length } = node.ring.members
+  const place = length === 1 ? 'a cluster of one' : `one of ${length} nodes`
   const memory = settingRows(resolved).find(row => row.name === 'memoryBudget')?.value
   const id = Buffer.from(identity.nodeId).toString('hex').slice(0, 8)
   const lines = [
     '',
-    `  ${style.bold(`kvd ${io.packageVersion}`)}  node ${id}, a cluster of one`,
+    `  ${style.bold(`kvd ${io.packageVersion}`)}  node ${id}, ${place}`,
     `  listening   ${style.key(formatAddress(address))}`,
+    ...(node.peerAddress ? [`  for nodes   ${style.key(node.peerAddress)}`] : []),
     `  data        ${style.key(directory)}`,
     `  settings    durability ${durability}, memory ${memory}; all of them: kvd config`,
     '',

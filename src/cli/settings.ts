@@ -2,13 +2,13 @@
  * The settings of `kvd serve`: one table, from which come the flags, the environment variables, the
  * help, the checks and what `kvd config` prints. Precedence: flag, environment, file, default.
  */
-import { PARTITION_COUNT_MAX } from '../cluster/index.ts'
+import { PARTITION_COUNT_MAX, PEER_PORT_DEFAULT } from '../cluster/index.ts'
 import type { Compression } from '../engine/index.ts'
 import { DURABILITIES, type Durability } from '../key-value-store.ts'
 import { LOG_LEVELS, type LogLevel } from '../logger.ts'
 import { DEFAULT_PORT, DEFAULT_SERVER_LIMITS, DEFAULT_USER } from '../net/index.ts'
 import { closestWord } from './edit-distance.ts'
-import { PASSWORD_VARIABLE } from './password.ts'
+import { CLUSTER_SECRET_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
 import {
   choiceValue,
   durationValue,
@@ -31,6 +31,10 @@ export interface Settings {
   readonly allowInsecureRemote: boolean
   readonly user: string
   readonly passwordFile: string | undefined
+  readonly peerHost: string
+  readonly peerPort: number
+  readonly peerAddress: string | undefined
+  readonly clusterSecretFile: string | undefined
   readonly durability: Durability
   readonly syncInterval: number
   readonly memoryBudget: number
@@ -90,6 +94,32 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     standard: undefined,
     argument: 'file',
     description: `the password of clients, on a line; ${PASSWORD_VARIABLE} may hold it instead`,
+  },
+  peerHost: {
+    kind: textValue('a host name or address'),
+    standard: '127.0.0.1',
+    argument: 'host',
+    description: 'address to listen on for other nodes; needs a cluster secret',
+  },
+  peerPort: {
+    kind: integerValue(0, 65_535),
+    standard: PEER_PORT_DEFAULT,
+    argument: 'port',
+    description: 'port to listen on for other nodes; 0 lets the system choose',
+  },
+  peerAddress: {
+    kind: optionalValue(textValue('host:port'), 'as it listens'),
+    standard: undefined,
+    argument: 'host:port',
+    description: 'where other nodes reach this one, when that is not where it listens',
+  },
+  clusterSecretFile: {
+    kind: optionalValue(textValue('a file'), 'none'),
+    standard: undefined,
+    argument: 'file',
+    description:
+      'what all nodes of the cluster know, on a line, and what makes this one of them; ' +
+      `${CLUSTER_SECRET_VARIABLE} may hold it instead`,
   },
   durability: {
     kind: choiceValue(DURABILITIES),
@@ -260,7 +290,8 @@ export function settingRows({ values, sources }: ResolvedSettings): SettingRow[]
  * with our prefix may belong to other programs, so they are none of our business.
  */
 export function misspeltVariables(environment: Environment): { name: string; meant: string }[] {
-  const known = [...SETTING_NAMES.map(environmentName), CONFIG_VARIABLE, PASSWORD_VARIABLE]
+  const settings = SETTING_NAMES.map(environmentName)
+  const known = [...settings, CONFIG_VARIABLE, PASSWORD_VARIABLE, CLUSTER_SECRET_VARIABLE]
   return Object.keys(environment).flatMap(name => {
     if (!name.startsWith(ENVIRONMENT_PREFIX) || known.includes(name)) return []
     const meant = closestWord(name, known)

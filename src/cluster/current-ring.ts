@@ -131,16 +131,16 @@ export class CurrentRing {
   }
 
   /**
-   * Tells where clients reach this node, in a new epoch unless that is known. Only a node without
-   * peers decides on an epoch alone; with peers it does nothing.
+   * Tells where clients and other nodes reach this node, in a new epoch unless that is known. Only
+   * a node without peers decides on an epoch alone; with peers it does nothing.
    */
-  async moveTo(clientAddress: string): Promise<void> {
+  async moveTo(clientAddress: string, peerAddress = ''): Promise<void> {
     const { ring } = this
     const [member, ...others] = ring.members
     if (member?.nodeId !== this.#nodeId || others.length > 0) return
-    if (member.clientAddress === clientAddress) return
+    if (member.clientAddress === clientAddress && member.peerAddress === peerAddress) return
 
-    await this.accept(readdress(ring, this.#nodeId, { ...member, clientAddress }))
+    await this.accept(readdress(ring, this.#nodeId, { clientAddress, peerAddress }))
   }
 
   #judge(ring: Ring, bytes: Uint8Array): RingVerdict {

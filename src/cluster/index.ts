@@ -8,7 +8,12 @@ export { Membership } from './membership.ts'
 export type { MembershipOptions, MemberView } from './membership-options.ts'
 export { type Node, startNode } from './node.ts'
 export type { NodeIdentity } from './node-identity.ts'
-export type { NodeEnvironment, NodeOptions } from './options.ts'
+export {
+  type ClusterOptions,
+  type NodeEnvironment,
+  type NodeOptions,
+  PEER_PORT_DEFAULT,
+} from './options.ts'
 export {
   PARTITION_COUNT_DEFAULT,
   PARTITION_COUNT_MAX,
@@ -37,6 +42,5 @@ export { RingFollower } from './ring-follower.ts'
 export { decodeRingMessage, encodeRing } from './ring-format.ts'
 export type { MemberState, NewMember, NodeId, RingMember } from './ring-member.ts'
 export { RingTable } from './ring-table.ts'
-export { countStart } from './start-count.ts'
 export { chooseTokenSalt } from './token-salt.ts'
 export { STORED_HEADER_SIZE_MAX } from './versioned-value.ts'

@@ -1,11 +1,16 @@
 /**
- * A node, put together: engine, identity, clock, partitioned store, request handler, server. The
- * only place where all of them meet.
+ * A node, put together: engine, identity, clock, partitioned store, links to other nodes, request
+ * handler, server. The only place where all of them meet.
  *
- *   startNode --> serving --close--> draining (clients finish) --> engine closed
+ *   startNode --> serving --close--> draining (clients finish) --> links and engine closed
+ *                    +--fenced by a later process of the same node--> the same at once
+ *
+ * The order of starting: what is stored; the links, made but not open; whoever handles messages of
+ * other nodes; the links, open; the server. And the reverse of it in the end.
  */
 import { delay, systemClock } from '../clock.ts'
 import { type Db, type DbOptions, open, openInEnvironment } from '../engine/index.ts'
+import type { KvError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import {
   type CloseOptions,
@@ -21,12 +26,21 @@ import { secureBytes, systemRandom } from '../random.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
 import { CurrentRing } from './current-ring.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
+import { expectedAddress, reachableAddress } from './node-address.ts'
 import { NodeHandler, type NodeStats } from './node-handler.ts'
 import { type NodeIdentity, openIdentity, writerOf } from './node-identity.ts'
+import {
+  checkClusterOptions,
+  checkStandsAlone,
+  NodeLinks,
+  peerListenOptions,
+  peerPolicy,
+} from './node-links.ts'
 import type { NodeEnvironment, NodeOptions } from './options.ts'
 import { checkPartitionCount, Partitioner } from './partition.ts'
 import { PartitionedStore } from './partitioned-store.ts'
 import type { Ring } from './ring.ts'
+import { type NodeId, nodeIdOf } from './ring-member.ts'
 
 /** A node that serves. */
 export interface Node {
@@ -34,6 +48,10 @@ export interface Node {
   readonly identity: NodeIdentity
   /** The ring of the current epoch. */
   readonly ring: Ring
+  /** Where other nodes reach it; undefined when it stands alone, empty when it does not know. */
+  readonly peerAddress: string | undefined
+  /** Resolves, if ever, when the node has stopped by itself, to what made it stop. */
+  readonly stopped: Promise<KvError>
   /** What `kvcli stats` shows, of node, engine and net. */
   stats(): NodeStats
   /**
@@ -59,12 +77,7 @@ export async function startNode(
     connector: environment.connector ?? tcpConnector(),
     acceptor: environment.acceptor ?? tcpAcceptor(),
   }
-  if (options.partitionCount !== undefined) checkPartitionCount(options.partitionCount)
-  const policy = {
-    allowInsecureRemote: options.allowInsecureRemote ?? false,
-    asksForPassword: options.credentials?.password !== undefined,
-  }
-  await checkListen(listenOptions(options), policy, resolved.acceptor)
+  await checkOptions(options, resolved)
   const db = await openEngine(options, resolved)
   try {
     return await serve(db, options, resolved)
@@ -72,6 +85,17 @@ export async function startNode(
     await db.close()
     throw error
   }
+}
+
+/** Rejects with what can be known before anything is made. */
+async function checkOptions(options: NodeOptions, { acceptor }: NodeEnvironment): Promise<void> {
+  const { partitionCount, allowInsecureRemote = false, credentials, cluster } = options
+  if (partitionCount !== undefined) checkPartitionCount(partitionCount)
+  const policy = { allowInsecureRemote, asksForPassword: credentials?.password !== undefined }
+  await checkListen(listenOptions(options), policy, acceptor)
+  if (cluster === undefined) return
+  checkClusterOptions(cluster)
+  await checkListen(peerListenOptions(cluster), peerPolicy(allowInsecureRemote), acceptor)
 }
 
 function openEngine(options: NodeOptions, environment: NodeEnvironment): Promise<Db> {
@@ -92,7 +116,13 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   const { partitionCount } = options
   const wallMs = () => clock.wallMs()
   const identity = await openIdentity(db, { path, partitionCount, wallMs, entropy })
-  const ring = await CurrentRing.open(db, path, identity, expectedAddress(options))
+  const expected = expectedAddress({
+    host: '127.0.0.1',
+    port: DEFAULT_PORT,
+    ...listenOptions(options),
+  })
+  const ring = await CurrentRing.open(db, path, identity, expected)
+  if (options.cluster === undefined) checkStandsAlone(ring.ring, path)
   const versions = await startClock(db, path, identity, environment, logger)
   const partitioner = new Partitioner(identity.partitionCount)
   const store = new PartitionedStore({
@@ -103,7 +133,9 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     path,
     isReplicated: () => ring.ring.members.length > 1,
   })
-  const nodeId = Buffer.from(identity.nodeId).toString('hex')
+  const nodeId = nodeIdOf(identity.nodeId)
+  const fence = new Fence(logger)
+  const links = await openLinks({ db, ring, nodeId, options, environment, fence })
   const stats = (): NodeStats => ({
     node: {
       id: nodeId,
@@ -114,6 +146,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
       orderedScans: handler.orderedScans,
       writes: store.stats,
     },
+    ...(links === undefined ? {} : { links: links.peers.figures() }),
     engine: db.stats(),
   })
   const handler = new NodeHandler(store, stats, () => ring.bytes)
@@ -131,26 +164,45 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     credentials: options.credentials ?? {},
   })
   ring.onChange(() => server.pushRing(ring.bytes))
-  const address = await server.listen(listenOptions(options))
-  const node = new RunningNode({ address, identity, ring, server, versions, db, stats })
   try {
-    await ring.moveTo(reachableAddress(address))
+    await links?.start()
+    const address = await server.listen(listenOptions(options))
+    const node = new RunningNode({ address, identity, ring, server, links, versions, db, stats })
+    fence.guard(node)
+    await ring.moveTo(reachableAddress(address), links?.address ?? '')
+    return node
   } catch (error) {
     await server.close({ graceMs: 0 })
+    await links?.close()
     throw error
   }
-  return node
 }
 
-/** Where the node is going to listen, when that is known before it does; else empty. */
-function expectedAddress({ host = '127.0.0.1', port = DEFAULT_PORT }: NodeOptions): string {
-  return port === 0 || host === '' ? '' : reachableAddress({ host, port })
+interface LinksParts {
+  readonly db: Db
+  readonly ring: CurrentRing
+  readonly nodeId: NodeId
+  readonly options: NodeOptions
+  readonly environment: NodeEnvironment
+  readonly fence: Fence
 }
 
-/** Where others reach what listens there; empty when that is every address of the machine. */
-function reachableAddress({ host, port }: ListenAddress): string {
-  if (host === '0.0.0.0' || host === '::') return ''
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+/** Undefined for a node that stands alone. */
+async function openLinks(parts: LinksParts): Promise<NodeLinks | undefined> {
+  const { db, ring, nodeId, options, environment, fence } = parts
+  const { cluster, directory: path, logger = silentLogger, allowInsecureRemote = false } = options
+  if (cluster === undefined) return undefined
+  return NodeLinks.open({
+    store: db,
+    path,
+    self: nodeId,
+    ring,
+    options: cluster,
+    policy: peerPolicy(allowInsecureRemote),
+    environment,
+    logger,
+    fenced: error => fence.trip(error),
+  })
 }
 
 function listenOptions({ host, port }: NodeOptions): ListenOptions {
@@ -198,6 +250,7 @@ interface NodeParts {
   readonly identity: NodeIdentity
   readonly ring: CurrentRing
   readonly server: Server
+  readonly links: NodeLinks | undefined
   readonly versions: HybridLogicalClock
   readonly db: Db
   readonly stats: () => NodeStats
@@ -207,12 +260,21 @@ class RunningNode implements Node {
   readonly address: ListenAddress
   readonly identity: NodeIdentity
   readonly #parts: NodeParts
+  readonly stopped: Promise<KvError>
+  #resolveStopped: (error: KvError) => void = () => undefined
   #closing: Promise<void> | undefined
 
   constructor(parts: NodeParts) {
     this.address = parts.address
     this.identity = parts.identity
     this.#parts = parts
+    this.stopped = new Promise(resolve => {
+      this.#resolveStopped = resolve
+    })
+  }
+
+  get peerAddress(): string | undefined {
+    return this.#parts.links?.address
   }
 
   get ring(): Ring {
@@ -228,13 +290,48 @@ class RunningNode implements Node {
     return this.#closing
   }
 
+  /** Stops at once because of an error, and tells who waits for `stopped`. */
+  async stopFor(error: KvError, logger: Logger): Promise<void> {
+    try {
+      await this.close({ graceMs: 0 })
+    } catch (failure) {
+      logger.error('the data could not be closed cleanly; the next start recovers it', {
+        error: failure,
+      })
+    }
+    this.#resolveStopped(error)
+  }
+
   async #close(options: CloseOptions | undefined): Promise<void> {
-    const { server, versions, db } = this.#parts
+    const { server, links, versions, db } = this.#parts
     await server.close(options)
+    await links?.close()
     try {
       await versions.close()
     } finally {
       await db.close()
     }
+  }
+}
+
+/** Stops the node when it is told that it must, also when that is before it serves. */
+class Fence {
+  readonly #logger: Logger
+  #node: RunningNode | undefined
+  #error: KvError | undefined
+
+  constructor(logger: Logger) {
+    this.#logger = logger
+  }
+
+  trip(error: KvError): void {
+    this.#error ??= error
+    void this.#node?.stopFor(this.#error, this.#logger)
+  }
+
+  /** Throws what it was tripped with already. */
+  guard(node: RunningNode): void {
+    this.#node = node
+    if (this.#error !== undefined) throw this.#error
   }
 }

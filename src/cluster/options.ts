@@ -6,6 +6,7 @@ import type { Durability } from '../key-value-store.ts'
 import type { Logger } from '../logger.ts'
 import type { Acceptor, Connector, Credentials, ServerLimits } from '../net/index.ts'
 import type { Random } from '../random.ts'
+import type { PeerLimits } from './peer-limits.ts'
 
 export interface NodeOptions {
   /** Holds everything the node keeps, its identity included. Made when missing. */
@@ -62,6 +63,9 @@ export interface NodeOptions {
    */
   readonly partitionCount?: number
 
+  /** Makes it a node that others may be linked with. @defaultValue it stands alone */
+  readonly cluster?: ClusterOptions
+
   /** What one client may do; see the server's limits.ts. */
   readonly limits?: Partial<ServerLimits>
 
@@ -71,6 +75,34 @@ export interface NodeOptions {
   /** @defaultValue silent */
   readonly logger?: Logger
 }
+
+/** How a node is linked with the other nodes of its cluster. */
+export interface ClusterOptions {
+  /** What all nodes of the cluster know and nobody else: at least 16 bytes. Text as UTF-8. */
+  readonly secret: Uint8Array | string
+
+  /**
+   * Where it listens for other nodes. Other addresses than those of this machine take
+   * `allowInsecureRemote`, as for clients. @defaultValue '127.0.0.1'
+   */
+  readonly peerHost?: string
+
+  /** 0 lets the system choose. @defaultValue PEER_PORT_DEFAULT */
+  readonly peerPort?: number
+
+  /**
+   * `host:port` at which others reach it, where that is not where it listens.
+   *
+   * @defaultValue where it listens; nothing when that is every address of the machine
+   */
+  readonly peerAddress?: string
+
+  /** How much links hold and how long they wait; see peer-limits.ts. */
+  readonly peerLimits?: Partial<PeerLimits>
+}
+
+export const PEER_PORT_DEFAULT = 7701
+export const CLUSTER_SECRET_SIZE_MIN = 16
 
 /** The outside world, replaced by tests. */
 export interface NodeEnvironment {

@@ -80,6 +80,23 @@ export interface LinkedMember {
   readonly peerAddress: string
 }
 
+/** What a node says of its links in its statistics. */
+export interface LinkFigures extends Readonly<PeerStats> {
+  /** Other members of the ring. */
+  readonly members: number
+  /** Of them, those whose data lane is open. */
+  readonly linked: number
+  /** Nodes that are no members and are dialled all the same. */
+  readonly guests: number
+  readonly accepted: number
+  /** Accepted wires whose handshake is not over. */
+  readonly strangers: number
+  /** Bytes that wait for other nodes. */
+  readonly backlogBytes: number
+  /** Bytes of frames that have come in part. */
+  readonly receiveBytes: number
+}
+
 /** Called when a node is seen to go by a later ring than this one. */
 export type EpochListener = (peer: NodeId, epoch: number) => void
 
@@ -132,9 +149,20 @@ export class PeerLinks implements Peers {
     })
   }
 
-  /** Counters since the start. */
-  get stats(): Readonly<PeerStats> {
-    return this.#context.stats
+  /** What is linked and waits now, and counters since the start. */
+  figures(): LinkFigures {
+    const nodes = [...this.#nodes.values()]
+    const members = nodes.filter(node => node.isMember)
+    return {
+      members: members.length,
+      linked: members.filter(node => node.isLinked).length,
+      guests: nodes.length - members.length,
+      accepted: this.#door.linkCount,
+      strangers: this.#door.strangerCount,
+      backlogBytes: nodes.reduce((sum, node) => sum + node.backlogBytes, 0),
+      receiveBytes: this.#context.budget.size,
+      ...this.#context.stats,
+    }
   }
 
   handle(kind: number, handler: PeerHandler): void {

@@ -82,6 +82,10 @@ export class PeerNode implements PeerLaneOwner {
     return this.link('data') !== undefined
   }
 
+  get backlogBytes(): number {
+    return LANES.reduce((sum, lane) => sum + (this.link(lane)?.backlogBytes ?? 0), 0)
+  }
+
   get isComplete(): boolean {
     return LANES.every(lane => this.link(lane) !== undefined)
   }

@@ -15,6 +15,7 @@ import { type Plant, SimNode } from './sim-node.ts'
 
 export const CLIENT_PORT = 7300
 const PEER_PORT = 7301
+const CLUSTER_SECRET = 'what all simulated nodes know'
 /** Few, so that a scan over all of them and a table of owners cost little. */
 const PARTITION_COUNT = 16
 const REPLICATION_FACTOR = 3
@@ -144,7 +145,8 @@ export class SimCluster {
   }
 
   #nodeOptions(name: string): Omit<NodeOptions, 'directory' | 'logger'> {
-    return { host: name, port: CLIENT_PORT, partitionCount: PARTITION_COUNT }
+    const cluster = { secret: CLUSTER_SECRET, peerHost: name, peerPort: PEER_PORT }
+    return { host: name, port: CLIENT_PORT, partitionCount: PARTITION_COUNT, cluster }
   }
 
   #sawRing(name: string, node: Node): void {

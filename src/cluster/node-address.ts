@@ -1,0 +1,13 @@
+/** Where a node listens, as others write it. Pure. */
+import type { ListenAddress } from '../net/index.ts'
+
+/** `host:port` for others; empty when that is every address of the machine. */
+export function reachableAddress({ host, port }: ListenAddress): string {
+  if (host === '0.0.0.0' || host === '::') return ''
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** Where others will reach it, when that is known before it listens; else empty. */
+export function expectedAddress({ host, port }: ListenAddress): string {
+  return port === 0 || host === '' ? '' : reachableAddress({ host, port })
+}

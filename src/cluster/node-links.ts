@@ -1,0 +1,136 @@
+/**
+ * What links a node with the others of its cluster, put together: this start counted, the links
+ * made, then opened to others, and kept up with the ring.
+ *
+ *   openLinks --> handlers are registered --> start --> linked --> close
+ */
+import { utf8Encode } from '../bytes.ts'
+import { InvalidArgumentError, type KvError } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import { type ListenPolicy, resolveListenOptions } from '../net/index.ts'
+import { SharedSecret } from '../secret.ts'
+import type { CurrentRing } from './current-ring.ts'
+import { expectedAddress, reachableAddress } from './node-address.ts'
+import {
+  CLUSTER_SECRET_SIZE_MIN,
+  type ClusterOptions,
+  type NodeEnvironment,
+  PEER_PORT_DEFAULT,
+} from './options.ts'
+import { BOOT_NONCE_SIZE } from './peer-hello.ts'
+import { PeerLinks } from './peer-links.ts'
+import type { Ring } from './ring.ts'
+import { checkAddress, type NodeId, nodeIdOf } from './ring-member.ts'
+import { countStart } from './start-count.ts'
+import type { Store } from './store.ts'
+
+export interface NodeLinksParts {
+  readonly store: Store
+  /** The directory, for messages. */
+  readonly path: string
+  readonly self: NodeId
+  readonly ring: CurrentRing
+  readonly options: ClusterOptions
+  readonly policy: ListenPolicy
+  readonly environment: NodeEnvironment
+  readonly logger: Logger
+  /** A later process is this node: it must stop serving. */
+  readonly fenced: (error: KvError) => void
+}
+
+/** Throws InvalidArgumentError for what no node can be linked with. */
+export function checkClusterOptions({ secret, peerAddress = '' }: ClusterOptions): void {
+  checkAddress(peerAddress)
+  const size = secretBytes(secret).length
+  if (size >= CLUSTER_SECRET_SIZE_MIN) return
+  throw new InvalidArgumentError(
+    `the cluster secret has ${size} bytes, too few to be safe from guessing: use at least ` +
+      `${CLUSTER_SECRET_SIZE_MIN}, for example from: openssl rand -hex 32`,
+  )
+}
+
+/** Where it listens for other nodes. */
+export function peerListenOptions({ peerHost, peerPort }: ClusterOptions) {
+  return { host: peerHost ?? '127.0.0.1', port: peerPort ?? PEER_PORT_DEFAULT }
+}
+
+/** Who knows the secret may connect, so a password is not asked for besides. */
+export function peerPolicy(allowInsecureRemote: boolean): ListenPolicy {
+  return { allowInsecureRemote, asksForPassword: true }
+}
+
+function secretBytes(secret: Uint8Array | string): Uint8Array {
+  return typeof secret === 'string' ? utf8Encode(secret) : secret
+}
+
+/** Refuses to start alone what belongs to a cluster. */
+export function checkStandsAlone({ members }: Ring, path: string): void {
+  if (members.length === 1) return
+  throw new InvalidArgumentError(
+    `${path} belongs to a cluster of ${members.length} nodes: give it the cluster's secret, so that ` +
+      'the others let it in (kvd: DURAMEN_CLUSTER_SECRET, or clusterSecretFile)',
+  )
+}
+
+/** The links of a node, and where they are opened. */
+export class NodeLinks {
+  readonly peers: PeerLinks
+  readonly #parts: NodeLinksParts
+  readonly #address: { text: string }
+  #stopFollowing: (() => void) | undefined
+
+  private constructor(parts: NodeLinksParts, peers: PeerLinks, address: { text: string }) {
+    this.#parts = parts
+    this.peers = peers
+    this.#address = address
+  }
+
+  /** Counts this start. Nobody hears of the node before `start`. */
+  static async open(parts: NodeLinksParts): Promise<NodeLinks> {
+    const { store, path, self, ring, options, environment, logger, fenced } = parts
+    const { clock, random, entropy, connector, acceptor } = environment
+    const generation = await countStart(store, path)
+    const boot = { generation, nonce: nodeIdOf(entropy(BOOT_NONCE_SIZE)) }
+    const address = { text: options.peerAddress ?? expectedAddress(peerListenOptions(options)) }
+    const peers = new PeerLinks({
+      self,
+      boot,
+      secret: new SharedSecret(secretBytes(options.secret)),
+      clock,
+      random,
+      entropy,
+      logger,
+      connector,
+      acceptor,
+      limits: options.peerLimits ?? {},
+      clusterId: () => ring.ring.clusterId,
+      epoch: () => ring.ring.epoch,
+      address: () => address.text,
+      fenced,
+    })
+    return new NodeLinks(parts, peers, address)
+  }
+
+  /** Where others reach this node; empty when it does not know. */
+  get address(): string {
+    return this.#address.text
+  }
+
+  /** Lets other nodes in and dials the members of the ring, of this one and every later one. */
+  async start(): Promise<void> {
+    const { options, policy, ring } = this.#parts
+    const wanted = resolveListenOptions(peerListenOptions(options), policy)
+    const bound = await this.peers.listen(wanted, policy)
+    this.#address.text = options.peerAddress ?? reachableAddress(bound)
+    const follow = ({ members, removedIds }: Ring): void => {
+      this.peers.setMembers(members, removedIds)
+    }
+    follow(ring.ring)
+    this.#stopFollowing = ring.onChange(follow)
+  }
+
+  async close(): Promise<void> {
+    this.#stopFollowing?.()
+    await this.peers.close()
+  }
+}

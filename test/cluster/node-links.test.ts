@@ -1,0 +1,122 @@
+// Goal: nodes that belong to one cluster find each other over real sockets, also after a restart at
+// another address; a copy of a node's directory stops the older process; and what belongs to a
+// cluster does not start alone.
+// Method: directories with the identities and the ring of three nodes, real nodes on them.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { cpSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { yieldToEventLoop } from '../../src/clock.ts'
+import { type Node, type NodeOptions, startNode } from '../../src/cluster/index.ts'
+import { open } from '../../src/engine/index.ts'
+import { seededRandom } from '../../src/random.ts'
+import { formedRecords } from '../support/simulation/formed-disk.ts'
+import { temporaryDirectory } from '../support/temp-directory.ts'
+
+const SECRET = 'what all nodes know of each other'
+const LIMIT_MS = 20_000
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  assert.ok(typeof address === 'object' && address !== null)
+  return address.port
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const endMs = performance.now() + LIMIT_MS
+  while (!condition()) {
+    assert.ok(performance.now() < endMs, `not in time: ${what}`)
+    await yieldToEventLoop()
+  }
+}
+
+function linkedTo(node: Node): number {
+  const { links } = node.stats() as { links?: { linked: number } }
+  return links?.linked ?? -1
+}
+
+test('nodes of one cluster find each other, and a copy of one stops it', async t => {
+  const root = temporaryDirectory({ after: remove => t.after(async () => remove()) })
+  const ports = [await freePort(), await freePort(), await freePort()]
+  const records = formedRecords(
+    {
+      partitionCount: 16,
+      replicationFactor: 3,
+      nodes: ports.map(port => ({ clientAddress: '', peerAddress: `127.0.0.1:${port}` })),
+    },
+    seededRandom(1),
+  )
+  for (const [index, entries] of records.entries()) {
+    const db = await open(join(root, `${index}`))
+    await db.batch(entries.map(({ key, value }) => ({ type: 'put', key, value })))
+    await db.close()
+  }
+  const start = (index: number, options: Partial<NodeOptions['cluster']> = {}): Promise<Node> => {
+    const cluster = { secret: SECRET, peerPort: ports[index]!, ...options }
+    return startNode({ directory: join(root, `${index}`), port: 0, cluster })
+  }
+
+  await assert.rejects(startNode({ directory: join(root, '0'), port: 0 }), (error: Error) => {
+    assert.match(
+      error.message,
+      /belongs to a cluster of 3 nodes: give it the cluster's secret/,
+    )
+    return true
+  })
+  await assert.rejects(start(0, { secret: 'too short' }), /at least 16/)
+  await assert.rejects(start(0, { peerHost: '0.0.0.0' }), /refusing to listen on 0\.0\.0\.0/)
+
+  const nodes = [await start(0), await start(1), await start(2)]
+  await until(() => nodes.every(node => linkedTo(node) === 2), 'all are linked')
+  assert.equal(nodes[1]!.peerAddress, `127.0.0.1:${ports[1]}`)
+
+  await nodes[1]!.close()
+  await until(() => linkedTo(nodes[0]!) === 1, 'the end of a node is noticed')
+  // Where the ring says that it is, it is no more; it tells the others where it is now.
+  nodes[1] = await start(1, { peerPort: 0 })
+  await until(() => nodes.every(node => linkedTo(node) === 2), 'all are linked again')
+
+  // Back where the ring says, for two nodes that have both moved find each other by gossip only.
+  await nodes[1]!.close()
+  nodes[1] = await start(1)
+  await until(() => nodes.every(node => linkedTo(node) === 2), 'all are linked once more')
+
+  // As from a snapshot of the disk: the lock of the running process is no part of it.
+  const filter = (path: string): boolean => !path.endsWith('LOCK')
+  cpSync(join(root, '2'), join(root, 'copy'), { recursive: true, filter })
+  let stoppedBy: Error | undefined
+  void nodes[2]!.stopped.then(error => {
+    stoppedBy = error
+  })
+  const copy = await startNode({
+    directory: join(root, 'copy'),
+    port: 0,
+    cluster: { secret: SECRET, peerPort: 0 },
+  })
+  await until(() => stoppedBy !== undefined, 'the older process of the node has stopped')
+  assert.match(stoppedBy!.message, /another process is the same node/)
+  nodes[2] = copy
+  await until(() => nodes.every(node => linkedTo(node) === 2), 'its later life is linked')
+  await Promise.all(nodes.map(node => node.close({ graceMs: 0 })))
+})
+
+test('a node with a secret and no peers tells where it is, and is a cluster of one', async t => {
+  const directory = temporaryDirectory({ after: remove => t.after(async () => remove()) })
+  const node = await startNode({ directory, port: 0, cluster: { secret: SECRET, peerPort: 0 } })
+  const [member] = node.ring.members
+  assert.match(member!.peerAddress, /^127\.0\.0\.1:\d+$/)
+  assert.equal(node.peerAddress, member!.peerAddress)
+  assert.equal(linkedTo(node), 0)
+  await node.close()
+  // And is what it was when it is started without one.
+  const plain = await startNode({ directory, port: 0 })
+  assert.equal(plain.peerAddress, undefined)
+  assert.equal('links' in plain.stats(), false)
+  await plain.close()
+})
