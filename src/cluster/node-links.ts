@@ -67,8 +67,8 @@ function secretBytes(secret: Uint8Array | string): Uint8Array {
 export function checkStandsAlone({ members }: Ring, path: string): void {
   if (members.length === 1) return
   throw new InvalidArgumentError(
-    `${path} belongs to a cluster of ${members.length} nodes: give it the cluster's secret, so that ` +
-      'the others let it in (kvd: DURAMEN_CLUSTER_SECRET, or clusterSecretFile)',
+    `${path} belongs to a cluster of ${members.length} nodes: give it the cluster's secret, so ` +
+      'that the others let it in (kvd: DURAMEN_CLUSTER_SECRET, or clusterSecretFile)',
   )
 }
 

@@ -253,3 +253,46 @@ describe('a start that fails', () => {
     })
   }
 })
+
+describe('a cluster secret', () => {
+  const secret = 'correct horse battery staple'
+  for (const [name, argv, env, files] of [
+    ['the environment', [], { DURAMEN_CLUSTER_SECRET: secret }, {}],
+    [
+      'a file, which counts more',
+      ['--cluster-secret-file', '/run/cluster'],
+      { DURAMEN_CLUSTER_SECRET: 'short' },
+      { '/run/cluster': `${secret}\nnot this\n` },
+    ],
+  ] as const) {
+    test(`from ${name} opens the door for other nodes`, async () => {
+      const directory = temporaryDirectory({ after })
+      const ports = ['--port', '0', '--peer-port', '0']
+      const daemon = new Daemon(['serve', '--dir', directory, ...ports, ...argv], env, files)
+      await main(daemon.io)
+      assert.match(daemon.text, /for nodes +127\.0\.0\.1:\d+\n/)
+      assert.doesNotMatch(daemon.text, /horse/)
+      daemon.signal('SIGTERM')
+      assert.equal(await daemon.exited, 0)
+    })
+  }
+
+  for (const [name, argv, env, message] of [
+    ['is too short', [], { DURAMEN_CLUSTER_SECRET: 'short' }, /has 5 bytes, too few.*at least 16/],
+    [
+      'is there and others could reach it',
+      ['--peer-host', '0.0.0.0'],
+      { DURAMEN_CLUSTER_SECRET: secret },
+      /refusing to listen on 0\.0\.0\.0: .*--allow-insecure-remote/,
+    ],
+  ] as const) {
+    test(`that ${name} is refused`, async () => {
+      const directory = temporaryDirectory({ after })
+      const ports = ['--port', '0', '--peer-port', '0']
+      const daemon = new Daemon(['serve', '--dir', directory, ...ports, ...argv], env)
+      await main(daemon.io)
+      assert.equal(await daemon.exited, 2)
+      assert.match(daemon.text, message)
+    })
+  }
+})

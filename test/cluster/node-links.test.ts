@@ -63,10 +63,7 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
   }
 
   await assert.rejects(startNode({ directory: join(root, '0'), port: 0 }), (error: Error) => {
-    assert.match(
-      error.message,
-      /belongs to a cluster of 3 nodes: give it the cluster's secret/,
-    )
+    assert.match(error.message, /belongs to a cluster of 3 nodes: give it the cluster's secret/)
     return true
   })
   await assert.rejects(start(0, { secret: 'too short' }), /at least 16/)
