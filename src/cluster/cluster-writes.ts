@@ -79,7 +79,7 @@ export class ClusterWrites {
     return this.replication.dirtyPartitions(peer)
   }
 
-  /** Sends nothing more. What is owed stays in log and hints. */
+  /** Sends nothing more, after a moment for what is under way. What is owed stays on disk. */
   close(): Promise<void> {
     return this.replication.close()
   }

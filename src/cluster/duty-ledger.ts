@@ -63,6 +63,11 @@ export class DutyLedger {
     return this.#hold?.broken === true
   }
 
+  /** Whether something is being written that is in no queue. */
+  get hasReservations(): boolean {
+    return this.#reservations.size > 0
+  }
+
   /** Holds the log from now on: what is submitted next has sequences greater than the result. */
   holdHere(): number {
     const { sequence } = this.#log

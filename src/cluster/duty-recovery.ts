@@ -4,7 +4,7 @@
  * done before the node serves; then nothing is owed that is not a hint, and the log is let go.
  *
  * Duties that were acknowledged since the last record become hints, too: sending them again changes
- * nothing. A duty to a node that owns the partition no longer is one to those who do now.
+ * nothing. A duty by an older ring is one to all who own the partition now.
  *
  * A log that ends early (writes that asked for less than a sync, then a power loss right after a
  * crash) cannot say what was owed. Then all partitions of all peers are marked for a comparison.
@@ -88,7 +88,8 @@ async function readDuties(
   const owed = new OwedKeys(options)
   for await (const { logData, operations, lastSequence } of options.log.changes({ after })) {
     if (logData !== undefined) {
-      for (const [run, key] of runsOver(decodeDuties(logData), operations)) owed.add(run, key)
+      const { epoch, runs } = decodeDuties(logData)
+      for (const [run, key] of runsOver(runs, operations)) owed.add(epoch, run, key)
     }
     if (owed.heldCount >= KEYS_AT_ONCE) await owed.write()
     if (lastSequence >= last) break
@@ -120,17 +121,13 @@ class OwedKeys {
     this.#options = options
   }
 
-  add({ peers }: DutyRun, key: Uint8Array): void {
+  add(epoch: number, { peers }: DutyRun, key: Uint8Array): void {
     if (peers.length === 0) return
     const { numbers, table, self } = this.#options
-    const partition = enginePartition(key)
-    const owners = otherOwners(table, partition, self)
-    const isOwner = (number: number) => owners.includes(numbers.nodeAt(number) ?? '')
-    for (const number of peers) if (isOwner(number)) this.#owe(number, key)
-    if (peers.every(isOwner)) return
-    for (const owner of owners) {
+    for (const owner of otherOwners(table, enginePartition(key), self)) {
       const number = numbers.numberOf(owner)
-      if (number !== undefined && !peers.includes(number)) this.#owe(number, key)
+      if (number === undefined) continue
+      if (epoch < table.ring.epoch || peers.includes(number)) this.#owe(number, key)
     }
   }
 

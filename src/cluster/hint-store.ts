@@ -49,6 +49,8 @@ export class HintStore {
   readonly #bytes = new Map<number, number>()
   /** By peer number, the partitions with a durable mark. */
   readonly #dirty = new Map<number, Set<number>>()
+  /** By peer number, partitions whose mark went into a batch that may have failed. */
+  readonly #unsure = new Map<number, Set<number>>()
   /** By peer number and name of an engine key: whether it was hinted again since begin(). */
   readonly #replayed = new Map<number, Map<string, boolean>>()
   readonly #counting = new Set<number>()
@@ -97,9 +99,9 @@ export class HintStore {
     const bytes = this.bytesOf(peer)
     if (engineKey.length > HINTED_KEY_SIZE_MAX || bytes + size > this.#bytesMax) {
       const partition = enginePartition(engineKey)
-      return this.#dirty.get(peer)?.has(partition) === true
-        ? undefined
-        : recordPut(dirtyKey(peer, partition))
+      if (this.#dirty.get(peer)?.has(partition) === true) return undefined
+      addTo(this.#unsure, peer, partition)
+      return recordPut(dirtyKey(peer, partition))
     }
     this.#bytes.set(peer, bytes + size)
     return recordPut(hintKey(peer, engineKey))
@@ -133,6 +135,14 @@ export class HintStore {
         'sync',
       )
       for (const partition of part) this.#marked(peer, partition)
+    }
+  }
+
+  /** Writes marks whose batches may have failed, so that they need not come with each write. */
+  async confirmMarks(): Promise<void> {
+    for (const [peer, partitions] of [...this.#unsure]) {
+      this.#unsure.delete(peer)
+      await this.mark(peer, [...partitions])
     }
   }
 
@@ -218,10 +228,14 @@ export class HintStore {
   }
 
   #marked(peer: number, partition: number): void {
-    const partitions = this.#dirty.get(peer)
-    if (partitions === undefined) this.#dirty.set(peer, new Set([partition]))
-    else partitions.add(partition)
+    addTo(this.#dirty, peer, partition)
   }
+}
+
+function addTo(sets: Map<number, Set<number>>, peer: number, partition: number): void {
+  const partitions = sets.get(peer)
+  if (partitions === undefined) sets.set(peer, new Set([partition]))
+  else partitions.add(partition)
 }
 
 function recordPut(key: Uint8Array): StorePut {

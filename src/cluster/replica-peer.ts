@@ -112,6 +112,11 @@ export class ReplicaPeer {
     return this.#queue.oldest?.floor
   }
 
+  /** What it has not acknowledged. */
+  pending(): OwedEntry[] {
+    return this.#queue.pending()
+  }
+
   push(entry: OwedEntry): void {
     this.#queue.push(entry)
   }

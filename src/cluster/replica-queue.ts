@@ -119,14 +119,16 @@ export class ReplicaQueue {
     this.#flushSoon()
   }
 
-  /** Everything that is not acknowledged, in order; nothing is left. What flies is forgotten. */
+  /** What is not acknowledged. */
+  pending(): OwedEntry[] {
+    const open = this.#messages.filter(({ state }) => state !== 'done')
+    return [...open.flatMap(({ entries }) => entries), ...this.#queued]
+  }
+
+  /** The same, and nothing of it is left. What flies is forgotten. */
   takeAll(): OwedEntry[] {
-    const entries = this.#messages.flatMap(message => {
-      const isOpen = message.state !== 'done'
-      message.state = 'done'
-      return isOpen ? message.entries : []
-    })
-    entries.push(...this.#queued)
+    const entries = this.pending()
+    for (const message of this.#messages) message.state = 'done'
     this.#messages = []
     this.#queued = []
     this.#bytes = 0

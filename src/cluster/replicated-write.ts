@@ -53,7 +53,7 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
     this.#replication = replication
     this.#options = options
     this.acks = options.acks
-    const runs = new DutyRuns()
+    const runs = new DutyRuns(replication.table.ring.epoch)
     this.large = {
       add: key => {
         this.#reservation ??= replication.ledger.reserve()
@@ -77,7 +77,7 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
 
   submitting(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): WriteExtra {
     const { ledger } = this.#replication
-    const runs = new DutyRuns()
+    const runs = new DutyRuns(this.#replication.table.ring.epoch)
     const puts: StorePut[] = []
     const late = new Map<ReplicaPeer, OwedEntry[]>()
     const floor = ledger.holdHere()

@@ -36,6 +36,11 @@ import { isThere, otherOwners } from './write-acks.ts'
 const SWEEP_MS = 250
 /** Sweeps between two records of where the hold is. */
 const SWEEPS_PER_RECORD = 4
+/** Sweeps between two counts of hints that seem too many. */
+const SWEEPS_PER_COUNT = 120
+/** How long a node that ends waits for peers to take what they are owed. */
+const DRAIN_MS = 1000
+const DRAIN_STEP_MS = 10
 const RETRY_MS = 200
 
 /** The log of the engine; its Db satisfies it. */
@@ -145,6 +150,7 @@ export class Replication {
     const replication = new Replication(options, { hints, numbers, ledger })
     replication.#adopt(table)
     for (let number = 0; number < numbers.count; number++) replication.#replay.start(number)
+    void replication.#recount(() => true)
     return replication
   }
 
@@ -242,21 +248,33 @@ export class Replication {
     void this.#makeHints(new Map([[peer.number, keys]])).then(() => reservation.release())
   }
 
-  /** Stops sending. What is still owed stays in the log. */
+  /** Waits a little for peers to take what they are owed, and stops. The rest stays in the log. */
   async close(): Promise<void> {
-    this.#isStopped = true
-    for (const stop of this.#unlisten) stop()
-    this.#cancelSweep?.()
-    this.#replay.stop()
+    const { clock } = this.#options
+    for (let waitedMs = 0; this.#isOwed && waitedMs < DRAIN_MS; waitedMs += DRAIN_STEP_MS) {
+      await delay(clock, DRAIN_STEP_MS)
+    }
+    // Before the queues forget what they hold.
     this.#advance()
-    for (const peer of this.#replicas.values()) peer.stop()
+    this.stop()
     await this.#changing
     if (this.hasPeers) await this.ledger.record('sync')
   }
 
+  /** Sends nothing more, and calls nobody. */
+  stop(): void {
+    this.#isStopped = true
+    for (const stop of this.#unlisten) stop()
+    this.#cancelSweep?.()
+    this.#replay.stop()
+    for (const peer of this.#replicas.values()) peer.stop()
+  }
+
   #adopt(table: RingTable): void {
+    const former = this.#table
     this.#table = table
     this.#owners = []
+    this.#oweNewOwners(former)
     const before = this.#replicas
     this.#replicas = new Map()
     for (const nodeId of othersOf(table, this.self)) {
@@ -267,6 +285,28 @@ export class Replication {
       peer.leave()
       this.#replay.start(peer.number)
     }
+  }
+
+  /** What was planned by the former ring, and has not arrived, is owed to new owners, too. */
+  #oweNewOwners(former: RingTable): void {
+    const pending = new Map<Uint8Array, OwedEntry>()
+    for (const peer of this.#replicas.values()) {
+      for (const entry of peer.pending()) if (entry.isDuty) pending.set(entry.stored, entry)
+    }
+    const byNumber = new Map<number, Uint8Array[]>()
+    let floor = Number.POSITIVE_INFINITY
+    for (const entry of pending.values()) {
+      const partition = enginePartition(entry.engineKey)
+      const before = otherOwners(former, partition, this.self)
+      for (const owner of otherOwners(this.#table, partition, this.self)) {
+        if (before.includes(owner)) continue
+        addTo(byNumber, this.#numbers.numberOf(owner)!, entry.engineKey)
+        floor = Math.min(floor, entry.floor)
+      }
+    }
+    if (byNumber.size === 0) return
+    const reservation = this.ledger.reserve(floor)
+    void this.#makeHints(byNumber).then(() => reservation.release())
   }
 
   #newPeer(nodeId: NodeId): ReplicaPeer {
@@ -292,9 +332,7 @@ export class Replication {
     const byNumber = new Map<number, Uint8Array[]>()
     for (const { engineKey } of owed) {
       for (const { number } of this.ownersOf(enginePartition(engineKey))) {
-        const keys = byNumber.get(number)
-        if (keys === undefined) byNumber.set(number, [engineKey])
-        else keys.push(engineKey)
+        addTo(byNumber, number, engineKey)
       }
     }
     const reservation = this.ledger.reserve(floorOf(owed))
@@ -336,10 +374,26 @@ export class Replication {
     const isUrgent = this.ledger.isBroken
     for (const peer of this.#replicas.values()) peer.sweep(isUrgent)
     this.#advance()
-    const isOwed = [...this.#replicas.values()].some(peer => peer.pendingBytes > 0)
+    const isOwed = this.#isOwed || this.ledger.hasReservations
     this.#sweeps++
     if (this.#sweeps % SWEEPS_PER_RECORD === 0 || !isOwed) void this.#record()
+    if (this.#sweeps % SWEEPS_PER_COUNT === 0) void this.#recount(n => this.hints.isFull(n))
     if (isOwed) this.watch()
+  }
+
+  get #isOwed(): boolean {
+    return [...this.#replicas.values()].some(peer => peer.pendingBytes > 0)
+  }
+
+  /** Corrects the estimates of these hints. Never rejects: an estimate will do. */
+  async #recount(isWanted: (number: number) => boolean): Promise<void> {
+    try {
+      for (let number = 0; number < this.#numbers.count; number++) {
+        if (isWanted(number)) await this.hints.recount(number)
+      }
+    } catch (error) {
+      this.#options.logger.debug('hints were not counted', { error })
+    }
   }
 
   #advance(): void {
@@ -353,6 +407,7 @@ export class Replication {
   /** Never rejects: an old record is as good. */
   async #record(): Promise<void> {
     try {
+      await this.hints.confirmMarks()
       await this.ledger.record()
     } catch (error) {
       const { logger } = this.#options
@@ -364,6 +419,12 @@ export class Replication {
 function othersOf(table: RingTable, self: NodeId): NodeId[] {
   const others = table.ring.members.filter(member => member.nodeId !== self && isThere(member))
   return others.map(({ nodeId }) => nodeId)
+}
+
+function addTo(lists: Map<number, Uint8Array[]>, number: number, key: Uint8Array): void {
+  const keys = lists.get(number)
+  if (keys === undefined) lists.set(number, [key])
+  else keys.push(key)
 }
 
 function floorOf(entries: readonly OwedEntry[]): number {

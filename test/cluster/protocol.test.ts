@@ -66,10 +66,10 @@ test('every record of the node is documented', () => {
 })
 
 test('duties, hints and messages about writes are as documented', () => {
-  const duties = (runs: readonly DutyRun[]) => hex(encodeDuties(runs))
+  const duties = (runs: readonly DutyRun[]) => hex(encodeDuties({ epoch: 9, runs }))
   assert.equal(
     duties([{ count: 1, peers: [0, 258] }]),
-    lastCell('one operation, owed to peers 0 and 258'),
+    lastCell('one operation, owed to peers 0 and 258, in epoch 9'),
   )
   assert.equal(
     duties([

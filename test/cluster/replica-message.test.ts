@@ -75,7 +75,7 @@ describe('messages about writes', () => {
     for (let round = 0; round < 200; round++) {
       const lists = [[], [1], [0, 70], [65_534]]
       const owed = Array.from({ length: random.below(40) }, () => lists[random.below(4)]!)
-      const duties = new DutyRuns()
+      const duties = new DutyRuns(300)
       for (const peers of owed) duties.add(peers)
       const { encoded } = duties
       assert.equal(
@@ -83,7 +83,8 @@ describe('messages about writes', () => {
         owed.every(peers => peers.length === 0),
       )
       if (encoded === undefined) continue
-      const runs = decodeDuties(encoded)
+      const { runs, epoch } = decodeDuties(encoded)
+      assert.equal(epoch, 300)
       assert.deepEqual(
         runs.flatMap(({ count, peers }) => Array.from({ length: count }, () => peers)),
         owed,
@@ -91,7 +92,7 @@ describe('messages about writes', () => {
       assert.ok(runs.length <= owed.length)
     }
     assert.throws(() => decodeDuties(Uint8Array.of(2)), DecodeError)
-    const whole = encodeDuties([{ count: 1, peers: [1, 2] }])
+    const whole = encodeDuties({ epoch: 9, runs: [{ count: 1, peers: [1, 2] }] })
     assert.throws(() => decodeDuties(whole.subarray(0, whole.length - 1)), DecodeError)
   })
 

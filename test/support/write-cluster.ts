@@ -19,10 +19,11 @@ import type { Consistency } from '../../src/key-value-store.ts'
 import { silentLogger } from '../../src/logger.ts'
 import type { Random } from '../../src/random.ts'
 import { drive, openEngine } from './engine-on-disk.ts'
-import { FakeNetwork, type FakePeers } from './fake-peers.ts'
+import { FakeNetwork } from './fake-peers.ts'
 import { type CrashOptions, MemoryFileSystem } from './memory-file-system.ts'
 import { ringOf } from './random-ring.ts'
 import { SimClock } from './sim-clock.ts'
+import { forgetful, takeEveryEpoch, type WritePlant, withoutHints } from './write-plants.ts'
 
 export interface WriteMember {
   readonly id: NodeId
@@ -34,7 +35,6 @@ export interface WriteMember {
 export interface RunningMember {
   readonly db: Db
   readonly store: PartitionedStore
-  readonly peers: FakePeers
   readonly writes: ClusterWrites
 }
 
@@ -45,6 +45,7 @@ export interface WriteClusterOptions {
   readonly replicationFactor?: number
   readonly hintBytesMax?: number
   readonly engine?: DbOptions
+  readonly plant?: WritePlant
 }
 
 export class WriteCluster {
@@ -89,21 +90,27 @@ export class WriteCluster {
     })
     const partitioner = new Partitioner(this.table.ring.partitionCount)
     const isReplicated = () => true
+    const { hintBytesMax, plant } = this.#options
     const store = new PartitionedStore({
-      ...{ store: db, partitioner, versions, clock, path: '/db', isReplicated },
+      ...{ store: plant === 'hintNotDurable' ? withoutHints(db) : db, partitioner, versions },
+      ...{ clock, path: '/db', isReplicated },
     })
     const peers = this.network.join(member.id)
-    const { hintBytesMax } = this.#options
+    const epoch = () => member.running?.writes.replication.table.ring.epoch ?? 0
+    if (plant === 'staleEpoch') takeEveryEpoch(peers, epoch)
+    const log = plant === 'dutyForgotten' ? forgetful(db) : db
+    const liveness = peers
     const opening = ClusterWrites.open({
-      ...{ self: member.id, log: db, store, table: this.table, peers, liveness: peers, clock },
+      ...{ self: member.id, log, store, table: this.table, peers, liveness, clock },
       random,
       logger: silentLogger,
       path: '/db',
-      choice: new ReplicaChoice({ peers, liveness: peers, monotonicMs: () => clock.monotonicMs() }),
+      choice: new ReplicaChoice({ peers, liveness, monotonicMs: () => clock.monotonicMs() }),
       onNewerEpoch: (_peer, epoch) => void this.newerEpochs.push(epoch),
       ...(hintBytesMax === undefined ? {} : { hintBytesMax }),
     })
-    member.running = { db, store, peers, writes: await drive(clock, opening) }
+    const writes = await drive(clock, opening)
+    member.running = { db, store, writes }
     this.network.announce()
   }
 
@@ -126,10 +133,7 @@ export class WriteCluster {
   async #end(member: WriteMember, { writes, db }: RunningMember): Promise<void> {
     member.running = undefined
     this.network.stop(member.id)
-    await drive(
-      this.clock,
-      writes.close().catch(() => undefined),
-    )
+    writes.replication.stop()
     await drive(
       this.clock,
       db.close().catch(() => undefined),
@@ -153,10 +157,10 @@ export class WriteCluster {
     member: WriteMember,
     operations: readonly StoreWrite[],
     consistency: Consistency = 'one',
-    timeoutMs = 3000,
+    version?: Uint8Array,
   ): Promise<void> {
-    const deadlineMs = this.clock.monotonicMs() + timeoutMs
-    const terms = { consistency, deadlineMs, durability: undefined, version: undefined }
+    const deadlineMs = this.clock.monotonicMs() + 3000
+    const terms = { consistency, deadlineMs, durability: undefined, version }
     const { writes } = member.running!
     return Promise.resolve(attempt(() => writes.batch(operations, terms)))
   }
@@ -171,6 +175,14 @@ export class WriteCluster {
     const { store } = member.running!
     const stored = await store.readStored(store.partitioner.engineKey(key))
     return stored && Buffer.from(stored).toString('hex')
+  }
+
+  /** This ring, at the nodes that are up and among these. */
+  async changeRing(ring: Ring, members: readonly WriteMember[] = this.members): Promise<void> {
+    this.table = new RingTable(ring)
+    for (const { running } of members) {
+      if (running !== undefined) await drive(this.clock, running.writes.changeRing(this.table))
+    }
   }
 
   /** Moves time on until the promise has settled. */
