@@ -59,6 +59,24 @@ export function checkObject<T extends object>(value: T, name: string): T {
   throw new InvalidArgumentError(`${name} must be an object, got ${describe(value)}`)
 }
 
+/**
+ * checkObject that also refuses members it does not know: a misspelt option would be none at all.
+ * What is undefined is not there.
+ */
+export function checkMembers<T extends object>(
+  value: T,
+  name: string,
+  known: ReadonlySet<string>,
+): T {
+  checkObject(value, name)
+  for (const member in value) {
+    if (known.has(member) || value[member] === undefined) continue
+    const names = [...known].join(', ')
+    throw new InvalidArgumentError(`${name} has '${member}', which is none of ${names}`)
+  }
+  return value
+}
+
 /** Throws InvalidArgumentError unless it is a function or none. */
 export function checkFunction(value: unknown, name: string): void {
   if (value === undefined || typeof value === 'function') return

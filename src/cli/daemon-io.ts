@@ -24,6 +24,8 @@ export interface DaemonIo {
   readText(path: string): string
   /** The soft limit of open files; undefined when there is none, or the system does not tell. */
   openFilesLimit(): number | undefined
+  /** The process that started this one, or that took it over when that one was gone. */
+  parentId(): number
   /** Calls back at every signal that asks the process to stop. */
   onStopSignal(listener: (signal: string) => void): void
   /**

@@ -25,6 +25,8 @@ export interface ImportBatch {
   /** For each record: the bytes it stood in, when rejects are kept. */
   readonly sources: readonly Uint8Array[] | undefined
   readonly mark: ImportMark
+  /** Records before the mark that were left out for being null, since the import began. */
+  readonly nulls: number
 }
 
 export interface BatchLimits {
@@ -78,7 +80,7 @@ export class BatchBuilder {
   }
 
   /** The batch so far; the builder begins the next one. */
-  take(mark: ImportMark): ImportBatch {
+  take(mark: ImportMark, nulls: number): ImportBatch {
     const batch = {
       operations: this.#operations,
       sizeBytes: this.#sizeBytes,
@@ -86,6 +88,7 @@ export class BatchBuilder {
       offsets: this.#offsets,
       sources: this.#sources.length === 0 ? undefined : this.#sources,
       mark,
+      nulls,
     }
     this.#operations = []
     this.#lines = []

@@ -41,7 +41,7 @@ export interface ImportCounts {
   readonly records: number
   /** Bytes of their keys and values. */
   readonly bytes: number
-  /** Records left out because their value is null. */
+  /** Records left out because their value is null, up to the mark. */
   readonly nulls: number
   /** Records left out because they are bad. */
   readonly rejected: number
@@ -63,6 +63,7 @@ export class Importer {
   #waitingForInput = false
   #records = 0
   #bytes = 0
+  #nulls = 0
 
   constructor(options: ImporterOptions) {
     this.#options = options
@@ -97,8 +98,8 @@ export class Importer {
   }
 
   get counts(): ImportCounts {
-    const { nulls, rejected } = this.#batcher
-    return { records: this.#records, bytes: this.#bytes, nulls, rejected }
+    const { rejected } = this.#batcher
+    return { records: this.#records, bytes: this.#bytes, nulls: this.#nulls, rejected }
   }
 
   /** Resolves true when the whole input is stored, false when the signal stopped it before. */
@@ -137,6 +138,7 @@ export class Importer {
     if (signal.aborted) return false
     if (failure !== undefined) throw failure
     this.#mark = this.#batcher.endMark
+    this.#nulls = this.#batcher.nulls
     return true
   }
 
@@ -202,6 +204,7 @@ export class Importer {
   #sendRest(): void {
     if (this.#options.signal.aborted) return
     if (this.#batcher.pendingCount === 0) {
+      this.#nulls = this.#batcher.nulls
       this.#advance(this.#batcher.endMark)
       return
     }
@@ -215,6 +218,7 @@ export class Importer {
       const { key, value } = batch.operations[index]!
       this.#bytes -= key.length + value.length
     }
+    this.#nulls = batch.nulls
     this.#advance(batch.mark)
   }
 

@@ -24,7 +24,7 @@ export async function main(io: DaemonIo = nodeDaemonIo()): Promise<void> {
     await createProgram(io).parseAsync([...io.argv], { from: 'user' })
   } catch (error) {
     const jsonLogs = wantsJsonLogs(io)
-    if (error instanceof UsageError || error instanceof IoError) failStart(error, io, jsonLogs)
+    if (error instanceof UsageError) failStart(error, io, jsonLogs)
     else if (!(error instanceof CommanderError)) throw error
     // Help was written by commander, whether it was asked for or `kvd` stands alone.
     else if (error.exitCode === 0) io.exit(ExitCode.ok)
@@ -79,12 +79,22 @@ function createProgram(io: DaemonIo): Command {
 /** As commander gives them. */
 type Flags = FlagValues & { readonly config?: string }
 
-/** Throws UsageError, or IoError when the file of settings cannot be read. */
+/** Throws UsageError. */
 function resolve({ config, ...flags }: Flags, io: DaemonIo): ResolvedSettings {
   const path = config ?? (io.env[CONFIG_VARIABLE] || undefined)
   if (path === undefined) return resolveSettings(flags, io.env)
-  const values = parseSettingsFile(io.readText(path), path)
+  const values = parseSettingsFile(readSettings(io, path), path)
   return resolveSettings(flags, io.env, { path, values })
+}
+
+/** A file that cannot be read was named wrongly, as far as anybody knows. */
+function readSettings(io: DaemonIo, path: string): string {
+  try {
+    return io.readText(path)
+  } catch (error) {
+    if (!(error instanceof IoError)) throw error
+    throw new UsageError(error.message, { cause: error })
+  }
 }
 
 function printConfig({ json, ...flags }: Flags & { json?: boolean }, io: DaemonIo): void {

@@ -22,6 +22,7 @@ export function nodeDaemonIo(): DaemonIo {
     absolutePath: path => resolve(path),
     readText,
     openFilesLimit,
+    parentId: () => process.ppid,
     onStopSignal(listener) {
       for (const signal of STOP_SIGNALS) process.on(signal, listener)
     },

@@ -174,7 +174,7 @@ export class RecordBatcher implements RecordSink {
   }
 
   #seal(): void {
-    if (this.#builder.count > 0) this.#ready.push(this.#builder.take(this.endMark))
+    if (this.#builder.count > 0) this.#ready.push(this.#builder.take(this.endMark, this.#nulls))
   }
 }
 

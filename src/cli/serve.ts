@@ -19,6 +19,7 @@ import {
 import type { DaemonIo } from './daemon-io.ts'
 import { ExitCode } from './exit-code.ts'
 import { connectionRoom } from './file-limit.ts'
+import { stopsWithParent, watchParent } from './parent-watch.ts'
 import {
   CLUSTER_SECRET_VARIABLE,
   clusterSecretIn,
@@ -53,6 +54,10 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
   }
   const stopping = new Stopping(io, logger, settings.drainTimeout)
   io.onStopSignal(signal => stopping.signal(signal))
+  if (stopsWithParent(io.env)) {
+    const gone = (): void => stopping.signal('the process that started this one is gone')
+    watchParent(io.clock, io.parentId, gone)
+  }
   const startedMs = io.clock.monotonicMs()
   const directory = io.absolutePath(settings.dir)
   logger.info('opening the data', { directory })

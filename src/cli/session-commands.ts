@@ -1,8 +1,11 @@
 /** help, and what only the REPL has: history, connect, quit. */
+import { KvError } from '../errors.ts'
+import type { CallOptions } from '../key-value-store.ts'
 import type { Command } from './command.ts'
 import { usageOf } from './command.ts'
 import { closestWord } from './edit-distance.ts'
 import { ExitCode } from './exit-code.ts'
+import type { RemoteStore } from './remote-store.ts'
 import { normalizeUrl } from './session.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -59,14 +62,38 @@ export const connectCommand: Command = {
   options: [],
   examples: [{ line: 'connect kv://10.0.0.7:7700', says: 'the commands that follow go there' }],
   replOnly: true,
-  async run({ args, output, session }) {
+  async run({ args, output, session, signal, timeoutMs }) {
     await session.moveTo(normalizeUrl(args[0] ?? ''))
+    const { url } = session
     // Connects in the background; the commands that follow wait for it.
-    await session.client()
-    await output.print({ ok: true, url: session.url }, () => `now at ${session.url}`)
-    return ExitCode.ok
+    const client = await session.client()
+    const why = await answerOf(client, {
+      signal,
+      timeoutMs: Math.min(timeoutMs ?? WAIT_MS, WAIT_MS),
+    })
+    const ok = why === undefined
+    await output.print(ok ? { ok, url } : { ok, url, why }, () =>
+      ok
+        ? `now at ${url}`
+        : `nothing answers at ${url} so far (${why}); the commands that follow go there`,
+    )
+    return ok ? ExitCode.ok : ExitCode.unreachable
   },
 }
+
+/** Undefined when a server answers, else what is the matter. */
+async function answerOf(client: RemoteStore, options: CallOptions): Promise<string | undefined> {
+  try {
+    await client.ping(options)
+    return undefined
+  } catch (error) {
+    if (error instanceof KvError && error.code !== 'KV_ABORTED') return error.message
+    throw error
+  }
+}
+
+/** Whoever typed the command waits. */
+const WAIT_MS = 1000
 
 export const quitCommand: Command = {
   name: 'quit',

@@ -1,5 +1,5 @@
 /** What callers pass, checked and turned into bytes, before anything is sent. */
-import { checkArray, checkObject, describe } from '../arguments.ts'
+import { checkArray, checkMembers, checkObject, describe } from '../arguments.ts'
 import { copyBytes, utf8Encode } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import {
@@ -85,7 +85,7 @@ export function toTimeout(timeoutMs: number | undefined, fallback: number): numb
 export function toOperations(operations: readonly BatchOperation[]): HandlerOperation[] {
   let size = 0
   const result = checkArray(operations, 'operations').map((operation): HandlerOperation => {
-    checkObject(operation, 'a batch operation')
+    checkMembers(operation, 'a batch operation', OPERATION_MEMBERS)
     const key = toKey(operation.key)
     size += key.length
     if (operation.type === 'del') return { type: 'del', key }
@@ -100,6 +100,8 @@ export function toOperations(operations: readonly BatchOperation[]): HandlerOper
   if (size <= BATCH_SIZE_MAX) return result
   throw new InvalidArgumentError(`a batch has at most ${BATCH_SIZE_MAX} bytes, got ${size}`)
 }
+
+const OPERATION_MEMBERS = new Set(['type', 'key', 'value', 'ttlMs'])
 
 /** The range of a scan or count as the protocol has it. */
 export function toScan(options: KeyRange & Pick<ScanOptions, 'reverse' | 'order'>): HandlerScan {

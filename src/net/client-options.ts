@@ -1,4 +1,5 @@
 /** What a client may be told, and what it does when it is not. */
+import { checkMembers } from '../arguments.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
@@ -113,8 +114,17 @@ export interface ResolvedClientOptions {
   readonly connector: Connector
 }
 
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
+  ...(['url', 'nodes', 'timeoutMs', 'attemptTimeoutMs', 'connectTimeoutMs', 'user'] as const),
+  ...(['password', 'clientName', 'consistency', 'durability', 'inFlightMax'] as const),
+  ...(['queueCountMax', 'queueBytesMax', 'pingIntervalMs', 'reconnectDelayMinMs'] as const),
+  ...(['reconnectDelayMaxMs', 'lazy', 'versions', 'writeVersion', 'decodeRoutes'] as const),
+  ...(['onConnection', 'logger', 'clock', 'random', 'connector'] as const),
+])
+
 /** Fills in defaults, checks and freezes. Explicit options win over those of the URL. */
 export function resolveClientOptions(given: ClientOptions): ResolvedClientOptions {
+  checkMembers(given, 'the options', OPTION_NAMES)
   const fromUrl = given.url === undefined ? undefined : parseConnectionUrl(given.url)
   if (fromUrl !== undefined && given.nodes !== undefined) {
     throw new InvalidArgumentError('give the client a url or nodes, not both')

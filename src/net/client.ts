@@ -4,7 +4,7 @@
  * Keys and values given to a call are read until its promise settles: do not change them before.
  * Every call has a deadline, so nothing ever hangs; see requester.ts for what is tried until then.
  */
-import { checkObject, knownSignal } from '../arguments.ts'
+import { checkMembers, knownSignal } from '../arguments.ts'
 import {
   AbortedError,
   ClosedError,
@@ -67,6 +67,20 @@ import {
 } from './result.ts'
 
 const NOTHING = new Uint8Array(0)
+/** What calls can be told. Of reads, `snapshot` as well, which has an error of its own. */
+const CALL_OPTIONS = ['signal', 'timeoutMs']
+const READ_OPTIONS = new Set([...CALL_OPTIONS, 'consistency', 'snapshot'])
+const WRITE_OPTIONS = new Set([...CALL_OPTIONS, 'consistency', 'durability'])
+const PUT_OPTIONS = new Set([...WRITE_OPTIONS, 'ttlMs'])
+const RANGE = new Set(['gt', 'gte', 'lt', 'lte'])
+const SCAN_OPTIONS = new Set([
+  ...CALL_OPTIONS,
+  ...RANGE,
+  ...['reverse', 'limit', 'order', 'snapshot', 'consistency'],
+  ...['cursor', 'resume', 'pageEntries', 'pageBytes', 'readAheadPages'],
+])
+/** Of calls that were given none; needs no check. */
+const NO_OPTIONS: object = Object.freeze({})
 const PAGE_ENTRIES_MAX = 1_000_000
 const PAGE_BYTES_MAX = 64 * 1024 * 1024
 const READ_AHEAD_PAGES_MAX = 4
@@ -178,18 +192,23 @@ export class Client implements KeyValueStore {
     return new UnavailableError(`no server can be reached: ${pool.describeFailures()}`, { cause })
   }
 
-  get(key: BytesInput, options: ReadOptions = {}): Promise<Uint8Array | undefined> {
+  get(key: BytesInput, options: ReadOptions = NO_OPTIONS): Promise<Uint8Array | undefined> {
     return new Promise((resolve, reject) => {
       const spec = this.#read({ type: 'get', key: toKey(key) }, decodeValue, options)
       this.#requester.start(spec, resolve, reject)
     })
   }
 
+  /** True when the key has a value. The value is fetched all the same. */
+  async has(key: BytesInput, options: ReadOptions = NO_OPTIONS): Promise<boolean> {
+    return (await this.get(key, options)) !== undefined
+  }
+
   async getMany(
     keys: readonly BytesInput[],
-    options: ReadOptions = {},
+    options: ReadOptions = NO_OPTIONS,
   ): Promise<(Uint8Array | undefined)[]> {
-    checkObject(options, 'options')
+    checkMembers(options, 'options', READ_OPTIONS)
     const wanted = toKeys(keys)
     // Nothing is sent for no keys; the call is refused all the same where any other would be.
     if (wanted.length === 0) this.#checkBegin(options)
@@ -228,22 +247,22 @@ export class Client implements KeyValueStore {
     return results
   }
 
-  put(key: BytesInput, value: BytesInput, options: PutOptions = {}): Promise<void> {
+  put(key: BytesInput, value: BytesInput, options: PutOptions = NO_OPTIONS): Promise<void> {
     return new Promise((resolve, reject) => {
-      const ttlMs = toTtl(checkObject(options, 'options').ttlMs)
+      const ttlMs = toTtl(checkMembers(options, 'options', PUT_OPTIONS).ttlMs)
       const request: Request = { type: 'put', key: toKey(key), value: toValue(value), ttlMs }
-      this.#requester.start(this.#write(request, options), resolve, reject)
+      this.#requester.start(this.#write(request, options, PUT_OPTIONS), resolve, reject)
     })
   }
 
-  delete(key: BytesInput, options: WriteOptions = {}): Promise<void> {
+  delete(key: BytesInput, options: WriteOptions = NO_OPTIONS): Promise<void> {
     return new Promise((resolve, reject) => {
       const spec = this.#write({ type: 'delete', key: toKey(key) }, options)
       this.#requester.start(spec, resolve, reject)
     })
   }
 
-  batch(operations: readonly BatchOperation[], options: WriteOptions = {}): Promise<void> {
+  batch(operations: readonly BatchOperation[], options: WriteOptions = NO_OPTIONS): Promise<void> {
     return new Promise((resolve, reject) => {
       const request = { type: 'batch', operations: toOperations(operations) } as const
       const { choice } = this.#requester.pool
@@ -268,8 +287,9 @@ export class Client implements KeyValueStore {
    * Number of live keys in the range, counted by the server. Exact, and therefore as slow as
    * reading them all: give a large range the time it needs in `timeoutMs`.
    */
-  count(range: KeyRange = {}, options: CallOptions = {}): Promise<number> {
+  count(range: KeyRange = {}, options: CallOptions = NO_OPTIONS): Promise<number> {
     return new Promise((resolve, reject) => {
+      checkMembers(range, 'a range', RANGE)
       const scan = { ...toScan(range), keysOnly: true }
       const spec = this.#read({ type: 'count', scan }, decodeCountResult, options)
       this.#requester.start(spec, resolve, reject)
@@ -277,7 +297,7 @@ export class Client implements KeyValueStore {
   }
 
   /** What the server says of itself. */
-  stats(options: CallOptions = {}): Promise<Record<string, unknown>> {
+  stats(options: CallOptions = NO_OPTIONS): Promise<Record<string, unknown>> {
     return new Promise((resolve, reject) => {
       this.#requester.start(this.#read({ type: 'stats' }, decodeStats, options), resolve, reject)
     })
@@ -287,12 +307,12 @@ export class Client implements KeyValueStore {
    * The ring that the server goes by, encoded: who owns which keys, as the cluster's PROTOCOL.md
    * describes it. Rejects with KV_VERSION_MISMATCH where the server knows no rings yet.
    */
-  ringMap(options: CallOptions = {}): Promise<Uint8Array> {
+  ringMap(options: CallOptions = NO_OPTIONS): Promise<Uint8Array> {
     return this.#start(this.#read({ type: 'ringMap' }, decodeRingMap, options))
   }
 
   /** Asks a server for a sign of life. Resolves with the milliseconds it took. */
-  async ping(options: CallOptions = {}): Promise<number> {
+  async ping(options: CallOptions = NO_OPTIONS): Promise<number> {
     const { clock } = this.#options
     const startMs = clock.monotonicMs()
     await this.#start(this.#read({ type: 'ping', payload: NOTHING }, decodePong, options))
@@ -317,7 +337,7 @@ export class Client implements KeyValueStore {
   }
 
   #read<T>(request: Request, decode: DecodeResult<T>, options: Expectations): CallSpec<T> {
-    checkObject(options, 'options')
+    if (options !== NO_OPTIONS) checkMembers(options, 'options', READ_OPTIONS)
     if (options.snapshot !== undefined) {
       throw new InvalidArgumentError('snapshots exist in embedded stores only')
     }
@@ -335,8 +355,12 @@ export class Client implements KeyValueStore {
     }
   }
 
-  #write(request: Request, options: Expectations): CallSpec<void> {
-    checkObject(options, 'options')
+  #write(
+    request: Request,
+    options: Expectations,
+    known: ReadonlySet<string> = WRITE_OPTIONS,
+  ): CallSpec<void> {
+    if (options !== NO_OPTIONS && known !== PUT_OPTIONS) checkMembers(options, 'options', known)
     const version = this.#options.writeVersion?.()
     if (version !== undefined && version.length !== WRITE_VERSION_SIZE) {
       throw new InvalidArgumentError(`a write version has ${WRITE_VERSION_SIZE} bytes`)
@@ -363,7 +387,7 @@ export class Client implements KeyValueStore {
     itemsOf: PageItems<T>,
   ): RemoteScan<T> {
     if (this.#closing !== undefined) throw new ClosedError('the client was closed')
-    if (checkObject(options, 'options').snapshot !== undefined) {
+    if (checkMembers(options, 'options', SCAN_OPTIONS).snapshot !== undefined) {
       throw new InvalidArgumentError('snapshots exist in embedded stores only')
     }
     const scan = new RemoteScan(

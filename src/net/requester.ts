@@ -50,6 +50,7 @@ import { decodeTimeReply } from './response-body.ts'
 import { decodeRingMap } from './result.ts'
 import { backoffMs, CALL_BACKOFF, RetryBudget } from './retry.ts'
 import { RingWatch } from './ring-watch.ts'
+import { SignalWatch } from './signal-watch.ts'
 import { SlowCalls } from './slow-calls.ts'
 import { decodeErrorBody, remoteError } from './status-error.ts'
 
@@ -65,6 +66,7 @@ export class Requester implements ConnectionPoolOwner {
   readonly #outstanding: OutstandingCalls
   readonly #budget: RetryBudget
   readonly #slowCalls: SlowCalls
+  readonly #signals = new SignalWatch((call, signal) => this.#aborted(call, signal))
   readonly #ringWatch: RingWatch | undefined
   readonly #onConnection: (event: ConnectionEvent) => void
   #closed = false
@@ -136,20 +138,16 @@ export class Requester implements ConnectionPoolOwner {
         reject(new AbortedError('aborted before it began', { cause: signal.reason }))
         return call
       }
-      this.#watch(call, signal)
+      this.#signals.add(call, signal)
     }
     this.#outstanding.add(call)
     this.#send(call)
     return call
   }
 
-  #watch(call: PendingCall, signal: AbortSignal): void {
-    const onAbort = (): void => {
-      const outcome = this.#outcome(call)
-      this.#giveUp(call, new AbortedError('aborted', { cause: signal.reason, outcome }))
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-    call.removeAbortListener = () => signal.removeEventListener('abort', onAbort)
+  #aborted(call: PendingCall, signal: AbortSignal): void {
+    const outcome = this.#outcome(call)
+    this.#giveUp(call, new AbortedError('aborted', { cause: signal.reason, outcome }))
   }
 
   /** Sends the call now if it can, else puts it into the queue. */

@@ -28,7 +28,7 @@ function batchOf(offset: number, ...puts: readonly (readonly [string, string])[]
   for (const [key, value] of puts) {
     builder.add(Buffer.from(key), Buffer.from(value), offset, offset, undefined)
   }
-  return builder.take({ offset, state: { line: 1 } })
+  return builder.take({ offset, state: { line: 1 } }, 0)
 }
 
 function setUp(changes: Partial<ImportWindowOptions> = {}) {

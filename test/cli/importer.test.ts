@@ -135,6 +135,7 @@ async function importInPieces(
   const flushed: string[] = []
   let unflushed: string[] = []
   let start = START
+  let nulls = 0
   for (let runs = 1; ; runs++) {
     const clock = new SimClock()
     const controller = new AbortController()
@@ -198,7 +199,9 @@ async function importInPieces(
       return false
     })
     assert.equal(store.pending.length, 0, 'nothing is on its way any more')
+    nulls += importer.counts.nulls
     if (complete) {
+      assert.equal(nulls, made.nulls, 'each null is counted in the run that passed it')
       assert.deepEqual(store.data, made.store)
       return { rejects: flushed, runs }
     }

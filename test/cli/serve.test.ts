@@ -13,6 +13,7 @@ import type { DaemonIo } from '../../src/cli/daemon-io.ts'
 import { main } from '../../src/cli/kvd-main.ts'
 import type { Clock } from '../../src/clock.ts'
 import { systemClock } from '../../src/clock.ts'
+import { IoError } from '../../src/errors.ts'
 import { connect } from '../../src/net/index.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
@@ -26,6 +27,7 @@ class Daemon {
   #exit: (code: number) => void = () => undefined
   #skippedMs = 0
 
+  parentId = 1000
   /** @defaultValue none */
   openFilesLimit: number | undefined
 
@@ -46,6 +48,7 @@ class Daemon {
       absolutePath: path => path,
       readText: path => files[path] ?? '',
       openFilesLimit: () => this.openFilesLimit,
+      parentId: () => this.parentId,
       onStopSignal: listener => {
         this.#signal = listener
       },
@@ -295,4 +298,27 @@ describe('a cluster secret', () => {
       assert.match(daemon.text, message)
     })
   }
+})
+
+test('a node that is to end with the process that started it does', async () => {
+  const directory = temporaryDirectory({ after })
+  const env = { DURAMEN_STOP_WITH_PARENT: '1' }
+  const daemon = new Daemon(['serve', '--dir', directory, '--port', '0'], env)
+  await main(daemon.io)
+  daemon.parentId = 1
+  assert.equal(await daemon.exited, 0)
+  assert.match(daemon.text, /the process that started this one is gone: letting clients finish/)
+})
+
+test('a file of settings that is not there is a wrong command line', async () => {
+  const daemon = new Daemon(['serve', '--config', 'nowhere.json'])
+  const io = {
+    ...daemon.io,
+    readText: (path: string) => {
+      throw new IoError(`cannot read ${path}: no such file`)
+    },
+  }
+  await main(io)
+  assert.equal(await daemon.exited, 2)
+  assert.match(daemon.text, /cannot read nowhere\.json/)
 })

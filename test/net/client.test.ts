@@ -2,6 +2,7 @@
 // say truly what is known, and the connection comes back for ever.
 // Method: a scripted server behind a wire without sockets, under a clock that the test moves.
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { describe, test } from 'node:test'
 import { ByteWriter, utf8Encode } from '../../src/bytes.ts'
 import { connect } from '../../src/net/client.ts'
@@ -152,6 +153,40 @@ describe('calls', () => {
     await settle()
     for (const outcome of outcomes) assertFailed(outcome, 'KV_INVALID_ARGUMENT', 'rejected')
     assert.equal(wire.writeCount, before)
+  })
+
+  test('with a misspelt option reject, for it would be none', async () => {
+    const { client, wire, settle } = ClientHarness.connected()
+    const before = wire.writeCount
+    const misspelt = { ttl: 1, timeout: 1, undefinedIsNone: undefined } as object
+    const outcomes = [
+      client.get('k', misspelt),
+      client.getMany(['k'], misspelt),
+      client.put('k', VALUE, misspelt),
+      client.delete('k', { ttlMs: 1 } as object),
+      client.batch([{ type: 'put', key: 'k', value: VALUE, expiryMs: 5 } as never]),
+      client.batch([], misspelt),
+      client.count({ prefix: 'a' } as object),
+      client.ping(misspelt),
+    ].map(watch)
+    assert.throws(() => client.keys({ prefix: 'a' } as object), /'prefix', which is none of/)
+    assert.throws(() => new ClientHarness({ timeout: 1 } as object), /'timeout', which is none of/)
+    await settle()
+    for (const outcome of outcomes) assertFailed(outcome, 'KV_INVALID_ARGUMENT', 'rejected')
+    assert.equal(wire.writeCount, before)
+  })
+
+  test('has says whether there is a value', async () => {
+    const { client, wire, settle } = ClientHarness.connected()
+    const outcomes = [client.has('a'), client.has('b')].map(watch)
+    await settle()
+    wire.reply(wire.take('get'), { type: 'value', value: new Uint8Array(0) })
+    wire.reply(wire.take('get'), { type: 'absent' })
+    await settle()
+    assert.deepEqual(
+      outcomes.map(({ value }) => value),
+      [true, false],
+    )
   })
 
   test('that no frame of the server can hold reject, and the connection stays', async () => {
@@ -313,6 +348,27 @@ describe('abortion', () => {
     assert.ok(cancel.request.type === 'cancel')
     assert.equal(cancel.request.requestId, request.id)
     harness.wire.reply(cancel, { type: 'done' })
+  })
+
+  test('of calls that share a signal costs it one listener, which goes with the last', async () => {
+    const harness = ClientHarness.connected()
+    const controller = new AbortController()
+    const { signal } = controller
+    const calls = Array.from({ length: 50 }, () => watch(harness.client.get('k', { signal })))
+    await harness.settle()
+    assert.equal(getEventListeners(signal, 'abort').length, 1)
+    for (let count = 0; count < 30; count++) {
+      harness.wire.reply(harness.wire.take('get'), { type: 'absent' })
+    }
+    await harness.settle()
+    controller.abort()
+    await harness.settle()
+    const states = calls.map(({ state }) => state)
+    assert.equal(states.filter(state => state === 'resolved').length, 30)
+    for (const call of calls.filter(({ state }) => state !== 'resolved')) {
+      assertFailed(call, 'KV_ABORTED')
+    }
+    assert.equal(getEventListeners(signal, 'abort').length, 0)
   })
 
   test('after the answer changes nothing', async () => {
