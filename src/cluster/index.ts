@@ -1,6 +1,7 @@
 /** The cluster layer's only door: a node, the stored form that it keeps, and the ring. */
 export { type Load, loads, worstLoad } from './balance.ts'
 export { decodeRoutes } from './client-routes.ts'
+export { ClusterNode, type ClusterNodeOptions } from './cluster-node.ts'
 export { EpochAcceptor } from './epoch-acceptor.ts'
 export { EpochAgreement } from './epoch-agreement.ts'
 export type { Liveness, LivenessView } from './liveness.ts'

@@ -38,6 +38,7 @@ export const NodeKey = {
   duties: 6,
   starts: 7,
   proposal: 8,
+  purge: 9,
 } as const
 export type NodeKey = (typeof NodeKey)[keyof typeof NodeKey]
 

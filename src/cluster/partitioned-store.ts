@@ -30,14 +30,13 @@ import {
   SKEW_AHEAD_MAX_MS,
   SKEW_BEHIND_MAX_MS,
 } from './hybrid-logical-clock.ts'
-import { keyName, lastOfKeys } from './last-of-keys.ts'
 import { LatestVersions } from './latest-versions.ts'
 import { engineUserKey, NodeKey, nodeKey, PARTITION_SIZE, type Partitioner } from './partition.ts'
 import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
+import { latestOfKeys } from './stored-entries.ts'
 import { TimeSlice } from './time-slice.ts'
 import {
   checkStored,
-  compareStored,
   encodeTombstone,
   encodeValue,
   expiryMs,
@@ -56,6 +55,7 @@ import {
   type WriteDuties,
 } from './versioned-writer.ts'
 import { WorkPlaces } from './work-places.ts'
+import { WriteCounts } from './write-counts.ts'
 
 /** How long tombstones outlive their version: longer than any older version is accepted. */
 export const TOMBSTONE_RETENTION_MS = SKEW_BEHIND_MAX_MS + 60_000
@@ -136,6 +136,8 @@ export class PartitionedStore {
   readonly store: Store
   readonly partitioner: Partitioner
   readonly clock: Clock
+  /** Kept only with peers. */
+  readonly writeCounts: WriteCounts
   /** Shared by everything that takes long: scans, counts, getMany. */
   readonly turns: WorkTurns
   /** Large batches that are not over yet: what is written meanwhile waits behind them. */
@@ -157,11 +159,15 @@ export class PartitionedStore {
     this.turns = new WorkTurns(options.clock)
     this.#versions = options.versions
     this.#path = options.path
+    this.writeCounts = new WriteCounts(options.partitioner.count)
     // An earlier process may have accepted what lay so far ahead, and died before its mark did.
     const wallMs = Math.floor(options.clock.wallMs()) + SKEW_AHEAD_MAX_MS
     this.#latest = new LatestVersions(Math.max(options.versions.timeMs, wallMs))
     this.#writer = new VersionedWriter({
       store: options.store,
+      onOver: names => {
+        if (options.isReplicated?.() === true) this.writeCounts.add(names)
+      },
       forgetMs: stored => (options.isReplicated?.() === true ? 0 : storeExpiryMs(stored)),
       barrier: durability => this.barrier(durability),
     })
@@ -436,20 +442,6 @@ function sizeOf(operations: readonly StoreWrite[]): number {
     size += operation.key.length + (operation.type === 'put' ? operation.value.length : 0)
   }
   return size
-}
-
-/** One entry a key: the later one stays. Requires checked bytes. */
-function latestOfKeys(entries: readonly StoredEntry[]): readonly StoredEntry[] {
-  if (lastOfKeys(entries.map(({ engineKey }) => engineKey)) === undefined) return entries
-  const latest = new Map<string, StoredEntry>()
-  for (const entry of entries) {
-    const name = keyName(entry.engineKey)
-    const rival = latest.get(name)
-    if (rival === undefined || compareStored(entry.stored, rival.stored) > 0) {
-      latest.set(name, entry)
-    }
-  }
-  return [...latest.values()]
 }
 
 function encodeOperation(

@@ -39,7 +39,7 @@ export const PeerMessage = {
   treeRoots: 64,
   treeLeaves: 65,
   treeKeys: 66,
-  treeFetch: 67,
+  treePush: 67,
   purge: 68,
 } as const
 

@@ -28,10 +28,14 @@ export type ReplicaForm =
   | { readonly state: 'found'; readonly stored: Uint8Array }
 
 /** The same, without the value. Two forms of a key with the same digest are the same bytes. */
-export type FormDigest =
-  | { readonly state: 'absent' }
-  | { readonly state: 'damaged' }
-  | { readonly state: 'found'; readonly version: Uint8Array; readonly hash: number }
+export type FormDigest = { readonly state: 'absent' } | { readonly state: 'damaged' } | FoundDigest
+
+export interface FoundDigest {
+  readonly state: 'found'
+  readonly version: Uint8Array
+  /** Of the whole stored form. */
+  readonly hash: number
+}
 
 export interface KeysMessage {
   readonly epoch: number
@@ -63,8 +67,10 @@ export function decoded<T>(what: string, decode: () => T): T {
 }
 
 export function digestOf(form: ReplicaForm): FormDigest {
-  if (form.state !== 'found') return form
-  const { stored } = form
+  return form.state === 'found' ? digestOfStored(form.stored) : form
+}
+
+export function digestOfStored(stored: Uint8Array): FoundDigest {
   const hash = xxh32(stored, 0, stored.length, 0)
   return { state: 'found', version: copyBytes(storedVersion(stored)), hash }
 }

@@ -130,6 +130,25 @@ export function storedVersion(stored: Uint8Array): Uint8Array {
   return stored.subarray(VERSION_OFFSET, PLAIN_HEADER_SIZE)
 }
 
+/** Where the value begins in the stored form bytes[start, end), live or not. Throws DecodeError. */
+export function storedHeadEnd(bytes: Uint8Array, start: number, end: number): number {
+  const flags = checkFlags(bytes, start, end)
+  return start + (flags === StoredFlag.expiring ? EXPIRING_HEADER_SIZE : PLAIN_HEADER_SIZE)
+}
+
+/**
+ * From when on the stored form bytes[start, end) is nothing but a deletion: the time of a
+ * tombstone's version, for an expiring value that of its expiry, if later. Infinity for a value
+ * that stays. In milliseconds since the Unix epoch. Throws DecodeError.
+ */
+export function purgeTimeMs(bytes: Uint8Array, start: number, end: number): number {
+  const flags = checkFlags(bytes, start, end)
+  if (flags === 0) return Number.POSITIVE_INFINITY
+  const timeMs = readUint48(bytes, start + VERSION_OFFSET)
+  if (flags === StoredFlag.tombstone) return timeMs
+  return Math.max(timeMs, readUint48(bytes, start + PLAIN_HEADER_SIZE))
+}
+
 /** Positive when `a` is the later of two stored forms of a key. Requires checked bytes. */
 export function compareStored(a: Uint8Array, b: Uint8Array): number {
   const end = VERSION_OFFSET + VERSION_SIZE

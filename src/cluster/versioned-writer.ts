@@ -119,6 +119,8 @@ export interface VersionedWriterOptions {
   readonly store: Store
   /** When the engine may forget a stored form: milliseconds since the Unix epoch, 0 for never. */
   readonly forgetMs: (stored: Uint8Array) => number
+  /** Told the name of every key (last-of-keys.ts) once a write to it is over; absent: nobody is. */
+  readonly onOver?: (names: Iterable<string>) => void
   /** Resolves once everything submitted before it is as durable as asked. */
   readonly barrier: (durability: Durability | undefined) => Promise<void>
 }
@@ -380,6 +382,7 @@ export class VersionedWriter {
   #startGroup(done: Promise<void>, index = new Map<string, Uint8Array>()): InFlightGroup {
     const finish = (succeeded: boolean): boolean => {
       group.isOver = true
+      this.#options.onOver?.(namesIn(group))
       this.#inFlight = this.#inFlight.filter(other => !other.isOver)
       return succeeded
     }
@@ -402,6 +405,12 @@ export class VersionedWriter {
     }
     return undefined
   }
+}
+
+function* namesIn({ writes, index }: InFlightGroup): Generator<string> {
+  // A large write has only the index.
+  if (writes.length === 0) yield* index.keys()
+  for (const { keys } of writes) for (const key of keys) yield keyName(key)
 }
 
 /** Only writes that are compared ask, so what nobody asks for is never put in an index. */

@@ -1,11 +1,15 @@
 /** Nodes of one cluster in one process: fake engines, fake links, one clock that the test moves. */
+
+import { AntiEntropy } from '../../src/cluster/anti-entropy.ts'
 import { ClusterScans } from '../../src/cluster/cluster-scans.ts'
 import type { PartitionedStore } from '../../src/cluster/partitioned-store.ts'
+import { PurgeMarks } from '../../src/cluster/purge-marks.ts'
 import { ReadCoordinator } from '../../src/cluster/read-coordinator.ts'
 import type { Ring } from '../../src/cluster/ring.ts'
 import type { NodeId } from '../../src/cluster/ring-member.ts'
 import { RingTable } from '../../src/cluster/ring-table.ts'
 import { encodeTombstone, encodeValue } from '../../src/cluster/versioned-value.ts'
+import { silentLogger } from '../../src/logger.ts'
 import type { Random } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
 import type { FakeEngine } from './fake-engine.ts'
@@ -21,6 +25,10 @@ export interface FakeMember {
   peers: FakePeers
   reads: ReadCoordinator
   scans: ClusterScans
+  marks: PurgeMarks
+  repair: AntiEntropy
+  /** Dirty marks by peer; of the test, and so not lost in a crash. */
+  readonly dirty: Map<NodeId, Set<number>>
 }
 
 export interface FakeClusterOptions {
@@ -28,6 +36,8 @@ export interface FakeClusterOptions {
   readonly nodes: number
   readonly partitionCount?: number
   readonly replicationFactor?: number
+  /** Anti-entropy runs by itself. Default false. */
+  readonly repairs?: boolean
 }
 
 export class FakeCluster {
@@ -37,8 +47,11 @@ export class FakeCluster {
   readonly random: Random
   table: RingTable
 
-  private constructor(random: Random, ring: Ring) {
+  readonly repairs: boolean
+
+  private constructor(random: Random, ring: Ring, repairs: boolean) {
     this.random = random
+    this.repairs = repairs
     this.network = new FakeNetwork({ clock: this.clock, random })
     this.table = new RingTable(ring)
   }
@@ -47,7 +60,7 @@ export class FakeCluster {
     const { random, nodes, partitionCount = 16, replicationFactor = 3 } = options
     const members = Array.from({ length: nodes }, () => ({}))
     const ring = ringOf(random, { partitionCount, replicationFactor, virtualNodes: 16, members })
-    const cluster = new FakeCluster(random, ring)
+    const cluster = new FakeCluster(random, ring, options.repairs ?? false)
     for (const { nodeId } of ring.members) cluster.members.push(await cluster.#startMember(nodeId))
     cluster.network.announce()
     return cluster
@@ -56,11 +69,12 @@ export class FakeCluster {
   /** Kills a node; what it had submitted and not made durable is lost. */
   crash(member: FakeMember): void {
     this.network.stop(member.id)
+    member.repair.close()
     member.engine = member.engine.crashed()
   }
 
   async restart(member: FakeMember): Promise<void> {
-    Object.assign(member, await this.#startMember(member.id, member.engine))
+    Object.assign(member, await this.#startMember(member.id, member.engine, member.dirty))
     this.network.announce()
   }
 
@@ -69,6 +83,11 @@ export class FakeCluster {
     const { partitioner } = this.members[0]!.store
     const partition = partitioner.partitionOf(key)
     return this.members.filter(({ id }) => this.table.isOwner(partition, id))
+  }
+
+  /** Moves time on in small steps, so that work of many turns takes no longer than it should. */
+  async pass(byMs: number): Promise<void> {
+    for (let leftMs = byMs; leftMs > 0; leftMs -= 5) await this.clock.advanceAsync(5)
   }
 
   /** Moves time on until the promise has settled. */
@@ -92,7 +111,11 @@ export class FakeCluster {
     return encodeValue(version, new TextEncoder().encode(`${number}`), 0)
   }
 
-  async #startMember(id: NodeId, engine?: FakeEngine): Promise<FakeMember> {
+  async #startMember(
+    id: NodeId,
+    engine?: FakeEngine,
+    dirty = new Map<NodeId, Set<number>>(),
+  ): Promise<FakeMember> {
     const { clock, random } = this
     const partitionCount = this.table.ring.partitionCount
     const node = await startFakeNode({
@@ -113,7 +136,20 @@ export class FakeCluster {
     })
     const { sets, choice } = reads
     const scans = new ClusterScans({ store, peers, sets, choice, clock })
-    return { id, engine: node.engine, store, peers, reads, scans }
+    const marks = await PurgeMarks.open(store, '/data')
+    const repair = new AntiEntropy({
+      ...{ peers, liveness: peers, store, sets, marks, clock, random },
+      logger: silentLogger,
+      dirty: {
+        partitionsOf: peer => [...(dirty.get(peer) ?? [])],
+        clear: async (peer, partition) => {
+          await Promise.resolve()
+          dirty.get(peer)?.delete(partition)
+        },
+      },
+    })
+    if (this.repairs) repair.start()
+    return { id, engine: node.engine, store, peers, reads, scans, marks, repair, dirty }
   }
 }
 

@@ -1,0 +1,174 @@
+/**
+ * Anti-entropy of a node: it compares every partition with every other replica, all the time, at
+ * once with a peer that returns, and whenever somebody asks; and answers theirs. So replicas hold
+ * the same in the end, whatever was lost on the way.
+ */
+import type { CancelTimer, Clock } from '../clock.ts'
+import { ClosedError, KvError } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import type { Random } from '../random.ts'
+import { BackgroundBudget } from './background-budget.ts'
+import type { LivenessView } from './liveness.ts'
+import { PartitionTrees } from './partition-trees.ts'
+import type { PartitionedStore } from './partitioned-store.ts'
+import type { Peers } from './peers.ts'
+import type { PurgeMarks } from './purge-marks.ts'
+import { RepairExchange } from './repair-exchange.ts'
+import { type DirtyMarks, RepairPair, type RoundProgress } from './repair-pair.ts'
+import { serveRepair } from './repair-server.ts'
+import type { CurrentReplicaSets } from './replica-sets.ts'
+import type { NodeId } from './ring-member.ts'
+import type { RingTable } from './ring-table.ts'
+import { WorkPlaces } from './work-places.ts'
+
+/** Bytes that repair may send and receive in a second. */
+const BYTES_PER_SECOND = 4 * 1024 * 1024
+/** Peers that are compared with at once. */
+const PAIRS_AT_ONCE = 2
+/** How often the members of the ring are looked at. */
+const MEMBERS_MS = 1000
+
+export interface AntiEntropyOptions {
+  readonly peers: Peers
+  readonly liveness: LivenessView
+  readonly store: PartitionedStore
+  readonly sets: CurrentReplicaSets
+  readonly marks: PurgeMarks
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly dirty: DirtyMarks
+}
+
+/** A full round with all peers that somebody asked for. */
+export interface RepairRun {
+  /** Resolves to the peers with which it failed, and why. */
+  readonly done: Promise<readonly { readonly peer: NodeId; readonly reason: string }[]>
+  progress(): readonly RoundProgress[]
+}
+
+export class AntiEntropy {
+  readonly trees: PartitionTrees
+  readonly exchange: RepairExchange
+  readonly #options: AntiEntropyOptions
+  readonly #places = new WorkPlaces(PAIRS_AT_ONCE)
+  readonly #pairs = new Map<NodeId, RepairPair>()
+  readonly #stop: (() => void)[] = []
+  /** The partitions of each peer, of the ring `#sharedTable`. */
+  #shared = new Map<NodeId, readonly number[]>()
+  #sharedTable: RingTable | undefined
+  #cancelLook: CancelTimer = () => undefined
+  #isClosed = false
+
+  /** Answers the peers: made once a node, before its links are started. */
+  constructor(options: AntiEntropyOptions) {
+    const { store, marks, clock, peers } = options
+    this.#options = options
+    this.trees = new PartitionTrees(store, partition => marks.markMs(partition))
+    const budget = new BackgroundBudget(clock, BYTES_PER_SECOND)
+    this.exchange = new RepairExchange({ ...options, trees: this.trees, budget })
+    serveRepair({ ...options, trees: this.trees })
+    const back = (peer: NodeId, isBack: boolean): void => {
+      if (isBack) this.#pairs.get(peer)?.returned()
+    }
+    this.#stop.push(peers.onLink(back))
+    this.#stop.push(
+      options.liveness.onLiveness((peer, liveness) => {
+        back(peer, liveness === 'up')
+      }),
+    )
+  }
+
+  /** Begins to compare; the links may be started or not. */
+  start(): void {
+    if (this.#isClosed) return
+    this.#followRing()
+    const { clock } = this.#options
+    this.#cancelLook = clock.setTimer(MEMBERS_MS, () => this.start(), { background: true })
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#cancelLook()
+    for (const stop of this.#stop) stop()
+    for (const pair of this.#pairs.values()) pair.close(new ClosedError('the node is closing'))
+    this.#pairs.clear()
+  }
+
+  /** The pair with a peer, once it is a member. */
+  pair(peer: NodeId): RepairPair | undefined {
+    return this.#pairs.get(peer)
+  }
+
+  /** Partitions that the peer owns as well. */
+  sharedWith(peer: NodeId): readonly number[] {
+    const { sets } = this.#options
+    const { table } = sets.current
+    if (table !== this.#sharedTable) this.#shared = new Map()
+    this.#sharedTable = table
+    const known = this.#shared.get(peer)
+    if (known !== undefined) return known
+    const all = Array.from({ length: table.ring.partitionCount }, (_, partition) => partition)
+    const shared = all.filter(
+      partition => table.isOwner(partition, sets.self) && table.isOwner(partition, peer),
+    )
+    this.#shared.set(peer, shared)
+    return shared
+  }
+
+  /** Compares everything with every peer, now. */
+  repairNow(): RepairRun {
+    this.#followRing()
+    const pairs = [...this.#pairs]
+    const failures = pairs.map(async ([peer, pair]) => {
+      try {
+        await pair.demand()
+        return []
+      } catch (error) {
+        if (!(error instanceof KvError)) throw error
+        return [{ peer, reason: error.message }]
+      }
+    })
+    return {
+      done: Promise.all(failures).then(all => all.flat()),
+      progress: () => pairs.map(([, pair]) => pair.progress),
+    }
+  }
+
+  /** What `kvcli stats` shows; ages in milliseconds. */
+  get stats(): Readonly<Record<string, unknown>> {
+    const nowMs = this.#options.clock.monotonicMs()
+    const peers: Record<string, unknown> = {}
+    for (const [peer, { roundMs, oldestMs }] of this.#pairs) {
+      const lastRoundAgoMs = roundMs === undefined ? undefined : Math.round(nowMs - roundMs)
+      peers[peer] = { lastRoundAgoMs, oldestUnrepairedMs: Math.round(nowMs - oldestMs) }
+    }
+    const { built, entriesRead, damaged } = this.trees
+    return { ...this.exchange.figures, trees: { built, entriesRead, damaged }, peers }
+  }
+
+  #followRing(): void {
+    const { sets } = this.#options
+    const members = new Set(sets.current.table.ring.members.map(({ nodeId }) => nodeId))
+    members.delete(sets.self)
+    for (const [peer, pair] of this.#pairs) {
+      if (members.has(peer)) continue
+      pair.close(new ClosedError(`${peer} is no member any more`))
+      this.#pairs.delete(peer)
+    }
+    for (const peer of members) if (!this.#pairs.has(peer)) this.#pairs.set(peer, this.#open(peer))
+  }
+
+  #open(peer: NodeId): RepairPair {
+    const { peers, liveness, sets } = this.#options
+    return new RepairPair({
+      ...this.#options,
+      peer,
+      self: sets.self,
+      exchange: this.exchange,
+      places: this.#places,
+      shared: () => this.sharedWith(peer),
+      isReachable: () => peers.isLinked(peer) && liveness.liveness(peer) !== 'down',
+    })
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * What a node with peers has beside its store, put together: reads, scans and writes across the
+ * replicas, and anti-entropy. Needs links and an opinion of who is up; knows nothing of how they
+ * come about.
+ *
+ *   open (answers peers from here on; before the links are started) --> start --> close
+ */
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import type { Random } from '../random.ts'
+import { AntiEntropy } from './anti-entropy.ts'
+import { ClusterScans } from './cluster-scans.ts'
+import { ClusterWrites } from './cluster-writes.ts'
+import type { LivenessView } from './liveness.ts'
+import type { ClusterParts } from './node-handler.ts'
+import type { PartitionedStore } from './partitioned-store.ts'
+import type { Peers } from './peers.ts'
+import { PurgeMarks } from './purge-marks.ts'
+import { ReadCoordinator } from './read-coordinator.ts'
+import type { ReplicationLog } from './replication.ts'
+import type { NodeId } from './ring-member.ts'
+import type { RingTable } from './ring-table.ts'
+
+export interface ClusterNodeOptions {
+  readonly peers: Peers
+  readonly liveness: LivenessView
+  readonly store: PartitionedStore
+  readonly log: ReplicationLog
+  /** The ring that the node goes by now. */
+  readonly ring: () => RingTable
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  /** The directory, for messages. */
+  readonly path: string
+  /** A peer goes by a newer ring than this node. */
+  readonly onNewerEpoch: (peer: NodeId, epoch: number) => void
+}
+
+export class ClusterNode implements ClusterParts {
+  readonly reads: ReadCoordinator
+  readonly scans: ClusterScans
+  readonly writes: ClusterWrites
+  readonly repair: AntiEntropy
+
+  private constructor(
+    options: ClusterNodeOptions,
+    reads: ReadCoordinator,
+    writes: ClusterWrites,
+    marks: PurgeMarks,
+  ) {
+    const { sets, choice } = reads
+    this.reads = reads
+    this.scans = new ClusterScans({ ...options, sets, choice })
+    this.writes = writes
+    this.repair = new AntiEntropy({
+      ...options,
+      ...{ sets, marks },
+      dirty: {
+        partitionsOf: peer => writes.dirtyPartitions(peer),
+        clear: (peer, partition) => writes.replication.clearDirty(peer, partition),
+      },
+    })
+  }
+
+  /** Rejects as the store does. */
+  static async open(options: ClusterNodeOptions): Promise<ClusterNode> {
+    const { peers, store, ring, path } = options
+    const reads = new ReadCoordinator(options)
+    const { choice } = reads
+    const table = ring()
+    const writes = await ClusterWrites.open({ ...options, self: peers.self, table, choice })
+    return new ClusterNode(options, reads, writes, await PurgeMarks.open(store, path))
+  }
+
+  /** Begins to compare with the peers. */
+  start(): void {
+    this.repair.start()
+  }
+
+  /** Goes by this ring from now on; resolves once writes do. Reads follow `ring`. */
+  changeRing(table: RingTable): Promise<void> {
+    return this.writes.changeRing(table)
+  }
+
+  /** What `kvcli stats` shows of it. */
+  get stats(): Readonly<Record<string, unknown>> {
+    return {
+      reads: { ...this.reads.figures },
+      scans: this.scans.figures,
+      writes: this.writes.figures(),
+      repair: this.repair.stats,
+    }
+  }
+
+  /** What is owed stays in log and hints. */
+  async close(): Promise<void> {
+    this.repair.close()
+    await this.writes.close()
+  }
+}

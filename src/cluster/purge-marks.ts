@@ -1,0 +1,159 @@
+/**
+ * Up to when deletions of a partition may be purged on this node: a time, its mark, of which every
+ * replica has confirmed that all of them hold the same before it. Then nothing older can come from
+ * anywhere any more, but from a disk that was away: that is refused (P7 of the research).
+ *
+ *   record := form u8 (1) | (mark u48 | confirmed u48) * partition count          big-endian
+ *
+ * In milliseconds since the Unix epoch. A mark moves in two steps: every replica confirms a time,
+ * then each moves its mark there. Who finds a peer's mark above its own follows it, for all have
+ * confirmed. Who finds one above what it ever confirmed is behind: its disk is an old copy, and
+ * what it holds may have been deleted and forgotten by the others: it takes before it gives
+ * anything (repair-exchange.ts).
+ *
+ * Invariants:
+ *  1. A mark only grows, up to what was confirmed, and is durable before anything goes by it.
+ *  2. Nothing of a user that lies before a mark comes back by way of a peer whose mark is lower.
+ */
+import { CorruptionError } from '../errors.ts'
+import { readUint48, versionTimeMs, writeUint48 } from '../write-version.ts'
+import { enginePartition, NodeKey, nodeKey } from './partition.ts'
+import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
+import type { Store } from './store.ts'
+import { purgeTimeMs, storedVersion } from './versioned-value.ts'
+
+/** Part of the stored form. Never reuse a number. */
+const RECORD_FORM = 1
+const PARTITION_BYTES = 12
+
+export class PurgeMarks {
+  readonly #store: PartitionedStore
+  readonly #marks: Float64Array
+  readonly #confirmed: Float64Array
+  readonly #behind = new Set<number>()
+  /** Settles, without failing, when the write under way has. */
+  #writing: Promise<void> = Promise.resolve()
+  /** Older mutations of peers that were refused. */
+  refused = 0
+
+  private constructor(store: PartitionedStore, marks: Float64Array, confirmed: Float64Array) {
+    this.#store = store
+    this.#marks = marks
+    this.#confirmed = confirmed
+  }
+
+  /** Rejects with KV_CORRUPTION when the record is damaged. `path` is the directory. */
+  static async open(store: PartitionedStore, path: string): Promise<PurgeMarks> {
+    const { count } = store.partitioner
+    const marks = new Float64Array(count)
+    const confirmed = new Float64Array(count)
+    const record = await store.store.read(nodeKey(NodeKey.purge))
+    if (record === undefined) return new PurgeMarks(store, marks, confirmed)
+    if (record[0] !== RECORD_FORM || record.length < 1 + count * PARTITION_BYTES) {
+      const place = { path: `${path}/purge record`, offset: 0 }
+      throw new CorruptionError(place, 'the record of what was purged cannot be read')
+    }
+    for (let partition = 0; partition < count; partition++) {
+      marks[partition] = readUint48(record, 1 + partition * PARTITION_BYTES)
+      confirmed[partition] = readUint48(record, 1 + partition * PARTITION_BYTES + 6)
+    }
+    return new PurgeMarks(store, marks, confirmed)
+  }
+
+  /** Deletions of the partition before that time may be gone; 0: none. */
+  markMs(partition: number): number {
+    return this.#marks[partition]!
+  }
+
+  /** True when others have purged what this node never confirmed: it must be resynchronised. */
+  isBehind(partition: number): boolean {
+    return this.#behind.has(partition)
+  }
+
+  get behindCount(): number {
+    return this.#behind.size
+  }
+
+  /** Confirms that this node holds what the others hold before that time. Resolves when durable. */
+  async confirm(partitions: readonly number[], timeMs: number): Promise<void> {
+    await this.#raise(this.#confirmed, partitions, timeMs)
+  }
+
+  /** All replicas have confirmed; resolves when durable, and only then the mark has moved. */
+  async advance(partitions: readonly number[], timeMs: number): Promise<void> {
+    await this.#raise(this.#confirmed, partitions, timeMs)
+    await this.#raise(this.#marks, partitions, timeMs)
+    for (const partition of partitions) {
+      if (this.#marks[partition]! >= timeMs) this.#behind.delete(partition)
+    }
+  }
+
+  /** Takes note of a peer's mark: follows it, or finds out that this node is behind. */
+  async meet(partition: number, theirsMs: number): Promise<void> {
+    if (theirsMs <= this.#marks[partition]!) return
+    if (theirsMs > this.#confirmed[partition]!) this.#behind.add(partition)
+    else await this.advance([partition], theirsMs)
+  }
+
+  /**
+   * Of what a peer sent, what may be applied: not deletions that were purged, and of keys that this
+   * node does not have nothing that is older than its mark, unless the peer has purged as far.
+   */
+  async withoutPurged(
+    entries: readonly StoredEntry[],
+    theirsMs: number,
+  ): Promise<readonly StoredEntry[]> {
+    const isOld = entries.map(entry => this.#isOld(entry, theirsMs))
+    if (!isOld.includes(true)) return entries
+    const kept: StoredEntry[] = []
+    for (const [at, entry] of entries.entries()) {
+      if (!isOld[at] || (await this.#isThere(entry))) kept.push(entry)
+    }
+    this.refused += entries.length - kept.length
+    return kept
+  }
+
+  #isOld({ engineKey, stored }: StoredEntry, theirsMs: number): boolean {
+    const markMs = this.#marks[enginePartition(engineKey)]!
+    if (purgeTimeMs(stored, 0, stored.length) < markMs) return true
+    return theirsMs < markMs && versionTimeMs(storedVersion(stored)) < markMs
+  }
+
+  /** What cannot be read is not there, and may be healed by any peer that has purged as far. */
+  async #isThere({ engineKey }: StoredEntry): Promise<boolean> {
+    return (await this.#store.readStored(engineKey)) !== undefined
+  }
+
+  async #raise(times: Float64Array, partitions: readonly number[], timeMs: number): Promise<void> {
+    // One after another: each writes the record whole.
+    const before = this.#writing
+    const writing = before.then(async () => {
+      const rising = partitions.filter(partition => times[partition]! < timeMs)
+      if (rising.length === 0) return
+      const record = this.#encode()
+      const offset = times === this.#marks ? 0 : 6
+      for (const partition of rising) {
+        writeUint48(record, 1 + partition * PARTITION_BYTES + offset, timeMs)
+      }
+      await writeRecord(this.#store.store, record)
+      for (const partition of rising) times[partition] = timeMs
+    })
+    this.#writing = writing.catch(() => undefined)
+    await writing
+  }
+
+  #encode(): Uint8Array {
+    const record = new Uint8Array(1 + this.#marks.length * PARTITION_BYTES)
+    record[0] = RECORD_FORM
+    for (let partition = 0; partition < this.#marks.length; partition++) {
+      writeUint48(record, 1 + partition * PARTITION_BYTES, this.#marks[partition]!)
+      writeUint48(record, 1 + partition * PARTITION_BYTES + 6, this.#confirmed[partition]!)
+    }
+    return record
+  }
+}
+
+function writeRecord(store: Store, value: Uint8Array): Promise<void> {
+  const put = { type: 'put', key: nodeKey(NodeKey.purge), value, expiryMs: 0 } as const
+  return store.write([put], { durability: 'sync' })
+}
