@@ -17,7 +17,8 @@ export interface ImportRecord {
 const SYLLABLES = 'ba co de fi go hu ja ke li mo nu pa ri so tu ve wa xi yo ze'.split(' ')
 const LINES_PER_WRITE = 10_000
 const SCOPED_SHARE = 0.2
-const READ_SIZE = 1024 * 1024
+/** Strings of a megabyte are outside of the heap, where they wait long for their collection. */
+const READ_SIZE = 64 * 1024
 
 function word(random: Random): string {
   let text = ''

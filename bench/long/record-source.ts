@@ -4,21 +4,30 @@
  */
 import { readRecords } from '../import/records.ts'
 import { chooseKeys, keyChooser } from '../key-chooser.ts'
-import { Dataset, range } from '../workloads.ts'
+import { Dataset, KEY_SIZE, range } from '../workloads.ts'
 
 const BATCH_SIZE = 1000
 /** Keys read at random: more than fit the cache of blocks, few enough to be held here. */
 const SAMPLE_SIZE = 100_000
+const STRIDE = 7919
+const PACKED_SIZE_START = 1024 * 1024
 
 export interface Records {
   readonly keys: readonly Buffer[]
   readonly values: readonly Buffer[]
 }
 
+/** Records by number. What it returns is borrowed until the next call. */
+export interface Sample {
+  readonly count: number
+  key(at: number): Buffer
+  value(at: number): Buffer
+}
+
 export interface RecordSource {
   batches(): Iterable<Records>
   /** Records evenly spread over all of them, in random order. */
-  sample(): Records
+  sample(): Sample
 }
 
 export interface SourceArgument {
@@ -49,9 +58,19 @@ class NumberedSource implements RecordSource {
     }
   }
 
-  sample(): Records {
-    const { keyCount, seed } = this.#dataset
-    return this.#records(chooseKeys(keyChooser('uniform', keyCount, seed), SAMPLE_SIZE))
+  sample(): Sample {
+    const dataset = this.#dataset
+    const { keyCount, seed } = dataset
+    const chosen = Uint32Array.from(chooseKeys(keyChooser('uniform', keyCount, seed), SAMPLE_SIZE))
+    const key = Buffer.alloc(KEY_SIZE)
+    return {
+      count: chosen.length,
+      key(at) {
+        dataset.writeKey(chosen[at] ?? 0, key)
+        return key
+      },
+      value: at => dataset.value(chosen[at] ?? 0),
+    }
   }
 
   #records(indices: ArrayLike<number>): Records {
@@ -82,18 +101,47 @@ class FileSource implements RecordSource {
     if (keys.length > 0) yield { keys, values }
   }
 
-  sample(): Records {
+  sample(): Sample {
     const every = Math.max(1, Math.floor(this.#count / SAMPLE_SIZE))
-    const keys: Buffer[] = []
-    const values: Buffer[] = []
+    const packed = new PackedRecords()
     let number = 0
     for (const { key, value } of readRecords(this.#path)) {
-      if (number++ % every !== 0) continue
-      keys.push(Buffer.from(key))
-      values.push(Buffer.from(value))
+      if (number++ % every === 0) packed.add(key, value)
     }
+    const { count } = packed
     // A stride coprime to the length visits each once, far from the one before.
-    const order = keys.map((_, at) => (at * 7919) % keys.length)
-    return { keys: order.map(at => keys[at]!), values: order.map(at => values[at]!) }
+    const place = (at: number) => (at * STRIDE) % count
+    return { count, key: at => packed.key(place(at)), value: at => packed.value(place(at)) }
+  }
+}
+
+/** Records in one buffer: as objects they would be a large part of what is measured. */
+class PackedRecords {
+  #bytes = Buffer.alloc(PACKED_SIZE_START)
+  readonly #ends: number[] = [0]
+
+  get count(): number {
+    return (this.#ends.length - 1) / 2
+  }
+
+  add(key: string, value: string): void {
+    this.#append(key)
+    this.#append(value)
+  }
+
+  key(at: number): Buffer {
+    return this.#bytes.subarray(this.#ends[2 * at], this.#ends[2 * at + 1])
+  }
+
+  value(at: number): Buffer {
+    return this.#bytes.subarray(this.#ends[2 * at + 1], this.#ends[2 * at + 2])
+  }
+
+  #append(text: string): void {
+    const start = this.#ends.at(-1) ?? 0
+    const end = start + Buffer.byteLength(text)
+    if (end > this.#bytes.length) this.#bytes = Buffer.concat([this.#bytes], end * 2)
+    this.#bytes.write(text, start)
+    this.#ends.push(end)
   }
 }

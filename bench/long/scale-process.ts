@@ -85,19 +85,20 @@ serveParent({
     }),
   settle: () => phase(settle),
   /** Random reads, each checked. */
-  read: () =>
-    phase(async () => {
-      const { store, records } = opened()
-      const { keys, values } = records.sample()
-      for (let at = 0; at < keys.length; at++) {
-        const value = await store.get(keys[at] as Buffer)
-        if (value === undefined || (values[at] as Buffer).compare(value) !== 0) {
+  read() {
+    const { store, records } = opened()
+    const sample = records.sample()
+    return phase(async () => {
+      for (let at = 0; at < sample.count; at++) {
+        const value = await store.get(sample.key(at))
+        if (value === undefined || sample.value(at).compare(value) !== 0) {
           throw new Error(`record ${at} of the sample was read wrong`)
         }
         if (at % READS_PER_TURN === 0) await yieldToEventLoop()
       }
-      return keys.length
-    }),
+      return sample.count
+    })
+  },
   scan: () =>
     phase(async () => {
       const scan = opened().store.entries()
