@@ -19,8 +19,8 @@ import {
 
 assert(parentPort !== null, 'this module is the entry of a worker thread')
 const port = parentPort
-/** Bytes of buffers that lie unused at most: those of a merge of a few runs. */
-const SPARE_BYTES_MAX = 12 * 1024 * 1024
+/** Bytes of buffers that lie unused at most: all of a merge of many runs into large tables. */
+const SPARE_BYTES_MAX = 20 * 1024 * 1024
 const environment = {
   fileSystem: nodeFileSystem(),
   hasher: await loadHasher(),

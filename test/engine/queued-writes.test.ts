@@ -25,7 +25,7 @@ async function fullCache(): Promise<Subject> {
     defer: step => (held === undefined ? queueMicrotask(step) : held.push(step)),
   })
   const options = {
-    memoryBudget: 8 * MIB,
+    memoryBudget: 12 * MIB,
     memtableSize: MIB,
     tableSizeTarget: MIB,
     blockSize: 4096,
