@@ -75,11 +75,19 @@ export function checkStandsAlone({ members }: Ring, path: string): void {
 /** The links of a node, and where they are opened. */
 export class NodeLinks {
   readonly peers: PeerLinks
+  /** How often the node was started, this time included. */
+  readonly generation: number
   readonly #parts: NodeLinksParts
   readonly #address: { text: string }
   #stopFollowing: (() => void) | undefined
 
-  private constructor(parts: NodeLinksParts, peers: PeerLinks, address: { text: string }) {
+  private constructor(
+    parts: NodeLinksParts,
+    peers: PeerLinks,
+    generation: number,
+    address: { text: string },
+  ) {
+    this.generation = generation
     this.#parts = parts
     this.peers = peers
     this.#address = address
@@ -108,7 +116,7 @@ export class NodeLinks {
       address: () => address.text,
       fenced,
     })
-    return new NodeLinks(parts, peers, address)
+    return new NodeLinks(parts, peers, generation, address)
   }
 
   /** Where others reach this node; empty when it does not know. */

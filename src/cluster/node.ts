@@ -27,6 +27,7 @@ import { readClockMark, writeClockMark } from './clock-mark.ts'
 import { CurrentRing } from './current-ring.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
+import { NodeCluster, type NodeClusterParts } from './node-cluster.ts'
 import { NodeHandler, type NodeStats } from './node-handler.ts'
 import { type NodeIdentity, openIdentity, writerOf } from './node-identity.ts'
 import {
@@ -135,7 +136,12 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   })
   const nodeId = nodeIdOf(identity.nodeId)
   const fence = new Fence(logger)
+  let bound: ListenAddress | undefined
   const links = await openLinks({ db, ring, nodeId, options, environment, fence })
+  const cluster = await openCluster(links, {
+    ...{ log: db, store, ring, environment, logger, path },
+    clientAddress: () => (bound === undefined ? expected : reachableAddress(bound)),
+  })
   const stats = (): NodeStats => ({
     node: {
       id: nodeId,
@@ -147,9 +153,10 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
       writes: store.stats,
     },
     ...(links === undefined ? {} : { links: links.peers.figures() }),
+    ...(cluster === undefined ? {} : { cluster: cluster.work.stats }),
     engine: db.stats(),
   })
-  const handler = new NodeHandler(store, stats, () => ring.bytes)
+  const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work)
   const server = new Server({
     handler,
     acceptor,
@@ -166,13 +173,17 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   ring.onChange(() => server.pushRing(ring.bytes))
   try {
     await links?.start()
+    cluster?.start()
     const address = await server.listen(listenOptions(options))
-    const node = new RunningNode({ address, identity, ring, server, links, versions, db, stats })
+    bound = address
+    const parts = { address, identity, ring, server, links, cluster, versions, db, stats }
+    const node = new RunningNode(parts)
     fence.guard(node)
     await ring.moveTo(reachableAddress(address), links?.address ?? '')
     return node
   } catch (error) {
     await server.close({ graceMs: 0 })
+    await cluster?.close()
     await links?.close()
     throw error
   }
@@ -203,6 +214,14 @@ async function openLinks(parts: LinksParts): Promise<NodeLinks | undefined> {
     logger,
     fenced: error => fence.trip(error),
   })
+}
+
+/** Undefined for a node that stands alone. */
+async function openCluster(
+  links: NodeLinks | undefined,
+  parts: Omit<NodeClusterParts, 'links'>,
+): Promise<NodeCluster | undefined> {
+  return links === undefined ? undefined : NodeCluster.open({ ...parts, links })
 }
 
 function listenOptions({ host, port }: NodeOptions): ListenOptions {
@@ -236,6 +255,8 @@ function engineOptions(options: NodeOptions): DbOptions {
   const { compression } = options
   return {
     warmTables: true,
+    // What is owed to other nodes is read from it after a restart.
+    ...(options.cluster === undefined ? {} : { holdWalFrom: 'oldest' as const }),
     ...(durability === undefined ? {} : { durability }),
     ...(syncIntervalMs === undefined ? {} : { syncIntervalMs }),
     ...(memoryBudget === undefined ? {} : { memoryBudget }),
@@ -251,6 +272,7 @@ interface NodeParts {
   readonly ring: CurrentRing
   readonly server: Server
   readonly links: NodeLinks | undefined
+  readonly cluster: NodeCluster | undefined
   readonly versions: HybridLogicalClock
   readonly db: Db
   readonly stats: () => NodeStats
@@ -303,8 +325,9 @@ class RunningNode implements Node {
   }
 
   async #close(options: CloseOptions | undefined): Promise<void> {
-    const { server, links, versions, db } = this.#parts
+    const { server, links, cluster, versions, db } = this.#parts
     await server.close(options)
+    await cluster?.close()
     await links?.close()
     try {
       await versions.close()

@@ -94,7 +94,7 @@ class Simulation {
 
   constructor(options: SimulationOptions, hasher: Hasher) {
     this.#options = options
-    this.#nodeCount = options.nodes ?? 1
+    this.#nodeCount = options.nodes ?? 1 + this.#random('nodes').below(5)
     this.#trace = new Trace(options.print)
     this.#history = new History(() => this.#scheduler.nowMs)
     this.#profile = options.profile ?? drawProfile(this.#random('profile'))
