@@ -4,7 +4,7 @@
  * in one message is atomic; a partition is never divided between messages.
  */
 import type { Clock } from '../clock.ts'
-import { UnavailableError } from '../errors.ts'
+import { ClosedError, UnavailableError } from '../errors.ts'
 import { CONSISTENCIES, DURABILITIES } from '../key-value-store.ts'
 import { enginePartition } from './partition.ts'
 import type { PartitionedStore, StoredEntry, StoreWrite } from './partitioned-store.ts'
@@ -119,7 +119,8 @@ export class WriteForwarding {
         return
       } catch (error) {
         failure ??= error
-        if (!isRejected(error)) isUnknown = true
+        // A link that broke was closed under the request, which may have arrived before.
+        if (!isRejected(error) || error instanceof ClosedError) isUnknown = true
       }
     }
     failure ??= new UnavailableError('the time was over before the write was passed on')

@@ -9,7 +9,7 @@ import { KvError } from '../../../src/errors.ts'
 import type { BatchOperation, Consistency } from '../../../src/key-value-store.ts'
 import { Client, type Connector, type NodeAddress } from '../../../src/net/index.ts'
 import type { Random } from '../../../src/random.ts'
-import type { History, Outcome, Write } from './history.ts'
+import { describeWrite, type History, type Outcome, type Write } from './history.ts'
 import type { SimProcess } from './sim-process.ts'
 import { tapVersions } from './version-tap.ts'
 import type { Workload } from './workload.ts'
@@ -21,6 +21,8 @@ export interface SimClientOptions {
   readonly nodes: readonly NodeAddress[]
   readonly history: History
   readonly workload: Workload
+  /** Says in the trace what failed, and why. */
+  readonly note: (what: string, why: string) => void
 }
 
 export class SimClient {
@@ -154,7 +156,7 @@ export class SimClient {
       await write()
       history.outcomes.ok++
     } catch (error) {
-      outcome = this.#failed(error)
+      outcome = this.#failed(writes.map(describeWrite).join(', '), error)
     }
     history.end(writes, outcome)
   }
@@ -170,7 +172,7 @@ export class SimClient {
       history.read({ key, value, client, consistency, invoked })
       history.outcomes.ok++
     } catch (error) {
-      this.#failed(error)
+      this.#failed(`get ${key} ${consistency}`, error)
     }
   }
 
@@ -192,14 +194,15 @@ export class SimClient {
       }
       history.outcomes.ok++
     } catch (error) {
-      this.#failed(error)
+      this.#failed('scan', error)
     }
   }
 
   /** What is known of a call that failed. Only errors of the store are expected. */
-  #failed(error: unknown): 'rejected' | 'unknown' {
+  #failed(what: string, error: unknown): 'rejected' | 'unknown' {
     if (!(error instanceof KvError)) throw error
-    const { history } = this.#options
+    const { history, note } = this.#options
+    note(what, `failed, ${error.outcome}: ${error.code} ${error.message}`)
     history.outcomes[error.outcome]++
     history.errors.set(error.code, (history.errors.get(error.code) ?? 0) + 1)
     return error.outcome

@@ -238,6 +238,7 @@ class Simulation {
       nodes: this.#cluster.addresses,
       history: this.#history,
       workload: this.#workload,
+      note: (what, why) => this.#trace.add(this.#scheduler.nowMs, name, what, why),
     })
   }
 
