@@ -9,7 +9,7 @@
  *  2. At most READS_MAX reads are under way; the others wait in the order in which they came.
  *  3. A reader is retained while one of its blocks is being read.
  */
-import { CorruptionError, OverloadedError } from '../errors.ts'
+import { CorruptionError, IoError, OverloadedError } from '../errors.ts'
 import type { BlockCache } from './block-cache.ts'
 import { BlockView, showBlock } from './block-source.ts'
 import type { BufferPool } from './buffer-pool.ts'
@@ -139,7 +139,7 @@ export class BlockLoader {
       this.#insert(reader, ordinal, stored)
       return true
     } catch (error) {
-      if (error instanceof CorruptionError) return false
+      if (error instanceof CorruptionError || error instanceof IoError) return false
       throw error
     }
   }

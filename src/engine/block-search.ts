@@ -5,7 +5,6 @@
  *
  * A byte that may be a codec is one in 85, so a block of 4 KiB takes some fifty looks at the hash.
  */
-import { CorruptionError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
 import { VALUE_SIZE_MAX } from '../key-value-store.ts'
 import { BLOCK_TRAILER_SIZE, BlockCodec, checksumSeed } from './block-codec.ts'
@@ -19,6 +18,7 @@ import {
   VALUES_START_OFFSET,
 } from './block-format.ts'
 import type { File } from './file-system.ts'
+import { shortRead } from './short-read.ts'
 import type { BlockHandle } from './sstable-format.ts'
 
 /** Bytes of a stored block of several entries. */
@@ -113,10 +113,7 @@ export class BlockSearch {
     const size = Math.min(Math.max(WINDOW_SIZE, wanted), this.#end - offset)
     const bytes = new Uint8Array(size)
     const count = this.#file.readSync(bytes, 0, size, offset)
-    if (count !== size) {
-      const { path } = this.#file
-      throw new CorruptionError({ path, offset: offset + count }, 'the file ends too early')
-    }
+    if (count !== size) throw shortRead(this.#file, offset, size, count, 'the file ends too early')
     this.#window = bytes
     this.#base = offset
   }

@@ -16,6 +16,7 @@ import { DATABASE_ID_SIZE } from './database-id.ts'
 import { COLD_FILE_NAME, OWNER_FILE_NAME, TEMPORARY_SUFFIX } from './file-names.ts'
 import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 import { sealText, unsealText } from './sealed-text.ts'
+import { shortRead } from './short-read.ts'
 
 /** Longer than any path that systems take. */
 const SIZE_MAX = 64 * 1024
@@ -114,6 +115,7 @@ function readSealed(fileSystem: FileSystem, path: string): string | undefined {
   try {
     const bytes = new Uint8Array(Math.min(file.sizeSync(), SIZE_MAX))
     const length = file.readSync(bytes, 0, bytes.length, 0)
+    if (length !== bytes.length) throw shortRead(file, 0, bytes.length, length, 'it is cut')
     const text = unsealText(bytes.subarray(0, length))
     if (text !== undefined) return text
     throw new CorruptionError({ path, offset: 0 }, 'the file is damaged')

@@ -2,6 +2,7 @@
 import type { Hasher } from '../hash.ts'
 import type { File, FileSystem } from './file-system.ts'
 import { addProgress, type JobControl, throwIfCancelled } from './maintenance-job.ts'
+import { shortRead } from './short-read.ts'
 
 /** Bytes read and written at once. */
 const PIECE_SIZE = 1024 * 1024
@@ -54,7 +55,10 @@ export function digestSync(
   for (;;) {
     throwIfCancelled(control)
     const length = file.readSync(bytes, 0, bytes.length, size)
-    if (length === 0) return { size, checksum: stream.digest() }
+    if (length === 0) {
+      if (size < file.sizeSync()) throw shortRead(file, size, 1, 0, 'the file has become shorter')
+      return { size, checksum: stream.digest() }
+    }
     stream.update(bytes, 0, length)
     take?.(bytes, length, size)
     size += length
@@ -72,6 +76,9 @@ export function copyBytesSync(fileSystem: FileSystem, source: string, target: st
       let position = 0
       for (;;) {
         const length = from.readSync(bytes, 0, bytes.length, position)
+        if (length === 0 && position < from.sizeSync()) {
+          throw shortRead(from, position, 1, 0, 'the file has become shorter')
+        }
         if (length === 0) break
         to.writeSync(bytes, 0, length, position)
         position += length

@@ -9,6 +9,7 @@ import { CorruptionError } from '../errors.ts'
 import { CURRENT_FILE_NAME, formatFileName, parseFileName, TEMPORARY_SUFFIX } from './file-names.ts'
 import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 import { sealText, unsealText } from './sealed-text.ts'
+import { shortRead } from './short-read.ts'
 
 /** Longer than any CURRENT; what is longer is not one. */
 const CURRENT_SIZE_MAX = 64
@@ -36,8 +37,9 @@ export function readCurrentSync(fileSystem: FileSystem, directory: string): numb
     throw error
   }
   try {
-    const bytes = new Uint8Array(CURRENT_SIZE_MAX)
+    const bytes = new Uint8Array(Math.min(file.sizeSync(), CURRENT_SIZE_MAX))
     const length = file.readSync(bytes, 0, bytes.length, 0)
+    if (length !== bytes.length) throw shortRead(file, 0, bytes.length, length, 'it is cut')
     const manifestNumber = decodeCurrent(bytes.subarray(0, length))
     if (manifestNumber !== undefined) return manifestNumber
     throw new CorruptionError({ path, offset: 0 }, 'CURRENT does not name a MANIFEST')

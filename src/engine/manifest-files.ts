@@ -1,10 +1,11 @@
 /** What recovery looks at in the directory besides the MANIFEST's edits. Changes nothing. */
 
-import { CorruptionError, IoError } from '../errors.ts'
+import { CorruptionError } from '../errors.ts'
 import { readColdPointerSync } from './cold-files.ts'
 import { COLD_FILE_NAME, CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 import type { ManifestState } from './manifest-state.ts'
+import { shortRead } from './short-read.ts'
 import type { Version } from './version.ts'
 import { Feature } from './version-edit.ts'
 import { WAL_HEADER_SIZE } from './wal-format.ts'
@@ -92,10 +93,7 @@ export function readManifestSync(fileSystem: FileSystem, path: string): Uint8Arr
     const bytes = new Uint8Array(file.sizeSync())
     const length = file.readSync(bytes, 0, bytes.length, 0)
     if (length === bytes.length) return bytes
-    throw new IoError(
-      `${path}: a read returned ${length} of ${bytes.length} bytes that the file has; ` +
-        'check the disk and open again',
-    )
+    throw shortRead(file, 0, bytes.length, length, 'the file has become shorter')
   } finally {
     file.closeSync()
   }

@@ -8,7 +8,7 @@
  */
 import { assert } from '../assert.ts'
 import { compareBytes, DecodeError, equalBytes } from '../bytes.ts'
-import { CorruptionError } from '../errors.ts'
+import { CorruptionError, type KvError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
 import { BlockAnswer, findInBlock } from './block.ts'
 import { BLOCK_TRAILER_SIZE, BlockCodec, type BlockFile, openSealedBlock } from './block-codec.ts'
@@ -28,6 +28,7 @@ import {
   type RangeFragments,
 } from './range-fragment.ts'
 import { decodeRangeTombstones } from './range-tombstone-format.ts'
+import { shortRead } from './short-read.ts'
 import {
   type BlockHandle,
   decodeFooter,
@@ -303,16 +304,10 @@ export class SstableReader {
   }
 
   /** The error for a block that the file did not give whole. */
-  shortRead(ordinal: number, length: number): CorruptionError {
-    return new CorruptionError(
-      {
-        path: this.file.path,
-        offset: this.blockOffset(ordinal),
-        expected: `${this.storedSize(ordinal)} bytes`,
-        actual: `${length} bytes`,
-      },
-      'the file ends inside a block',
-    )
+  shortRead(ordinal: number, length: number): KvError {
+    const offset = this.blockOffset(ordinal)
+    const size = this.storedSize(ordinal)
+    return shortRead(this.file, offset, size, length, 'the file ends inside a block')
   }
 
   get closed(): boolean {
@@ -395,10 +390,7 @@ function readFooterSync(file: File, metadata: TableMetadata, hasher: Hasher): Fo
 
 function expectAll(file: File, actual: number, expected: number, offset: number): void {
   if (actual === expected) return
-  throw new CorruptionError(
-    { path: file.path, offset, expected: `${expected} bytes`, actual: `${actual} bytes` },
-    'the file ends too early',
-  )
+  throw shortRead(file, offset, expected, actual, 'the file ends too early')
 }
 
 function checkProperties(

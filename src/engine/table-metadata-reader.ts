@@ -8,6 +8,7 @@ import { BLOCK_TRAILER_SIZE, BlockCodec, openSealedBlock } from './block-codec.t
 import { digestSync } from './copy-file.ts'
 import type { File } from './file-system.ts'
 import type { JobControl } from './maintenance-job.ts'
+import { shortRead } from './short-read.ts'
 import {
   type BlockHandle,
   decodeFooter,
@@ -75,7 +76,5 @@ function readExactly(file: File, offset: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length)
   const count = file.readSync(bytes, 0, length, offset)
   if (count === length) return bytes
-  const { path } = file
-  const sums = { expected: `${length} bytes`, actual: `${count} bytes` }
-  throw new CorruptionError({ path, offset, ...sums }, 'the file ends too early')
+  throw shortRead(file, offset, length, count, 'the file ends too early')
 }

@@ -19,6 +19,7 @@ import type { TableOptions } from './job.ts'
 import { addProgress, type JobControl, throwIfCancelled } from './maintenance-job.ts'
 import { NO_FRAGMENTS, type RangeFragments } from './range-fragment.ts'
 import { decodeRangeTombstones } from './range-tombstone-format.ts'
+import { shortRead } from './short-read.ts'
 import type { BlockHandle, Footer } from './sstable-format.ts'
 import { verifyStoredBlock } from './sstable-reader.ts'
 import { SstableWriter } from './sstable-writer.ts'
@@ -154,9 +155,8 @@ class TableSalvage {
     const file = this.#file
     const bytes = new Uint8Array(size)
     const count = file.readSync(bytes, 0, size, offset)
-    const { path } = file
-    if (count !== size) throw new CorruptionError({ path, offset }, 'the file ends inside a block')
-    const place = { path, fileNumber: this.#fileNumber }
+    if (count !== size) throw shortRead(file, offset, size, count, 'the file ends inside a block')
+    const place = { path: file.path, fileNumber: this.#fileNumber }
     const inflated = verifyStoredBlock(bytes, 0, size, place, offset, this.#parts.hasher)
     if (inflated === undefined) this.#block.open(bytes, 0, size - BLOCK_TRAILER_SIZE)
     else this.#block.open(inflated, 0, inflated.length)

@@ -15,12 +15,13 @@
  *  4. Zeros from a frame's place to the end of the file are the end: the writer puts them there.
  */
 import { compareRanges } from '../bytes.ts'
-import { CorruptionError, IoError, VersionMismatchError } from '../errors.ts'
+import { CorruptionError, VersionMismatchError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
 import { KEY_SIZE_MAX } from '../key-value-store.ts'
 import { placeSeed } from './file-seed.ts'
 import type { File } from './file-system.ts'
 import { ENTRY_KIND_MAX, EntryKind, EXPIRY_SIZE } from './internal-key.ts'
+import { shortRead } from './short-read.ts'
 import {
   DecodedWalFrameHeader,
   WAL_FRAME_ALIGNMENT,
@@ -376,7 +377,7 @@ function varintEnd(bytes: Uint8Array, at: number, end: number): number {
   return index + 1
 }
 
-/** Reads exactly `length` bytes, or fails with IoError. */
+/** Reads exactly `length` bytes, or fails with IoError or CorruptionError. */
 async function readFully(
   file: File,
   target: Uint8Array,
@@ -386,10 +387,7 @@ async function readFully(
 ): Promise<void> {
   const count = await file.read(target, targetOffset, length, position)
   if (count === length) return
-  throw new IoError(
-    `${file.path}: a read at ${position} returned ${count} of ${length} bytes that the file has; ` +
-      'check the disk and open again',
-  )
+  throw shortRead(file, position, length, count, 'the file has become shorter')
 }
 
 function hex(value: number): string {

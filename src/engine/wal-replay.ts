@@ -20,12 +20,13 @@
  */
 import { assert } from '../assert.ts'
 import { equalBytes } from '../bytes.ts'
-import { CorruptionError, IoError, VersionMismatchError } from '../errors.ts'
+import { CorruptionError, VersionMismatchError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
 import { formatDatabaseId } from './database-id.ts'
 import { formatFileName } from './file-names.ts'
 import { fileSeed } from './file-seed.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
+import { shortRead } from './short-read.ts'
 import type { ClosedWal } from './version-edit.ts'
 import {
   type DecodedWalHeader,
@@ -121,7 +122,7 @@ function openSegment(options: WalReplayOptions, fileNumber: number): Segment {
     const bytes = new Uint8Array(Math.min(size, WAL_HEADER_SIZE))
     const count = file.readSync(bytes, 0, bytes.length, 0)
     if (count !== bytes.length) {
-      throw new IoError(`${path}: its header could not be read; check the disk and open again`)
+      throw shortRead(file, 0, bytes.length, count, 'the file has become shorter')
     }
     const header = decodeWalHeader(bytes, fileNumber)
     if (header === undefined) {

@@ -75,10 +75,11 @@ describe('the checker of injected errors', () => {
 
 /** A database on a disk on which nothing fails before a rule is added. */
 async function openFailing() {
-  const disk = new FailingFileSystem(new MemoryFileSystem())
+  const memory = new MemoryFileSystem()
+  const disk = new FailingFileSystem(memory)
   const clock = new SimClock()
   const db = await openEngine(disk, { clock })
-  return { disk, clock, db, fail: (rule: FaultRule) => disk.fail(rule) }
+  return { memory, disk, clock, db, fail: (rule: FaultRule) => disk.fail(rule) }
 }
 
 function hasCode(code: KvErrorCode, text: RegExp) {
@@ -112,6 +113,38 @@ describe('an error of the disk', () => {
       await drive(clock, db.put(`key ${index % 30}`, value)).catch(hasCode('KV_IO', /EIO/))
     }
     await assert.rejects(drive(clock, db.compact()), hasCode('KV_IO', /EIO/))
+    await drive(clock, db.close())
+  })
+
+  test('that gives less of a table than there is does not make it a damaged one', async () => {
+    const { clock, db, fail } = await openFailing()
+    await db.put('key', 'value')
+    await drive(clock, db.compact())
+    const read = fail({ fault: 'shortRead', path: isTable, forever: true })
+    await assert.rejects(db.get('key'), hasCode('KV_IO', /returned \d+ of \d+ bytes.*try again/))
+    read.remove()
+    assert.equal(Buffer.from((await db.get('key'))!).toString(), 'value')
+    const compaction = fail({ fault: 'shortRead', path: isTable, forever: true })
+    const value = 'x'.repeat(500)
+    for (let index = 0; db.stats().compactions.count === 1 && index < 100; index++) {
+      await drive(clock, db.put(`key ${index % 30}`, value)).catch(hasCode('KV_IO', /returned/))
+    }
+    assert.ok(compaction.injected > 0, 'a compaction met it')
+    compaction.remove()
+    const { count } = db.stats().compactions
+    await clock.advanceAsync(60_000)
+    assert.ok(db.stats().compactions.count > count, 'it is tried again without opening anew')
+    await drive(clock, db.compact())
+    await drive(clock, db.close())
+  })
+
+  test('that cuts a table is damage', async () => {
+    const { memory, clock, db } = await openFailing()
+    await db.put('key', 'value')
+    await drive(clock, db.compact())
+    const path = memory.paths().find(isTable)!
+    memory.plant(path, memory.peek(path).subarray(0, -1))
+    await assert.rejects(db.get('key'), hasCode('KV_CORRUPTION', /has not the size|ends too early/))
     await drive(clock, db.close())
   })
 
