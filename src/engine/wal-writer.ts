@@ -31,10 +31,10 @@ import { type File, type FileSystem, joinPath } from './file-system.ts'
 import { isShortage } from './io-failure.ts'
 import {
   encodeWalHeader,
-  WAL_FRAME_ALIGNMENT,
-  WAL_FRAME_SUM_SIZE,
+  WAL_FRAME_HEADER_SIZE,
   WAL_HEADER_SIZE,
   type WalPosition,
+  walFrameSize,
 } from './wal-format.ts'
 import type { WalFrameBuilder, WalFramePlace } from './wal-frame.ts'
 
@@ -290,9 +290,9 @@ export class WalWriter {
     }
   }
 
-  /** Where a frame at the end of the segment would end at most, by the bytes of its builder. */
+  /** Where a frame at the end of the segment would end, by the bytes of its builder. */
   #frameEnd(size: number): number {
-    return this.#written.length + size + WAL_FRAME_SUM_SIZE + WAL_FRAME_ALIGNMENT
+    return this.#written.length + walFrameSize(size - WAL_FRAME_HEADER_SIZE)
   }
 
   /** Zeros are written up to a multiple of so many bytes, and so many at once. */
