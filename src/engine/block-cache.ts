@@ -178,7 +178,7 @@ export class BlockCache {
       reader.slots[ordinal] = UNCACHEABLE
       return
     }
-    const slot = length <= SLOT_SIZE ? this.#takeSlot() : this.#takeBuffer(length)
+    const slot = length <= SLOT_SIZE ? this.#takeSlot() : this.#takeBuffer(new Uint8Array(length))
     const target = slot < this.#slabSlots ? this.#chunks[slot >>> this.#chunkShift]! : undefined
     const source = bytes.subarray(start, end)
     if (target === undefined) this.#buffers[slot - this.#slabSlots]!.set(source)
@@ -186,13 +186,34 @@ export class BlockCache {
       target.set(source, (slot & (this.#chunkSlots - 1)) * SLOT_SIZE)
       this.#lengths[slot] = length
     }
+    this.#enter(reader, ordinal, slot, before)
+  }
+
+  /**
+   * Takes over a large block instead of copying it: nobody may change it any more. Returns whether
+   * it is here then; if not, it is too big.
+   */
+  adopt(reader: SstableReader, ordinal: number, block: Uint8Array): boolean {
+    const before = reader.slots[ordinal]!
+    if (before >= 0) return true
+    assert(block.length > SLOT_SIZE, 'small blocks are copied')
+    if (!this.canHold(block.length)) {
+      reader.slots[ordinal] = UNCACHEABLE
+      return false
+    }
+    this.#enter(reader, ordinal, this.#takeBuffer(block), before)
+    return true
+  }
+
+  /** `slot` holds the block, of which the reader remembered `before`. */
+  #enter(reader: SstableReader, ordinal: number, slot: number, before: number): void {
     this.#readers[slot] = reader
     this.#ordinals[slot] = ordinal
     // Making room may have changed what the reader remembers of this block, not that it is absent.
     const isReturning = before <= GHOST && this.#ghostAge(before) < this.#slabSlots
     reader.slots[ordinal] = slot
-    if (target === undefined) this.#bufferQueue.insert(slot - this.#slabSlots, isReturning)
-    else this.#slabQueue.insert(slot, isReturning)
+    if (slot < this.#slabSlots) this.#slabQueue.insert(slot, isReturning)
+    else this.#bufferQueue.insert(slot - this.#slabSlots, isReturning)
     this.#insertions++
   }
 
@@ -294,8 +315,9 @@ export class BlockCache {
     this.#chunkCount--
   }
 
-  /** The number of a new buffer. Requires canHold(length). */
-  #takeBuffer(length: number): number {
+  /** The number of a new buffer. Requires that the cache can hold one of that length. */
+  #takeBuffer(buffer: Uint8Array): number {
+    const { length } = buffer
     const half = (this.#budget - this.#bookkeeping) / 2
     while (this.usedBytes + length > this.#budget || this.#free.first(1) < 0) {
       const isOverHalf = this.#bufferBytes + length > half
@@ -307,7 +329,7 @@ export class BlockCache {
     }
     const slot = this.#free.first(1)
     this.#free.unlink(slot)
-    this.#buffers[slot - this.#slabSlots] = new Uint8Array(length)
+    this.#buffers[slot - this.#slabSlots] = buffer
     this.#bufferBytes += length
     return slot
   }

@@ -15,6 +15,7 @@
 import { assert } from '../assert.ts'
 import { CorruptionError, VersionMismatchError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
+import { sumInSlices } from './slices.ts'
 
 /** Part of the on-disk format. Append only; never renumber. 0 is never valid. */
 export const BlockCodec = {
@@ -70,13 +71,42 @@ export function openSealedBlock(
   offset: number,
   hasher: Hasher,
 ): BlockCodec {
-  if (end - start < BLOCK_TRAILER_SIZE) {
-    throw new CorruptionError({ path: file.path, offset }, 'a block is shorter than its trailer')
-  }
+  const at = sumEnd(start, end, file, offset)
+  const actual = hasher.hash32(bytes, start, at, checksumSeed(file.fileNumber, offset))
+  return checkSealedBlock(bytes, end, file, offset, actual)
+}
+
+/** openSealedBlock with turns of the event loop, for large blocks. */
+export async function openLargeBlock(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  file: BlockFile,
+  offset: number,
+  hasher: Hasher,
+): Promise<BlockCodec> {
+  const at = sumEnd(start, end, file, offset)
+  const seed = checksumSeed(file.fileNumber, offset)
+  const actual = await sumInSlices(hasher, bytes, start, at, seed)
+  return checkSealedBlock(bytes, end, file, offset, actual)
+}
+
+function sumEnd(start: number, end: number, file: BlockFile, offset: number): number {
+  if (end - start >= BLOCK_TRAILER_SIZE) return end - CHECKSUM_SIZE
+  throw new CorruptionError({ path: file.path, offset }, 'a block is shorter than its trailer')
+}
+
+/** `actual` is the sum of all but the sum itself. */
+function checkSealedBlock(
+  bytes: Uint8Array,
+  end: number,
+  file: BlockFile,
+  offset: number,
+  actual: number,
+): BlockCodec {
   const at = end - CHECKSUM_SIZE
   const expected =
     (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
-  const actual = hasher.hash32(bytes, start, at, checksumSeed(file.fileNumber, offset))
   if (actual !== expected) {
     throw new CorruptionError(
       { path: file.path, offset, expected: hex(expected), actual: hex(actual) },

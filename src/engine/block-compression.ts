@@ -41,8 +41,13 @@ const SKIPPED_MAX = 31
 interface Zstd {
   zstdCompressSync?: (bytes: Uint8Array, options: object) => Uint8Array
   zstdDecompressSync?: (bytes: Uint8Array, options: object) => Uint8Array
+  zstdDecompress?: (
+    bytes: Uint8Array,
+    options: object,
+    done: (error: Error | null, result: Uint8Array) => void,
+  ) => void
 }
-const { zstdCompressSync, zstdDecompressSync } = zlib as Zstd
+const { zstdCompressSync, zstdDecompressSync, zstdDecompress } = zlib as Zstd
 /** ZSTD_c_compressionLevel, which the types of older versions do not name. */
 const ZSTD_LEVEL_PARAMETER = 100
 
@@ -87,6 +92,61 @@ export function decompressBlock(
   file: BlockFile,
   offset: number,
 ): Uint8Array {
+  const { stream, size } = openCompressed(codec, bytes, start, end, file, offset)
+  let block: Uint8Array
+  try {
+    const options = { maxOutputLength: Math.max(size, 1) }
+    block =
+      codec === BlockCodec.deflateRaw
+        ? zlib.inflateRawSync(stream, options)
+        : zstdDecompressSync!(stream, options)
+  } catch (cause) {
+    throw undecompressable(file, offset, cause)
+  }
+  checkSize(block, size, file, offset)
+  // What zlib gives is a Buffer and a view of something bigger; a plain array keeps hot code fast.
+  return new Uint8Array(block)
+}
+
+/** decompressBlock off the calling thread, for large blocks. The bytes are borrowed meanwhile. */
+export async function decompressLargeBlock(
+  codec: CompressedBlockCodec,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  file: BlockFile,
+  offset: number,
+): Promise<Uint8Array> {
+  const { stream, size } = openCompressed(codec, bytes, start, end, file, offset)
+  let block: Uint8Array
+  try {
+    block = await new Promise<Uint8Array>((resolve, reject) => {
+      // In one piece, which nobody has to put together.
+      const chunkSize = Math.max(size, zlib.constants.Z_MIN_CHUNK)
+      const options = { maxOutputLength: Math.max(size, 1), chunkSize }
+      const done = (error: Error | null, result: Uint8Array): void => {
+        if (error === null) resolve(result)
+        else reject(error)
+      }
+      if (codec === BlockCodec.deflateRaw) zlib.inflateRaw(stream, options, done)
+      else zstdDecompress!(stream, options, done)
+    })
+  } catch (cause) {
+    throw undecompressable(file, offset, cause)
+  }
+  checkSize(block, size, file, offset)
+  return new Uint8Array(block.buffer, block.byteOffset, size)
+}
+
+/** The compressed bytes, and the size that they say the block has. */
+function openCompressed(
+  codec: CompressedBlockCodec,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  file: BlockFile,
+  offset: number,
+): { readonly stream: Uint8Array; readonly size: number } {
   const where = { path: file.path, offset }
   if (end - start < BLOCK_SIZE_SIZE) throw new CorruptionError(where, 'a compressed block is cut')
   const size = new DataView(bytes.buffer, bytes.byteOffset + start).getUint32(0, true)
@@ -98,24 +158,20 @@ export function decompressBlock(
         `from 22.15 on; this is ${process.version}`,
     )
   }
-  let block: Uint8Array
-  try {
-    const options = { maxOutputLength: Math.max(size, 1) }
-    block =
-      codec === BlockCodec.deflateRaw
-        ? zlib.inflateRawSync(stream, options)
-        : zstdDecompressSync!(stream, options)
-  } catch (cause) {
-    throw new CorruptionError(where, 'a compressed block does not decompress', { cause })
-  }
-  if (block.length !== size) {
-    throw new CorruptionError(
-      { ...where, expected: String(size), actual: String(block.length) },
-      'a compressed block has another size than it says',
-    )
-  }
-  // What zlib gives is a Buffer and a view of something bigger; a plain array keeps hot code fast.
-  return new Uint8Array(block)
+  return { stream, size }
+}
+
+function undecompressable(file: BlockFile, offset: number, cause: unknown): CorruptionError {
+  const what = 'a compressed block does not decompress'
+  return new CorruptionError({ path: file.path, offset }, what, { cause })
+}
+
+function checkSize(block: Uint8Array, size: number, file: BlockFile, offset: number): void {
+  if (block.length === size) return
+  throw new CorruptionError(
+    { path: file.path, offset, expected: String(size), actual: String(block.length) },
+    'a compressed block has another size than it says',
+  )
 }
 
 /**

@@ -10,9 +10,10 @@
  *  3. A reader is retained while one of its blocks is being read.
  */
 import { CorruptionError, IoError, OverloadedError } from '../errors.ts'
-import type { BlockCache } from './block-cache.ts'
+import { type BlockCache, UNCACHEABLE } from './block-cache.ts'
 import { BlockView, showBlock } from './block-source.ts'
 import type { BufferPool } from './buffer-pool.ts'
+import { LARGE_SIZE_MIN, uninitialized } from './slices.ts'
 import type { SstableReader } from './sstable-reader.ts'
 
 /** More at once only wait for each other in the thread pool. */
@@ -23,8 +24,17 @@ const WAITING_RETRY_MS = 20
 /** Entries already served that may stand at the front of the queue. */
 const WAITING_TRIM = 1024
 const READ_AHEAD_BYTES_MAX = 256 * 1024
+/** Large blocks that are kept outside of the cache: one is in use, one may just have come. */
+const LARGE_BLOCKS_MAX = 2
 /** The share of the cache that one read may fill. */
 const READ_AHEAD_SHARE = 1 / 64
+
+/** A large block that the cache does not take. */
+interface LargeBlock {
+  readonly reader: SstableReader
+  readonly ordinal: number
+  readonly block: Uint8Array
+}
 
 /** The blocks that the last load of a table brought. */
 interface Run {
@@ -42,11 +52,18 @@ export class BlockLoader {
   #active = 0
   #waiting: (() => void)[] = []
   #waitingStart = 0
+  /** For those who waited for them and look now; the latest first. */
+  #large: readonly LargeBlock[] = []
 
   /** `buffers` are lent for each read. */
   constructor(cache: BlockCache, buffers: BufferPool) {
     this.#cache = cache
     this.#buffers = buffers
+  }
+
+  /** A large block that was loaded lately and that the cache did not take. */
+  loaded(reader: SstableReader, ordinal: number): Uint8Array | undefined {
+    return this.#large.find(other => other.reader === reader && other.ordinal === ordinal)?.block
   }
 
   /** Reads that are under way or wait. */
@@ -105,6 +122,14 @@ export class BlockLoader {
   async #load(reader: SstableReader, ordinal: number, first: number, last: number): Promise<void> {
     if (this.#active >= READS_MAX) await new Promise<void>(resolve => this.#waiting.push(resolve))
     else this.#active++
+    if (reader.storedSize(ordinal) > LARGE_SIZE_MIN) {
+      try {
+        await this.#loadLarge(reader, ordinal)
+      } finally {
+        this.#releasePermit()
+      }
+      return
+    }
     const position = reader.blockOffset(first)
     const size = reader.blockOffset(last + 1) - position
     const bytes = this.#buffers.take(size)
@@ -120,6 +145,20 @@ export class BlockLoader {
       this.#buffers.giveBack(bytes)
       this.#releasePermit()
     }
+  }
+
+  /** Nothing of it takes long on this thread, and nothing is copied. */
+  async #loadLarge(reader: SstableReader, ordinal: number): Promise<void> {
+    const size = reader.storedSize(ordinal)
+    const bytes = uninitialized(size)
+    const length = await reader.file.read(bytes, 0, size, reader.blockOffset(ordinal))
+    if (length !== size) throw reader.shortRead(ordinal, length)
+    const block = await reader.verifyLargeBlock(ordinal, bytes)
+    if (reader.closed) return
+    if (block.length > LARGE_SIZE_MIN && this.#cache.adopt(reader, ordinal, block)) return
+    reader.slots[ordinal] = UNCACHEABLE
+    const others = this.#large.filter(other => !other.reader.closed && other.block !== block)
+    this.#large = [{ reader, ordinal, block }, ...others].slice(0, LARGE_BLOCKS_MAX)
   }
 
   #insert(reader: SstableReader, ordinal: number, stored: StoredBlocks): void {

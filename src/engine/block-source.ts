@@ -54,6 +54,8 @@ export abstract class BlockSource {
 export interface MissLoader {
   openTable(table: TableMetadata): Promise<unknown>
   loadBlock(reader: SstableReader, ordinal: number): Promise<void>
+  /** A large block that was loaded lately and that the cache did not take, if that is it. */
+  loadedBlock(reader: SstableReader, ordinal: number): Uint8Array | undefined
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   type MissLoader,
   readBlockSync,
 } from './block-source.ts'
+import { LARGE_SIZE_MIN } from './slices.ts'
 import type { SstableReader } from './sstable-reader.ts'
 import type { TableMetadata } from './table-metadata.ts'
 
@@ -44,18 +45,21 @@ export class PointBlockSource extends BlockSource {
 }
 
 /**
- * For lookups and cursors that may wait: throws BlockMiss. Only a block that the cache has no room
- * for in principle is read at once, since loading it would lead nowhere.
+ * For lookups and cursors that may wait: throws BlockMiss. Of the blocks that the cache has no room
+ * for in principle the small ones are read at once, since loading them would lead nowhere, and the
+ * large ones are handed over by the loader.
  */
 export class DeferredBlockSource extends BlockSource {
   readonly #tables: OpenTables
   readonly #cache: BlockCache
+  readonly #loader: MissLoader
   readonly #miss: BlockMiss
 
   constructor(tables: OpenTables, cache: BlockCache, loader: MissLoader) {
     super()
     this.#tables = tables
     this.#cache = cache
+    this.#loader = loader
     this.#miss = new BlockMiss(loader)
   }
 
@@ -67,10 +71,18 @@ export class DeferredBlockSource extends BlockSource {
 
   override fetch(reader: SstableReader, ordinal: number, view: BlockView): void {
     if (this.#cache.show(reader, ordinal, view)) return
-    const isTooBig =
-      reader.slots[ordinal] === UNCACHEABLE || !this.#cache.canHold(reader.storedSize(ordinal))
+    const size = reader.storedSize(ordinal)
+    const isTooBig = reader.slots[ordinal] === UNCACHEABLE || !this.#cache.canHold(size)
     if (!isTooBig) throw this.#miss.forBlock(reader, ordinal)
-    readBlockSync(reader, ordinal, view)
+    if (size <= LARGE_SIZE_MIN) {
+      readBlockSync(reader, ordinal, view)
+      return
+    }
+    const block = this.#loader.loadedBlock(reader, ordinal)
+    if (block === undefined) throw this.#miss.forBlock(reader, ordinal)
+    view.bytes = block
+    view.start = 0
+    view.end = block.length
   }
 }
 

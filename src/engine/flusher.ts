@@ -149,9 +149,9 @@ export class Flusher {
     state.version = await this.#runner.install(edit)
     state.frozen = state.frozen.slice(0, -1)
     walSegments.retire(memtable.walNumber)
-    if (memtable.arena.byteLength === options.memtableSize && this.#spare.length < SPARE_MAX) {
-      this.#spare.push(memtable.memory)
-    }
+    const { memory } = memtable
+    const isUsual = memory.arena.byteLength === options.memtableSize
+    if (isUsual && !memory.isHeld && this.#spare.length < SPARE_MAX) this.#spare.push(memory)
     this.#flushes++
     this.#bytesWritten += bytesWritten
     this.#userBytes += memtable.dataSize

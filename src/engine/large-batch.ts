@@ -12,7 +12,7 @@ import type { ExpiryClock } from './expiry-clock.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
 import { addOperation, beginOperations, type EngineOperation } from './write-group.ts'
 
-/** Bytes of keys and values between two turns, but for a single value that is larger. */
+/** Bytes of keys and values between two turns. */
 const SLICE_BYTES = 512 * 1024
 
 /** The operations of a batch, which may have to be made first. */
@@ -77,7 +77,10 @@ export async function encodeBatch(
       count = 0
       size = builder.size
     }
-    addOperation(builder, operation, expiry)
     count++
+    if (operation.type === 'put' && operation.value.length > SLICE_BYTES) {
+      const { key, value, expiryMs } = operation
+      await builder.addPutInSlices(key, value, expiryMs ? expiry.fromWall(expiryMs) : 0)
+    } else addOperation(builder, operation, expiry)
   }
 }

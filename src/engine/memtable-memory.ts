@@ -14,6 +14,9 @@ export class MemtableMemory {
   readonly slots: Uint32Array
   readonly wanted: Uint8Array
 
+  #holders = 0
+  #isFresh = true
+
   constructor(arenaSize: number) {
     this.arena = new SharedArrayBuffer(arenaSize)
     let slotCount = SLOT_COUNT_MIN
@@ -27,8 +30,25 @@ export class MemtableMemory {
     return this.arena.byteLength + this.slots.byteLength + this.wanted.byteLength
   }
 
+  /** Whether somebody reads it over several turns, so that it must not be used again. */
+  get isHeld(): boolean {
+    return this.#holders > 0
+  }
+
+  hold(): void {
+    this.#holders++
+  }
+
+  letGo(): void {
+    this.#holders--
+  }
+
   /** Empties the index, about 0.1 ms a MiB of arena at most. The list empties its arena itself. */
   clear(): void {
+    if (this.#isFresh) {
+      this.#isFresh = false
+      return
+    }
     this.slots.fill(0)
     this.wanted.fill(0)
   }

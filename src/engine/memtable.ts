@@ -29,9 +29,11 @@ import {
   type RangeFragments,
 } from './range-fragment.ts'
 import { ARENA_OVERHEAD, NODE_KEY_OFFSET, nodeSizeMax, Skiplist } from './skiplist.ts'
+import { copyInSlices } from './slices.ts'
 
 /** The index is full at this share of its slots; probes stay short below it. */
 const INDEX_LOAD_MAX = 0.75
+const NO_BYTES = new Uint8Array(0)
 /**
  * A memtable with so many range tombstones takes no more writes: bringing their fragments up to
  * date must stay cheap, and the fragments of its table fit memory.
@@ -144,7 +146,10 @@ export class Memtable {
     return Math.max(ARENA_OVERHEAD + count * nodeSizeMax(0, 0) + dataSize, count * 64)
   }
 
-  /** Requires room, and a sequence above that of any entry with the same key. */
+  /**
+   * Requires room, and a sequence above that of any entry with the same key. Returns where the
+   * value stands in the arena, for who fills it in later (insertInSlices).
+   */
   insert(
     hash: number,
     key: Uint8Array,
@@ -155,7 +160,7 @@ export class Memtable {
     value: Uint8Array,
     valueStart: number,
     valueEnd: number,
-  ): void {
+  ): number {
     assert(!this.#frozen, 'a frozen memtable never changes')
     if (kind === EntryKind.delete) this.#tombstoneCount++
     const list = this.#list
@@ -190,6 +195,26 @@ export class Memtable {
       slot = (slot + 1) & this.#slotMask
     }
     slots[slot] = (hash & hashMask) | (node >>> 2)
+    return node + NODE_KEY_OFFSET + (keyEnd - keyStart)
+  }
+
+  /**
+   * insert() of an entry with a large value, `bytes[keyEnd, valueEnd)`, with turns of the event loop
+   * between. Nobody may see its sequence, and nothing may be inserted or frozen, until it resolves.
+   */
+  async insertInSlices(
+    hash: number,
+    bytes: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    sequence: number,
+    kind: number,
+    valueEnd: number,
+  ): Promise<void> {
+    const size = valueEnd - keyEnd
+    // Of no bytes none are copied, whatever the length.
+    const at = this.insert(hash, bytes, keyStart, keyEnd, sequence, kind, NO_BYTES, 0, size)
+    await copyInSlices(bytes, keyEnd, valueEnd, this.#list.bytes, at)
   }
 
   /**

@@ -10,6 +10,8 @@
  *  1. A lookup never mixes two states: it runs in one synchronous slice.
  *  2. A read without a snapshot that starts again reads at the sequence visible then. Reading at
  *     the old one could miss: nothing keeps old versions alive for it.
+ *  3. A large value is copied over several turns. What it is copied from does not change: the
+ *     memory of a memtable is held, and of a block that large no buffer is ever used again.
  */
 import { compareRanges, copyBytes } from '../bytes.ts'
 import { xxh32 } from '../hash.ts'
@@ -20,6 +22,7 @@ import { EntryKind, EXPIRY_SIZE, readExpiry } from './internal-key.ts'
 import { LookupResult } from './lookup-result.ts'
 import type { Memtable } from './memtable.ts'
 import { coveringSequence } from './range-fragment.ts'
+import { copyInSlices, LARGE_SIZE_MIN, uninitialized } from './slices.ts'
 import type { TableCache } from './table-cache.ts'
 import type { TableMetadata } from './table-metadata.ts'
 import type { TreeState } from './tree-state.ts'
@@ -55,6 +58,8 @@ export class PointReads {
   readonly #tables: TableCache
   readonly #expiry: ExpiryClock
   readonly #result = new LookupResult()
+  /** The memtable that #result is of; undefined for a table. */
+  #foundIn: Memtable | undefined
   readonly #copies = new CopyPool()
   #reads = 0
   #memtableHits = 0
@@ -88,7 +93,9 @@ export class PointReads {
   /** Reads within the call, from disk if it must. `sequence` undefined reads the newest state. */
   readSync(key: Uint8Array, sequence: number | undefined): Uint8Array | undefined {
     this.#reads++
-    return this.#lookup(key, sequence ?? this.#state.visibleSequence, this.#tables.points, true)
+    const { points } = this.#tables
+    if (!this.#lookup(key, sequence ?? this.#state.visibleSequence, points)) return undefined
+    return this.#copyNow()
   }
 
   /** Whether the key is there: a read that copies no value. */
@@ -105,7 +112,7 @@ export class PointReads {
     this.#reads++
     const at = sequence ?? this.#state.visibleSequence
     try {
-      return this.#lookup(key, at, this.#tables.deferred, wantsValue)
+      return this.#lookup(key, at, this.#tables.deferred) ? this.#value(wantsValue) : undefined
     } catch (error) {
       if (!(error instanceof BlockMiss)) throw error
       // The caller may reuse its buffer once this call returns.
@@ -125,14 +132,16 @@ export class PointReads {
       await load
       const at = sequence ?? this.#state.visibleSequence
       try {
-        return this.#lookup(key, at, deferred, wantsValue)
+        return this.#lookup(key, at, deferred) ? this.#value(wantsValue) : undefined
       } catch (error) {
         if (!(error instanceof BlockMiss)) throw error
         load = this.#load(error)
       }
     }
     await load
-    return this.#lookup(key, sequence ?? this.#state.visibleSequence, points, wantsValue)
+    const isThere = this.#lookup(key, sequence ?? this.#state.visibleSequence, points)
+    if (!isThere) return undefined
+    return wantsValue ? this.#copyNow() : NOTHING
   }
 
   async #load(miss: BlockMiss): Promise<void> {
@@ -146,29 +155,45 @@ export class PointReads {
     }
   }
 
-  /** The value in a buffer of its own, or anything when it is not wanted. May throw BlockMiss. */
-  #lookup(
-    key: Uint8Array,
-    sequence: number,
-    source: BlockSource,
-    wantsValue: boolean,
-  ): Uint8Array | undefined {
+  /** Whether there is a value; then it is described in #result. May throw BlockMiss. */
+  #lookup(key: Uint8Array, sequence: number, source: BlockSource): boolean {
     const result = this.#result
     this.#negatives = this.#hits = this.#misses = 0
     const isFound = this.#find(key, sequence, source)
     this.#filterNegatives += this.#negatives
     this.#tableHits += this.#hits
     this.#tableMisses += this.#misses
-    if (!isFound) return undefined
-    const { kind, valueBytes } = result
-    if (kind === EntryKind.put) {
-      if (!wantsValue) return NOTHING
-      return this.#copies.copy(valueBytes, result.valueStart, result.valueEnd)
-    }
-    if (kind !== EntryKind.putExpiring) return undefined
-    if (readExpiry(valueBytes, result.valueStart) <= this.#expiry.nowMs) return undefined
+    if (!isFound) return false
+    if (result.kind === EntryKind.put) return true
+    if (result.kind !== EntryKind.putExpiring) return false
+    if (readExpiry(result.valueBytes, result.valueStart) <= this.#expiry.nowMs) return false
+    result.valueStart += EXPIRY_SIZE
+    return true
+  }
+
+  /** The value in #result in a buffer of its own, or anything when it is not wanted. */
+  #value(wantsValue: boolean): Uint8Array | Promise<Uint8Array> {
     if (!wantsValue) return NOTHING
-    return this.#copies.copy(valueBytes, result.valueStart + EXPIRY_SIZE, result.valueEnd)
+    const { valueStart, valueEnd } = this.#result
+    return valueEnd - valueStart <= LARGE_SIZE_MIN ? this.#copyNow() : this.#copyLarge()
+  }
+
+  #copyNow(): Uint8Array {
+    const { valueBytes, valueStart, valueEnd } = this.#result
+    return this.#copies.copy(valueBytes, valueStart, valueEnd)
+  }
+
+  async #copyLarge(): Promise<Uint8Array> {
+    const { valueBytes, valueStart, valueEnd } = this.#result
+    const memory = this.#foundIn?.memory
+    memory?.hold()
+    try {
+      const copy = uninitialized(valueEnd - valueStart)
+      await copyInSlices(valueBytes, valueStart, valueEnd, copy, 0)
+      return copy
+    } finally {
+      memory?.letGo()
+    }
   }
 
   /**
@@ -179,6 +204,7 @@ export class PointReads {
     const state = this.#state
     // As a signed number it is a small integer; half of the unsigned ones would be boxed.
     const hash = xxh32(key, 0, key.length, 0) | 0
+    this.#foundIn = undefined
     let answer = this.#findInMemtable(state.memtable, hash, key, sequence)
     for (const memtable of state.frozen) {
       if (answer !== UNDECIDED) break
@@ -207,6 +233,7 @@ export class PointReads {
   #findInMemtable(memtable: Memtable, hash: number, key: Uint8Array, sequence: number): Answer {
     const { length } = key
     const found = memtable.get(hash, key, 0, length, sequence, this.#result)
+    if (found) this.#foundIn = memtable
     if (memtable.rangeCount === 0) return found ? FOUND : UNDECIDED
     return this.#judge(found, memtable.coveringSequence(key, 0, length, sequence))
   }

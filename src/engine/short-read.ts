@@ -6,7 +6,7 @@
 import { CorruptionError, IoError, type KvError } from '../errors.ts'
 import type { File } from './file-system.ts'
 
-/** The error for `actual` of `wanted` bytes at `offset`; `what` the file does if it is too short. */
+/** The error for `actual` of `wanted` bytes at `offset`; `what` is wrong if it is too short. */
 export function shortRead(
   file: File,
   offset: number,

@@ -11,8 +11,14 @@ import { compareBytes, DecodeError, equalBytes } from '../bytes.ts'
 import { CorruptionError, type KvError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
 import { BlockAnswer, findInBlock } from './block.ts'
-import { BLOCK_TRAILER_SIZE, BlockCodec, type BlockFile, openSealedBlock } from './block-codec.ts'
-import { decompressBlock } from './block-compression.ts'
+import {
+  BLOCK_TRAILER_SIZE,
+  BlockCodec,
+  type BlockFile,
+  openLargeBlock,
+  openSealedBlock,
+} from './block-codec.ts'
+import { decompressBlock, decompressLargeBlock } from './block-compression.ts'
 import { checkBlock } from './block-format.ts'
 import { BlockIndex } from './block-index.ts'
 import { BlockOffsets } from './block-offsets.ts'
@@ -301,6 +307,23 @@ export class SstableReader {
   ): Uint8Array | undefined {
     const offset = this.blockOffset(ordinal)
     return verifyStoredBlock(bytes, start, end, this.#place, offset, this.hasher)
+  }
+
+  /**
+   * verifyBlock with turns of the event loop, for a large block, which is all of `bytes`. Resolves
+   * with the block itself. The bytes may not change until then; it may be a part of them.
+   */
+  async verifyLargeBlock(ordinal: number, bytes: Uint8Array): Promise<Uint8Array> {
+    const offset = this.blockOffset(ordinal)
+    const { length } = bytes
+    const codec = await openLargeBlock(bytes, 0, length, this.#place, offset, this.hasher)
+    const dataEnd = length - BLOCK_TRAILER_SIZE
+    const block =
+      codec === BlockCodec.none
+        ? bytes.subarray(0, dataEnd)
+        : await decompressLargeBlock(codec, bytes, 0, dataEnd, this.#place, offset)
+    located(this.file.path, offset, 0, () => checkBlock(block, 0, block.length))
+    return block
   }
 
   /** The error for a block that the file did not give whole. */

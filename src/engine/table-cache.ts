@@ -123,6 +123,10 @@ export class TableCache implements OpenTables, MissLoader {
     return opening
   }
 
+  loadedBlock(reader: SstableReader, ordinal: number): Uint8Array | undefined {
+    return this.#loader.loaded(reader, ordinal)
+  }
+
   /** Resolves when the block is in memory, or known not to fit in it. */
   async loadBlock(reader: SstableReader, ordinal: number): Promise<void> {
     this.#checkOpen()

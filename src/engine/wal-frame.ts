@@ -11,9 +11,9 @@
  */
 import { assert } from '../assert.ts'
 import { varintSize, writeUint64, writeVarint } from '../bytes.ts'
-import { yieldToEventLoop } from '../clock.ts'
 import type { Hasher } from '../hash.ts'
 import { EntryKind, EXPIRY_SIZE } from './internal-key.ts'
+import { copyInSlices, sumInSlices, uninitialized } from './slices.ts'
 import {
   WAL_FRAME_ALIGNMENT,
   WAL_FRAME_HEADER_SIZE,
@@ -27,8 +27,6 @@ import {
 
 const CAPACITY_MIN = 4096
 const INDEX_CAPACITY_MIN = 64
-/** Bytes summed up between two turns of the event loop: a few tenths of a millisecond. */
-const SUM_SLICE_SIZE = 1024 * 1024
 /** Room behind the payload. */
 const TRAILER_SIZE_MAX = WAL_FRAME_SUM_SIZE + WAL_FRAME_ALIGNMENT
 /** Up to this many bytes a loop beats Uint8Array.set, which costs about 40 ns to begin. */
@@ -129,6 +127,22 @@ export class WalFrameBuilder {
     copy(value, this.#bytes, at + EXPIRY_SIZE)
   }
 
+  /**
+   * addPut or, with an expiry other than 0, addPutExpiring, with turns of the event loop: for large
+   * values. Nothing else may be added until it resolves; reserve() comes before.
+   */
+  async addPutInSlices(key: Uint8Array, value: Uint8Array, expiryMs: number): Promise<void> {
+    const { length } = value
+    let at: number
+    if (expiryMs === 0) at = this.#addKey(EntryKind.put, key, length)
+    else {
+      at = this.#addKey(EntryKind.putExpiring, key, EXPIRY_SIZE + length)
+      writeUint64(this.#view, at, expiryMs)
+      at += EXPIRY_SIZE
+    }
+    await copyInSlices(value, 0, length, this.#bytes, at)
+  }
+
   addDelete(key: Uint8Array): void {
     this.#addKey(EntryKind.delete, key, 0)
   }
@@ -206,12 +220,11 @@ export class WalFrameBuilder {
 
   /** finish() with turns of the event loop, for frames that take long to sum up. */
   async finishInSlices(place: WalFramePlace): Promise<number> {
-    const stream = this.#hasher.stream32(this.#finishHeader(place))
-    for (let at = WAL_FRAME_HEADER_SIZE; at < this.#size; at += SUM_SLICE_SIZE) {
-      if (at > WAL_FRAME_HEADER_SIZE) await yieldToEventLoop()
-      stream.update(this.#bytes, at, Math.min(at + SUM_SLICE_SIZE, this.#size))
-    }
-    return this.#finishPayload(stream.digest())
+    const seed = this.#finishHeader(place)
+    const end = this.#size
+    return this.#finishPayload(
+      await sumInSlices(this.#hasher, this.#bytes, WAL_FRAME_HEADER_SIZE, end, seed),
+    )
   }
 
   /** Returns the seed of the payload's sum. */
@@ -242,7 +255,7 @@ export class WalFrameBuilder {
 
   #grow(needed: number): void {
     assert(needed < 2 ** 31, 'batches are limited where they come in')
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
+    const grown = uninitialized(Math.max(needed, this.#bytes.length * 2))
     grown.set(this.#bytes.subarray(0, this.#size))
     this.#bytes = grown
     this.#view = new DataView(grown.buffer)

@@ -141,6 +141,27 @@ export function addOperation(
 }
 
 /**
+ * Inserts op `op` of the frame, which is no range deletion, with turns of the event loop: for large
+ * values. Returns the sequence after it.
+ */
+export async function insertLargeEntry(
+  builder: WalFrameBuilder,
+  op: number,
+  sequence: number,
+  state: TreeState,
+): Promise<number> {
+  const { bytes } = builder
+  const kind = builder.kind(op)
+  if (kind === EntryKind.logData) return sequence
+  const keyStart = builder.keyStart(op)
+  const keyEnd = builder.keyEnd(op)
+  const hash = xxh32(bytes, keyStart, keyEnd, 0)
+  const valueEnd = builder.valueEnd(op)
+  await state.memtable.insertInSlices(hash, bytes, keyStart, keyEnd, sequence, kind, valueEnd)
+  return sequence + 1
+}
+
+/**
  * Inserts the entries among ops [from, to) of the frame, the first of which gets `firstSequence`.
  * Returns the sequence after the last.
  */

@@ -25,12 +25,14 @@ import { ImmediateWriter } from './immediate-writer.ts'
 import { SEQUENCE_MAX } from './internal-key.ts'
 import { encodeBatch, gatherBatch, type OperationSource, sourceOf } from './large-batch.ts'
 import { type CommitFrame, PreparedWrite } from './prepared-write.ts'
+import { LARGE_SIZE_MIN } from './slices.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
 import {
   addOperations,
   createWalFrameBuilder,
   type EngineOperation,
   insertEntries,
+  insertLargeEntry,
   OPERATION_OVERHEAD,
   operationSize,
   QUEUE_STEP,
@@ -49,10 +51,8 @@ const SYNCHRONOUS_SIZE_MAX = 32 * 1024
 const INSERTS_PER_SLICE = 200
 /** The same where range tombstones are among them: each moves the fragments behind it. */
 const RANGE_INSERTS_PER_SLICE = 25
-/** Bytes of them between the two; for a single entry that is larger, its own. */
+/** Bytes of them between the two; a single entry that is larger is copied in slices. */
 const INSERT_BYTES_PER_SLICE = 256 * 1024
-/** Operations that take more bytes together are a large batch, however few they are. */
-const LARGE_SIZE_MIN = GROUP_SIZE_TARGET
 /** Frames kept for reuse, so that their buffers are not allocated again for every group. */
 const SPARE_BUILDERS_MAX = 4
 /** A frame that grew beyond this is not kept. */
@@ -101,8 +101,14 @@ export class WriteQueue {
     return this.#immediate.isBehind
   }
 
-  /** Resolves when the put is as durable as asked. `expiryMs` 0 is never. */
+  /**
+   * Resolves when the put is as durable as asked. `expiryMs` 0 is never. Borrows the bytes of a
+   * large one (LARGE_SIZE_MIN) until then.
+   */
   put(key: Uint8Array, value: Uint8Array, expiryMs: number, durability: Durability): Promise<void> {
+    if (value.length > LARGE_SIZE_MIN) {
+      return this.batch([{ type: 'put', key, value, expiryMs }], durability)
+    }
     const size = key.length + value.length + OPERATION_OVERHEAD
     const now = this.#canWriteNow(1, size, durability)
     const refusal = now ? undefined : this.#refusal(size)
@@ -410,7 +416,11 @@ export class WriteQueue {
       const most = Math.min(index + perSlice, count)
       let end = index + 1
       while (end < most && builder.valueEnd(end) <= bytesEnd) end++
-      sequence = insertEntries(builder, index, end, sequence, this.#host.state)
+      const { state } = this.#host
+      const isLarge = builder.valueEnd(index) - builder.keyEnd(index) > INSERT_BYTES_PER_SLICE
+      sequence = isLarge
+        ? await insertLargeEntry(builder, index, sequence, state)
+        : insertEntries(builder, index, end, sequence, state)
       index = end
     }
   }

@@ -1,0 +1,145 @@
+// Goal: values that are copied and summed up in slices, with turns of the event loop between, are
+// read as they were written, wherever they are and whatever goes on meanwhile.
+// Method: values about the size at which slicing begins, in memtables and tables, in caches that
+// take them and in one that does not, compressed or not; reads beside writes, flushes and the use
+// of the same memory by later memtables; a table that is damaged at each part of a large block.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Db, DbOptions, DbTuning } from '../../src/engine/index.ts'
+import { LARGE_SIZE_MIN } from '../../src/engine/slices.ts'
+import { CorruptionError } from '../../src/errors.ts'
+import { seededRandom } from '../../src/random.ts'
+import { drive, openEngine } from '../support/engine-on-disk.ts'
+import { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { SimClock } from '../support/sim-clock.ts'
+
+const KiB = 1024
+const MiB = 1024 * KiB
+const SIZES = [LARGE_SIZE_MIN - 100, LARGE_SIZE_MIN, LARGE_SIZE_MIN + 1, 3 * MiB + 17]
+
+/** So many bytes, half of them random, so that they can be compressed. */
+function largeValue(size: number, seed: number): Uint8Array {
+  const value = new Uint8Array(size)
+  value.set(seededRandom(seed).bytes(size >>> 1))
+  value[size - 1] = seed
+  return value
+}
+
+function expectValue(found: Uint8Array | undefined, expected: Uint8Array, what: string): void {
+  assert.equal(Buffer.compare(found ?? new Uint8Array(0), expected), 0, what)
+}
+
+async function expectAll(db: Db, clock: SimClock, values: readonly Uint8Array[]): Promise<void> {
+  const keys = values.map((_, index) => `key ${index}`)
+  const many = await drive(clock, db.getMany(keys))
+  for (const [index, value] of values.entries()) {
+    const key = keys[index]!
+    expectValue(await drive(clock, db.get(key)), value, `get of ${key}`)
+    expectValue(many[index], value, `getMany of ${key}`)
+    expectValue(db.getSync(key), value, `getSync of ${key}`)
+    assert.equal(await drive(clock, db.has(key)), true)
+  }
+  let count = 0
+  for await (const [, value] of db.entries()) expectValue(value, values[count++]!, 'a scan')
+  assert.equal(count, values.length)
+}
+
+describe('large values', () => {
+  const cases: readonly [string, DbOptions & DbTuning][] = [
+    ['in a cache that takes them', { memoryBudget: 128 * MiB }],
+    ['in a cache that takes none', { memoryBudget: 4 * MiB }],
+    ['compressed', { memoryBudget: 128 * MiB, compression: 'deflate' }],
+    ['compressed, in a cache that takes none', { memoryBudget: 4 * MiB, compression: 'deflate' }],
+  ]
+  for (const [name, options] of cases) {
+    test(`${name} are read as they were written`, async () => {
+      const disk = new MemoryFileSystem()
+      const clock = new SimClock()
+      const all = { memtableSize: 16 * MiB, tableSizeTarget: 8 * MiB, ...options }
+      const db = await openEngine(disk, { clock, options: all })
+      const values = SIZES.map(largeValue)
+      for (const [index, value] of values.entries()) {
+        const durability = (['sync', 'interval', 'none'] as const)[index % 3]!
+        await drive(clock, db.put(`key ${index}`, value, { durability }))
+      }
+      await expectAll(db, clock, values)
+      await drive(clock, db.compact())
+      await expectAll(db, clock, values)
+      await expectAll(db, clock, values)
+      await drive(clock, db.close())
+      const again = await openEngine(disk, { clock, options: all })
+      await expectAll(again, clock, values)
+      await drive(clock, again.close())
+    })
+  }
+
+  test('expire', async () => {
+    const clock = new SimClock()
+    const db = await openEngine(new MemoryFileSystem(), { clock })
+    const value = largeValue(2 * MiB, 1)
+    await db.put('key', value, { ttlMs: 1000 })
+    expectValue(await db.get('key'), value, 'before it expires')
+    await clock.advanceAsync(2000)
+    assert.equal(await db.get('key'), undefined)
+    await drive(clock, db.close())
+  })
+
+  test('are seen whole or not at all while they are written', async () => {
+    const clock = new SimClock()
+    const db = await openEngine(new MemoryFileSystem(), { clock })
+    const [old, next] = [largeValue(2 * MiB, 1), largeValue(2 * MiB, 2)]
+    await drive(clock, db.put('key', old))
+    let written = false
+    const put = db.put('key', next).then(() => {
+      written = true
+    })
+    let reads = 0
+    while (!written) {
+      const before = written
+      const found = await drive(clock, db.get('key'))
+      reads++
+      if (before || Buffer.compare(found!, old) !== 0) expectValue(found, next, 'a new value')
+    }
+    await put
+    assert.ok(reads > 1, `${reads} reads`)
+    expectValue(await drive(clock, db.get('key')), next, 'what was written')
+    await drive(clock, db.close())
+  })
+
+  test('are copied from memory that later memtables leave alone', async () => {
+    const clock = new SimClock()
+    const options = { memtableSize: 8 * MiB, memoryBudget: 64 * MiB }
+    const db = await openEngine(new MemoryFileSystem(), { clock, options })
+    const value = largeValue(6 * MiB, 3)
+    await drive(clock, db.put('large', value))
+    const filler = largeValue(MiB / 2, 4)
+    const reads: Promise<Uint8Array | undefined>[] = []
+    for (let count = 0; count < 64; count++) {
+      if (count < 8) reads.push(db.get('large'))
+      await drive(clock, db.put(`filler ${count}`, filler))
+    }
+    assert.ok(db.stats().flushes.count > 2, 'memory was used again')
+    for (const read of reads) expectValue(await drive(clock, read), value, 'a read of before')
+    await drive(clock, db.close())
+  })
+
+  test('that are damaged are reported wherever the damage is', async () => {
+    const disk = new MemoryFileSystem()
+    const clock = new SimClock()
+    const options = { memtableSize: 16 * MiB, memoryBudget: 64 * MiB }
+    const db = await openEngine(disk, { clock, options })
+    await drive(clock, db.put('key', largeValue(3 * MiB, 5)))
+    await drive(clock, db.compact())
+    await drive(clock, db.close())
+    const path = disk.paths().find(name => name.endsWith('.sst'))!
+    const bytes = disk.peek(path)
+    for (const offset of [0, 30, MiB, 2 * MiB + 1, 3 * MiB]) {
+      const damaged = bytes.slice()
+      damaged[offset]! ^= 1
+      disk.plant(path, damaged)
+      const again = await openEngine(disk, { clock, options })
+      await assert.rejects(drive(clock, again.get('key')), CorruptionError, `at ${offset}`)
+      await drive(clock, again.close())
+    }
+  })
+})
