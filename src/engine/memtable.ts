@@ -199,8 +199,8 @@ export class Memtable {
   }
 
   /**
-   * insert() of an entry with a large value, `bytes[keyEnd, valueEnd)`, with turns of the event loop
-   * between. Nobody may see its sequence, and nothing may be inserted or frozen, until it resolves.
+   * insert() of an entry with a large value, `bytes[keyEnd, valueEnd)`, with turns of the event
+   * loop. Nobody may see its sequence, and nothing may be inserted or frozen, until it resolves.
    */
   async insertInSlices(
     hash: number,
