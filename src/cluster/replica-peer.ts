@@ -12,9 +12,12 @@ import { type OwedEntry, REPLICA_TIMEOUT_MS, ReplicaQueue } from './replica-queu
 import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
 
-/** Above it a peer gets hints, or its writers wait. */
+/** When so much waits for all peers that are there, writers wait, too. */
 export const PENDING_BYTES_MAX = 4 * 1024 * 1024
-/** What may be acknowledged at `one` and not be on this peer: then writes wait for one more. */
+/**
+ * What may be acknowledged at `one` and not be on this peer: then writes wait for one more replica,
+ * and this one gets hints.
+ */
 export const UNREPLICATED_BYTES_MAX = 8 * 1024 * 1024
 export const UNREPLICATED_AGE_MAX_MS = 1000
 /** A write that is owed for longer becomes a hint, so that it does not hold the log. */
@@ -83,9 +86,14 @@ export class ReplicaPeer {
     return this.#breaker.isOpen
   }
 
-  /** So much waits for it that nothing should be added. */
+  /** So much waits for it that writers should wait. */
   get isFull(): boolean {
     return this.#queue.bytes >= PENDING_BYTES_MAX
+  }
+
+  /** So much waits for it that nothing may be added. */
+  get isOverfull(): boolean {
+    return this.#queue.bytes >= UNREPLICATED_BYTES_MAX
   }
 
   get pendingBytes(): number {

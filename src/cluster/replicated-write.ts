@@ -137,7 +137,7 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
   }
 
   #canPush(peer: ReplicaPeer): boolean {
-    return peer.isSendable && (this.#options.isPatient || !peer.isFull)
+    return peer.isSendable && (this.#options.isPatient || !peer.isOverfull)
   }
 
   #entry(engineKey: Uint8Array, stored: Uint8Array, floor: number, isDuty: boolean): OwedEntry {

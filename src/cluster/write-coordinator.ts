@@ -76,10 +76,22 @@ export class WriteCoordinator {
     if (terms.consistency !== 'one' || !this.#isFull(own)) {
       return this.#batch(operations, partitions, own, terms)
     }
-    const copies = operations.map(copyOperation)
-    return this.#waitForRoom(own, terms.deadlineMs).then(() => {
-      return this.#batch(copies, partitions, this.#ownAmong(partitions), terms)
-    })
+    return this.#batchWithRoom(operations.map(copyOperation), partitions, terms)
+  }
+
+  /** Looks and writes in one step, so that not everybody who waits goes on at once. */
+  async #batchWithRoom(
+    operations: readonly StoreWrite[],
+    partitions: readonly number[],
+    terms: CoordinatedTerms,
+  ): Promise<void> {
+    const room = this.#roomWithin(terms.deadlineMs)
+    let own = this.#ownAmong(partitions)
+    while (this.#isFull(own)) {
+      await room()
+      own = this.#ownAmong(partitions)
+    }
+    await this.#batch(operations, partitions, own, terms)
   }
 
   async #batchLarge(operations: readonly StoreWrite[], terms: CoordinatedTerms): Promise<void> {
@@ -90,9 +102,8 @@ export class WriteCoordinator {
       if (partitions.length % LARGE_COUNT === LARGE_COUNT - 1 && slice.isOver) await slice.pause()
       partitions.push(store.partitioner.partitionOf(key))
     }
-    const own = this.#ownAmong(partitions)
-    if (terms.consistency === 'one') await this.#waitForRoom(own, terms.deadlineMs)
-    await this.#batch(operations, partitions, this.#ownAmong(partitions), terms)
+    if (terms.consistency === 'one') return this.#batchWithRoom(operations, partitions, terms)
+    return this.#batch(operations, partitions, this.#ownAmong(partitions), terms)
   }
 
   #batch(
@@ -121,7 +132,8 @@ export class WriteCoordinator {
       )
     }
     const own = new Set(entries.map(({ engineKey }) => enginePartition(engineKey)))
-    if (terms.consistency === 'one') await this.#waitForRoom(own, terms.deadlineMs)
+    const room = this.#roomWithin(terms.deadlineMs)
+    while (terms.consistency === 'one' && this.#isFull(own)) await room()
     const { durability } = terms
     await this.#writeOwn(own, terms, write => store.applyStored(entries, durability, write))
   }
@@ -228,19 +240,18 @@ export class WriteCoordinator {
     return false
   }
 
-  /** Throws OverloadedError when there is none for too long. */
-  async #waitForRoom(partitions: ReadonlySet<number>, deadlineMs: number): Promise<void> {
+  /** Resolves whenever there may be room again; rejects when that has taken too long in all. */
+  #roomWithin(deadlineMs: number): () => Promise<void> {
     const { replication, clock } = this.#options
     const untilMs = Math.min(deadlineMs, clock.monotonicMs() + ROOM_WAIT_MS)
-    while (this.#isFull(partitions)) {
+    return async () => {
       const restMs = untilMs - clock.monotonicMs()
-      if (restMs <= 0) {
-        throw new OverloadedError(
-          'the other replicas do not keep up with the writes of this node: try again later',
-          ROOM_RETRY_MS,
-        )
-      }
-      await within(clock, replication.progress(), restMs)
+      if (restMs > 0) await within(clock, replication.progress(), restMs)
+      if (untilMs > clock.monotonicMs()) return
+      throw new OverloadedError(
+        'the other replicas do not keep up with the writes of this node: try again later',
+        ROOM_RETRY_MS,
+      )
     }
   }
 

@@ -4,10 +4,15 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
+import { delay } from '../../src/clock.ts'
 import type { StoreWrite } from '../../src/cluster/partitioned-store.ts'
-import { seededRandom } from '../../src/random.ts'
+import { PeerMessage } from '../../src/cluster/peers.ts'
+import { beginLeave, finish, moveReads } from '../../src/cluster/ring-change.ts'
+import { RingTable } from '../../src/cluster/ring-table.ts'
+import { type Random, seededRandom } from '../../src/random.ts'
 import { printSeed } from '../support/seed.ts'
-import { WriteCluster } from '../support/write-cluster.ts'
+import { type RunningMember, WriteCluster, type WriteMember } from '../support/write-cluster.ts'
+import { ownEverything, type WritePlant } from '../support/write-plants.ts'
 
 function put(name: string, value = `value of ${name}`): StoreWrite {
   return { type: 'put', key: utf8Encode(name), value: utf8Encode(value), ttlMs: 0 }
@@ -37,8 +42,8 @@ describe('replication', () => {
     const random = seededRandom(printSeed(t))
     for (let round = 0; round < 10; round++) {
       const cluster = await WriteCluster.start({ random, nodes: 3 })
-      const [first, ...others] = cluster.members as [never, ...never[]]
-      for (const other of others) cluster.network.pause((other as { id: string }).id)
+      const [first, ...others] = cluster.members as [WriteMember, ...WriteMember[]]
+      for (const other of others) cluster.network.pause(other.id)
       const names = Array.from({ length: 1 + random.below(40) }, (_, index) => `k${index}`)
       await Promise.all(names.map(name => cluster.settle(cluster.write(first, [put(name)]))))
       await cluster.crash(first)
@@ -49,5 +54,170 @@ describe('replication', () => {
       await assertEverywhere(cluster, names)
       await cluster.stopAll()
     }
+  })
+
+  test('of a hint that was replayed while its key was written again', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 2 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    const { clock } = cluster
+    cluster.network.cut(first.id, second.id)
+    await cluster.settle(cluster.write(first, [put('k', 'old')]))
+    cluster.network.mend()
+    const { handlers } = second.running!.peers
+    const hints = handlers.get(PeerMessage.hints)!
+    const replicate = handlers.get(PeerMessage.replicate)!
+    let replays = 0
+    handlers.set(PeerMessage.hints, async (body, context) => {
+      const copy = body.slice()
+      if (replays++ === 0) {
+        // It hangs for what clients wait for, so that the new form becomes a hint meanwhile.
+        handlers.set(PeerMessage.replicate, () => new Promise(() => undefined))
+        const written = cluster.write(first, [put('k', 'new')])
+        await delay(clock, 2500)
+        await written
+        assert.equal(first.running!.writes.figures().peers[second.id]!.isSendable, false)
+      }
+      return hints(copy, context)
+    })
+    while (replays === 0) await cluster.pass(100)
+    await cluster.pass(3000)
+    handlers.set(PeerMessage.replicate, replicate)
+    await cluster.pass(20_000)
+    await assertEverywhere(cluster, ['k'])
+    await cluster.stopAll()
+  })
+
+  test('marks what is too much for hints, until somebody has compared it', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await WriteCluster.start({ random, nodes: 2, hintBytesMax: 300 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    await cluster.stop(second)
+    const names = Array.from({ length: 60 }, (_, index) => `k${index}`)
+    for (const name of names) await cluster.settle(cluster.write(first, [put(name)]))
+    const long = 'l'.repeat(65_533)
+    await cluster.settle(cluster.write(first, [put(long)]))
+    await cluster.crash(first)
+    await cluster.start(first)
+    await cluster.start(second)
+    await cluster.pass(10_000)
+    const { writes } = first.running!
+    const marked = new Set(writes.dirtyPartitions(second.id))
+    const partitionOf = (name: string) =>
+      first.running!.store.partitioner.partitionOf(utf8Encode(name))
+    let missing = 0
+    for (const name of [...names, long]) {
+      if ((await cluster.formAt(second, utf8Encode(name))) !== undefined) continue
+      missing++
+      assert.ok(marked.has(partitionOf(name)), name)
+    }
+    assert.ok(missing > 0 && missing < names.length, `${missing} of ${names.length}`)
+    for (const partition of marked) {
+      await cluster.settle(writes.replication.clearDirty(second.id, partition))
+    }
+    await cluster.stop(first)
+    await cluster.start(first)
+    assert.deepEqual(first.running!.writes.dirtyPartitions(second.id), [])
+    await cluster.stopAll()
+  })
+})
+
+/** A cluster in which one member leaves, and a key that another one owns in its place. */
+async function leavingCluster(random: Random, plant?: WritePlant) {
+  const cluster = await WriteCluster.start({
+    ...{ random, nodes: 4, replicationFactor: 2 },
+    ...(plant === undefined ? {} : { plant }),
+  })
+  const stable = cluster.table.ring
+  for (const leaving of cluster.members) {
+    const changing = beginLeave(stable, leaving.id)
+    const after = new RingTable(finish(moveReads(changing)))
+    for (let count = 0; count < 200; count++) {
+      const name = `k${count}`
+      const key = utf8Encode(name)
+      const owners = cluster.owners(key)
+      const coordinator = owners.find(owner => owner !== leaving)
+      if (!owners.includes(leaving) || coordinator === undefined) continue
+      const partition = first(cluster).store.partitioner.partitionOf(key)
+      const heir = cluster.members.find(
+        member => !owners.includes(member) && after.isOwner(partition, member.id),
+      )
+      if (heir === undefined) continue
+      return { cluster, name, coordinator, leaving, heir, changing, after: after.ring }
+    }
+  }
+  throw new assert.AssertionError({ message: 'some member owns something' })
+}
+
+function first(cluster: WriteCluster): RunningMember {
+  return cluster.members[0]!.running!
+}
+
+describe('when owners change', () => {
+  /** Whether the new owner gets what the old one was owed by a hint. */
+  async function isRerouted(random: Random, plant?: WritePlant): Promise<boolean> {
+    const found = await leavingCluster(random, plant)
+    const { cluster, name, coordinator, leaving, heir, changing, after } = found
+    cluster.network.cut(coordinator.id, leaving.id)
+    await cluster.settle(cluster.write(coordinator, [put(name)]))
+    await cluster.changeRing(changing)
+    await cluster.changeRing(after)
+    if (plant === 'wrongOwner') {
+      for (const { running } of cluster.members) {
+        ownEverything(running!.writes.replication.table, leaving.id)
+      }
+    }
+    cluster.network.mend()
+    await cluster.pass(15_000)
+    const isThere = (await cluster.formAt(heir, utf8Encode(name))) !== undefined
+    await cluster.stopAll()
+    return isThere
+  }
+
+  test('a hint goes to the present owner', async t => {
+    assert.ok(await isRerouted(seededRandom(printSeed(t))))
+  })
+
+  test('a hint that goes to the wrong owner is found', async t => {
+    assert.equal(await isRerouted(seededRandom(printSeed(t)), 'wrongOwner'), false)
+  })
+
+  /** Whether the new owner gets what a coordinator wrote by the old ring. */
+  async function isOwedByNewRing(random: Random, plant?: WritePlant): Promise<boolean> {
+    const found = await leavingCluster(random, plant)
+    const { cluster, name, coordinator, heir, changing } = found
+    const others = cluster.members.filter(member => member !== coordinator)
+    await cluster.changeRing(changing, others)
+    await cluster.settle(cluster.write(coordinator, [put(name)]))
+    await cluster.pass(300)
+    assert.equal(cluster.newerEpochs.includes(changing.epoch), plant === undefined, 'it is told')
+    await cluster.changeRing(changing)
+    await cluster.pass(8000)
+    const isThere = (await cluster.formAt(heir, utf8Encode(name))) !== undefined
+    await cluster.stopAll()
+    return isThere
+  }
+
+  test('a write by the old ring reaches the new owner', async t => {
+    assert.ok(await isOwedByNewRing(seededRandom(printSeed(t))))
+  })
+
+  test('a replica that takes what a stale sender sends is found', async t => {
+    assert.equal(await isOwedByNewRing(seededRandom(printSeed(t)), 'staleEpoch'), false)
+  })
+
+  test('a duty from before a restart is owed to the new owner', async t => {
+    const found = await leavingCluster(seededRandom(printSeed(t)))
+    const { cluster, name, coordinator, leaving, heir, changing } = found
+    cluster.network.pause(leaving.id)
+    await cluster.settle(cluster.write(coordinator, [put(name)]))
+    await cluster.crash(coordinator)
+    await cluster.changeRing(changing)
+    cluster.network.mend()
+    await cluster.start(coordinator)
+    await cluster.pass(8000)
+    for (const member of [coordinator, leaving, heir]) {
+      assert.ok((await cluster.formAt(member, utf8Encode(name))) !== undefined)
+    }
+    await cluster.stopAll()
   })
 })

@@ -14,12 +14,12 @@ import { ReplicaChoice } from '../../src/cluster/replica-choice.ts'
 import type { Ring } from '../../src/cluster/ring.ts'
 import { type NodeId, nodeIdBytes } from '../../src/cluster/ring-member.ts'
 import { RingTable } from '../../src/cluster/ring-table.ts'
-import type { Db, DbOptions } from '../../src/engine/index.ts'
+import type { Db, DbOptions, DbTuning } from '../../src/engine/index.ts'
 import type { Consistency } from '../../src/key-value-store.ts'
 import { silentLogger } from '../../src/logger.ts'
 import type { Random } from '../../src/random.ts'
 import { drive, openEngine } from './engine-on-disk.ts'
-import { FakeNetwork } from './fake-peers.ts'
+import { FakeNetwork, type FakePeers } from './fake-peers.ts'
 import { type CrashOptions, MemoryFileSystem } from './memory-file-system.ts'
 import { ringOf } from './random-ring.ts'
 import { SimClock } from './sim-clock.ts'
@@ -35,6 +35,7 @@ export interface WriteMember {
 export interface RunningMember {
   readonly db: Db
   readonly store: PartitionedStore
+  readonly peers: FakePeers
   readonly writes: ClusterWrites
 }
 
@@ -44,8 +45,10 @@ export interface WriteClusterOptions {
   readonly partitionCount?: number
   readonly replicationFactor?: number
   readonly hintBytesMax?: number
-  readonly engine?: DbOptions
+  readonly engine?: DbOptions & DbTuning
   readonly plant?: WritePlant
+  /** One way, at most. @defaultValue 2 */
+  readonly latencyMaxMs?: number
 }
 
 export class WriteCluster {
@@ -60,7 +63,8 @@ export class WriteCluster {
   private constructor(options: WriteClusterOptions, ring: Ring) {
     this.random = options.random
     this.#options = options
-    this.network = new FakeNetwork({ clock: this.clock, random: options.random })
+    const { random, latencyMaxMs = 2 } = options
+    this.network = new FakeNetwork({ clock: this.clock, random, latencyMaxMs })
     this.table = new RingTable(ring)
   }
 
@@ -110,7 +114,7 @@ export class WriteCluster {
       ...(hintBytesMax === undefined ? {} : { hintBytesMax }),
     })
     const writes = await drive(clock, opening)
-    member.running = { db, store, writes }
+    member.running = { db, store, peers, writes }
     this.network.announce()
   }
 

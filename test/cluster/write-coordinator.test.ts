@@ -1,0 +1,238 @@
+// Goal: a client is told what is known of its write: it is there, it is nowhere, or nobody knows;
+// and a node that alone has what it acknowledged has little of it.
+// Method: real engines on simulated disks, links that are cut and nodes that hang.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { utf8Encode } from '../../src/bytes.ts'
+import { delay } from '../../src/clock.ts'
+import type { StoreWrite } from '../../src/cluster/partitioned-store.ts'
+import { PeerMessage } from '../../src/cluster/peers.ts'
+import { encodeAnswer } from '../../src/cluster/replica-message.ts'
+import { KvError, OverloadedError } from '../../src/errors.ts'
+import type { Consistency } from '../../src/key-value-store.ts'
+import { seededRandom } from '../../src/random.ts'
+import { encodeVersion } from '../../src/write-version.ts'
+import { printSeed } from '../support/seed.ts'
+import { WriteCluster, type WriteMember } from '../support/write-cluster.ts'
+
+const WRITER = new Uint8Array(8).fill(3)
+
+function put(name: string, size = 10): StoreWrite {
+  return { type: 'put', key: utf8Encode(name), value: new Uint8Array(size).fill(7), ttlMs: 0 }
+}
+
+async function failure(writing: Promise<void>): Promise<KvError> {
+  try {
+    await writing
+  } catch (error) {
+    assert.ok(error instanceof KvError, String(error))
+    return error
+  }
+  throw new assert.AssertionError({ message: 'the write should fail' })
+}
+
+/** How many of the owners have something under the key. */
+async function copies(cluster: WriteCluster, name: string): Promise<number> {
+  const key = utf8Encode(name)
+  const running = cluster.owners(key).filter(owner => owner.running !== undefined)
+  const forms = await Promise.all(running.map(owner => cluster.formAt(owner, key)))
+  return forms.filter(form => form !== undefined).length
+}
+
+function others(cluster: WriteCluster, member: WriteMember): WriteMember[] {
+  return cluster.members.filter(other => other !== member)
+}
+
+describe('a write', () => {
+  test('is acknowledged when as many replicas have it as were asked for', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    const least: Record<Consistency, number> = { one: 1, quorum: 2, all: 3 }
+    for (const consistency of ['one', 'quorum', 'all'] as const) {
+      await cluster.settle(cluster.write(first, [put(consistency)], consistency))
+      assert.ok((await copies(cluster, consistency)) >= least[consistency])
+    }
+    cluster.network.cut(first.id, second.id)
+    await cluster.settle(cluster.write(first, [put('quorum of two')], 'quorum'))
+    assert.equal(await copies(cluster, 'quorum of two'), 2)
+    await cluster.stopAll()
+  })
+
+  test('that cannot reach enough replicas is nowhere', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [first, second, third] = cluster.members as [WriteMember, WriteMember, WriteMember]
+    cluster.network.cut(first.id, second.id)
+    const beganMs = cluster.clock.monotonicMs()
+    const atAll = await failure(cluster.settle(cluster.write(first, [put('all')], 'all')))
+    assert.deepEqual([atAll.code, atAll.outcome], ['KV_UNAVAILABLE', 'rejected'])
+    cluster.network.cut(first.id, third.id)
+    const error = await failure(cluster.settle(cluster.write(first, [put('quorum')], 'quorum')))
+    assert.deepEqual([error.code, error.outcome], ['KV_UNAVAILABLE', 'rejected'])
+    assert.ok(cluster.clock.monotonicMs() - beganMs < 20, 'at once')
+    await cluster.settle(cluster.write(first, [put('one')]))
+    cluster.network.mend()
+    await cluster.pass(8000)
+    assert.deepEqual(
+      [await copies(cluster, 'all'), await copies(cluster, 'quorum'), await copies(cluster, 'one')],
+      [0, 0, 3],
+    )
+    await cluster.stopAll()
+  })
+
+  test('whose replicas hang is unknown, and comes all the same', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [first, ...rest] = cluster.members as [WriteMember, ...WriteMember[]]
+    for (const { id } of rest) cluster.network.pause(id)
+    const error = await failure(cluster.settle(cluster.write(first, [put('k')], 'quorum')))
+    assert.equal(error.outcome, 'unknown', error.message)
+    cluster.network.mend()
+    await cluster.pass(10_000)
+    assert.equal(await copies(cluster, 'k'), 3)
+    await cluster.stopAll()
+  })
+
+  test('is fast again soon after a replica began to hang', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    cluster.network.pause(second.id)
+    for (let count = 0; count < 40; count++) {
+      await cluster.settle(cluster.write(first, [put(`early ${count}`)], 'quorum'))
+      await cluster.pass(50)
+    }
+    const { peers } = first.running!.writes.figures()
+    assert.equal(peers[second.id]!.isSendable, false)
+    assert.equal(peers[second.id]!.pendingBytes, 0)
+    assert.ok(peers[second.id]!.hintBytes > 0)
+    const error = await failure(cluster.settle(cluster.write(first, [put('all')], 'all')))
+    assert.equal(error.outcome, 'rejected')
+    cluster.network.mend()
+    await cluster.pass(15_000)
+    for (let count = 0; count < 40; count++) {
+      assert.equal(await copies(cluster, `early ${count}`), 3)
+    }
+    assert.equal(first.running!.writes.figures().peers[second.id]!.hintBytes, 0)
+    await cluster.stopAll()
+  })
+
+  test('that is sent again under its version counts again, and changes nothing', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    const version = encodeVersion(Math.floor(cluster.clock.wallMs()), 0, WRITER)
+    cluster.network.cut(first.id, second.id)
+    await cluster.settle(cluster.write(first, [put('k')], 'one', version))
+    cluster.network.mend()
+    // Before the hint is replayed: only the retry itself can bring it.
+    await cluster.settle(cluster.write(first, [put('k')], 'all', version))
+    assert.equal(await copies(cluster, 'k'), 3)
+    await cluster.stopAll()
+  })
+
+  test('by a node that owns none of it goes to its owners, one hop', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await WriteCluster.start({ random, nodes: 5, replicationFactor: 2 })
+    for (let round = 0; round < 10; round++) {
+      const names = Array.from({ length: 30 }, (_, index) => `k${round}-${index}`)
+      const operations = names.map(name => put(name))
+      const member = cluster.members[random.below(5)]!
+      const consistency = random.below(2) === 0 ? 'quorum' : 'all'
+      await cluster.settle(cluster.write(member, operations, consistency))
+      for (const name of names) assert.equal(await copies(cluster, name), 2)
+    }
+    for (const { running } of cluster.members) {
+      const { store } = running!
+      for (let index = 0; index < 30; index++) {
+        const key = utf8Encode(`k0-${index}`)
+        const isOwner = cluster.owners(key).some(owner => owner.running === running)
+        const stored = await store.readStored(store.partitioner.engineKey(key))
+        assert.equal(stored !== undefined, isOwner)
+      }
+    }
+    // Both owners of some are gone: of a batch over all partitions then nobody knows.
+    for (const gone of others(cluster, cluster.members[0]!).slice(0, 3)) await cluster.stop(gone)
+    const wide = Array.from({ length: 60 }, (_, index) => put(`w${index}`))
+    const error = await failure(cluster.settle(cluster.write(cluster.members[0]!, wide)))
+    assert.equal(error.outcome, 'unknown')
+    await cluster.stopAll()
+  })
+
+  test('of very many operations reaches every replica', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 4 })
+    const names = Array.from({ length: 3000 }, (_, index) => `k${index}`)
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    const operations = names.map(name => put(name, 200))
+    await cluster.settle(cluster.write(first, operations, 'all'))
+    for (const name of names) assert.equal(await copies(cluster, name), 3)
+    cluster.network.cut(first.id, second.id)
+    const again = names.map(name => put(`again ${name}`, 200))
+    await cluster.settle(cluster.write(first, again))
+    await cluster.crash(first)
+    cluster.network.mend()
+    await cluster.start(first)
+    await cluster.pass(15_000)
+    for (const name of names) assert.equal(await copies(cluster, `again ${name}`), 3)
+    await cluster.stopAll()
+  })
+})
+
+describe('at one, what a node alone has', () => {
+  test('is at most a second old, then writes wait for one more replica', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 2 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    const { handlers } = second.running!.peers
+    const replicate = handlers.get(PeerMessage.replicate)!
+    handlers.set(PeerMessage.replicate, () => {
+      throw new OverloadedError('the disk does not keep up', 20)
+    })
+    await cluster.settle(cluster.write(first, [put('early')]))
+    await cluster.pass(1100, 20)
+    let isOver = false
+    const late = cluster.write(first, [put('late')]).then(() => {
+      isOver = true
+    })
+    await cluster.pass(500, 10)
+    assert.equal(isOver, false, 'it waits')
+    assert.ok(first.running!.writes.figures().unreplicatedAgeMs > 1500)
+    handlers.set(PeerMessage.replicate, replicate)
+    await cluster.settle(late)
+    assert.equal(await copies(cluster, 'late'), 2)
+    await cluster.stopAll()
+  })
+
+  test('is bounded in bytes: more waits, or is refused before anything is written', async t => {
+    const cluster = await WriteCluster.start({
+      random: seededRandom(printSeed(t)),
+      nodes: 2,
+      engine: { memoryBudget: 64 * 1024 * 1024, memtableSize: 4 * 1024 * 1024 },
+    })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    // Just after a start every write is compared, and all of these would be under way at once.
+    await cluster.pass(1000)
+    second.running!.peers.handlers.set(PeerMessage.replicate, async () => {
+      await delay(cluster.clock, 400)
+      return encodeAnswer({ status: 1, epoch: cluster.table.ring.epoch, pauseMs: 0, refused: [] })
+    })
+    const outcomes = new Map<string, string>()
+    let bytesMax = 0
+    const writes = Array.from({ length: 150 }, async (_, index) => {
+      const name = `k${index}`
+      await cluster.write(first, [put(name, 300_000)]).then(
+        () => outcomes.set(name, 'done'),
+        (error: KvError) => outcomes.set(name, `${error.code} ${error.outcome}`),
+      )
+    })
+    while (outcomes.size < writes.length) {
+      await cluster.clock.advanceAsync(1, 2)
+      bytesMax = Math.max(bytesMax, first.running!.writes.figures().unreplicatedBytes)
+    }
+    assert.ok(bytesMax > 4e6 && bytesMax < 8 * 1024 * 1024, `${bytesMax}`)
+    const { peers } = first.running!.writes.figures()
+    assert.equal(peers[second.id]!.hintBytes, 0)
+    for (const [name, outcome] of outcomes) {
+      const isThere = (await cluster.formAt(first, utf8Encode(name))) !== undefined
+      assert.equal(isThere, outcome === 'done', `${name}: ${outcome}`)
+      assert.ok(isThere || outcome === 'KV_OVERLOADED rejected', outcome)
+    }
+    assert.ok([...outcomes.values()].filter(outcome => outcome !== 'done').length > 10)
+    await cluster.stopAll()
+  })
+})
