@@ -51,6 +51,10 @@ export const debugCommand: Command = {
       description: 'verify, repair: where the tables of the last level are',
       standard: 'as the database says',
     },
+    {
+      flags: '--cold-directory-lost',
+      description: 'verify, repair: go on without them; what was there is given up',
+    },
     { flags: '--limit <n>', description: 'dump: at most so many lines' },
   ],
   examples: [
@@ -109,7 +113,14 @@ async function runRepair(context: CommandContext, directory: string): Promise<Ex
 
 function offlineOptions({ options }: CommandContext): OfflineOptions {
   const coldDirectory = textOption(options, 'coldDirectory')
-  return coldDirectory === undefined ? {} : { coldDirectory }
+  const coldDirectoryLost = options['coldDirectoryLost'] === true
+  if (coldDirectory !== undefined && coldDirectoryLost) {
+    throw new UsageError('the cold directory is either given or lost, not both')
+  }
+  return {
+    ...(coldDirectory !== undefined && { coldDirectory }),
+    ...(coldDirectoryLost && { coldDirectoryLost }),
+  }
 }
 
 const COUNT_BOUNDS = { min: 1, max: Number.MAX_SAFE_INTEGER }

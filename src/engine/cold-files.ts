@@ -76,6 +76,19 @@ export function readColdOwnerSync(
   throw new CorruptionError({ path, offset: 0 }, 'OWNER does not name a database')
 }
 
+/** As readColdOwnerSync, but damage is no error: for who can do without. */
+export function lookAtColdOwnerSync(
+  fileSystem: FileSystem,
+  coldDirectory: string,
+): { readonly databaseId?: Uint8Array | undefined; readonly damage?: CorruptionError } {
+  try {
+    return { databaseId: readColdOwnerSync(fileSystem, coldDirectory) }
+  } catch (error) {
+    if (error instanceof CorruptionError) return { damage: error }
+    throw error
+  }
+}
+
 export function writeColdOwnerSync(
   fileSystem: FileSystem,
   coldDirectory: string,
@@ -118,7 +131,8 @@ function readSealed(fileSystem: FileSystem, path: string): string | undefined {
     if (length !== bytes.length) throw shortRead(file, 0, bytes.length, length, 'it is cut')
     const text = unsealText(bytes.subarray(0, length))
     if (text !== undefined) return text
-    throw new CorruptionError({ path, offset: 0 }, 'the file is damaged')
+    const what = 'the file is damaged; a repair of the database writes it anew (kvcli debug repair)'
+    throw new CorruptionError({ path, offset: 0 }, what)
   } finally {
     file.closeSync()
   }

@@ -180,7 +180,8 @@ export function requireOwned(
   if (readColdOwnerSync(fileSystem, path) !== undefined) throw foreignColdDirectory(path)
   throw new NotFoundError(
     `${path}, where the database keeps tables of its last level, is missing or empty: mount it, ` +
-      'or give its new place as coldDirectory',
+      'or give its new place as coldDirectory; when it is lost for good, give up what was there ' +
+      'with: kvcli debug repair --cold-directory-lost',
   )
 }
 

@@ -7,11 +7,7 @@ import type { Clock } from '../clock.ts'
 import { NotFoundError } from '../errors.ts'
 import { loadHasher } from '../hash.ts'
 import type { Random } from '../random.ts'
-import {
-  type ColdLocation,
-  checkColdDirectoryOption,
-  findColdDirectorySync,
-} from './cold-location.ts'
+import { type ColdLocation, checkColdOptions, findColdDirectorySync } from './cold-location.ts'
 import { DATABASE_ID_SIZE } from './database-id.ts'
 import { dumpPath } from './dump.ts'
 import type { DumpOptions, DumpSink } from './dump-item.ts'
@@ -40,6 +36,12 @@ export interface OfflineOptions extends MaintenanceOptions {
    * damaged or gone. @defaultValue the one that COLD names
    */
   readonly coldDirectory?: string
+  /**
+   * Goes on without the second directory, which is lost for good: verify tells what was there,
+   * and repair gives that up. If it turns up again, a repair with `coldDirectory` puts it back.
+   * @defaultValue false
+   */
+  readonly coldDirectoryLost?: boolean
 }
 
 export interface RestoreOptions extends MaintenanceOptions {
@@ -111,7 +113,8 @@ export function repairInEnvironment(
   const place = { directory, options, environment, lock: lockToWrite }
   return locked(place, ({ control, thread }, cold) => {
     const databaseId = cold?.databaseId ?? newId
-    return thread().run('repair', { directory, databaseId, cold, control })
+    const isColdLost = options.coldDirectoryLost === true
+    return thread().run('repair', { directory, databaseId, cold, isColdLost, control })
   })
 }
 
@@ -192,13 +195,13 @@ async function locked<Result>(
 ): Promise<Result> {
   const { fileSystem, executor, clock } = environment
   try {
-    checkColdDirectoryOption(checkObject(options, 'options').coldDirectory)
+    checkColdOptions(checkObject(options, 'options'))
     requireDirectory(fileSystem, directory)
     const mainLock = lock(fileSystem, directory)
     let coldLock: DirectoryLock | undefined
     try {
       // The second directory is as much the database's as the first.
-      const cold = findColdDirectorySync(fileSystem, directory, options.coldDirectory)
+      const cold = findColdDirectorySync(fileSystem, directory, options)
       coldLock = cold && lock(fileSystem, cold.path)
       const host = { executor, clock, closing: NEVER }
       return await operate(host, options, operation => work(operation, cold))

@@ -13,7 +13,8 @@
  *  1. No file that was there is changed. What is not needed any more is moved to `lost/<n>/`; it is
  *     there, durably, before CURRENT names the new MANIFEST, so a crash loses nothing either.
  *  2. Nothing is invented: every entry stood behind a checksum that holds.
- *  3. Tables in a second directory that nobody can name are not taken for lost: nothing is done.
+ *  3. Tables in a second directory that nobody can name are not taken for lost, unless the caller
+ *     says that they are: nothing is done.
  *  4. What is sound is not touched: repairing a database that is whole changes nothing.
  */
 import { NotFoundError } from '../errors.ts'
@@ -47,6 +48,8 @@ export interface RepairJob {
   readonly databaseId: Uint8Array
   /** Its second directory, if it is known. */
   readonly cold?: ColdLocation | undefined
+  /** It is lost for good: what was there is given up. */
+  readonly isColdLost: boolean
   readonly control: JobControl
 }
 
@@ -105,17 +108,17 @@ class Repair {
 
   constructor(job: RepairJob, environment: JobEnvironment) {
     const { fileSystem, hasher } = environment
-    const { directory, control, cold } = job
+    const { directory, control, cold, isColdLost } = job
     this.#job = job
     this.#environment = environment
     this.#names = fileSystem.listSync(directory)
     if (!this.#names.some(name => (parseFileName(name)?.fileNumber ?? 0) > 0)) {
       throw new NotFoundError(`there is no database in ${directory}: check the path`)
     }
-    this.#source = readRepairSource(fileSystem, directory, this.#names, cold, this.#findings)
+    this.#source = readRepairSource(fileSystem, directory, this.#names, job, this.#findings)
     const { features, state, missingTables } = this.#source
     checkColdLocationSync(fileSystem, directory, this.#source, cold, this.#findings)
-    if (cold === undefined) {
+    if (cold === undefined && !isColdLost) {
       requireColdLocation(fileSystem, directory, features, state !== undefined)
     }
     this.#tablesLost = missingTables
@@ -156,7 +159,9 @@ class Repair {
       const fromLog = await this.#saveLog(tables.map(({ table }) => table))
       tables.push(...fromLog.map(table => ({ level: 0, table })))
     }
-    const isSound = isLogSound && this.#written.length === 0 && this.#tablesLost === 0
+    const { features, isColdLost } = { ...this.#source, ...this.#job }
+    const isWhole = !isColdLost || (features & Feature.coldDirectory) === 0
+    const isSound = isWhole && isLogSound && this.#written.length === 0 && this.#tablesLost === 0
     if (isSound && this.#findings.damages === 0) return this.#report(undefined, [])
     return this.#publish(tables, isLogSound)
   }

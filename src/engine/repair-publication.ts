@@ -5,10 +5,22 @@
  * directory too, durably, under a second name, so that the next open, which removes what no
  * MANIFEST mentions, cannot take it. Where there are no links files are moved behind that step.
  */
-import { lookAtColdPointerSync, removeIfExistsSync, writeColdPointerSync } from './cold-files.ts'
+import {
+  lookAtColdOwnerSync,
+  lookAtColdPointerSync,
+  removeIfExistsSync,
+  writeColdOwnerSync,
+  writeColdPointerSync,
+} from './cold-files.ts'
 import { copyBytesSync } from './copy-file.ts'
 import { prepareCurrentSync, replaceCurrentSync } from './current-file.ts'
-import { COLD_FILE_NAME, CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
+import {
+  COLD_FILE_NAME,
+  CURRENT_FILE_NAME,
+  formatFileName,
+  OWNER_FILE_NAME,
+  parseFileName,
+} from './file-names.ts'
 import { type FileSystem, isLinkRefusal, joinPath, systemErrorCode } from './file-system.ts'
 import { encodeManifestFile } from './manifest-format.ts'
 import type { VersionEdit } from './version-edit.ts'
@@ -135,6 +147,7 @@ function replaceColdPointer(
   lost: string,
   { coldDirectory, databaseId }: RepairPublication,
 ): void {
+  if (coldDirectory !== undefined) replaceColdOwner(fileSystem, lost, coldDirectory, databaseId)
   const { pointer, damage } = lookAtColdPointerSync(fileSystem, directory)
   if (damage === undefined && pointer?.path === coldDirectory) return
   saveCopy(fileSystem, directory, lost, COLD_FILE_NAME)
@@ -144,6 +157,19 @@ function replaceColdPointer(
   } else {
     writeColdPointerSync(fileSystem, directory, { path: coldDirectory, databaseId })
   }
+}
+
+/** Makes OWNER name the database if it is damaged. */
+function replaceColdOwner(
+  fileSystem: FileSystem,
+  lost: string,
+  coldDirectory: string,
+  databaseId: Uint8Array,
+): void {
+  if (lookAtColdOwnerSync(fileSystem, coldDirectory).damage === undefined) return
+  saveCopy(fileSystem, coldDirectory, lost, OWNER_FILE_NAME)
+  fileSystem.syncDirectorySync(lost)
+  writeColdOwnerSync(fileSystem, coldDirectory, databaseId)
 }
 
 /** A copy of a file that is replaced. */

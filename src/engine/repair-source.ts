@@ -5,6 +5,7 @@
  * second directory if tables are in one. Otherwise what is readable of it says which tables and
  * segments are no longer needed, and everything else in the directory counts.
  */
+import { assert } from '../assert.ts'
 import { equalBytes } from '../bytes.ts'
 import type { ColdLocation } from './cold-location.ts'
 import { readCurrentSync } from './current-file.ts'
@@ -16,10 +17,12 @@ import {
 } from './file-names.ts'
 import { type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 import type { FindingList } from './finding.ts'
+import { LAST_LEVEL } from './level-shape.ts'
 import { stateOf } from './manifest.ts'
 import { readManifestSync } from './manifest-files.ts'
 import { salvageManifest } from './manifest-format.ts'
-import type { ManifestState } from './manifest-state.ts'
+import { applyEdit, type ManifestState } from './manifest-state.ts'
+import { showKey } from './table-salvage.ts'
 import { Feature } from './version-edit.ts'
 import { readWalHeaderSync } from './wal-check.ts'
 
@@ -43,11 +46,18 @@ export interface RepairSource {
   readonly wallMsMax: number
 }
 
+/** What the caller knows of the second directory. */
+export interface SecondDirectory {
+  readonly cold?: ColdLocation | undefined
+  /** It is lost for good. */
+  readonly isColdLost: boolean
+}
+
 export function readRepairSource(
   fileSystem: FileSystem,
   directory: string,
   names: readonly string[],
-  cold: ColdLocation | undefined,
+  cold: SecondDirectory,
   findings: FindingList,
 ): RepairSource {
   const manifests = numbersOf(names, 'manifest').sort((a, b) => b - a)
@@ -55,7 +65,7 @@ export function readRepairSource(
   // The one in force; or, when nobody says which that is, the newest that can be trusted.
   const candidates = current === undefined ? manifests : [current]
   let missingTables = 0
-  const parts = { fileSystem, directory, cold, findings }
+  const parts = { fileSystem, directory, ...cold, findings }
   for (const manifestNumber of candidates) {
     const { state, missing } = trustedState(parts, manifestNumber)
     if (manifestNumber === candidates[0]) missingTables = missing
@@ -66,7 +76,7 @@ export function readRepairSource(
       state,
       manifestNumber,
       databaseId,
-      missingTables: 0,
+      missingTables: missing,
       features,
       removedTables,
       nextFileNumber,
@@ -105,37 +115,65 @@ function currentNumber(
   }
 }
 
-interface TrustParts {
+interface TrustParts extends SecondDirectory {
   readonly fileSystem: FileSystem
   readonly directory: string
-  readonly cold: ColdLocation | undefined
   readonly findings: FindingList
 }
 
 /** Without a state when it is not trusted; and how many of its tables are missing. */
 function trustedState(
-  { fileSystem, directory, cold, findings }: TrustParts,
+  { fileSystem, directory, cold, isColdLost, findings }: TrustParts,
   manifestNumber: number,
 ): { readonly state?: ManifestState; readonly missing: number } {
   const path = joinPath(directory, formatFileName('manifest', manifestNumber))
   try {
-    const { state, tornTail } = stateOf(readManifestSync(fileSystem, path), path, manifestNumber)
+    const read = stateOf(readManifestSync(fileSystem, path), path, manifestNumber)
+    const { tornTail } = read
     const names = new Set(fileSystem.listSync(directory))
+    const { state, lost } = isColdLost
+      ? withoutLost(directory, names, read.state, findings)
+      : { state: read.state, lost: 0 }
     const missing = missingNames(directory, names, state, findings)
     const tables = missing.filter(name => parseFileName(name)?.kind === 'table').length
-    if (missing.length > 0) return { missing: tables }
+    if (missing.length > 0) return { missing: lost + tables }
     if (cold !== undefined && (state.features & Feature.coldDirectory) === 0) {
       if (numbersOf(fileSystem.listSync(cold.path), 'table').length > 0) {
         findings.damage(path, 0, `it does not know of the tables in ${cold.path}`)
         return { missing: 0 }
       }
     }
-    if (tornTail === undefined || !isOvertaken(names, state)) return { state, missing: 0 }
+    if (tornTail === undefined || !isOvertaken(names, state)) return { state, missing: lost }
     findings.damage(path, tornTail.offset, 'the last edit is damaged, and it took effect')
   } catch (error) {
     findings.addError(error, path)
   }
   return { missing: 0 }
+}
+
+/**
+ * The state without the tables of the last level that are not there: where the second directory is
+ * lost, those were in it. Says of each what is lost with it.
+ */
+function withoutLost(
+  directory: string,
+  names: ReadonlySet<string>,
+  state: ManifestState,
+  findings: FindingList,
+): { readonly state: ManifestState; readonly lost: number } {
+  const removed: { readonly level: number; readonly fileNumber: number }[] = []
+  for (const table of state.version.levels[LAST_LEVEL]!) {
+    const name = formatFileName('table', table.fileNumber)
+    if (names.has(name)) continue
+    const { entryCount, smallestKey, largestKey } = table
+    const span = `from ${showKey(smallestKey)} to ${showKey(largestKey)}`
+    const what = `lost with the cold directory: ${entryCount} entries, of keys ${span}`
+    findings.damage(joinPath(directory, name), 0, what)
+    removed.push({ level: LAST_LEVEL, fileNumber: table.fileNumber })
+  }
+  const left = applyEdit(state, { removed })
+  assert(typeof left !== 'string', `tables that are there can be taken out: ${left}`)
+  return { state: left, lost: removed.length }
 }
 
 /** Which tables are not there, whatever their bytes say, or where the log begins. */

@@ -226,7 +226,7 @@ function spanOf(after: Uint8Array | undefined, last: Uint8Array): string {
 }
 
 /** As text where it is printable, else in hex. */
-function showKey(key: Uint8Array): string {
+export function showKey(key: Uint8Array): string {
   const shown = key.subarray(0, KEY_SHOWN_MAX)
   const isText = shown.every(byte => byte >= 0x20 && byte < 0x7f)
   const text = isText

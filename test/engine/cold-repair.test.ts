@@ -153,6 +153,78 @@ describe('repair of a database with a cold directory', () => {
     assert.ok([...found].every(([key, value]) => state.get(key) === value))
   })
 
+  for (const [pointerLoss, losePointer] of [
+    ['whole', () => undefined],
+    ...POINTER_LOSSES,
+  ] as const) {
+    test(`COLD ${pointerLoss}: what is lost for good is given up, and told`, async () => {
+      const disk = new MemoryFileSystem()
+      const state = await coldDatabase(disk)
+      // Newer than what is in the second directory, and kept.
+      const life = await begin(disk, undefined)
+      await drive(life.clock, life.db.put('key-0001', 'newer'))
+      await close(life)
+      const tables = tablesIn(disk, COLD)
+      const coldPaths = disk.paths().filter(path => path.startsWith('/slow/'))
+      const cold = new Map(coldPaths.map(path => [path, disk.peek(path).slice()]))
+      for (const path of coldPaths) disk.removeSync(path)
+      losePointer(disk)
+      await assert.rejects(begin(disk, undefined), /KV|COLD|cold-directory-lost|coldDirectory/)
+      await assert.rejects(repair(disk), /cold-directory-lost/)
+      const before = filesOf(disk)
+      const told = await verify(disk, { coldDirectoryLost: true })
+      assert.equal(told.ok, false)
+      assert.deepEqual(filesOf(disk), before)
+      const { changed, tablesLost, findings, manifest } = await repair(disk, {
+        coldDirectoryLost: true,
+      })
+      assert.deepEqual([changed, tablesLost, manifest], [true, tables, 'kept'])
+      const lost = findings.filter(({ what }) => /lost with the cold directory: \d+ ent/.test(what))
+      assert.equal(lost.length, tables)
+      assert.match(lost[0]!.what, /of keys from "key-\d+" to "key-\d+"/)
+      assert.equal((await verify(disk)).ok, true)
+      assert.deepEqual([...(await stateOf(disk))], [['key-0001', 'newer']])
+      // It turns up again: nobody removes what is there, and it comes back when it is asked for.
+      for (const [path, bytes] of cold) disk.plant(path, bytes)
+      await assert.rejects(begin(disk, COLD), { code: 'KV_CORRUPTION' })
+      await repair(disk, THERE)
+      assert.deepEqual(await stateOf(disk), new Map(state).set('key-0001', 'newer'))
+    })
+  }
+
+  test('a second directory without tables can be given up as well', async () => {
+    const disk = new MemoryFileSystem()
+    await close(await begin(disk, COLD))
+    for (const path of disk.paths()) if (path.startsWith('/slow/')) disk.removeSync(path)
+    const { changed, tablesLost } = await repair(disk, { coldDirectoryLost: true })
+    assert.deepEqual([changed, tablesLost], [true, 0])
+    assert.equal((await repair(disk, { coldDirectoryLost: true })).changed, false)
+    await close(await begin(disk, undefined))
+  })
+
+  for (const at of [0, 10, -3]) {
+    test(`OWNER damaged at ${at}: told by verify, written anew by repair`, async () => {
+      const disk = new MemoryFileSystem()
+      const state = await coldDatabase(disk)
+      const path = `${COLD}/OWNER`
+      const owner = disk.peek(path).slice()
+      flip(disk, path, at)
+      const damaged = disk.peek(path).slice()
+      await assert.rejects(begin(disk, undefined), /OWNER.*kvcli debug repair/)
+      const told = await verify(disk)
+      assert.deepEqual(
+        told.findings.map(finding => finding.path),
+        [path],
+      )
+      const { changed, tablesLost, lostDirectory } = await repair(disk)
+      assert.deepEqual([changed, tablesLost], [true, 0])
+      assert.deepEqual(disk.peek(path), owner)
+      assert.deepEqual(disk.peek(`${lostDirectory}/OWNER`), damaged)
+      assert.equal((await verify(disk)).ok, true)
+      assert.deepEqual(await stateOf(disk), state)
+    })
+  }
+
   test('takes no directory of another database, and none without OWNER', async () => {
     const disk = new MemoryFileSystem()
     await coldDatabase(disk)

@@ -10,6 +10,7 @@ import { loadHasher } from '../../src/hash.ts'
 import { readState, text } from '../support/crash-oracle.ts'
 import { DIRECTORY, drive, openEngine } from '../support/engine-on-disk.ts'
 import {
+  GOLDEN_COLD,
   GOLDEN_LIVES,
   GOLDEN_WALL_MS,
   goldenDisk,
@@ -30,16 +31,17 @@ async function checkFiles(disk: MemoryFileSystem): Promise<void> {
   assert.equal(damages, 0, JSON.stringify(findings))
 }
 
-for (const { name, hasRanges } of GOLDEN_LIVES) {
+for (const { name, hasRanges, isTiered } of GOLDEN_LIVES) {
   describe(`the directory ${name}`, () => {
     const entries = goldenEntries(name)
 
     test('has what there is to have', async () => {
       const disk = goldenDisk(name)
-      const tables = disk.listSync(DIRECTORY).filter(file => file.endsWith('.sst'))
+      const tables = disk.paths().filter(path => path.endsWith('.sst'))
       assert.ok(tables.length >= 3, 'tables')
+      assert.equal(tables.filter(path => path.startsWith(GOLDEN_COLD)).length > 1, isTiered)
       // See FORMAT.md, "Footer": the version is 20 bytes before the end.
-      const versions = tables.map(file => disk.peek(`${DIRECTORY}/${file}`).at(-20))
+      const versions = tables.map(path => disk.peek(path).at(-20))
       assert.equal(versions.includes(2), hasRanges, versions.join(' '))
       const clock = new SimClock({ wallMs: GOLDEN_WALL_MS })
       // As it was, before compaction goes on.

@@ -23,22 +23,38 @@ export interface GoldenLife {
   readonly name: string
   /** With delete ranges, which files of version 1 do not have. */
   readonly hasRanges: boolean
+  /** With the tables of the last level in a second directory, of which earlier builds know not. */
+  readonly isTiered: boolean
 }
 
 export const GOLDEN_LIVES: readonly GoldenLife[] = [
-  { name: 'database-v1', hasRanges: false },
-  { name: 'database-v1-ranges', hasRanges: true },
+  { name: 'database-v1', hasRanges: false, isTiered: false },
+  { name: 'database-v1-ranges', hasRanges: true, isTiered: false },
+  { name: 'database-v1-cold', hasRanges: true, isTiered: true },
 ]
+
+/** The second directory on the disk, and, under its last name, in the folder of a life. */
+export const GOLDEN_COLD = '/cold'
 
 /** The files of a kept directory, on a disk in memory. */
 export function goldenDisk(name: string): MemoryFileSystem {
   const disk = new MemoryFileSystem()
   disk.makeDirectorySync(DIRECTORY)
-  const folder = new URL(`${name}/`, FOLDER)
-  for (const file of readdirSync(folder)) {
-    disk.plant(`${DIRECTORY}/${file}`, new Uint8Array(readFileSync(new URL(file, folder))))
+  plantFiles(disk, DIRECTORY, new URL(`${name}/`, FOLDER))
+  const cold = new URL(`${name}${GOLDEN_COLD}/`, FOLDER)
+  if (existsSync(cold)) {
+    disk.makeDirectorySync(GOLDEN_COLD)
+    plantFiles(disk, GOLDEN_COLD, cold)
   }
   return disk
+}
+
+function plantFiles(disk: MemoryFileSystem, directory: string, folder: URL): void {
+  for (const file of readdirSync(folder, { withFileTypes: true })) {
+    if (!file.isFile()) continue
+    const bytes = readFileSync(new URL(file.name, folder))
+    disk.plant(`${directory}/${file.name}`, new Uint8Array(bytes))
+  }
 }
 
 /** The entries that the kept directory held. */
@@ -57,18 +73,23 @@ export async function writeGolden(): Promise<void> {
 async function writeLife(life: GoldenLife): Promise<void> {
   const disk = new MemoryFileSystem()
   const clock = new SimClock()
-  const options = { compression: ['none', 'deflate'] as const }
+  const tiers = life.isTiered ? { coldDirectory: GOLDEN_COLD } : {}
+  const options = { compression: ['none', 'deflate'] as const, ...tiers }
   const db = await openEngine(disk, { clock, random: seededRandom(1), options })
   const entries = await live(db, clock, life)
   const killed = disk.processCrashClone()
   await drive(clock, db.close())
 
-  const folder = new URL(`${life.name}/`, FOLDER)
-  mkdirSync(folder)
-  for (const file of killed.listSync(DIRECTORY)) {
-    if (file !== 'LOCK') writeFileSync(new URL(file, folder), killed.peek(`${DIRECTORY}/${file}`))
-  }
+  keepFiles(killed, DIRECTORY, new URL(`${life.name}/`, FOLDER))
+  if (life.isTiered) keepFiles(killed, GOLDEN_COLD, new URL(`${life.name}${GOLDEN_COLD}/`, FOLDER))
   writeFileSync(new URL(`${life.name}.entries`, FOLDER), `${JSON.stringify([...entries])}\n`)
+}
+
+function keepFiles(disk: MemoryFileSystem, directory: string, folder: URL): void {
+  mkdirSync(folder)
+  for (const file of disk.listSync(directory)) {
+    if (file !== 'LOCK') writeFileSync(new URL(file, folder), disk.peek(`${directory}/${file}`))
+  }
 }
 
 async function live(db: Db, clock: SimClock, life: GoldenLife): Promise<Map<string, string>> {
