@@ -27,7 +27,7 @@ import {
   passwordIn,
 } from './password.ts'
 import type { ResolvedSettings } from './settings.ts'
-import { misspeltVariables, type Settings, settingRows } from './settings.ts'
+import { misspeltVariables, NO_COLD_DIR, type Settings, settingRows } from './settings.ts'
 import { failStart } from './start-error.ts'
 import { colourWanted, createStyle, type Style } from './style.ts'
 import { textLogger } from './text-logger.ts'
@@ -150,9 +150,12 @@ function nodeOptions(
   logger: Logger,
   io: DaemonIo,
 ): NodeOptions {
-  const { partitions } = settings
+  const { partitions, coldDir } = settings
   return {
     directory,
+    ...(coldDir !== undefined && {
+      coldDirectory: coldDir === NO_COLD_DIR ? null : io.absolutePath(coldDir),
+    }),
     host: settings.host,
     port: settings.port,
     allowInsecureRemote: settings.allowInsecureRemote,

@@ -24,8 +24,12 @@ import { UsageError } from './usage-error.ts'
 const MIB = 1024 * 1024
 const COMPRESSIONS: readonly Compression[] = ['none', 'deflate', 'zstd']
 
+/** The cold directory of a node that is to have none. */
+export const NO_COLD_DIR = 'none'
+
 export interface Settings {
   readonly dir: string
+  readonly coldDir: string | undefined
   readonly host: string
   readonly port: number
   readonly allowInsecureRemote: boolean
@@ -64,6 +68,14 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     standard: './duramen-data',
     argument: 'directory',
     description: 'where the data is kept; made when missing',
+  },
+  coldDir: {
+    kind: optionalValue(textValue('a directory'), 'as before'),
+    standard: undefined,
+    argument: 'directory',
+    description:
+      "a second directory, on another disk, for the last level's tables, most of the data; " +
+      `'${NO_COLD_DIR}' brings them back`,
   },
   host: {
     kind: textValue('a host name or address'),

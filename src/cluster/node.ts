@@ -252,7 +252,7 @@ async function startClock(
 
 function engineOptions(options: NodeOptions): DbOptions {
   const { durability, syncIntervalMs, memoryBudget, compactionThreads, logger } = options
-  const { compression } = options
+  const { compression, coldDirectory } = options
   return {
     warmTables: true,
     // What is owed to other nodes is read from it after a restart.
@@ -262,6 +262,7 @@ function engineOptions(options: NodeOptions): DbOptions {
     ...(memoryBudget === undefined ? {} : { memoryBudget }),
     ...(compactionThreads === undefined ? {} : { compactionThreads }),
     ...(compression === undefined ? {} : { compression }),
+    ...(coldDirectory === undefined ? {} : { coldDirectory }),
     ...(logger === undefined ? {} : { logger }),
   }
 }

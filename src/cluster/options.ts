@@ -52,6 +52,14 @@ export interface NodeOptions {
   /** Compactions that may run at once, each on a thread of its own. @defaultValue 1 */
   readonly compactionThreads?: number
 
+  /**
+   * A second directory, on another disk, for the tables of the last level, nine tenths of the data;
+   * null brings them back. See DbOptions of the engine.
+   *
+   * @defaultValue as it was
+   */
+  readonly coldDirectory?: string | null
+
   /** How the engine stores data blocks. @defaultValue 'none' */
   readonly compression?: 'none' | 'deflate' | 'zstd'
 

@@ -23,9 +23,11 @@ import {
 } from './cold-files.ts'
 import { COLD_FILE_NAME, CURRENT_FILE_NAME, OWNER_FILE_NAME, parseFileName } from './file-names.ts'
 import { type DirectoryLock, type FileSystem, isWithin, joinPath } from './file-system.ts'
+import { LAST_LEVEL } from './level-shape.ts'
 import type { Manifest } from './manifest.ts'
 import { numbersOf } from './repair-source.ts'
 import type { TableMetadata } from './table-metadata.ts'
+import type { Version } from './version.ts'
 import { Feature } from './version-edit.ts'
 
 export class ColdTier {
@@ -115,6 +117,15 @@ export class ColdTier {
   /** Whether a table of the last level is not where it should be. */
   isMisplaced({ fileNumber }: TableMetadata): boolean {
     return this.#numbers.has(fileNumber) !== this.isWanted
+  }
+
+  /** Bytes of the version's tables that are in the directory. */
+  bytesOf({ levels }: Version): number {
+    let bytes = 0
+    for (const { fileNumber, size } of levels[LAST_LEVEL]!) {
+      if (this.#numbers.has(fileNumber)) bytes += size
+    }
+    return bytes
   }
 
   /** Takes note of tables that a job put there. */

@@ -58,6 +58,7 @@ export function collectStats(sources: StatsSources): DbStats {
   return {
     ...counts,
     levels: levelsOf(version),
+    coldBytes: sources.host.tier?.bytesOf(version) ?? 0,
     deadBytes: version.size - liveBytes,
     walBytes,
     walHolds: sources.host.walSegments.stats,

@@ -30,6 +30,8 @@ export interface DbStats {
    */
   readonly levels: readonly LevelStats[]
   readonly tableBytes: number
+  /** Of `tableBytes` those in the second directory; see DbOptions.coldDirectory. */
+  readonly coldBytes: number
   /**
    * Of `tableBytes` an estimate: bytes of tables whose keys no deeper table spans. The rest may
    * replace or delete what is deeper, or be new: that much is dead at most. They add up.

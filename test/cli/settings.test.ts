@@ -18,6 +18,7 @@ import { UsageError } from '../../src/cli/usage-error.ts'
 /** For each setting a text that is not its default, and what it means. */
 const EXAMPLES: { readonly [Name in SettingName]: readonly [text: string, value: unknown] } = {
   dir: ['/tmp/x', '/tmp/x'],
+  coldDir: ['/slow/x', '/slow/x'],
   host: ['::1', '::1'],
   port: ['0', 0],
   allowInsecureRemote: ['true', true],
@@ -51,6 +52,7 @@ const WRONG: readonly (readonly [SettingName, readonly string[]])[] = [
   ['jsonLogs', ['yes', '2']],
   ['logLevel', ['trace']],
   ['dir', ['']],
+  ['coldDir', ['']],
 ]
 
 describe('settings', () => {

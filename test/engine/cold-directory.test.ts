@@ -41,8 +41,14 @@ describe('the cold directory', () => {
     const disk = new MemoryFileSystem()
     const life = await begin(disk, COLD)
     await fill(life)
-    const { levels } = life.db.stats()
+    const { levels, coldBytes, tableBytes } = life.db.stats()
     assert.equal(tablesIn(disk, COLD), levels.at(-1)!.tables)
+    const cold = disk.paths().filter(path => path.startsWith(COLD) && path.endsWith('.sst'))
+    assert.equal(
+      coldBytes,
+      cold.reduce((sum, path) => sum + disk.peek(path).length, 0),
+    )
+    assert.ok(coldBytes > tableBytes / 2, `${coldBytes} of ${tableBytes}`)
     assert.equal(
       tablesIn(disk, DIRECTORY),
       levels.slice(0, -1).reduce((sum, { tables }) => sum + tables, 0),
@@ -69,6 +75,7 @@ describe('the cold directory', () => {
     await there.clock.advanceAsync(10_000, 60)
     assert.equal(tablesIn(disk, COLD), there.db.stats().levels.at(-1)!.tables)
     assert.equal(tablesIn(disk, DIRECTORY), 0)
+    assert.equal(there.db.stats().coldBytes, there.db.stats().tableBytes)
     assert.deepEqual(await readState(there.db), state)
     await close(there)
 
