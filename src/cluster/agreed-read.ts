@@ -17,9 +17,10 @@ import { compareBytes } from '../bytes.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import { TimeoutError, UnavailableError } from '../errors.ts'
 import { eachLocalForm } from './local-replica.ts'
-import { engineUserKey } from './partition.ts'
+import { enginePartition, engineUserKey } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import { PeerMessage } from './peers.ts'
+import type { PurgeMarks } from './purge-marks.ts'
 import {
   decodeDigests,
   decoded,
@@ -31,6 +32,7 @@ import {
   isSameDigest,
 } from './read-messages.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
+import { settledDigest } from './replica-reads.ts'
 import type { NodeId } from './ring-member.ts'
 import { checkStored, mergeStored } from './versioned-value.ts'
 
@@ -54,6 +56,8 @@ export class ReadFigures {
   mismatched = 0
   /** Stored forms given to replicas that lacked them. */
   repaired = 0
+  /** Replicas that still had what was deleted and purged. */
+  purged = 0
   /** Keys whose copy on some replica could not be read. */
   damaged = 0
   failed = 0
@@ -64,6 +68,7 @@ export interface AgreedReadOptions {
   readonly store: PartitionedStore
   readonly choice: ReplicaChoice
   readonly figures: ReadFigures
+  readonly marks: PurgeMarks
   /** The epoch to tell the replicas. */
   readonly epoch: number
   /** All replicas of the keys, this node among them. */
@@ -109,6 +114,7 @@ class AgreedRead {
     figures.agreed++
     try {
       await this.#collect()
+      this.#dropPurged()
       await this.#fetchNewest()
       await this.#repair()
     } catch (error) {
@@ -180,10 +186,13 @@ class AgreedRead {
   }
 
   async #ownDigests(): Promise<FormDigest[]> {
+    const { store, marks } = this.#options
+    for (const engineKey of this.#keys) marks.checkNotBehind(enginePartition(engineKey))
     const digests: FormDigest[] = []
-    await eachLocalForm(this.#options.store, this.#keys, this, form => {
+    await eachLocalForm(store, this.#keys, this, form => {
+      const partition = enginePartition(this.#keys[digests.length]!)
       if (form.state === 'found') this.#take(digests.length, form.stored)
-      digests.push(digestOf(form))
+      digests.push(settledDigest(marks, partition, form))
       return 'next'
     })
     return digests
@@ -193,6 +202,29 @@ class AgreedRead {
     const body = this.#encodeKeys(this.#keys.keys())
     const answer = await this.#request(node, PeerMessage.readVersions, body)
     return decodeDigests(answer, this.#keys.length)
+  }
+
+  /**
+   * What this node has not got, and is older than its purge mark, was deleted and forgotten: a
+   * replica that still has it is behind, unless it says that it is settled.
+   */
+  #dropPurged(): void {
+    const { marks, choice, figures } = this.#options
+    const own = this.#answers.get(choice.self)
+    if (own === undefined) return
+    for (const [node, digests] of this.#answers) {
+      const isPurged = (digest: FormDigest, at: number): boolean =>
+        own[at]!.state === 'absent' &&
+        digest.state === 'found' &&
+        digest.isSettled !== true &&
+        marks.isSettled(enginePartition(this.#keys[at]!), digest.version)
+      if (!digests.some(isPurged)) continue
+      figures.purged++
+      this.#answers.set(
+        node,
+        digests.map((digest, at) => (isPurged(digest, at) ? { state: 'absent' } : digest)),
+      )
+    }
   }
 
   /** Reads in full what may be the newest form of a key, and is not known yet. */
@@ -303,10 +335,15 @@ class AgreedRead {
 
   /** Gives a replica the newest forms, and resolves once it has stored them durably. */
   async #give(node: NodeId, indices: readonly number[]): Promise<void> {
-    const { choice, store, figures, epoch } = this.#options
+    const { choice, store, figures, epoch, marks } = this.#options
     for (const entries of this.#entriesOf(indices)) {
-      if (node === choice.self) await store.applyStored(entries)
-      else await this.#request(node, PeerMessage.readRepair, encodeRepair({ epoch, entries }))
+      if (node === choice.self) {
+        await store.applyStored(await marks.withoutPurged(entries, Number.POSITIVE_INFINITY))
+      } else {
+        const keyMarks = entries.map(entry => marks.markMs(enginePartition(entry.engineKey)))
+        const body = encodeRepair({ epoch, markMs: Math.min(...keyMarks), entries })
+        await this.#request(node, PeerMessage.readRepair, body)
+      }
       figures.repaired += entries.length
     }
   }

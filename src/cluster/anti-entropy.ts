@@ -13,6 +13,8 @@ import { PartitionTrees } from './partition-trees.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { Peers } from './peers.ts'
 import type { PurgeMarks } from './purge-marks.ts'
+import { PurgeRounds } from './purge-rounds.ts'
+import { PurgeSweep } from './purge-sweep.ts'
 import { RepairExchange } from './repair-exchange.ts'
 import { type DirtyMarks, RepairPair, type RoundProgress } from './repair-pair.ts'
 import { serveRepair } from './repair-server.ts'
@@ -38,6 +40,10 @@ export interface AntiEntropyOptions {
   readonly random: Random
   readonly logger: Logger
   readonly dirty: DirtyMarks
+  /** True when this node may owe anybody something from before the time. */
+  readonly owesBefore: (timeMs: number) => Promise<boolean>
+  /** How long deletions are kept at least. @defaultValue PURGE_GRACE_MS */
+  readonly purgeGraceMs?: number
 }
 
 /** A full round with all peers that somebody asked for. */
@@ -50,6 +56,8 @@ export interface RepairRun {
 export class AntiEntropy {
   readonly trees: PartitionTrees
   readonly exchange: RepairExchange
+  readonly purge: PurgeRounds
+  readonly #sweep: PurgeSweep
   readonly #options: AntiEntropyOptions
   readonly #places = new WorkPlaces(PAIRS_AT_ONCE)
   readonly #pairs = new Map<NodeId, RepairPair>()
@@ -68,6 +76,14 @@ export class AntiEntropy {
     const budget = new BackgroundBudget(clock, BYTES_PER_SECOND)
     this.exchange = new RepairExchange({ ...options, trees: this.trees, budget })
     serveRepair({ ...options, trees: this.trees })
+    this.#sweep = new PurgeSweep({ ...options, budget })
+    this.purge = new PurgeRounds({
+      ...options,
+      trees: this.trees,
+      exchange: this.exchange,
+      isReachable: node => this.#isReachable(node),
+      ...(options.purgeGraceMs === undefined ? {} : { graceMs: options.purgeGraceMs }),
+    })
     const back = (peer: NodeId, isBack: boolean): void => {
       if (isBack) this.#pairs.get(peer)?.returned()
     }
@@ -79,17 +95,30 @@ export class AntiEntropy {
     )
   }
 
-  /** Begins to compare; the links may be started or not. */
+  /** Begins to compare and to purge; the links may be started or not. */
   start(): void {
+    this.#sweep.start()
+    this.purge.start()
+    this.#look()
+  }
+
+  #look(): void {
     if (this.#isClosed) return
     this.#followRing()
     const { clock } = this.#options
-    this.#cancelLook = clock.setTimer(MEMBERS_MS, () => this.start(), { background: true })
+    this.#cancelLook = clock.setTimer(MEMBERS_MS, () => this.#look(), { background: true })
+  }
+
+  #isReachable(node: NodeId): boolean {
+    const { peers, liveness } = this.#options
+    return peers.isLinked(node) && liveness.liveness(node) !== 'down'
   }
 
   close(): void {
     this.#isClosed = true
     this.#cancelLook()
+    this.#sweep.close()
+    this.purge.close()
     for (const stop of this.#stop) stop()
     for (const pair of this.#pairs.values()) pair.close(new ClosedError('the node is closing'))
     this.#pairs.clear()
@@ -144,7 +173,11 @@ export class AntiEntropy {
       peers[peer] = { lastRoundAgoMs, oldestUnrepairedMs: Math.round(nowMs - oldestMs) }
     }
     const { built, entriesRead, damaged } = this.trees
-    return { ...this.exchange.figures, trees: { built, entriesRead, damaged }, peers }
+    const { marks } = this.#options
+    const { advanced, obstacle } = this.purge
+    const { refused, behindCount: behind } = marks
+    const purge = { purged: this.#sweep.purged, advanced, obstacle, refused, behind }
+    return { ...this.exchange.figures, trees: { built, entriesRead, damaged }, purge, peers }
   }
 
   #followRing(): void {
@@ -160,7 +193,7 @@ export class AntiEntropy {
   }
 
   #open(peer: NodeId): RepairPair {
-    const { peers, liveness, sets } = this.#options
+    const { sets } = this.#options
     return new RepairPair({
       ...this.#options,
       peer,
@@ -168,7 +201,7 @@ export class AntiEntropy {
       exchange: this.exchange,
       places: this.#places,
       shared: () => this.sharedWith(peer),
-      isReachable: () => peers.isLinked(peer) && liveness.liveness(peer) !== 'down',
+      isReachable: () => this.#isReachable(peer),
     })
   }
 }

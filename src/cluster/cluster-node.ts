@@ -13,7 +13,7 @@ import { ClusterScans } from './cluster-scans.ts'
 import { ClusterWrites } from './cluster-writes.ts'
 import type { LivenessView } from './liveness.ts'
 import type { ClusterParts } from './node-handler.ts'
-import type { PartitionedStore } from './partitioned-store.ts'
+import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import type { Peers } from './peers.ts'
 import { PurgeMarks } from './purge-marks.ts'
 import { ReadCoordinator } from './read-coordinator.ts'
@@ -56,6 +56,7 @@ export class ClusterNode implements ClusterParts {
     this.repair = new AntiEntropy({
       ...options,
       ...{ sets, marks },
+      owesBefore: timeMs => writes.replication.owesBefore(timeMs),
       dirty: {
         partitionsOf: peer => writes.dirtyPartitions(peer),
         clear: (peer, partition) => writes.replication.clearDirty(peer, partition),
@@ -66,11 +67,14 @@ export class ClusterNode implements ClusterParts {
   /** Rejects as the store does. */
   static async open(options: ClusterNodeOptions): Promise<ClusterNode> {
     const { peers, store, ring, path } = options
-    const reads = new ReadCoordinator(options)
+    const marks = await PurgeMarks.open(store, path)
+    const reads = new ReadCoordinator({ ...options, marks })
     const { choice } = reads
     const table = ring()
-    const writes = await ClusterWrites.open({ ...options, self: peers.self, table, choice })
-    return new ClusterNode(options, reads, writes, await PurgeMarks.open(store, path))
+    const fence = (entries: readonly StoredEntry[]) => marks.fence(entries)
+    const terms = { self: peers.self, table, choice, fence }
+    const writes = await ClusterWrites.open({ ...options, ...terms })
+    return new ClusterNode(options, reads, writes, marks)
   }
 
   /** Begins to compare with the peers. */

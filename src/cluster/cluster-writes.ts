@@ -6,7 +6,7 @@ import { ProtocolError } from '../errors.ts'
 import { CONSISTENCIES, DURABILITIES } from '../key-value-store.ts'
 import type { StoreWrite } from './partitioned-store.ts'
 import { type PeerContext, PeerMessage } from './peers.ts'
-import { ReplicaApply, type ReplicaApplyStats } from './replica-apply.ts'
+import { ReplicaApply, type ReplicaApplyStats, type ReplicaFence } from './replica-apply.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
 import { decodeForward } from './replica-message.ts'
 import { Replication, type ReplicationFigures, type ReplicationOptions } from './replication.ts'
@@ -20,6 +20,8 @@ const NOTHING = new Uint8Array(0)
 export interface ClusterWritesOptions extends ReplicationOptions {
   /** Knows which replicas answer soonest. */
   readonly choice: ReplicaChoice
+  /** Of what peers sent, what may be applied (PurgeMarks.fence). Absent: all. */
+  readonly fence?: ReplicaFence
 }
 
 export interface ClusterWritesFigures extends ReplicationFigures {
@@ -35,14 +37,14 @@ export class ClusterWrites {
   readonly #apply: ReplicaApply
 
   private constructor(options: ClusterWritesOptions, replication: Replication) {
-    const { self, store, clock, choice, peers, onNewerEpoch } = options
+    const { self, store, clock, choice, peers, onNewerEpoch, fence } = options
     const table = () => replication.table
     this.replication = replication
     this.#forwarding = new WriteForwarding({ store, choice, clock, table })
     this.#coordinator = new WriteCoordinator({
       ...{ store, replication, clock, forwarding: this.#forwarding },
     })
-    this.#apply = new ReplicaApply({ self, store, clock, table, onNewerEpoch })
+    this.#apply = new ReplicaApply({ self, store, clock, table, onNewerEpoch, fence })
     peers.handle(PeerMessage.replicate, (body, context) => this.#apply.replicate(body, context))
     peers.handle(PeerMessage.hints, (body, context) => this.#apply.hints(body, context))
     peers.handle(PeerMessage.forwardWrite, (body, context) => this.#forwarded(body, context))

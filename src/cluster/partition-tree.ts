@@ -34,6 +34,8 @@ export class PartitionTree {
   readonly #view: DataView
   /** Entries that were added. */
   size = 0
+  /** The earliest time from which on an entry is nothing but a deletion; see purgeTimeMs. */
+  purgeMs = Number.POSITIVE_INFINITY
 
   /** Without `bytes` it is empty; else the leaves of a peer. */
   constructor(bytes: Uint8Array = new Uint8Array(TREE_SIZE)) {

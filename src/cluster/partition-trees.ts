@@ -26,6 +26,7 @@ interface Known {
   readonly writeCount: number
   readonly markMs: number
   readonly root: TreeRoot
+  readonly purgeMs: number
   tree: PartitionTree | undefined
 }
 
@@ -50,6 +51,11 @@ export class PartitionTrees {
   async root(partition: number): Promise<TreeRoot> {
     const known = this.#current(partition)
     return known === undefined ? (await this.#build(partition)).root : known.root
+  }
+
+  /** The time of the earliest deletion that is not purged yet; Infinity when there is none. */
+  async purgeMs(partition: number): Promise<number> {
+    return this.#current(partition)?.purgeMs ?? (await this.#build(partition)).purgeMs
   }
 
   async tree(partition: number): Promise<PartitionTree> {
@@ -92,7 +98,7 @@ export class PartitionTrees {
       await this.#addAll(partition, snapshot, markMs, tree)
       this.built++
       this.entriesRead += tree.size
-      this.#keep(partition, { writeCount, markMs, root: tree.root, tree })
+      this.#keep(partition, { writeCount, markMs, root: tree.root, purgeMs: tree.purgeMs, tree })
       return tree
     } finally {
       snapshot.release()
@@ -135,7 +141,9 @@ export class PartitionTrees {
 function addEntry(tree: PartitionTree, entry: StoreEntry, markMs: number): boolean {
   const { keyBytes, keyStart, keyEnd, valueBytes, valueStart, valueEnd } = entry
   try {
-    if (purgeTimeMs(valueBytes, valueStart, valueEnd) < markMs) return true
+    const purgeMs = purgeTimeMs(valueBytes, valueStart, valueEnd)
+    if (purgeMs < markMs) return true
+    tree.purgeMs = Math.min(tree.purgeMs, purgeMs)
     const headEnd = storedHeadEnd(valueBytes, valueStart, valueEnd)
     const userStart = keyStart + PARTITION_SIZE
     const size = valueEnd - valueStart

@@ -366,6 +366,15 @@ export class PartitionedStore {
     return this.#covered(this.#writer.write(keys, stored, isLatest, durability, duties))
   }
 
+  /** Deletes what still is as it was read, and resolves to how many were; see purge-sweep.ts. */
+  purge(entries: readonly StoredEntry[]): Promise<number> {
+    const stored = entries.map(entry => entry.stored)
+    return this.#writer.purge(
+      entries.map(({ engineKey }) => engineKey),
+      stored,
+    )
+  }
+
   /** Resolves once everything submitted before it is as durable as asked. */
   barrier(durability: Durability | undefined): Promise<void> {
     return this.store.write([BARRIER], { durability })

@@ -15,11 +15,11 @@
  *  1. A mark only grows, up to what was confirmed, and is durable before anything goes by it.
  *  2. Nothing of a user that lies before a mark comes back by way of a peer whose mark is lower.
  */
-import { CorruptionError } from '../errors.ts'
+import { CorruptionError, UnavailableError } from '../errors.ts'
 import { readUint48, versionTimeMs, writeUint48 } from '../write-version.ts'
 import { enginePartition, NodeKey, nodeKey } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
-import type { Store } from './store.ts'
+import type { MaybePromise, Store } from './store.ts'
 import { purgeTimeMs, storedVersion } from './versioned-value.ts'
 
 /** Part of the stored form. Never reuse a number. */
@@ -31,6 +31,7 @@ export class PurgeMarks {
   readonly #marks: Float64Array
   readonly #confirmed: Float64Array
   readonly #behind = new Set<number>()
+  readonly #listeners: ((partitions: readonly number[]) => void)[] = []
   /** Settles, without failing, when the write under way has. */
   #writing: Promise<void> = Promise.resolve()
   /** Older mutations of peers that were refused. */
@@ -65,6 +66,11 @@ export class PurgeMarks {
     return this.#marks[partition]!
   }
 
+  /** Calls back whenever the marks of some partitions have moved: deletions may go. */
+  onAdvance(listener: (partitions: readonly number[]) => void): void {
+    this.#listeners.push(listener)
+  }
+
   /** True when others have purged what this node never confirmed: it must be resynchronised. */
   isBehind(partition: number): boolean {
     return this.#behind.has(partition)
@@ -86,6 +92,25 @@ export class PurgeMarks {
     for (const partition of partitions) {
       if (this.#marks[partition]! >= timeMs) this.#behind.delete(partition)
     }
+    for (const listener of this.#listeners) listener(partitions)
+  }
+
+  /** True when a form that this node has is live for certain, however old. */
+  isSettled(partition: number, version: Uint8Array): boolean {
+    return versionTimeMs(version) < this.#marks[partition]!
+  }
+
+  /** Throws UnavailableError when this node may hold what others have deleted and forgotten. */
+  checkNotBehind(partition: number): void {
+    if (!this.#behind.has(partition)) return
+    throw new UnavailableError(
+      `this copy of partition ${partition} is older than what the others purged: ask another`,
+    )
+  }
+
+  /** What this node has confirmed. */
+  confirmedMs(partition: number): number {
+    return this.#confirmed[partition]!
   }
 
   /** Takes note of a peer's mark: follows it, or finds out that this node is behind. */
@@ -93,6 +118,12 @@ export class PurgeMarks {
     if (theirsMs <= this.#marks[partition]!) return
     if (theirsMs > this.#confirmed[partition]!) this.#behind.add(partition)
     else await this.advance([partition], theirsMs)
+  }
+
+  /** Of what a peer sent without a mark of its own: a write that comes late, a repair of a read. */
+  fence(entries: readonly StoredEntry[]): MaybePromise<readonly StoredEntry[]> {
+    const isOld = entries.some(entry => this.#isOld(entry, 0))
+    return isOld ? this.withoutPurged(entries, 0) : entries
   }
 
   /**

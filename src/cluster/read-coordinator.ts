@@ -23,6 +23,7 @@ import { eachLocalForm } from './local-replica.ts'
 import { engineUserKey } from './partition.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import { PeerMessage, type Peers } from './peers.ts'
+import type { PurgeMarks } from './purge-marks.ts'
 import { decodeValues, encodeForwarded, type ForwardedRead } from './read-messages.ts'
 import { ReplicaChoice } from './replica-choice.ts'
 import { serveReplicaReads } from './replica-reads.ts'
@@ -43,6 +44,7 @@ export interface ReadCoordinatorOptions {
   readonly liveness: LivenessView
   readonly store: PartitionedStore
   readonly ring: () => RingTable
+  readonly marks: PurgeMarks
   readonly clock: Clock
 }
 
@@ -66,12 +68,12 @@ export class ReadCoordinator {
 
   /** Answers the reads of the peers, too: made once a node, before its links are started. */
   constructor(options: ReadCoordinatorOptions) {
-    const { peers, liveness, clock, ring, store } = options
+    const { peers, liveness, clock, ring, store, marks } = options
     this.#options = options
     this.choice = new ReplicaChoice({ peers, liveness, monotonicMs: () => clock.monotonicMs() })
     this.sets = new CurrentReplicaSets(ring, peers.self)
     const coordinate = (read: ForwardedRead, deadlineMs: number) => this.#answer(read, deadlineMs)
-    serveReplicaReads({ peers, store, sets: this.sets, coordinate })
+    serveReplicaReads({ peers, store, sets: this.sets, marks, coordinate })
   }
 
   /** True while this node is the only member: every read is its own. */
@@ -224,12 +226,12 @@ export class ReadCoordinator {
     needed: number,
     { deadlineMs }: ReadTerms,
   ): Promise<Values> {
-    const { clock, store } = this.#options
+    const { clock, store, marks } = this.#options
     const { choice, figures } = this
     const { nodes } = set
     const epoch = this.sets.epoch
-    const options = { clock, store, choice, figures, epoch, nodes, needed, deadlineMs }
-    return readAgreed(options, keys)
+    const common = { clock, store, marks, choice, figures, deadlineMs }
+    return readAgreed({ ...common, epoch, nodes, needed }, keys)
   }
 
   /** Reads a few keys only, whatever the bytes: sessions ask for little at once. */

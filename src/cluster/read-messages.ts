@@ -3,11 +3,12 @@
  * versions as they are stored. Every body begins with the epoch by which its sender goes.
  *
  *   keys       := epoch u64 | count varint | (length varint | user key) * count
- *   versions   := state u8 * (each: 0 absent | 1 version [16] | hash u32 | 2 damaged)
+ *   versions   := state u8 * (each: 0 absent | 1 or 3 version [16] | hash u32 | 2 damaged)
  *   forms      := count varint | state u8 * (each: 0 absent | 1 length varint | stored | 2 damaged)
  *   forwarded  := keys | consistency u8 | largest answer u32 | least versions
  *   least      := 0 | 1 version [16] * count, all zero for none
- *   repair     := epoch u64 | count varint | (length varint | user key | length varint | stored) *
+ *   repair     := epoch u64 | mark u64 | count varint | entry * count
+ *   entry      := length varint | user key | length varint | stored
  */
 import { ByteReader, ByteWriter, copyBytes, DecodeError, equalBytes } from '../bytes.ts'
 import { ProtocolError } from '../errors.ts'
@@ -18,7 +19,8 @@ import { engineUserKey, type Partitioner } from './partition.ts'
 import type { StoredEntry } from './partitioned-store.ts'
 import { storedVersion } from './versioned-value.ts'
 
-const State = { absent: 0, found: 1, damaged: 2 } as const
+/** `settled`: found, and older than the purge mark of who answers. */
+const State = { absent: 0, found: 1, damaged: 2, settled: 3 } as const
 const CONSISTENCIES: readonly (Consistency | undefined)[] = [undefined, 'one', 'quorum', 'all']
 
 /** What one replica has of one key. */
@@ -35,6 +37,8 @@ export interface FoundDigest {
   readonly version: Uint8Array
   /** Of the whole stored form. */
   readonly hash: number
+  /** Known to be live, however old: it lies before the purge mark of who has it. */
+  readonly isSettled?: boolean
 }
 
 export interface KeysMessage {
@@ -51,6 +55,8 @@ export interface ForwardedRead extends KeysMessage {
 
 export interface RepairMessage {
   readonly epoch: number
+  /** The lowest purge mark that the sender has for one of the keys. */
+  readonly markMs: number
   readonly entries: readonly StoredEntry[]
 }
 
@@ -117,7 +123,8 @@ function readCount(reader: ByteReader): number {
 export function encodeDigests(digests: readonly FormDigest[]): Uint8Array {
   const writer = new ByteWriter(digests.length * (1 + VERSION_SIZE + 4))
   for (const digest of digests) {
-    writer.uint8(State[digest.state])
+    const isSettled = digest.state === 'found' && digest.isSettled === true
+    writer.uint8(isSettled ? State.settled : State[digest.state])
     if (digest.state === 'found') writer.raw(digest.version).uint32(digest.hash)
   }
   return writer.written
@@ -128,15 +135,16 @@ export function decodeDigests(body: Uint8Array, count: number): FormDigest[] {
     const reader = new ByteReader(body)
     const digests = Array.from({ length: count }, (): FormDigest => {
       const state = readState(reader)
-      if (state !== 'found') return { state }
-      return { state, version: reader.copy(VERSION_SIZE), hash: reader.uint32() }
+      if (state !== 'found' && state !== 'settled') return { state }
+      const version = reader.copy(VERSION_SIZE)
+      return { state: 'found', version, hash: reader.uint32(), isSettled: state === 'settled' }
     })
     reader.expectEnd()
     return digests
   })
 }
 
-function readState(reader: ByteReader): 'absent' | 'found' | 'damaged' {
+function readState(reader: ByteReader): keyof typeof State {
   const at = reader.offset
   switch (reader.uint8()) {
     case State.absent:
@@ -145,6 +153,8 @@ function readState(reader: ByteReader): 'absent' | 'found' | 'damaged' {
       return 'found'
     case State.damaged:
       return 'damaged'
+    case State.settled:
+      return 'settled'
     default:
       throw new DecodeError('an unknown state of a key', at)
   }
@@ -167,8 +177,11 @@ export function decodeForms(body: Uint8Array, countMax: number): ReplicaForm[] {
     const count = readCount(reader)
     if (count < 1 || count > countMax) throw new DecodeError(`${count} forms were not asked for`, 0)
     const forms = Array.from({ length: count }, (): ReplicaForm => {
+      const at = reader.offset
       const state = readState(reader)
-      return state === 'found' ? { state, stored: reader.lengthPrefixed() } : { state }
+      if (state === 'found') return { state, stored: reader.lengthPrefixed() }
+      if (state === 'settled') throw new DecodeError('a state of versions alone', at)
+      return { state }
     })
     reader.expectEnd()
     return forms
@@ -219,9 +232,9 @@ export function decodeValues(body: Uint8Array, countMax: number): (Uint8Array | 
   })
 }
 
-export function encodeRepair({ epoch, entries }: RepairMessage): Uint8Array {
+export function encodeRepair({ epoch, markMs, entries }: RepairMessage): Uint8Array {
   const writer = new ByteWriter()
-  writer.uint64(epoch).varint(entries.length)
+  writer.uint64(epoch).uint64(markMs).varint(entries.length)
   for (const { engineKey, stored } of entries) {
     writer.lengthPrefixed(engineUserKey(engineKey)).lengthPrefixed(stored)
   }
@@ -233,12 +246,13 @@ export function decodeRepair(body: Uint8Array, partitioner: Partitioner): Repair
   return decoded('repair', () => {
     const reader = new ByteReader(body)
     const epoch = reader.uint64()
+    const markMs = reader.uint64()
     const count = readCount(reader)
     const entries = Array.from({ length: count }, () => {
       const engineKey = partitioner.engineKey(reader.lengthPrefixed())
       return { engineKey, stored: reader.lengthPrefixed() }
     })
     reader.expectEnd()
-    return { epoch, entries }
+    return { epoch, markMs, entries }
   })
 }

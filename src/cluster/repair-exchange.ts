@@ -13,7 +13,7 @@ import { CorruptionError } from '../errors.ts'
 import type { BackgroundBudget } from './background-budget.ts'
 import { leafEntries } from './leaf-entries.ts'
 import { engineUserKey } from './partition.ts'
-import { leafSet, leavesOf, type TreeRoot } from './partition-tree.ts'
+import { LEAF_COUNT, leafSet, leavesOf, type TreeRoot } from './partition-tree.ts'
 import type { PartitionTrees } from './partition-trees.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import { PeerMessage, type Peers } from './peers.ts'
@@ -28,12 +28,14 @@ import {
   encodePush,
   encodeRoots,
   type KeyDigest,
+  type PartitionHead,
   Verdict,
 } from './repair-messages.ts'
 import { checkEntries } from './repair-server.ts'
 import type { CurrentReplicaSets } from './replica-sets.ts'
 import type { NodeId } from './ring-member.ts'
 import { TimeSlice } from './time-slice.ts'
+import { storedTimeMs } from './versioned-value.ts'
 
 /** Leaves whose keys are compared together. */
 const LEAVES_AT_ONCE = 64
@@ -56,6 +58,8 @@ export class RepairFigures {
   /** Stored forms taken from peers, and given to them. */
   pulled = 0
   pushed = 0
+  /** Taken from this node, as the others had purged it. */
+  dropped = 0
   bytes = 0
 }
 
@@ -116,11 +120,28 @@ export class RepairExchange {
     markMs: number,
   ): Promise<RepairOutcome> {
     if (verdict === Verdict.equal) return 'equal'
-    if (verdict === Verdict.otherMark) await this.#options.marks.meet(partition, markMs)
+    const { marks } = this.#options
+    if (verdict === Verdict.otherMark) {
+      await marks.meet(partition, markMs)
+      if (marks.isBehind(partition)) await this.#resync(peer, partition, markMs)
+    }
     if (verdict !== Verdict.differs) return 'skipped'
     this.figures.differed++
     await this.#heal(peer, partition)
     return 'healed'
+  }
+
+  /**
+   * What the others have purged is taken from this node: all that is older than their mark and that
+   * the peer lacks. The mark follows.
+   */
+  async #resync(peer: NodeId, partition: number, markMs: number): Promise<void> {
+    const all = Array.from({ length: LEAF_COUNT }, (_, leaf) => leaf)
+    for (let at = 0; at < all.length; at += LEAVES_AT_ONCE) {
+      const leaves = leafSet(all.slice(at, at + LEAVES_AT_ONCE))
+      await this.#healLeaves(peer, partition, leaves, markMs)
+    }
+    await this.#options.marks.advance([partition], markMs)
   }
 
   async #heal(peer: NodeId, partition: number): Promise<void> {
@@ -134,20 +155,29 @@ export class RepairExchange {
     }
   }
 
-  async #healLeaves(peer: NodeId, partition: number, leaves: Uint8Array): Promise<void> {
+  /** With `resyncMs`, what is wanted and older is dropped here in place of given. */
+  async #healLeaves(
+    peer: NodeId,
+    partition: number,
+    leaves: Uint8Array,
+    resyncMs = 0,
+  ): Promise<void> {
     const { store, marks } = this.#options
     let after: Uint8Array | undefined
     do {
-      const { entries, upTo } = await this.#collect(partition, leaves, after)
-      const head = this.#head(partition)
+      const head = this.#head(partition, resyncMs)
+      const { entries, upTo } = await this.#collect(partition, leaves, after, head.markMs)
       const digests = entries.map(digestOfEntry)
       const body = encodeKeyDigests({ ...head, leaves, after, upTo, digests })
       const answer = await this.#request(peer, PeerMessage.treeKeys, body)
       const compared = decodeCompared(answer, entries.length, store.partitioner)
       checkEntries(partition, compared.newer)
       await store.applyStored(await marks.withoutPurged(compared.newer, head.markMs), 'sync')
-      const wanted = compared.wanted.map(index => entries[index]!)
-      await this.#push(peer, partition, wanted)
+      const missing = compared.wanted.map(index => entries[index]!)
+      const gone = missing.filter(({ stored }) => storedTimeMs(stored) < resyncMs)
+      const wanted = missing.filter(({ stored }) => storedTimeMs(stored) >= resyncMs)
+      if (gone.length > 0) this.figures.dropped += await store.purge(gone)
+      await this.#push(peer, head, wanted)
       this.figures.pulled += compared.newer.length
       this.figures.pushed += wanted.length
       this.figures.divergent += compared.newer.length + wanted.length
@@ -160,11 +190,11 @@ export class RepairExchange {
     partition: number,
     leaves: Uint8Array,
     after: Uint8Array | undefined,
+    markMs: number,
   ): Promise<{ readonly entries: StoredEntry[]; readonly upTo: Uint8Array | undefined }> {
-    const { store, marks } = this.#options
+    const { store } = this.#options
     const slice = new TimeSlice(store.turns, this)
     await slice.begin()
-    const markMs = marks.markMs(partition)
     const entries: StoredEntry[] = []
     let bytes = 0
     const range = { partition, leaves, after, upTo: undefined, markMs }
@@ -177,21 +207,22 @@ export class RepairExchange {
     return { entries, upTo: undefined }
   }
 
-  async #push(peer: NodeId, partition: number, entries: readonly StoredEntry[]): Promise<void> {
+  async #push(peer: NodeId, head: PartitionHead, entries: readonly StoredEntry[]): Promise<void> {
     for (let at = 0; at < entries.length; ) {
       const part: StoredEntry[] = []
       for (let bytes = 0; at < entries.length && bytes < PUSH_BYTES; at++) {
         part.push(entries[at]!)
         bytes += entries[at]!.stored.length
       }
-      const body = encodePush({ ...this.#head(partition), entries: part })
+      const body = encodePush({ ...head, entries: part })
       await this.#request(peer, PeerMessage.treePush, body)
     }
   }
 
-  #head(partition: number): { epoch: number; partition: number; markMs: number } {
+  #head(partition: number, resyncMs = 0): PartitionHead {
     const { sets, marks } = this.#options
-    return { epoch: sets.epoch, partition, markMs: marks.markMs(partition) }
+    const markMs = Math.max(resyncMs, marks.markMs(partition))
+    return { epoch: sets.epoch, partition, markMs }
   }
 
   async #request(peer: NodeId, kind: number, body: Uint8Array): Promise<Uint8Array> {

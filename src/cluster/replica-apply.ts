@@ -23,12 +23,16 @@ import {
 } from './replica-message.ts'
 import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
+import type { MaybePromise } from './store.ts'
 
 /** What all peers together may send of hints in a second. */
 const HINT_BYTES_PER_SECOND = 4 * 1024 * 1024
 const HINT_ENTRIES_PER_SECOND = 5000
 /** A burst that nobody has to wait for. */
 const HINT_BURST_MS = 100
+
+/** Of what a peer sent, what may be applied: what was purged must not come back. */
+export type ReplicaFence = (entries: readonly StoredEntry[]) => MaybePromise<readonly StoredEntry[]>
 
 export interface ReplicaApplyOptions {
   readonly self: NodeId
@@ -38,6 +42,8 @@ export interface ReplicaApplyOptions {
   readonly clock: Clock
   /** A peer goes by a newer ring than this node. */
   readonly onNewerEpoch: (peer: NodeId, epoch: number) => void
+  /** Absent: all may. */
+  readonly fence?: ReplicaFence | undefined
 }
 
 export interface ReplicaApplyStats {
@@ -89,7 +95,7 @@ export class ReplicaApply {
 
   async #apply(body: Uint8Array, from: NodeId): Promise<ReplicaAnswer> {
     const { epoch, entries } = decodeEntries(body)
-    const { store, onNewerEpoch } = this.#options
+    const { store, onNewerEpoch, fence } = this.#options
     const table = this.#options.table()
     const own = table.ring.epoch
     if (epoch < own) {
@@ -103,8 +109,10 @@ export class ReplicaApply {
     const isRefused = new Set(refused)
     const owned = refused.length === 0 ? entries : entries.filter((_, at) => !isRefused.has(at))
     try {
-      if (owned.length === 0) await store.barrier('sync')
-      else await store.applyStored(owned, 'sync')
+      const fenced = fence === undefined ? owned : fence(owned)
+      const kept = fenced instanceof Promise ? await fenced : fenced
+      if (kept.length === 0) await store.barrier('sync')
+      else await store.applyStored(kept, 'sync')
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error
       throw new ProtocolError(`a peer sent what is no stored form: ${error.message}`, {

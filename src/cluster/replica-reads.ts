@@ -13,11 +13,12 @@ import { eachLocalForm } from './local-replica.ts'
 import { enginePartition, type Partitioner } from './partition.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import { type PeerContext, PeerMessage, type Peers } from './peers.ts'
+import type { PurgeMarks } from './purge-marks.ts'
 import {
   decodeForwarded,
   decodeKeys,
   decodeRepair,
-  digestOf,
+  digestOfStored,
   encodeDigests,
   encodeForms,
   encodeValues,
@@ -39,6 +40,7 @@ export interface ReplicaReadsOptions {
   readonly peers: Peers
   readonly store: PartitionedStore
   readonly sets: CurrentReplicaSets
+  readonly marks: PurgeMarks
   /** Reads as a coordinator that is a replica of all the keys. */
   readonly coordinate: (
     read: ForwardedRead,
@@ -68,9 +70,12 @@ class ReplicaReads {
   }
 
   async versions(body: Uint8Array, { from }: PeerContext): Promise<Uint8Array> {
+    const { marks } = this.#options
+    const message = decodeKeys(body)
     const digests: FormDigest[] = []
-    await this.#eachForm(decodeKeys(body), from, form => {
-      digests.push(digestOf(form))
+    await this.#eachForm(message, from, form => {
+      const partition = this.#partitioner.partitionOf(message.keys[digests.length]!)
+      digests.push(settledDigest(marks, partition, form))
       return 'next'
     })
     return encodeDigests(digests)
@@ -98,14 +103,14 @@ class ReplicaReads {
   }
 
   async repair(body: Uint8Array): Promise<Uint8Array> {
-    const { store, sets } = this.#options
-    const { epoch, entries } = decodeRepair(body, this.#partitioner)
+    const { store, sets, marks } = this.#options
+    const { epoch, markMs, entries } = decodeRepair(body, this.#partitioner)
     checkOwner(
       sets,
       epoch,
       entries.map(({ engineKey }) => enginePartition(engineKey)),
     )
-    await store.applyStored(entries)
+    await store.applyStored(await marks.withoutPurged(entries, markMs))
     return NO_ANSWER
   }
 
@@ -114,13 +119,21 @@ class ReplicaReads {
     from: NodeId,
     visit: (form: ReplicaForm) => 'next' | 'stop',
   ): Promise<void> {
-    const { store, sets } = this.#options
+    const { store, sets, marks } = this.#options
     const engineKeys = keys.map(key => this.#partitioner.engineKey(key))
     checkOwner(sets, epoch, engineKeys.map(enginePartition))
+    for (const engineKey of engineKeys) marks.checkNotBehind(enginePartition(engineKey))
     const client = this.#clients.get(from) ?? {}
     this.#clients.set(from, client)
     return eachLocalForm(store, engineKeys, client, visit)
   }
+}
+
+/** The digest of what this node has, and whether that is live for certain. */
+export function settledDigest(marks: PurgeMarks, partition: number, form: ReplicaForm): FormDigest {
+  if (form.state !== 'found') return form
+  const digest = digestOfStored(form.stored)
+  return { ...digest, isSettled: marks.isSettled(partition, digest.version) }
 }
 
 /** Throws UnavailableError unless this node may answer for the partitions to a sender's epoch. */

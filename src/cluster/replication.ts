@@ -30,6 +30,7 @@ import { ReplicaPeer } from './replica-peer.ts'
 import type { OwedEntry } from './replica-queue.ts'
 import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
+import { storedTimeMs } from './versioned-value.ts'
 import { isThere, otherOwners } from './write-acks.ts'
 
 /** How often ages are looked at, and the hold is moved, while something is owed. */
@@ -184,6 +185,17 @@ export class Replication {
   dirtyPartitions(peer: NodeId): number[] {
     const number = this.#numbers.numberOf(peer)
     return number === undefined ? [] : this.hints.dirtyPartitions(number)
+  }
+
+  /** True when a peer may be owed something from before the time: hints do not tell theirs. */
+  async owesBefore(timeMs: number): Promise<boolean> {
+    for (const peer of this.#replicas.values()) {
+      if (peer.pending().some(({ stored }) => storedTimeMs(stored) < timeMs)) return true
+      if (this.hints.dirtyPartitions(peer.number).length > 0) return true
+      const { keys } = await this.hints.page(peer.number, undefined, 1)
+      if (keys.length > 0) return true
+    }
+    return false
   }
 
   /** The peer was found to have all of the partition that this node has. */

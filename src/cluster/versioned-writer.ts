@@ -25,7 +25,7 @@
 
 import { assert } from '../assert.ts'
 import { attempt } from '../attempt.ts'
-import { DecodeError } from '../bytes.ts'
+import { DecodeError, equalBytes } from '../bytes.ts'
 import type { Durability } from '../key-value-store.ts'
 import { keyName, lastOfKeys } from './last-of-keys.ts'
 import type { Store, StorePut } from './store.ts'
@@ -189,6 +189,34 @@ export class VersionedWriter {
     const release = this.#lock(names)
     try {
       return this.#submitNewer(write, await Promise.all(currents))
+    } finally {
+      release()
+    }
+  }
+
+  /**
+   * Deletes the keys that still hold exactly these stored forms, which nobody needs any more;
+   * resolves to how many did. Nothing is owed to anybody for it.
+   */
+  async purge(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): Promise<number> {
+    const { store } = this.#options
+    const names = keys.map(keyName)
+    const write = { keys, stored, names, durability: undefined, duties: undefined }
+    for (let locks = this.#locksOn(write); locks.length > 0; locks = this.#locksOn(write)) {
+      await Promise.all(locks)
+    }
+    const release = this.#lock(names)
+    try {
+      const currents = await Promise.all(keys.map(key => attempt(() => store.read(key))))
+      const gone = keys.filter((_, at) => {
+        const current = currents[at]
+        if (current === undefined || this.#lastInFlight(names[at]!) !== undefined) return false
+        return equalBytes(current, stored[at]!)
+      })
+      // What a crash brings back is purged again.
+      const deletes = gone.map(key => ({ type: 'del', key }) as const)
+      if (deletes.length > 0) await store.write(deletes, { durability: 'none' })
+      return gone.length
     } finally {
       release()
     }

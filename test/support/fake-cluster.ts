@@ -46,6 +46,8 @@ export class FakeCluster {
   readonly members: FakeMember[] = []
   readonly random: Random
   table: RingTable
+  /** Members that owe somebody something old. */
+  readonly debtors = new Set<NodeId>()
 
   readonly repairs: boolean
 
@@ -127,19 +129,24 @@ export class FakeCluster {
     })
     const peers = this.network.join(id)
     const { store } = node
+    const marks = await PurgeMarks.open(store, '/data')
     const reads = new ReadCoordinator({
       peers,
       liveness: peers,
       store,
       ring: () => this.table,
+      marks,
       clock,
     })
     const { sets, choice } = reads
     const scans = new ClusterScans({ store, peers, sets, choice, clock })
-    const marks = await PurgeMarks.open(store, '/data')
     const repair = new AntiEntropy({
       ...{ peers, liveness: peers, store, sets, marks, clock, random },
       logger: silentLogger,
+      owesBefore: async () => {
+        await Promise.resolve()
+        return this.debtors.has(id)
+      },
       dirty: {
         partitionsOf: peer => [...(dirty.get(peer) ?? [])],
         clear: async (peer, partition) => {
