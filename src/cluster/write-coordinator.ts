@@ -17,7 +17,13 @@
  */
 import { copyBytes } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
-import { OverloadedError, ProtocolError, TimeoutError, UnavailableError } from '../errors.ts'
+import {
+  InvalidArgumentError,
+  OverloadedError,
+  ProtocolError,
+  TimeoutError,
+  UnavailableError,
+} from '../errors.ts'
 import type { Consistency } from '../key-value-store.ts'
 import { enginePartition, engineUserKey } from './partition.ts'
 import {
@@ -35,6 +41,8 @@ import { type SlotDemand, slotsOf, WriteAcks } from './write-acks.ts'
 import type { WriteForwarding } from './write-forwarding.ts'
 import { settleParts, unknownOutcome } from './write-outcome.ts'
 
+/** One entry must fit a message between nodes, with a margin; see peer-limits.ts. */
+const REPLICATED_VALUE_SIZE_MAX = 24 * 1024 * 1024
 /** How long a write waits for room in the queues of peers before it is refused. */
 const ROOM_WAIT_MS = 1000
 const ROOM_RETRY_MS = 100
@@ -70,8 +78,7 @@ export class WriteCoordinator {
     const { store, replication } = this.#options
     if (!replication.hasPeers || operations.length === 0) return store.batch(operations, terms)
     if (operations.length > LARGE_COUNT) return this.#batchLarge(operations, terms)
-    const { partitioner } = store
-    const partitions = operations.map(({ key }) => partitioner.partitionOf(key))
+    const partitions = operations.map(operation => this.#partitionOf(operation))
     const own = this.#ownAmong(partitions)
     if (terms.consistency !== 'one' || !this.#isFull(own)) {
       return this.#batch(operations, partitions, own, terms)
@@ -98,9 +105,9 @@ export class WriteCoordinator {
     const { store } = this.#options
     const slice = new TimeSlice(store.turns, terms.client ?? {})
     const partitions: number[] = []
-    for (const { key } of operations) {
+    for (const operation of operations) {
       if (partitions.length % LARGE_COUNT === LARGE_COUNT - 1 && slice.isOver) await slice.pause()
-      partitions.push(store.partitioner.partitionOf(key))
+      partitions.push(this.#partitionOf(operation))
     }
     if (terms.consistency === 'one') return this.#batchWithRoom(operations, partitions, terms)
     return this.#batch(operations, partitions, this.#ownAmong(partitions), terms)
@@ -136,6 +143,11 @@ export class WriteCoordinator {
     while (terms.consistency === 'one' && this.#isFull(own)) await room()
     const { durability } = terms
     await this.#writeOwn(own, terms, write => store.applyStored(entries, durability, write))
+  }
+
+  #partitionOf(operation: StoreWrite): number {
+    if (operation.type === 'put') checkReplicable(operation.value)
+    return this.#options.store.partitioner.partitionOf(operation.key)
   }
 
   #ownAmong(partitions: readonly number[]): Set<number> {
@@ -268,6 +280,14 @@ export class WriteCoordinator {
       outcome: 'unknown',
     })
   }
+}
+
+/** Throws InvalidArgumentError for what does not fit a message to another replica. */
+function checkReplicable({ length }: Uint8Array): void {
+  if (length <= REPLICATED_VALUE_SIZE_MAX) return
+  throw new InvalidArgumentError(
+    `a value has at most ${REPLICATED_VALUE_SIZE_MAX} bytes in a cluster, got ${length}: divide it`,
+  )
 }
 
 function copyOperation(operation: StoreWrite): StoreWrite {

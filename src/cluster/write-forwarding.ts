@@ -28,6 +28,8 @@ import { isRejected, settleParts, unknownOutcome } from './write-outcome.ts'
 const ATTEMPT_MS = 1000
 /** No attempt waits longer, whatever the deadline. */
 const FORWARD_MS_MAX = 30_000
+/** Messages of one batch that are on their way: what links hold is limited. */
+const MESSAGES_AT_ONCE = 4
 /** Operations that are encoded between two looks at the clock. */
 const OPERATIONS_PER_LOOK = 64
 
@@ -59,7 +61,17 @@ export class WriteForwarding {
   async batch(operations: readonly StoreWrite[], terms: ForwardTerms): Promise<void> {
     const partitions = await this.#encode(operations, terms)
     this.#forwarded += operations.length
-    await settleParts(messagesOf(partitions).map(entries => this.#pass(entries, terms)))
+    const messages = messagesOf(partitions)
+    const passing: Promise<void>[] = []
+    const passNext = async (): Promise<void> => {
+      for (let next = messages.shift(); next !== undefined; next = messages.shift()) {
+        const passed = this.#pass(next, terms)
+        passing.push(passed)
+        await passed.then(ignore, ignore)
+      }
+    }
+    await Promise.all(Array.from({ length: MESSAGES_AT_ONCE }, passNext))
+    await settleParts(passing)
   }
 
   /** The stored forms, by partition. */
@@ -123,10 +135,15 @@ export class WriteForwarding {
         if (!isRejected(error) || error instanceof ClosedError) isUnknown = true
       }
     }
-    failure ??= new UnavailableError('the time was over before the write was passed on')
+    failure ??= new UnavailableError(
+      'the write was not passed on: no owner of it can be reached, or the time was over before',
+    )
     throw isUnknown ? unknownOutcome(failure) : failure
   }
 }
+
+/** Failures are judged all together. */
+function ignore(): void {}
 
 interface PartitionEntries {
   readonly partition: number
