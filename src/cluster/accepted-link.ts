@@ -78,6 +78,16 @@ export class AcceptedLink implements StreamOwner, AcceptedEvents {
     return this.#peer
   }
 
+  /** Answers that the other node has not taken. */
+  get backlogBytes(): number {
+    return this.#stream.backlogBytes
+  }
+
+  /** Requests that are being answered. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
   /** What the other node says it is, proven or not. */
   get claimed(): Hello | undefined {
     return this.#handshake.claimed
@@ -275,7 +285,12 @@ export class AcceptedLink implements StreamOwner, AcceptedEvents {
     this.#stream.fail(error)
   }
 
+  /** The wire is closed. */
   closed(error: Error | undefined): void {
+    this.#stream.wireClosed(error)
+  }
+
+  streamClosed(error: Error | undefined): void {
     this.#owner.closed(this, error)
   }
 }

@@ -291,7 +291,7 @@ export class DialledLink implements StreamOwner {
     this.#stream.fail(error)
   }
 
-  closed(error: Error | undefined): void {
+  streamClosed(error: Error | undefined): void {
     const cause =
       error instanceof KvError
         ? error

@@ -3,10 +3,12 @@
  *
  * Invariants:
  *  1. Strangers, whose handshake is not over, are bounded in number, time and memory; so are links.
+ *     One more takes the place of the one that waits longest, so a flood of them keeps out no node,
+ *     whose handshake takes milliseconds.
  *  2. A node has one accepted link a lane: a later one takes the place of an earlier, which most
  *     likely has no other end any more.
  */
-import { ClosedError, type KvError } from '../errors.ts'
+import { ClosedError, type KvError, OverloadedError } from '../errors.ts'
 import {
   type AcceptedWire,
   type Acceptor,
@@ -54,6 +56,16 @@ export class PeerDoor implements AcceptedLinkOwner {
     return this.#strangers.size
   }
 
+  /** Answers that other nodes have not taken. */
+  get answersBytes(): number {
+    return this.#all().reduce((sum, link) => sum + link.backlogBytes, 0)
+  }
+
+  /** Requests that are being answered. */
+  get inFlight(): number {
+    return this.#all().reduce((sum, link) => sum + link.inFlight, 0)
+  }
+
   /** Resolves with the address once nodes are let in. */
   async listen(
     acceptor: Acceptor,
@@ -71,9 +83,11 @@ export class PeerDoor implements AcceptedLinkOwner {
 
   #accept(wire: AcceptedWire): AcceptedLink | undefined {
     const { limits, stats } = this.#context
-    if (this.#isClosing || this.#strangers.size >= limits.strangersMax) {
+    if (this.#isClosing) return undefined
+    if (this.#strangers.size >= limits.strangersMax) {
       stats.turnedAway++
-      return undefined
+      const [longest] = this.#strangers
+      longest?.destroy(new OverloadedError('too many strangers are at the door', 1000))
     }
     const link = new AcceptedLink(this.#context, wire, this)
     this.#strangers.add(link)

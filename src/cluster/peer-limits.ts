@@ -15,7 +15,7 @@ export interface PeerLimits {
   readonly receiveBytesMax: number
   /** Requests of a link that are being answered; one more: KV_OVERLOADED. @defaultValue 4096 */
   readonly inFlightMax: number
-  /** Accepted wires without a finished handshake; one more is turned away. @defaultValue 64 */
+  /** Accepted wires without a finished handshake; one more ends the oldest. @defaultValue 64 */
   readonly strangersMax: number
   /** Accepted links in all; one more is refused. @defaultValue 4096 */
   readonly acceptedMax: number

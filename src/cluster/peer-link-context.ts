@@ -35,7 +35,7 @@ export interface PeerStats {
   linksOpened: number
   /** Handshakes that failed, whoever refused. */
   handshakesFailed: number
-  /** Accepted wires that were turned away, as there were too many. */
+  /** Accepted wires that were ended before their handshake, as there were too many. */
   turnedAway: number
   requestsSent: number
   requestsReceived: number

@@ -93,6 +93,10 @@ export interface LinkFigures extends Readonly<PeerStats> {
   readonly strangers: number
   /** Bytes that wait for other nodes. */
   readonly backlogBytes: number
+  /** Bytes of answers that other nodes have not taken. */
+  readonly answersBytes: number
+  /** Requests of other nodes that are being answered. */
+  readonly inFlight: number
   /** Bytes of frames that have come in part. */
   readonly receiveBytes: number
 }
@@ -160,6 +164,8 @@ export class PeerLinks implements Peers {
       accepted: this.#door.linkCount,
       strangers: this.#door.strangerCount,
       backlogBytes: nodes.reduce((sum, node) => sum + node.backlogBytes, 0),
+      answersBytes: this.#door.answersBytes,
+      inFlight: this.#door.inFlight,
       receiveBytes: this.#context.budget.size,
       ...this.#context.stats,
     }

@@ -6,7 +6,7 @@
  *  2. A frame's length is checked before anything is allocated, and what frames in the making take
  *     is charged to a budget that all wires of the node share. One that it refuses is handed out as
  *     `skipped`: only its header is there.
- *  3. Whatever goes wrong ends this wire and nothing else; `closed` is called exactly once.
+ *  3. Whatever goes wrong ends this wire and nothing else; `streamClosed` is called once.
  *  4. Frames of an accepted wire are worked on for half a millisecond at most before others have
  *     their turn, and not at all while the other node does not take its answers.
  */
@@ -42,7 +42,7 @@ export interface StreamOwner {
   /** A frame; its body is bytes[header.bodyStart, end), borrowed until this returns. */
   frame(header: PeerFrameHeader, bytes: Uint8Array, end: number, skipped: boolean): void
   /** Exactly once, with what ended it. */
-  closed(error: Error | undefined): void
+  streamClosed(error: Error | undefined): void
 }
 
 export class PeerStream {
@@ -219,6 +219,6 @@ export class PeerStream {
     this.#closed = true
     this.#decoder.dispose()
     this.output.reset()
-    this.#owner.closed(this.#failure ?? error)
+    this.#owner.streamClosed(this.#failure ?? error)
   }
 }

@@ -207,7 +207,11 @@ describe('the page', () => {
       assert.ok(page.includes(`${code} \`${lane}\``))
     }
     const codes = Object.values(PeerRefusal)
-    const rows = page.split('### Who may speak')[1]!.match(/^\| \d+ +\|/gm) ?? []
+    const rows =
+      page
+        .split('### Who may speak')[1]!
+        .split('###')[0]!
+        .match(/^\| \d+ +\|/gm) ?? []
     assert.deepEqual(
       rows.map(row => Number.parseInt(row.slice(1), 10)),
       codes,

@@ -32,6 +32,8 @@ export interface PeerHarnessOptions {
   readonly handle?: (links: PeerLinks, index: number) => void
   /** The epoch of a node's ring. @defaultValue 1 */
   readonly epoch?: (index: number) => number
+  /** Plants a bug into how the secret is checked. */
+  readonly secretOf?: (secret: Uint8Array) => SharedSecret
   /** False: nobody is a member of anybody until the test says so. @defaultValue true */
   readonly linked?: boolean
 }
@@ -70,7 +72,7 @@ export class PeerHarness {
   /** Starts one more node, which knows nobody yet; returns its index. */
   async start(start: PeerStart = {}): Promise<number> {
     const index = this.links.length
-    const { seed = 1, limits = {}, handle, epoch = () => 1 } = this.#options
+    const { seed = 1, limits = {}, handle, epoch = () => 1, secretOf } = this.#options
     const random = seededRandom(seed * 1000 + index)
     const self = start.nodeId ?? nodeIdOf(index)
     const host = start.host ?? `10.0.0.${index + 1}`
@@ -80,7 +82,7 @@ export class PeerHarness {
     const links = new PeerLinks({
       self,
       boot: start.boot ?? { generation: 1, nonce: nonceOf(index) },
-      secret: new SharedSecret(start.secret ?? TEST_SECRET),
+      secret: (secretOf ?? sharedSecret)(start.secret ?? TEST_SECRET),
       clock: this.clock,
       random,
       entropy: length => random.bytes(length),
@@ -168,6 +170,10 @@ export async function startPeers(
   // The other lanes follow within the same round trips.
   await harness.clock.advanceAsync(20)
   return harness
+}
+
+function sharedSecret(secret: Uint8Array): SharedSecret {
+  return new SharedSecret(secret)
 }
 
 /** The id of the node with this index, unless it is started with another. */

@@ -248,6 +248,8 @@ class SimEnd implements AcceptedWire {
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs, nowMs + latencyMs())
     const { other } = this
     clock.setTimer(this.#lastArrivalMs - nowMs, () => {
+      // A reset takes with it what was not read yet.
+      if (!(packet instanceof Uint8Array) && packet.signal === 'reset') other.#incoming.length = 0
       other.#incoming.push(packet)
       other.pump()
     })
