@@ -8,7 +8,7 @@
  *  3. Cluster, partitions and virtual nodes never change, and who was removed stays removed.
  */
 import { equalBytes } from '../bytes.ts'
-import { CorruptionError, ProtocolError } from '../errors.ts'
+import { CorruptionError, InvalidArgumentError, ProtocolError } from '../errors.ts'
 import type { NodeIdentity } from './node-identity.ts'
 import { NodeKey, nodeKey } from './partition.ts'
 import type { Ring } from './ring.ts'
@@ -29,6 +29,12 @@ export interface RingFigures {
   readonly replicationFactor: number
   /** Partitions that the node serves reads of. */
   readonly partitionsOwned: number
+}
+
+/** What is fixed when a cluster is made, as far as the operator says. */
+export interface RingShape {
+  readonly replicationFactor?: number
+  readonly virtualNodes?: number
 }
 
 interface State {
@@ -54,25 +60,28 @@ export class CurrentRing {
   /**
    * The ring of the directory `path`. One that has none, because it is new or was made by a build
    * without rings, gets epoch 1 with its node as the only member, at `clientAddress` as far as that
-   * is known by then. Rejects with KV_CORRUPTION when the record is damaged or another cluster's.
+   * is known by then, and of the shape. Rejects with KV_CORRUPTION when the record is damaged or
+   * another cluster's, with InvalidArgumentError when it has another shape.
    */
   static async open(
     store: Store,
     path: string,
     identity: NodeIdentity,
     clientAddress: string,
+    shape: RingShape = {},
   ): Promise<CurrentRing> {
     const nodeId = nodeIdOf(identity.nodeId)
     const record = await store.read(nodeKey(NodeKey.ring))
     if (record !== undefined) {
       const ring = decodeRingRecord(record, path)
       checkIdentity(ring, identity, path)
+      checkShape(ring, shape, path)
       return new CurrentRing(store, nodeId, ring, record)
     }
     const clusterId = nodeIdOf(identity.clusterId)
     const { partitionCount } = identity
     const member = { nodeId, clientAddress, peerAddress: '' }
-    const ring = initRing(member, { clusterId, partitionCount })
+    const ring = initRing(member, { clusterId, partitionCount, ...shape })
     const bytes = encodeRing(ring)
     await writeRing(store, bytes)
     return new CurrentRing(store, nodeId, ring, bytes)
@@ -186,6 +195,18 @@ function checkIdentity(ring: Ring, identity: NodeIdentity, path: string): void {
   if (isOurs) return
   const place = { path: `${path}/ring record`, offset: 0 }
   throw new CorruptionError(place, 'the ring record is not of the cluster that the node belongs to')
+}
+
+function checkShape(ring: Ring, shape: RingShape, path: string): void {
+  for (const name of ['replicationFactor', 'virtualNodes'] as const) {
+    const wanted = shape[name]
+    if (wanted === undefined || wanted === ring[name]) continue
+    const what = name === 'virtualNodes' ? 'virtual nodes' : 'a replication factor'
+    throw new InvalidArgumentError(
+      `${path} belongs to a cluster with ${what} of ${ring[name]}, fixed when it was made: start ` +
+        `it without that setting, or with ${ring[name]}`,
+    )
+  }
 }
 
 function checkCluster(current: Ring, ring: Ring): void {

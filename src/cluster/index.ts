@@ -1,12 +1,6 @@
 /** The cluster layer's only door: a node, the stored form that it keeps, and the ring. */
 export { type Load, loads, worstLoad } from './balance.ts'
 export { decodeRoutes } from './client-routes.ts'
-export { ClusterNode, type ClusterNodeOptions } from './cluster-node.ts'
-export { EpochAcceptor } from './epoch-acceptor.ts'
-export { EpochAgreement } from './epoch-agreement.ts'
-export type { Liveness, LivenessView } from './liveness.ts'
-export { Membership } from './membership.ts'
-export type { MembershipOptions, MemberView } from './membership-options.ts'
 export { type Node, startNode } from './node.ts'
 export type { NodeIdentity } from './node-identity.ts'
 export {
@@ -39,7 +33,6 @@ export {
   type RingRefusal,
   readdress,
 } from './ring-change.ts'
-export { RingFollower } from './ring-follower.ts'
 export { decodeRingMessage, encodeRing } from './ring-format.ts'
 export type { MemberState, NewMember, NodeId, RingMember } from './ring-member.ts'
 export { RingTable } from './ring-table.ts'

@@ -2,21 +2,21 @@
  * A node as a member, put together: who is up, which ring is the latest, and what is read, written
  * and repaired across replicas (cluster-node.ts).
  *
- *   open --> peers can be answered --links are open, start--> at work --close-->
+ *   open --> peers can be answered --links are open, enter--> a member, at work --close-->
  */
 import type { Logger } from '../logger.ts'
 import { ClusterNode } from './cluster-node.ts'
 import type { CurrentRing } from './current-ring.ts'
-import { Membership } from './membership.ts'
 import type { NodeLinks } from './node-links.ts'
+import { NodeMembership } from './node-membership.ts'
 import type { NodeEnvironment } from './options.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { ReplicationLog } from './replication.ts'
-import { RingFollower } from './ring-follower.ts'
-import type { NodeId } from './ring-member.ts'
+import type { Store } from './store.ts'
 
 export interface NodeClusterParts {
-  readonly log: ReplicationLog
+  /** The engine below the store. */
+  readonly db: ReplicationLog & Store
   readonly store: PartitionedStore
   readonly ring: CurrentRing
   readonly links: NodeLinks
@@ -26,23 +26,23 @@ export interface NodeClusterParts {
   readonly path: string
   /** Where clients reach this node; empty while it does not know. */
   readonly clientAddress: () => string
+  /** Peer addresses that the operator gave. */
+  readonly seeds: readonly string[]
 }
 
 export class NodeCluster {
-  readonly membership: Membership
-  readonly follower: RingFollower
+  readonly membership: NodeMembership
   readonly work: ClusterNode
   readonly #stopFollowing: () => void
 
   private constructor(
     { ring, logger }: NodeClusterParts,
-    { membership, follower, work }: Pick<NodeCluster, 'membership' | 'follower' | 'work'>,
+    membership: NodeMembership,
+    work: ClusterNode,
   ) {
     this.membership = membership
-    this.follower = follower
     this.work = work
     this.#stopFollowing = ring.onChange(() => {
-      membership.ringChanged()
       work.changeRing(ring.table).catch(error => {
         logger.error('writes still go by the ring before the current one', { error })
       })
@@ -51,42 +51,50 @@ export class NodeCluster {
 
   /** Reads what an earlier process owed its peers; nothing may have been written yet. */
   static async open(parts: NodeClusterParts): Promise<NodeCluster> {
-    const { log, store, ring, links, environment, logger, path, clientAddress } = parts
+    const { db, store, ring, links, environment, logger, path, clientAddress, seeds } = parts
     const { clock, random } = environment
     const { peers, generation } = links
-    const follower = new RingFollower({ peers, ring, logger })
-    const newer = (peer: NodeId, epoch: number): void => follower.heard(peer, epoch)
-    const shared = { peers, clock, random, logger }
-    const membership = new Membership({
+    const shared = { clock, random, logger, path }
+    const membership = await NodeMembership.open({
       ...shared,
+      links: peers,
       generation,
+      store: db,
+      ring,
       addresses: () => ({ clientAddress: clientAddress(), peerAddress: links.address }),
-      ring: () => ring.ring,
-      onLaterEpoch: newer,
+      seeds,
     })
     const work = await ClusterNode.open({
       ...shared,
-      liveness: membership,
+      peers,
+      liveness: membership.liveness,
       store,
-      log,
+      log: db,
       ring: () => ring.table,
-      path,
-      onNewerEpoch: newer,
+      onNewerEpoch: (peer, epoch) => membership.heard(peer, epoch),
     })
-    peers.onEpoch(newer)
-    return new NodeCluster(parts, { membership, follower, work })
+    return new NodeCluster(parts, membership, work)
   }
 
-  /** Begins to look after the others. Requires that the links are open. */
-  start(): void {
-    this.membership.start()
+  /** Resolves once the node is a member and at work. Requires that the links are open. */
+  async enter(signal: AbortSignal): Promise<void> {
+    await this.membership.enter(signal)
     this.work.start()
+  }
+
+  /** The addresses of this node are known now, or others. */
+  moved(): void {
+    this.membership.moved()
+  }
+
+  /** What the node says of all this in its statistics. */
+  figures(): Readonly<Record<string, unknown>> {
+    return { members: this.membership.figures(), cluster: this.work.stats }
   }
 
   /** What is owed stays in log and hints. */
   async close(): Promise<void> {
     this.#stopFollowing()
-    this.follower.stop()
     this.membership.stop()
     await this.work.close()
   }

@@ -59,14 +59,7 @@ export async function openIdentity(store: Store, options: IdentityOptions): Prom
 }
 
 async function createIdentity(store: Store, options: IdentityOptions): Promise<NodeIdentity> {
-  const first = { reverse: false, keysOnly: true, countMax: 1, bytesMax: 1 }
-  const found = await store.readRange(first)
-  if (found.keys.length > 0) {
-    throw new InvalidArgumentError(
-      `${options.path} holds a database that is not a node's, such as one made by open() in a ` +
-        'program: give the node a directory of its own and import the data',
-    )
-  }
+  await checkHoldsNothing(store, options.path)
   const identity: NodeIdentity = {
     nodeId: options.entropy(ID_SIZE),
     clusterId: options.entropy(ID_SIZE),
@@ -76,6 +69,18 @@ async function createIdentity(store: Store, options: IdentityOptions): Promise<N
   const put = { key: nodeKey(NodeKey.identity), value: encodeIdentity(identity), expiryMs: 0 }
   await store.write([{ type: 'put', ...put }], { durability: 'sync' })
   return identity
+}
+
+/** Throws InvalidArgumentError unless the store is as new. */
+export async function checkHoldsNothing(store: Store, path: string): Promise<void> {
+  const first = { reverse: false, keysOnly: true, countMax: 1, bytesMax: 1 }
+  const found = await store.readRange(first)
+  if (found.keys.length > 0) {
+    throw new InvalidArgumentError(
+      `${path} holds a database that is not a node's, such as one made by open() in a ` +
+        'program: give the node a directory of its own and import the data',
+    )
+  }
 }
 
 export function encodeIdentity(identity: NodeIdentity): Uint8Array {

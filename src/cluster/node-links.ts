@@ -17,7 +17,8 @@ import {
   type NodeEnvironment,
   PEER_PORT_DEFAULT,
 } from './options.ts'
-import { BOOT_NONCE_SIZE } from './peer-hello.ts'
+import { parsePeerAddress } from './peer-address.ts'
+import { BOOT_NONCE_SIZE, NO_CLUSTER } from './peer-hello.ts'
 import { PeerLinks } from './peer-links.ts'
 import type { Ring } from './ring.ts'
 import { checkAddress, type NodeId, nodeIdOf } from './ring-member.ts'
@@ -39,8 +40,10 @@ export interface NodeLinksParts {
 }
 
 /** Throws InvalidArgumentError for what no node can be linked with. */
-export function checkClusterOptions({ secret, peerAddress = '' }: ClusterOptions): void {
+export function checkClusterOptions(options: ClusterOptions): void {
+  const { secret, peerAddress = '', join = [] } = options
   checkAddress(peerAddress)
+  for (const address of join) parsePeerAddress(address)
   const size = secretBytes(secret).length
   if (size >= CLUSTER_SECRET_SIZE_MIN) return
   throw new InvalidArgumentError(
@@ -64,10 +67,11 @@ function secretBytes(secret: Uint8Array | string): Uint8Array {
 }
 
 /** Refuses to start alone what belongs to a cluster. */
-export function checkStandsAlone({ members }: Ring, path: string): void {
-  if (members.length === 1) return
+export function checkStandsAlone({ members }: Ring, self: NodeId, path: string): void {
+  if (members.length === 1 && members[0]!.nodeId === self) return
+  const others = members.length === 1 ? 'another node' : `${members.length} nodes`
   throw new InvalidArgumentError(
-    `${path} belongs to a cluster of ${members.length} nodes: give it the cluster's secret, so ` +
+    `${path} belongs to a cluster of ${others}: give it the cluster's secret, so ` +
       'that the others let it in (kvd: DURAMEN_CLUSTER_SECRET, or clusterSecretFile)',
   )
 }
@@ -117,6 +121,33 @@ export class NodeLinks {
       fenced,
     })
     return new NodeLinks(parts, peers, generation, address)
+  }
+
+  /** Links of a node that has no cluster yet, to find one: it dials, and nobody can dial it. */
+  static wanderer(
+    self: NodeId,
+    options: ClusterOptions,
+    environment: NodeEnvironment,
+    logger: Logger,
+  ): PeerLinks {
+    const { clock, random, entropy, connector, acceptor } = environment
+    return new PeerLinks({
+      self,
+      // Before every start that is counted.
+      boot: { generation: 0, nonce: nodeIdOf(entropy(BOOT_NONCE_SIZE)) },
+      secret: new SharedSecret(secretBytes(options.secret)),
+      clock,
+      random,
+      entropy,
+      logger,
+      connector,
+      acceptor,
+      limits: options.peerLimits ?? {},
+      clusterId: () => NO_CLUSTER,
+      epoch: () => 0,
+      address: () => '',
+      fenced: () => undefined,
+    })
   }
 
   /** Where others reach this node; empty when it does not know. */

@@ -24,9 +24,10 @@ import {
 } from '../net/index.ts'
 import { secureBytes, systemRandom } from '../random.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
-import { CurrentRing } from './current-ring.ts'
+import { CurrentRing, type RingShape } from './current-ring.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
+import { adoptIfNew, checkMayJoin } from './node-adoption.ts'
 import { NodeCluster, type NodeClusterParts } from './node-cluster.ts'
 import { NodeHandler, type NodeStats } from './node-handler.ts'
 import { type NodeIdentity, openIdentity, writerOf } from './node-identity.ts'
@@ -111,19 +112,19 @@ function openEngine(options: NodeOptions, environment: NodeEnvironment): Promise
 }
 
 async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment): Promise<Node> {
-  const { clock, random, entropy, acceptor } = environment
+  const { clock, random, acceptor } = environment
   const { directory: path, logger = silentLogger } = options
   const startedMs = clock.monotonicMs()
-  const { partitionCount } = options
-  const wallMs = () => clock.wallMs()
-  const identity = await openIdentity(db, { path, partitionCount, wallMs, entropy })
+  const fence = new Fence(logger, options.cluster?.signal)
   const expected = expectedAddress({
     host: '127.0.0.1',
     port: DEFAULT_PORT,
     ...listenOptions(options),
   })
-  const ring = await CurrentRing.open(db, path, identity, expected)
-  if (options.cluster === undefined) checkStandsAlone(ring.ring, path)
+  const { identity, ring, nodeId } = await openIdentityAndRing(db, options, environment, {
+    expected,
+    signal: fence.signal,
+  })
   const versions = await startClock(db, path, identity, environment, logger)
   const partitioner = new Partitioner(identity.partitionCount)
   const store = new PartitionedStore({
@@ -134,12 +135,10 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     path,
     isReplicated: () => ring.ring.members.length > 1,
   })
-  const nodeId = nodeIdOf(identity.nodeId)
-  const fence = new Fence(logger)
   let bound: ListenAddress | undefined
   const links = await openLinks({ db, ring, nodeId, options, environment, fence })
   const cluster = await openCluster(links, {
-    ...{ log: db, store, ring, environment, logger, path },
+    ...{ db, store, ring, environment, logger, path, seeds: options.cluster?.join ?? [] },
     clientAddress: () => (bound === undefined ? expected : reachableAddress(bound)),
   })
   const stats = (): NodeStats => ({
@@ -153,7 +152,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
       writes: store.stats,
     },
     ...(links === undefined ? {} : { links: links.peers.figures() }),
-    ...(cluster === undefined ? {} : { cluster: cluster.work.stats }),
+    ...(cluster === undefined ? {} : cluster.figures()),
     engine: db.stats(),
   })
   const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work)
@@ -173,19 +172,53 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   ring.onChange(() => server.pushRing(ring.bytes))
   try {
     await links?.start()
-    cluster?.start()
+    await cluster?.enter(fence.signal)
     const address = await server.listen(listenOptions(options))
     bound = address
     const parts = { address, identity, ring, server, links, cluster, versions, db, stats }
     const node = new RunningNode(parts)
     fence.guard(node)
     await ring.moveTo(reachableAddress(address), links?.address ?? '')
+    cluster?.moved()
     return node
   } catch (error) {
     await server.close({ graceMs: 0 })
     await cluster?.close()
     await links?.close()
     throw error
+  }
+}
+
+interface Opened {
+  readonly identity: NodeIdentity
+  readonly ring: CurrentRing
+  readonly nodeId: NodeId
+}
+
+/** Who the node is and which ring it goes by; both are made when the directory is empty. */
+async function openIdentityAndRing(
+  db: Db,
+  options: NodeOptions,
+  environment: NodeEnvironment,
+  { expected, signal }: { readonly expected: string; readonly signal: AbortSignal },
+): Promise<Opened> {
+  const { clock, entropy } = environment
+  const { directory: path, partitionCount, logger = silentLogger } = options
+  await adoptIfNew(db, options, environment, signal)
+  const wallMs = () => clock.wallMs()
+  const identity = await openIdentity(db, { path, partitionCount, wallMs, entropy })
+  const ring = await CurrentRing.open(db, path, identity, expected, ringShape(options))
+  const nodeId = nodeIdOf(identity.nodeId)
+  if (options.cluster === undefined) checkStandsAlone(ring.ring, nodeId, path)
+  checkMayJoin(ring.ring, nodeId, options, logger)
+  return { identity, ring, nodeId }
+}
+
+/** What the operator says of the cluster's shape. */
+function ringShape({ replicationFactor, virtualNodes }: NodeOptions): RingShape {
+  return {
+    ...(replicationFactor === undefined ? {} : { replicationFactor }),
+    ...(virtualNodes === undefined ? {} : { virtualNodes }),
   }
 }
 
@@ -340,16 +373,22 @@ class RunningNode implements Node {
 
 /** Stops the node when it is told that it must, also when that is before it serves. */
 class Fence {
+  /** Ends what a start waits for. */
+  readonly signal: AbortSignal
+  readonly #controller = new AbortController()
   readonly #logger: Logger
   #node: RunningNode | undefined
   #error: KvError | undefined
 
-  constructor(logger: Logger) {
+  constructor(logger: Logger, signal: AbortSignal | undefined) {
     this.#logger = logger
+    const own = this.#controller.signal
+    this.signal = signal === undefined ? own : AbortSignal.any([own, signal])
   }
 
   trip(error: KvError): void {
     this.#error ??= error
+    this.#controller.abort(error)
     void this.#node?.stopFor(this.#error, this.#logger)
   }
 

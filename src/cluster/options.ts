@@ -71,6 +71,20 @@ export interface NodeOptions {
    */
   readonly partitionCount?: number
 
+  /**
+   * Nodes that hold each key. Fixed when the cluster is made, and that is when this counts.
+   *
+   * @defaultValue what the cluster has, 3 for a new one
+   */
+  readonly replicationFactor?: number
+
+  /**
+   * Tokens of a node of weight 1. Fixed when the cluster is made, and that is when this counts.
+   *
+   * @defaultValue what the cluster has, 128 for a new one
+   */
+  readonly virtualNodes?: number
+
   /** Makes it a node that others may be linked with. @defaultValue it stands alone */
   readonly cluster?: ClusterOptions
 
@@ -104,6 +118,18 @@ export interface ClusterOptions {
    * @defaultValue where it listens; nothing when that is every address of the machine
    */
   readonly peerAddress?: string
+
+  /**
+   * Peer addresses, `host:port`, of nodes of the cluster that it belongs to. A node on an empty
+   * directory becomes a member of that cluster, which takes that nobody has written to it yet, and
+   * waits until it is; for one that is a member they are a first contact, should all have moved.
+   *
+   * @defaultValue none: an empty directory becomes a cluster of its own, which others can join
+   */
+  readonly join?: readonly string[]
+
+  /** Ends a start that waits for a cluster to take the node in. @defaultValue it waits for ever */
+  readonly signal?: AbortSignal
 
   /** How much links hold and how long they wait; see peer-limits.ts. */
   readonly peerLimits?: Partial<PeerLimits>

@@ -3,7 +3,7 @@
 import type { Liveness } from '../../src/cluster/liveness.ts'
 import { Membership } from '../../src/cluster/membership.ts'
 import type { Addresses } from '../../src/cluster/profile-book.ts'
-import type { Ring } from '../../src/cluster/ring.ts'
+import { createRing, type Ring } from '../../src/cluster/ring.ts'
 import type { NodeId } from '../../src/cluster/ring-member.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
@@ -21,12 +21,14 @@ export interface SimMember {
 
 /** A stable ring of so many members; what they own does not matter. */
 export function plainRing(random: Random, members: number): Ring {
-  return ringOf(random, {
+  const ring = ringOf(random, {
     partitionCount: 1,
     replicationFactor: 3,
     virtualNodes: 1,
     members: Array.from({ length: members }, () => ({})),
   })
+  const reachable = ring.members.map(member => ({ ...member, peerAddress: 'old:1' }))
+  return createRing({ ...ring, members: reachable })
 }
 
 export class SimMembers {

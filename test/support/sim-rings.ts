@@ -3,12 +3,14 @@ import assert from 'node:assert/strict'
 import { CurrentRing } from '../../src/cluster/current-ring.ts'
 import { EpochAcceptor } from '../../src/cluster/epoch-acceptor.ts'
 import { EpochAgreement } from '../../src/cluster/epoch-agreement.ts'
+import { JoinLeader } from '../../src/cluster/join-leader.ts'
+import { joinCluster } from '../../src/cluster/joiner.ts'
 import type { NodeIdentity } from '../../src/cluster/node-identity.ts'
 import { NodeKey, nodeKey } from '../../src/cluster/partition.ts'
 import type { Ring } from '../../src/cluster/ring.ts'
 import { RingFollower } from '../../src/cluster/ring-follower.ts'
 import { encodeRing } from '../../src/cluster/ring-format.ts'
-import { type NodeId, nodeIdBytes } from '../../src/cluster/ring-member.ts'
+import { type NewMember, type NodeId, nodeIdBytes } from '../../src/cluster/ring-member.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { FakeEngine } from './fake-engine.ts'
@@ -29,8 +31,10 @@ export class SimRings {
   readonly clock = new SimClock()
   readonly random: Random
   readonly network: SimPeerNetwork
-  readonly first: Ring
+  first: Ring
   readonly nodes = new Map<NodeId, SimRingNode>()
+  /** Nodes that hold data of users. */
+  readonly filled = new Set<NodeId>()
   /** What every node ever went by, by epoch. */
   readonly history = new Map<number, Uint8Array>()
 
@@ -71,6 +75,8 @@ export class SimRings {
     const follower = new RingFollower({ peers, ring, logger })
     const { clock, random } = { clock: peers.clock, random: this.random }
     const agreement = new EpochAgreement({ peers, clock, random, logger, ring, acceptor, follower })
+    const isEmpty = async (): Promise<boolean> => !this.filled.has(id)
+    new JoinLeader({ peers, clock, logger, ring, agreement, follower, isEmpty })
     this.#record(ring)
     ring.onChange(() => this.#record(ring))
     const node = { engine, peers, ring, acceptor, follower, agreement }
@@ -90,6 +96,15 @@ export class SimRings {
     const known = this.history.get(ring.epoch)
     if (known === undefined) this.history.set(ring.epoch, bytes)
     else assert.deepEqual(bytes, known, `two rings of epoch ${ring.epoch}`)
+  }
+
+  /** Has a node that runs ask to be taken in. */
+  join(member: NewMember, signal?: AbortSignal): Promise<void> {
+    const { peers, ring, follower } = this.nodes.get(member.nodeId)!
+    const { clock, random } = { clock: peers.clock, random: this.random }
+    const logger = silentLogger
+    const options = { peers, clock, random, logger, ring, follower, signal }
+    return joinCluster({ ...options, member: () => member })
   }
 
   /** Ends a node; gives what it leaves on its disk. */

@@ -1,0 +1,211 @@
+// Goal: nodes form a cluster over real sockets with two options, form it again after any restart,
+// wherever they have moved, and say clearly why they cannot.
+// Method: real nodes on real directories, one story each.
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
+import { yieldToEventLoop } from '../../src/clock.ts'
+import {
+  type ClusterOptions,
+  type Node,
+  type NodeOptions,
+  startNode,
+} from '../../src/cluster/index.ts'
+import { AuthenticationError, InvalidArgumentError } from '../../src/errors.ts'
+import { jsonLogger } from '../../src/logger.ts'
+import { connect } from '../../src/net/index.ts'
+import { temporaryDirectory } from '../support/temp-directory.ts'
+
+const SECRET = 'what all nodes of this test know'
+const LIMIT_MS = 30_000
+
+interface Figures {
+  readonly nodeId: string
+  readonly liveness: string
+  readonly epoch: number | undefined
+  readonly peerAddress: string | undefined
+}
+
+class Nodes {
+  readonly running: Node[] = []
+  readonly lines: string[] = []
+  readonly #root: string
+
+  constructor(t: TestContext) {
+    this.#root = temporaryDirectory({
+      after: remove => {
+        t.after(async () => {
+          await Promise.all(this.running.map(node => node.close({ graceMs: 0 })))
+          remove()
+        })
+      },
+    })
+  }
+
+  async start(
+    name: string,
+    cluster: Partial<ClusterOptions> = {},
+    options: Partial<NodeOptions> = {},
+  ): Promise<Node> {
+    const node = await startNode({
+      directory: join(this.#root, name),
+      port: 0,
+      ...options,
+      logger: jsonLogger(
+        line => this.lines.push(line),
+        () => 0,
+        'debug',
+      ),
+      cluster: { secret: SECRET, peerPort: 0, ...cluster },
+    })
+    this.running.push(node)
+    return node
+  }
+
+  async stop(node: Node): Promise<void> {
+    this.running.splice(this.running.indexOf(node), 1)
+    await node.close({ graceMs: 0 })
+  }
+
+  async stopAll(): Promise<void> {
+    for (const node of [...this.running]) await this.stop(node)
+  }
+
+  /** All go by the same ring of so many, which knows where they are, and see each other. */
+  async settled(count: number): Promise<void> {
+    await until(
+      () => {
+        const rings = this.running.map(({ ring }) => ring)
+        return this.running.every(({ ring, peerAddress, identity }, index) => {
+          const id = Buffer.from(identity.nodeId).toString('hex')
+          const own = ring.members.find(({ nodeId }) => nodeId === id)
+          const { members } = this.running[index]!.stats() as { members: Figures[] }
+          return (
+            ring.members.length === count &&
+            ring.phase === 'stable' &&
+            ring.epoch === rings[0]!.epoch &&
+            own?.peerAddress === peerAddress &&
+            own?.clientAddress !== '' &&
+            members.filter(({ liveness }) => liveness === 'up').length === this.running.length
+          )
+        })
+      },
+      `a cluster of ${count}\n${this.lines.slice(-40).join('')}`,
+    )
+  }
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const endMs = performance.now() + LIMIT_MS
+  while (!condition()) {
+    assert.ok(performance.now() < endMs, `not in time: ${what}`)
+    await yieldToEventLoop()
+  }
+}
+
+describe('forming a cluster', () => {
+  test('nodes that are told to join do, all at the same time, and form it again', async t => {
+    const nodes = new Nodes(t)
+    const options = { partitionCount: 16, replicationFactor: 2, virtualNodes: 8 }
+    const first = await nodes.start('a', {}, options)
+    const seeds = [first.peerAddress!]
+    await Promise.all(['b', 'c'].map(name => nodes.start(name, { join: seeds })))
+    await nodes.settled(3)
+    const { ring } = first
+    assert.equal(ring.replicationFactor, 2)
+    assert.equal(ring.virtualNodes, 8)
+    assert.equal(nodes.running[1]!.identity.partitionCount, 16)
+    const ids = nodes.running.map(({ identity }) => Buffer.from(identity.nodeId).toString('hex'))
+
+    // All move: nobody is where the ring says, and one address is enough to find each other.
+    await nodes.stopAll()
+    const c = await nodes.start('c')
+    await nodes.start('a', { join: ['127.0.0.1:1', c.peerAddress!] })
+    await nodes.start('b', { join: [c.peerAddress!] })
+    await nodes.settled(3)
+    const again = nodes.running.map(({ identity }) => Buffer.from(identity.nodeId).toString('hex'))
+    assert.deepEqual(new Set(again), new Set(ids))
+
+    // A majority goes on alone, and the third finds it where the ring says.
+    await nodes.stop(nodes.running.find(({ identity }) => identity === c.identity)!)
+    await until(
+      () => nodes.running.every(node => countUp(node) === 2),
+      'the end of a node is noticed',
+    )
+    await nodes.start('c')
+    await nodes.settled(3)
+  })
+
+  test('a node that waits for the cluster to be there says so, and joins when it is', async t => {
+    const nodes = new Nodes(t)
+    const first = await nodes.start('a')
+    const address = first.peerAddress!
+    const peerPort = Number(address.split(':').at(-1))
+    await nodes.stop(first)
+    const second = nodes.start('b', { join: [address] })
+    await until(() => nodes.lines.some(line => /goes on asking/.test(line)), 'it says so')
+    await nodes.start('a', { peerPort })
+    await second
+    await nodes.settled(2)
+  })
+
+  test('a start that waits can be given up', async t => {
+    const nodes = new Nodes(t)
+    const stop = new AbortController()
+    const start = nodes.start('a', { join: ['127.0.0.1:1'], signal: stop.signal })
+    await until(() => nodes.lines.some(line => /goes on asking/.test(line)), 'it says so')
+    stop.abort(new Error('no more'))
+    await assert.rejects(start, /no more/)
+    // Nothing of the directory is taken: it may be a cluster of its own yet.
+    await nodes.start('a')
+  })
+
+  test('who knows another secret is refused, and told so', async t => {
+    const nodes = new Nodes(t)
+    const first = await nodes.start('a')
+    const join = [first.peerAddress!]
+    await assert.rejects(
+      nodes.start('b', { join, secret: 'what nobody else here knows' }),
+      error => error instanceof AuthenticationError && /cluster secret/.test(error.message),
+    )
+  })
+
+  test('who has a cluster of its own joins no other', async t => {
+    const nodes = new Nodes(t)
+    const first = await nodes.start('a')
+    await nodes.stop(await nodes.start('b'))
+    await assert.rejects(
+      nodes.start('b', { join: [first.peerAddress!] }),
+      /clusters are never merged/,
+    )
+  })
+
+  test('a cluster that users have written to takes nobody in', async t => {
+    const nodes = new Nodes(t)
+    const first = await nodes.start('a', {}, { partitionCount: 16 })
+    const { epoch } = first.ring
+    const client = await connect(`kv://127.0.0.1:${first.address.port}`)
+    await client.put('key', 'value')
+    await client.delete('key')
+    await client.close()
+    await assert.rejects(
+      nodes.start('b', { join: [first.peerAddress!] }),
+      error => error instanceof InvalidArgumentError && /holds data of users/.test(error.message),
+    )
+    assert.equal(first.ring.epoch, epoch)
+  })
+
+  test('what was fixed when the cluster was made is not asked for again', async t => {
+    const nodes = new Nodes(t)
+    const first = await nodes.start('a', {}, { partitionCount: 16 })
+    const join = [first.peerAddress!]
+    await assert.rejects(nodes.start('b', { join }, { partitionCount: 32 }), /has 16 partitions/)
+    await nodes.stop(first)
+    await assert.rejects(nodes.start('a', {}, { replicationFactor: 2 }), /replication factor of 3/)
+  })
+})
+
+function countUp(node: Node): number {
+  const { members } = node.stats() as { members: Figures[] }
+  return members.filter(({ liveness }) => liveness === 'up').length
+}
