@@ -101,15 +101,16 @@ export class EpochAgreement {
     const { clock, ring, random } = this.#options
     const deadlineMs = clock.monotonicMs() + timeoutMs
     let mayCome = false
+    let proposed: Uint8Array | undefined
     for (let attempt = 0; ; attempt++) {
       const current = ring.ring
+      // Others may have had decided what this node proposed.
+      if (proposed !== undefined && equalBytes(ring.bytes, proposed)) return current
       const next = derive(current)
       if (next === current) return current
+      proposed = encodeRing(next)
       const result = await this.#propose(current, next)
-      if (result.type === 'decided') {
-        if (equalBytes(ring.bytes, encodeRing(next))) return next
-        continue
-      }
+      if (result.type === 'decided') continue
       mayCome ||= result.mayCome
       const waitMs = random.next() * Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** attempt)
       if (clock.monotonicMs() + waitMs >= deadlineMs) throw noMajority(current, result, mayCome)

@@ -226,7 +226,7 @@ async function randomHistory(seed: number): Promise<void> {
     node.ring.ring.members.some(({ nodeId }) => nodeId === node.peers.self),
   )
   const last = await settled(rings, members[0]!.agreement.change(anyChange(random, ids), 30_000))
-  for (let second = 0; second < 5; second++) {
+  for (let second = 0; second < 20; second++) {
     rings.gossip()
     await rings.clock.advanceAsync(1000, 2)
   }
