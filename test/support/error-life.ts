@@ -18,13 +18,12 @@ import type { Durability, Snapshot } from '../../src/key-value-store.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { CrashOracle, OracleError, readState, type SubmittedWrite, text } from './crash-oracle.ts'
 import { DIRECTORY, drive, openEngine } from './engine-on-disk.ts'
+import { ErrorCopies } from './error-copies.ts'
 import type { FailingFileSystem, Fault, FaultReport } from './failing-file-system.ts'
 import { SimClock } from './sim-clock.ts'
 
 /** Every few dozen entries fill a memtable, and three tables make a level. */
 export const ERROR_OPTIONS = { memtableSize: 4096, tableSizeTarget: 2048, baseLevelSize: 6144 }
-export const COPY = '/copies/one'
-const BACKUPS = '/backups'
 
 const KEYS = Array.from({ length: 24 }, (_, index) => `key-${String(index).padStart(2, '0')}`)
 
@@ -49,8 +48,7 @@ interface HeldSnapshot {
 export class ErrorLife {
   /** By code: calls that failed. */
   readonly errors = new Map<string, number>()
-  /** What a checkpoint holds, if it was made. */
-  copied: ReadonlyMap<string, string> | undefined
+  readonly copies: ErrorCopies
   poisonings = 0
   flushes = 0
   compactions = 0
@@ -67,6 +65,13 @@ export class ErrorLife {
   constructor(options: ErrorLifeOptions) {
     this.#options = options
     this.#random = seededRandom(options.seed)
+    this.copies = new ErrorCopies({
+      disk: options.disk,
+      clock: this.#clock,
+      random: this.#random,
+      attempt: call => this.#try(call),
+      read: call => this.#read(call),
+    })
   }
 
   /** Of the last opening that succeeded. */
@@ -81,13 +86,19 @@ export class ErrorLife {
     await this.#step('bursts', () => this.#bursts(6))
     await this.#step('first reads', () => this.#reads())
     await this.#step('snapshot', () => this.#takeSnapshot())
+    await this.#step('hold', () => this.#copy('hold'))
     await this.#step('ranges', () => this.#deleteRanges())
     await this.#step('compact', () => this.#compact())
     await this.#step('reads of the snapshot', () => this.#snapshotReads())
     await this.#step('more bursts', () => this.#bursts(8))
-    await this.#step('checkpoint', () => this.#checkpoint())
-    await this.#step('backup', () => this.#backup())
+    await this.#step('checkpoint', () => this.#copy('checkpoint'))
+    await this.#step('backup', () => this.#copy('backup'))
     await this.#step('changes', () => this.#changes())
+    await this.#step('bursts between backups', () => this.#bursts(3))
+    await this.#step('second backup', () => this.#copy('backup'))
+    await this.#step('restore', () => this.copies.restore())
+    await this.#step('syncs', () => this.#clock.advanceAsync(200))
+    await this.#step('replica', () => this.#copy('follow'))
     await this.#step('reads', () => this.#reads())
     await this.#step('close', () => this.#close())
     await this.#step('open again', () => this.#open())
@@ -308,14 +319,8 @@ export class ErrorLife {
     await this.#try(() => drive(this.#clock, this.#db!.compact()))
   }
 
-  async #checkpoint(): Promise<void> {
-    const state = this.#oracle.acknowledgedState()
-    const made = await this.#try(() => drive(this.#clock, this.#db!.checkpoint(COPY)))
-    if (made !== undefined) this.copied = state
-  }
-
-  async #backup(): Promise<void> {
-    await this.#try(() => drive(this.#clock, this.#db!.backup(BACKUPS)))
+  async #copy(kind: 'hold' | 'checkpoint' | 'backup' | 'follow'): Promise<void> {
+    await this.copies[kind](this.#db!, this.#oracle.acknowledgedState())
   }
 
   /** What is written now comes out of the feed, in order, or the feed fails. */

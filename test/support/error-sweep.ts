@@ -10,7 +10,7 @@
 import { type Random, seededRandom } from '../../src/random.ts'
 import { CrashOracle, OracleError, readState } from './crash-oracle.ts'
 import { drive, openEngine } from './engine-on-disk.ts'
-import { COPY, ERROR_OPTIONS, ErrorLife } from './error-life.ts'
+import { ERROR_OPTIONS, ErrorLife } from './error-life.ts'
 import {
   FailingFileSystem,
   type Fault,
@@ -64,7 +64,7 @@ export async function planErrors(options: ErrorSweepOptions): Promise<ErrorCase[
   const fault = reports.get('EIO')!
   const life = new ErrorLife({ ...options, disk, fault, forever: false, code: undefined })
   await life.run()
-  if (life.flushes < 5 || life.compactions < 3 || life.copied === undefined) {
+  if (life.flushes < 5 || life.compactions < 3 || !life.copies.isComplete) {
     throw new Error(`the life is not worth living: ${life.flushes} flushes`)
   }
   const cases: ErrorCase[] = []
@@ -187,23 +187,10 @@ async function judge(memory: MemoryFileSystem, life: ErrorLife, chance: Random):
         random: chance,
       })
       later.explain(await readState(again), later.moment(), 'power-loss')
-      if (life.copied !== undefined) await judgeCopy(left, life.copied)
+      await life.copies.judge(left, chance)
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       throw new OracleError(`after a ${ending} with a mended disk: ${message}`, { cause: error })
     }
   }
-}
-
-async function judgeCopy(
-  disk: MemoryFileSystem,
-  expected: ReadonlyMap<string, string>,
-): Promise<void> {
-  const options = { ...ERROR_OPTIONS, createIfMissing: false }
-  const copy = await openEngine(disk, { directory: COPY, options })
-  const found = await readState(copy)
-  const isSame =
-    found.size === expected.size && [...found].every(([key, value]) => expected.get(key) === value)
-  if (!isSame) throw new OracleError('a checkpoint that succeeded is not what it was made of')
-  await copy.close()
 }
