@@ -259,10 +259,24 @@ function renderFindings(
     const { path, offset, what, expected, actual } = finding
     const mark = isDamage(finding) ? style.bad('damage') : style.dim('notice')
     const sums = expected === undefined ? '' : ` (expected ${expected}, found ${actual})`
-    return `  ${mark} ${path}@${offset}: ${what}${sums}`
+    return `  ${mark} ${path}@${offset}: ${withUserKeys(what)}${sums}`
   })
   if (findingsOmitted > 0) lines.push(`  and ${formatCount(findingsOmitted)} more`)
   return lines
+}
+
+/**
+ * Keys of a server's database begin with two bytes that no user has given; what follows them is
+ * what he knows. An embedded database may have such keys of its own, so both are shown.
+ */
+function withUserKeys(what: string): string {
+  return what.replaceAll(/\b0x([0-9a-f]{6,})(…?)/g, (hex, digits: string, cut: string) => {
+    const bytes = Buffer.from(digits, 'hex')
+    const userKey = bytes.subarray(2)
+    if (!userKey.every(byte => byte >= 0x20 && byte < 0x7f)) return hex
+    const text = `"${userKey.toString('latin1')}"${cut}`
+    return `${hex} (of a server: ${text} in partition ${bytes.readUInt16BE(0)})`
+  })
 }
 
 function counted(count: number, one: string, many = `${one}s`): string {

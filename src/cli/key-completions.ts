@@ -6,7 +6,7 @@ import { prefixRange } from './option-values.ts'
 import type { Session } from './session.ts'
 
 /** Enough to choose from, few enough to show. */
-const KEYS_MAX = 30
+export const KEYS_MAX = 30
 /** Somebody waits with a finger on the Tab key. */
 const DEADLINE_MS = 400
 

@@ -4,6 +4,7 @@ import { textToBytes } from './byte-text.ts'
 import type { Command } from './command.ts'
 import { formatQuotedToken, formatToken, type Token, tokenizeUnfinished } from './command-line.ts'
 import { GLOBAL_OPTIONS } from './command-parser.ts'
+import { KEYS_MAX } from './key-completions.ts'
 import { optionNamed, takesValue } from './repl-hint.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -95,7 +96,20 @@ async function keyHits(
   sources: CompletionSources,
 ): Promise<string[]> {
   const keys = await sources.keys(textToBytes(text))
-  return keys.map(quoted ? formatQuotedToken : formatToken)
+  const hits = keys.map(quoted ? formatQuotedToken : formatToken)
+  if (hits.length <= KEYS_MAX) return hits
+  // Says that there are more, and leaves what all have in common as it is.
+  const more = `${commonStart(hits)}...`
+  return [...hits.slice(0, -1), more, ...hits.slice(-1)]
+}
+
+/** Requires at least one word. */
+function commonStart([first = '', ...others]: readonly string[]): string {
+  let length = first.length
+  for (const other of others) {
+    while (!other.startsWith(first.slice(0, length))) length--
+  }
+  return first.slice(0, length)
 }
 
 function namesOf(command: Command): string[] {

@@ -5,9 +5,11 @@ import assert from 'node:assert/strict'
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
+import { renderVerify } from '../../src/cli/debug-command.ts'
 import { ExitCode } from '../../src/cli/exit-code.ts'
+import { PLAIN_STYLE } from '../../src/cli/style.ts'
 import { systemClock } from '../../src/clock.ts'
-import { open } from '../../src/engine/index.ts'
+import { open, type VerifyReport } from '../../src/engine/index.ts'
 import { CorruptionError } from '../../src/errors.ts'
 import { CapturedOutput, CliHarness } from '../support/cli-harness.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
@@ -196,4 +198,18 @@ describe('debug', () => {
     assert.equal(await harness.run(), ExitCode.ok)
     assert.match(harness.err, /verifying/)
   })
+})
+
+test('keys that only a server has are shown as its users know them', () => {
+  const what = 'a block of keys from behind 0x00c5666f6f to 0x0100ff0102 and "plain" is lost'
+  const finding = { severity: 'damage', path: 'x.sst', offset: 7, what } as const
+  const report = {
+    ...{ ok: false, damages: 1, findings: [finding], findingsOmitted: 0, bytes: 1 },
+    ...{ tables: 1, blocks: 1, entries: 1, walSegments: 1, walEntries: 1 },
+  }
+  const text = renderVerify('./data', report as unknown as VerifyReport, PLAIN_STYLE)
+  assert.match(
+    text,
+    /behind 0x00c5666f6f \(of a server: "foo" in partition 197\) to 0x0100ff0102 and/,
+  )
 })

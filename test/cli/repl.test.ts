@@ -431,6 +431,26 @@ describe('completion', () => {
     )
   })
 
+  test('a list that is cut says so, and completes to no more than all have in common', async () => {
+    const keys = Array.from({ length: 50 }, (_, number) => [`item:${100 + number}`, 'v'])
+    const many = MemoryStore.with(Object.fromEntries(keys) as Record<string, string>)
+    const shell = await started({ store: many })
+    shell.type('get i\t')
+    await until(
+      () => shell.line === 'get item:1',
+      () => shell.line,
+    )
+    shell.type('\t')
+    await until(
+      () => shown(shell).join(' ').includes('item:149'),
+      () => shell.screen.lines.join('\n'),
+    )
+    const text = shown(shell).join(' ')
+    assert.match(text, /item:129 +item:1\.\.\. +item:149/)
+    assert.doesNotMatch(text, /item:130/)
+    assert.equal(shell.line, 'get item:1')
+  })
+
   test('asks no server that is away', async () => {
     const shell = await started({ store, reachable: false })
     const calls = store.calls.length
