@@ -4,12 +4,17 @@
  *
  *   closed --3 timeouts in a row, or tripped--> open --a probe succeeds, or a new link--> closed
  *
+ * Timeouts within a quarter of a second count as one: many requests are under way at once, and one
+ * slow fsync must not make hints of everything.
+ *
  * While it is open the peer gets hints. Probes go out after 250 ms, then after twice as long as the
  * last time, up to 5 s. (The pattern is Nygard's, "Release It!", 2007.)
  */
 import type { CancelTimer, Clock } from '../clock.ts'
 
 const TIMEOUTS_MAX = 3
+/** Others as soon after one do not count. */
+const TIMEOUT_SPACING_MS = 250
 const PROBE_DELAY_MIN_MS = 250
 const PROBE_DELAY_MAX_MS = 5000
 
@@ -23,6 +28,7 @@ export interface BreakerOptions {
 export class Breaker {
   readonly #options: BreakerOptions
   #timeouts = 0
+  #lastTimeoutMs = Number.NEGATIVE_INFINITY
   #isOpen = false
   #delayMs = PROBE_DELAY_MIN_MS
   #cancelTimer: CancelTimer | undefined
@@ -43,6 +49,9 @@ export class Breaker {
   }
 
   timedOut(): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    if (nowMs - this.#lastTimeoutMs < TIMEOUT_SPACING_MS) return
+    this.#lastTimeoutMs = nowMs
     this.#timeouts++
     if (this.#timeouts >= TIMEOUTS_MAX) this.trip()
   }

@@ -35,6 +35,8 @@ import type { WriteAcks } from './write-acks.ts'
 /** After this long without an answer a peer counts as slow for this message. */
 export const REPLICA_TIMEOUT_MS = 500
 const RETRY_MS = 50
+/** A timeout that comes later than due by so much is this node's own. */
+const OWN_PAUSE_MS = 200
 const MESSAGES_MAX = 8
 const FLYING_BYTES_MAX = 2 * 1024 * 1024
 
@@ -61,6 +63,7 @@ export interface OwedEntry extends StoredEntry {
 interface Message {
   readonly entries: readonly OwedEntry[]
   readonly bytes: number
+  sentMs: number
   state: 'flying' | 'waiting' | 'done'
 }
 
@@ -152,7 +155,7 @@ export class ReplicaQueue {
       const entries = this.#next()
       if (entries.length === 0) continue
       const bytes = entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
-      const message: Message = { entries, bytes, state: 'waiting' }
+      const message: Message = { entries, bytes, sentMs: 0, state: 'waiting' }
       this.#messages.push(message)
       this.#send(message)
     }
@@ -193,8 +196,9 @@ export class ReplicaQueue {
   }
 
   #send(message: Message): void {
-    const { peer, peers, table } = this.#options
+    const { peer, peers, table, clock } = this.#options
     message.state = 'flying'
+    message.sentMs = clock.monotonicMs()
     for (const { write } of message.entries) write.wasSent = true
     const body = encodeEntries({ epoch: table().ring.epoch, entries: message.entries })
     void peers
@@ -224,7 +228,9 @@ export class ReplicaQueue {
     if (error instanceof TimeoutError) {
       // It stays in flight for whoever looks, and goes out once more unless the breaker opened.
       message.state = 'waiting'
-      breaker.timedOut()
+      // When the timer itself came late, this node was paused, and answers may be waiting here.
+      const waitedMs = this.#options.clock.monotonicMs() - message.sentMs
+      if (waitedMs < REPLICA_TIMEOUT_MS + OWN_PAUSE_MS) breaker.timedOut()
       if (!breaker.isOpen) this.#retryLater(message, 0)
     } else if (error instanceof OverloadedError) {
       this.#retryLater(message, Math.max(RETRY_MS, error.retryAfterMs))

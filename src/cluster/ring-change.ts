@@ -8,6 +8,7 @@
  * forgotten by the time it would come back.
  */
 import { InvalidArgumentError, KvError, type KvErrorAction } from '../errors.ts'
+import { PARTITION_COUNT_WITH_PEERS_MAX } from './partition.ts'
 import {
   createRing,
   findMember,
@@ -225,6 +226,13 @@ function describe(operation: RingOperation): string {
 }
 
 function checkNew(ring: Ring, nodeId: NodeId): void {
+  if (ring.partitionCount > PARTITION_COUNT_WITH_PEERS_MAX) {
+    throw new RingChangeError(
+      'limit',
+      `a node with ${ring.partitionCount} partitions cannot have peers: export it into a cluster ` +
+        `with at most ${PARTITION_COUNT_WITH_PEERS_MAX}`,
+    )
+  }
   if (findMember(ring, nodeId) !== undefined) {
     throw new RingChangeError('member', `${nodeId} is a member already`)
   }
