@@ -9,7 +9,8 @@
  *   packed := four bytes of key (32 bits) | position (21 bits)      an exact integer below 2^53
  */
 import { assert } from '../assert.ts'
-import { NODE_KEY_OFFSET, type Skiplist } from './skiplist.ts'
+import { NODE_KEY_OFFSET, type NodeArena } from './node-arena.ts'
+import type { Skiplist } from './skiplist.ts'
 
 const POSITION_COUNT = 2 ** 21
 /** Entries that one arena may hold to be sorted. */
@@ -28,17 +29,22 @@ export function sortArena(list: Skiplist): void {
   const nodes = new Uint32Array(count)
   let index = 0
   for (let node = list.first(); node !== 0; node = list.next(node)) nodes[index++] = node
-  new ArenaSort(list, nodes).sort(0, count, 0)
+  sortNodes(list, nodes)
   list.relink(nodes)
 }
 
+/** Puts nodes of the arena in internal order, at most SORTED_COUNT_MAX. */
+export function sortNodes(arena: NodeArena, nodes: Uint32Array): void {
+  new ArenaSort(arena, nodes).sort(0, nodes.length, 0)
+}
+
 class ArenaSort {
-  readonly #list: Skiplist
+  readonly #list: NodeArena
   readonly #nodes: Uint32Array
   readonly #packed: Float64Array
   readonly #moved: Uint32Array
 
-  constructor(list: Skiplist, nodes: Uint32Array) {
+  constructor(list: NodeArena, nodes: Uint32Array) {
     this.#list = list
     this.#nodes = nodes
     this.#packed = new Float64Array(nodes.length)

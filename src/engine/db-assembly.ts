@@ -151,7 +151,7 @@ function buildMachinery(assembly: DbAssembly): Machinery {
   const budget = cacheBudget(options)
   const { openFilesMax } = options
   const memory = new MemtableMemory(options.memtableSize)
-  const memtable = new Memtable(memory, recovered.wal.fileNumber, random)
+  const memtable = new Memtable(memory, recovered.wal.fileNumber, random, true)
   const state = new TreeState(
     memtable,
     manifest.version,

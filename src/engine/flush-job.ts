@@ -1,7 +1,7 @@
 /** Writes a frozen memtable as a level-0 table. */
 import type { FlushJob, JobResult } from './job.ts'
 import { checkCancelled } from './job-cancel.ts'
-import { MemtableArena } from './memtable.ts'
+import { MemtableArena } from './memtable-arena.ts'
 import {
   endAfter,
   fragmentsBefore,

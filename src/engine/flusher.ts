@@ -137,7 +137,7 @@ export class Flusher {
       {
         kind: 'flush',
         arena: memtable.arena,
-        order: 'sorted',
+        order: memtable.order,
         largestKey: state.version.largestKey,
       },
       1,

@@ -8,6 +8,7 @@
  */
 import type { BlockCodec } from './block-codec.ts'
 import type { MaintenanceThread } from './maintenance-job.ts'
+import type { ArenaOrder } from './memtable-arena.ts'
 import type { TableMetadata } from './table-metadata.ts'
 
 /** How tables are written. */
@@ -45,11 +46,8 @@ export interface FlushJob extends JobCommon {
   readonly kind: 'flush'
   /** The frozen memtable's arena; see memtable.ts. */
   readonly arena: SharedArrayBuffer
-  /**
-   * How its entries stand: `sorted`, or in order of `arrival`, as recovery leaves them; then the
-   * job sorts them first, and the arena must be nobody else's.
-   */
-  readonly order: 'sorted' | 'arrival'
+  /** How its entries stand; `arrival` is how recovery leaves them. */
+  readonly order: ArenaOrder
   /**
    * No key of anything older is larger; undefined when there is nothing older. Range tombstones end
    * behind it, or behind the memtable's own last key.

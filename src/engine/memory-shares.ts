@@ -3,9 +3,9 @@ import type { ResolvedDbOptions } from './options.ts'
 
 /**
  * A memtable's hash index has a slot of 4 bytes and a bit for every 32 bytes of arena, rounded up
- * at most 2x.
+ * at most 2x, and there are 4 bytes for every entry.
  */
-const MEMTABLE_INDEX_SHARE = 33 / 128
+const MEMTABLE_INDEX_SHARE = 49 / 128
 /** The block cache gets at least this share of the budget, however large the memtables are. */
 const CACHE_SHARE_MIN = 1 / 4
 /**

@@ -1,10 +1,11 @@
 /**
- * The memory of a memtable: the arena of its list, and the index beside it. Used again by a later
- * memtable, as touching fresh memory costs more than emptying this, and what nobody holds any more
- * would stay until a full garbage collection.
+ * The memory of a memtable: the arena of its list, and beside it the index and the arrivals. Used
+ * again by a later memtable, as touching fresh memory costs more than emptying this, and what
+ * nobody holds any more would stay until a full garbage collection.
  */
+import { SORTED_COUNT_MAX } from './arena-sort.ts'
 
-/** Index slots a byte of arena: an entry of 32 bytes or more never fills the index first. */
+/** Index slots a byte of arena: no entry takes less, so there never are more entries than slots. */
 const ARENA_BYTES_PER_SLOT = 32
 const SLOT_COUNT_MIN = 64
 
@@ -13,6 +14,8 @@ export class MemtableMemory {
   /** A power of two of slots, and a bit for each; see memtable.ts. */
   readonly slots: Uint32Array
   readonly wanted: Uint8Array
+  /** Room for all nodes in their order of arrival, shared; none where they are too many to sort. */
+  readonly arrivals: Uint32Array
 
   #holders = 0
   #isFresh = true
@@ -23,11 +26,14 @@ export class MemtableMemory {
     while (slotCount < arenaSize / ARENA_BYTES_PER_SLOT) slotCount *= 2
     this.slots = new Uint32Array(slotCount)
     this.wanted = new Uint8Array(slotCount >>> 3)
+    const arrivals = slotCount <= SORTED_COUNT_MAX ? slotCount : 0
+    this.arrivals = new Uint32Array(new SharedArrayBuffer(arrivals * 4))
   }
 
   /** Bytes, whether filled or not. */
   get size(): number {
-    return this.arena.byteLength + this.slots.byteLength + this.wanted.byteLength
+    const { arena, slots, wanted, arrivals } = this
+    return arena.byteLength + slots.byteLength + wanted.byteLength + arrivals.byteLength
   }
 
   /** Whether somebody reads it over several turns, so that it must not be used again. */

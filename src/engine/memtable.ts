@@ -12,23 +12,26 @@
  *     with the arena, and the memtable is full when either is.
  *  3. A frozen memtable never changes again; its arena may be read by a worker.
  *  4. Range tombstones are in the arena, for the flush, and as fragments beside it, for reads.
+ *  5. In a memtable that defers, an entry is found through the index at once, and in the list once
+ *     it is linked. Until then its next node is the version before it, wherever that is.
+ *
+ * The place of an entry in the list is half of what a write costs, and only scans ask for it: the
+ * flush sorts what has none, in a quarter of the time and on its own thread. So a memtable defers
+ * it until the first scan comes, which waits for the rest to be linked, a slice a turn.
  */
 import { assert } from '../assert.ts'
 import { copyBytes } from '../bytes.ts'
 import type { Random } from '../random.ts'
-import { sortArena } from './arena-sort.ts'
-import { Cursor } from './cursor.ts'
+import { sortNodes } from './arena-sort.ts'
+import type { Cursor } from './cursor.ts'
 import { EntryKind } from './internal-key.ts'
 import type { LookupResult } from './lookup-result.ts'
+import { type ArenaOrder, keyOf, MemtableCursor } from './memtable-arena.ts'
 import type { MemtableMemory } from './memtable-memory.ts'
 import { MemtableRanges } from './memtable-ranges.ts'
-import {
-  coveringSequence,
-  END_OF_KEYS,
-  type RangeFragment,
-  type RangeFragments,
-} from './range-fragment.ts'
-import { ARENA_OVERHEAD, NODE_KEY_OFFSET, nodeSizeMax, Skiplist } from './skiplist.ts'
+import { ARENA_OVERHEAD, NODE_KEY_OFFSET, nodeSizeMax } from './node-arena.ts'
+import { coveringSequence, END_OF_KEYS, type RangeFragments } from './range-fragment.ts'
+import { Skiplist } from './skiplist.ts'
 import { copyInSlices } from './slices.ts'
 
 /** The index is full at this share of its slots; probes stay short below it. */
@@ -39,6 +42,9 @@ const NO_BYTES = new Uint8Array(0)
  * date must stay cheap, and the fragments of its table fit memory.
  */
 export const RANGE_COUNT_MAX = 4096
+
+/** Entries that are linked at once: about a quarter of a millisecond. */
+const LINKED_AT_ONCE = 512
 
 export class Memtable {
   /** The WAL segment that holds the same entries. */
@@ -60,13 +66,18 @@ export class Memtable {
   readonly #wanted: Uint8Array
   readonly #keyCountMax: number
   readonly #ranges = new MemtableRanges()
+  #defers: boolean
+  #wasScanned = false
+  /** Of those that came while it deferred, in the order of arrival: entries in their place. */
+  #linkedCount = 0
   #keyCount = 0
   #tombstoneCount = 0
   #frozen = false
 
-  /** An empty one, whatever is in `memory`. */
-  constructor(memory: MemtableMemory, walNumber: number, random: Random) {
+  /** An empty one, whatever is in `memory`. `defers` until the first scan: see the head. */
+  constructor(memory: MemtableMemory, walNumber: number, random: Random, defers = false) {
     const { arena, slots } = memory
+    this.#defers = defers && memory.arrivals.length > 0
     memory.clear()
     this.walNumber = walNumber
     this.memory = memory
@@ -102,9 +113,24 @@ export class Memtable {
     return this.#ranges.fragments
   }
 
-  /** The largest key of all entries, in a buffer of its own; undefined when there are none. */
+  /** Whether somebody scanned it, so that the next one is better not to defer. */
+  get wasScanned(): boolean {
+    return this.#wasScanned
+  }
+
+  /** What a flush needs to know of the arena. */
+  get order(): ArenaOrder {
+    if (!this.#defers) return 'sorted'
+    return this.memory.arrivals.subarray(0, this.#list.entryCount)
+  }
+
+  /**
+   * The largest key of all entries, in a buffer of its own; undefined when there are none. Requires
+   * that it does not defer.
+   */
   get largestKey(): Uint8Array | undefined {
-    return largestKeyOf(this.#list)
+    assert(!this.#defers, 'the order is known')
+    return keyOf(this.#list, this.#list.last())
   }
 
   /** Bytes of keys and values. */
@@ -164,38 +190,50 @@ export class Memtable {
     assert(!this.#frozen, 'a frozen memtable never changes')
     if (kind === EntryKind.delete) this.#tombstoneCount++
     const list = this.#list
-    const node = list.insert(
-      hash,
-      key,
-      keyStart,
-      keyEnd,
-      sequence,
-      kind,
-      value,
-      valueStart,
-      valueEnd,
-    )
+    const slots = this.#slots
+    const slot = this.#slotOf(hash, key, keyStart, keyEnd)
+    const entry = slots[slot]!
+    const older = entry === 0 ? 0 : (entry & ~this.#hashMask) << 2
+    if (older === 0) this.#keyCount++
+    else assert(list.sequence(older) < sequence, 'sequences of a key rise')
+    let node: number
+    if (this.#defers) {
+      const at = list.entryCount
+      node = list.insertUnlinked(
+        hash,
+        key,
+        keyStart,
+        keyEnd,
+        sequence,
+        kind,
+        value,
+        valueStart,
+        valueEnd,
+        older,
+      )
+      this.memory.arrivals[at] = node
+    } else {
+      node = list.insert(hash, key, keyStart, keyEnd, sequence, kind, value, valueStart, valueEnd)
+    }
+    slots[slot] = (hash & this.#hashMask) | (node >>> 2)
+    return node + NODE_KEY_OFFSET + (keyEnd - keyStart)
+  }
+
+  /** The slot that names the newest version of the key, or is free for it. */
+  #slotOf(hash: number, key: Uint8Array, keyStart: number, keyEnd: number): number {
+    const list = this.#list
     const slots = this.#slots
     const hashMask = this.#hashMask
-    let slot = spread(hash) & this.#slotMask
+    const slotMask = this.#slotMask
+    let slot = spread(hash) & slotMask
     this.#wanted[slot >>> 3]! |= 1 << (slot & 7)
-    for (;;) {
+    for (; ; slot = (slot + 1) & slotMask) {
       const entry = slots[slot]!
-      if (entry === 0) {
-        this.#keyCount++
-        break
-      }
-      if (((entry ^ hash) & hashMask) === 0) {
-        const other = (entry & ~hashMask) << 2
-        if (list.hash(other) === hash && list.keyEquals(other, key, keyStart, keyEnd)) {
-          assert(list.sequence(other) < sequence, 'sequences of a key rise')
-          break
-        }
-      }
-      slot = (slot + 1) & this.#slotMask
+      if (entry === 0) return slot
+      if (((entry ^ hash) & hashMask) !== 0) continue
+      const node = (entry & ~hashMask) << 2
+      if (list.hash(node) === hash && list.keyEquals(node, key, keyStart, keyEnd)) return slot
     }
-    slots[slot] = (hash & hashMask) | (node >>> 2)
-    return node + NODE_KEY_OFFSET + (keyEnd - keyStart)
   }
 
   /**
@@ -268,6 +306,7 @@ export class Memtable {
       let node = (entry & ~hashMask) << 2
       if ((list.hash(node) ^ hash) === 0 && list.keyEquals(node, key, keyStart, keyEnd)) {
         while (list.sequence(node) > sequence) {
+          // What is not linked yet notes the version before as its next.
           node = list.next(node)
           if (node === 0 || !list.keyEquals(node, key, keyStart, keyEnd)) return false
         }
@@ -281,102 +320,39 @@ export class Memtable {
     }
   }
 
-  /** A cursor over the entries. It sees what is inserted later, at its place in the order. */
+  /**
+   * Called by who is about to ask for a cursor: whether he can. Links some of what was deferred; to
+   * be asked again in a later turn of the event loop when that was not all.
+   */
+  prepareScan(): boolean {
+    this.#wasScanned = true
+    if (this.#defers) this.#linkSome()
+    return !this.#defers
+  }
+
+  /**
+   * A cursor over the entries. It sees what is inserted later, at its place in the order. Requires
+   * that it does not defer.
+   */
   cursor(): Cursor {
+    assert(!this.#defers, 'every entry has its place before a scan')
     return new MemtableCursor(this.#list)
   }
-}
 
-/** What the arena of a frozen memtable holds, for whichever thread; sorts it when it is not. */
-export class MemtableArena {
-  readonly #list: Skiplist
-
-  constructor(arena: SharedArrayBuffer, order: 'sorted' | 'arrival' = 'sorted') {
-    this.#list = Skiplist.attach(arena)
-    if (order === 'arrival') sortArena(this.#list)
-  }
-
-  cursor(): Cursor {
-    return new MemtableCursor(this.#list)
-  }
-
-  get largestKey(): Uint8Array | undefined {
-    return largestKeyOf(this.#list)
-  }
-
-  /** The range tombstones as they came: one sequence each, and they may overlap. */
-  ranges(): RangeFragments {
+  /** Gives the next entries their places; all together, so that every version leads to the next. */
+  #linkSome(): void {
     const list = this.#list
-    const ranges: RangeFragment[] = []
-    for (let node = list.firstRange; node !== 0; node = list.next(node)) {
-      const startFrom = node + NODE_KEY_OFFSET
-      const endFrom = startFrom + list.keyLength(node)
-      const endLength = list.valueLength(node)
-      ranges.push({
-        start: copyBytes(list.bytes, startFrom, endFrom),
-        end: endLength === 0 ? END_OF_KEYS : copyBytes(list.bytes, endFrom, endFrom + endLength),
-        sequences: [list.sequence(node)],
-      })
-    }
-    return ranges
+    const { entryCount } = list
+    const to = Math.min(this.#linkedCount + LINKED_AT_ONCE, entryCount)
+    const nodes = this.memory.arrivals.slice(this.#linkedCount, to)
+    sortNodes(list, nodes)
+    list.link(nodes)
+    this.#linkedCount = to
+    if (to === entryCount) this.#defers = false
   }
-}
-
-function largestKeyOf(list: Skiplist): Uint8Array | undefined {
-  const node = list.last()
-  if (node === 0) return undefined
-  const start = node + NODE_KEY_OFFSET
-  return copyBytes(list.bytes, start, start + list.keyLength(node))
 }
 
 /** Mixes the high bits down: bloom filters and partitions use up the low ones. */
 function spread(hash: number): number {
   return (hash ^ (hash >>> 15)) >>> 0
-}
-
-class MemtableCursor extends Cursor {
-  readonly #list: Skiplist
-  #node = 0
-
-  constructor(list: Skiplist) {
-    super()
-    this.#list = list
-    this.keyBytes = list.bytes
-    this.valueBytes = list.bytes
-  }
-
-  override seekToFirst(): void {
-    this.#moveTo(this.#list.first())
-  }
-
-  override seekToLast(): void {
-    this.#moveTo(this.#list.last())
-  }
-
-  override seek(key: Uint8Array, keyStart: number, keyEnd: number, sequence: number): void {
-    this.#moveTo(this.#list.findAtOrAfter(key, keyStart, keyEnd, sequence))
-  }
-
-  override next(): void {
-    assert(this.valid, 'only a valid cursor moves')
-    this.#moveTo(this.#list.next(this.#node))
-  }
-
-  override prev(): void {
-    assert(this.valid, 'only a valid cursor moves')
-    this.#moveTo(this.#list.findBefore(this.keyBytes, this.keyStart, this.keyEnd, this.sequence))
-  }
-
-  #moveTo(node: number): void {
-    this.#node = node
-    this.valid = node !== 0
-    if (node === 0) return
-    const list = this.#list
-    this.keyStart = node + NODE_KEY_OFFSET
-    this.keyEnd = this.keyStart + list.keyLength(node)
-    this.sequence = list.sequence(node)
-    this.kind = list.kind(node)
-    this.valueStart = this.keyEnd
-    this.valueEnd = this.keyEnd + list.valueLength(node)
-  }
 }

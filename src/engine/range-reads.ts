@@ -13,7 +13,8 @@
  *  2. A slice ends after SLICE_STEPS entries, whether they are wanted, deleted, expired or old, so
  *     that the event loop is not held up.
  *  3. A slice goes on behind what the one before passed, which may have shown nothing.
- *  4. What is hidden beyond the range is not walked over to find that nothing more is wanted.
+ *  4. No cursor is made before the memtables are in order (memtable.ts).
+ *  5. What is hidden beyond the range is not walked over to find that nothing more is wanted.
  */
 import { assert } from '../assert.ts'
 import { yieldToEventLoop } from '../clock.ts'
@@ -76,6 +77,8 @@ export class RangeReads {
     this.#count++
     const at = sequence ?? this.#state.visibleSequence
     const chunk = new Chunk(range, this.#copies)
+    const order = this.#order()
+    if (order !== undefined) return this.#gatherLater(chunk, at, order)
     try {
       if (this.#gather(chunk, at, true)) return chunk
     } catch (error) {
@@ -87,10 +90,12 @@ export class RangeReads {
 
   async #gatherLater(chunk: Chunk, sequence: number, firstWait: Promise<void>): Promise<Chunk> {
     using _snapshot = this.#state.snapshots.take(sequence)
-    let wait = firstWait
+    let wait: Promise<void> | undefined = firstWait
     let fruitlessWaits = 0
     for (;;) {
       await wait
+      wait = this.#order()
+      if (wait !== undefined) continue
       const { advances } = chunk
       try {
         if (this.#gather(chunk, sequence, fruitlessWaits < FRUITLESS_WAITS_MAX)) return chunk
@@ -101,6 +106,17 @@ export class RangeReads {
       }
       fruitlessWaits = chunk.advances > advances ? 0 : fruitlessWaits + 1
     }
+  }
+
+  /**
+   * Undefined when the memtables are in order, which is asked again in each slice: a new one may
+   * have come. Otherwise they are a bit nearer to it once the promise resolves.
+   */
+  #order(): Promise<void> | undefined {
+    const { memtable, frozen } = this.#state
+    let isOrdered = memtable.prepareScan()
+    for (const older of frozen) isOrdered = older.prepareScan() && isOrdered
+    return isOrdered ? undefined : yieldToEventLoop()
   }
 
   async #load(miss: BlockMiss): Promise<void> {
@@ -153,6 +169,8 @@ export class RangeReads {
     this.#count++
     const at = sequence ?? this.#state.visibleSequence
     const run = new LeapRun(read)
+    const order = this.#order()
+    if (order !== undefined) return this.#leapLater(run, at, order)
     try {
       const isAtEnd = run.go(this.#leapCursor(read, at, true))
       return isAtEnd ?? this.#leapLater(run, at, yieldToEventLoop())
@@ -164,10 +182,12 @@ export class RangeReads {
 
   async #leapLater(run: LeapRun, sequence: number, firstWait: Promise<void>): Promise<boolean> {
     using _snapshot = this.#state.snapshots.take(sequence)
-    let wait = firstWait
+    let wait: Promise<void> | undefined = firstWait
     let fruitlessWaits = 0
     for (;;) {
       await wait
+      wait = this.#order()
+      if (wait !== undefined) continue
       const { advances } = run
       try {
         const mayMiss = fruitlessWaits < FRUITLESS_WAITS_MAX

@@ -7,7 +7,8 @@ import { compareRanges, copyBytes } from '../bytes.ts'
 import { SORTED_COUNT_MAX } from './arena-sort.ts'
 import { EntryKind } from './internal-key.ts'
 import { RANGE_COUNT_MAX } from './memtable.ts'
-import { ARENA_OVERHEAD, NODE_KEY_OFFSET, nodeSizeMax, Skiplist } from './skiplist.ts'
+import { ARENA_OVERHEAD, NODE_KEY_OFFSET, nodeSizeMax } from './node-arena.ts'
+import { Skiplist } from './skiplist.ts'
 
 export class ReplayArena {
   readonly #list: Skiplist

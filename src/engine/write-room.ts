@@ -294,7 +294,7 @@ export class WriteRoom {
     const { host, flusher, random } = this.#parts
     const needed = Memtable.arenaSizeFor(entryCount, dataSize)
     const memory = flusher.takeMemory(Math.max(host.options.memtableSize, needed))
-    return new Memtable(memory, walNumber, random)
+    return new Memtable(memory, walNumber, random, !host.state.memtable.wasScanned)
   }
 
   /** Throws when it makes no sense to wait for the work that `failures` belongs to. */

@@ -1,15 +1,18 @@
 // Goal: the memtable is a sorted multi-version map, through the list and through the index alike.
-// Method: random inserts against a sorted array; every read of it must agree, at every sequence.
+// Method: random inserts against a sorted array; every read of it must agree, at every sequence. A
+// memtable that puts its entries in order later agrees with one that does so at once.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { compareBytes, utf8Encode } from '../../src/bytes.ts'
 import type { Cursor } from '../../src/engine/cursor.ts'
 import { EntryKind } from '../../src/engine/internal-key.ts'
 import { LookupResult } from '../../src/engine/lookup-result.ts'
-import { Memtable, MemtableArena } from '../../src/engine/memtable.ts'
+import { Memtable } from '../../src/engine/memtable.ts'
+import { MemtableArena } from '../../src/engine/memtable-arena.ts'
 import { MemtableMemory } from '../../src/engine/memtable-memory.ts'
 import { xxh32 } from '../../src/hash.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
+import { printSeed } from '../support/seed.ts'
 
 interface Row {
   readonly key: Uint8Array
@@ -59,6 +62,50 @@ function rowAt(cursor: Cursor): Row {
   }
 }
 
+function rowsOf(cursor: Cursor): Row[] {
+  const rows: Row[] = []
+  for (cursor.seekToFirst(); cursor.valid; cursor.next()) rows.push(rowAt(cursor))
+  return rows
+}
+
+/** What a read of the key at the sequence finds: sequence, kind and value. */
+function lookUp(memtable: Memtable, { key }: Row, sequence: number): unknown {
+  const result = new LookupResult()
+  const hash = xxh32(key, 0, key.length, 0)
+  if (!memtable.get(hash, key, 0, key.length, sequence, result)) return undefined
+  const value = result.valueBytes.slice(result.valueStart, result.valueEnd)
+  return [result.sequence, result.kind, value]
+}
+
+/**
+ * Inserts the same rows into both, and from row `scanAt` on asks for a scan now and then; every
+ * read says the same. Returns whether all rows are in order in the end.
+ */
+function fillBoth(
+  random: Random,
+  memtable: Memtable,
+  eager: Memtable,
+  size: number,
+  scanAt: number,
+  counts: { older: number },
+): boolean {
+  let isWhole = false
+  const rows: Row[] = []
+  for (let sequence = 1; sequence <= size; sequence++) {
+    const row = randomRow(random, sequence)
+    insertRow(memtable, row)
+    insertRow(eager, row)
+    rows.push(row)
+    if (sequence >= scanAt && random.below(4) === 0) isWhole = memtable.prepareScan()
+    const probe = rows[random.below(rows.length)]!
+    const at = random.below(sequence + 1)
+    const found = lookUp(eager, probe, at)
+    assert.deepEqual(lookUp(memtable, probe, at), found)
+    if (found !== undefined && at < probe.sequence) counts.older++
+  }
+  return isWhole
+}
+
 describe('memtable', () => {
   for (const seed of [1, 2, 3, 4, 5, 6]) {
     test(`reads agree with a sorted array, seed ${seed}`, () => {
@@ -101,6 +148,34 @@ describe('memtable', () => {
       }
     })
   }
+
+  test('that defers is the same one, whenever a scan comes and however long it takes', context => {
+    const random = seededRandom(printSeed(context))
+    const counts = { waits: 0, older: 0 }
+    for (let round = 0; round < 30; round++) {
+      const memory = new MemtableMemory(1 << 18)
+      const size = 1 + random.below(2000)
+      for (const scanAt of [0, random.below(size), size]) {
+        const memtable = new Memtable(memory, 1, random, true)
+        const eager = new Memtable(new MemtableMemory(1 << 18), 1, random)
+        const isWhole = fillBoth(random, memtable, eager, size, scanAt, counts)
+        memtable.freeze()
+        const expected = rowsOf(eager.cursor())
+        const { arena, order } = memtable
+        assert.equal(typeof order === 'string', isWhole)
+        // The flush may be reading while a scan goes on putting entries in order.
+        const flushed = new MemtableArena(arena, order)
+        while (!memtable.prepareScan()) counts.waits++
+        assert.deepEqual(rowsOf(flushed.cursor()), expected)
+        assert.deepEqual(flushed.largestKey, eager.largestKey)
+        assert.deepEqual(rowsOf(memtable.cursor()), expected)
+        assert.equal(memtable.order, 'sorted')
+        assert.deepEqual(memtable.largestKey, eager.largestKey)
+        assert.ok(memtable.wasScanned)
+      }
+    }
+    assert.ok(counts.waits > 20 && counts.older > 1000)
+  })
 
   test('is full before its arena or index overflows, at any entry size', () => {
     for (const valueLength of [0, 10, 200, 5000]) {
