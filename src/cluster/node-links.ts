@@ -19,6 +19,7 @@ import {
 } from './options.ts'
 import { parsePeerAddress } from './peer-address.ts'
 import { BOOT_NONCE_SIZE, NO_CLUSTER } from './peer-hello.ts'
+import { DEFAULT_PEER_LIMITS, type PeerLimits } from './peer-limits.ts'
 import { PeerLinks } from './peer-links.ts'
 import type { Ring } from './ring.ts'
 import { checkAddress, type NodeId, nodeIdOf } from './ring-member.ts'
@@ -33,6 +34,8 @@ export interface NodeLinksParts {
   readonly ring: CurrentRing
   readonly options: ClusterOptions
   readonly policy: ListenPolicy
+  /** The longest frame of a client: what it holds must be passed on to other nodes. */
+  readonly frameSizeMax: number
   readonly environment: NodeEnvironment
   readonly logger: Logger
   /** A later process is this node: it must stop serving. */
@@ -64,6 +67,17 @@ export function peerPolicy(allowInsecureRemote: boolean): ListenPolicy {
 
 function secretBytes(secret: Uint8Array | string): Uint8Array {
   return typeof secret === 'string' ? utf8Encode(secret) : secret
+}
+
+/** Longer values need longer frames, and room for some of them. */
+function roomFor(clientFrameSizeMax: number): Partial<PeerLimits> {
+  const { receiveBytesMax, answersBytesMax, ...standard } = DEFAULT_PEER_LIMITS
+  const frameSizeMax = Math.max(standard.frameSizeMax, 2 * clientFrameSizeMax)
+  return {
+    frameSizeMax,
+    receiveBytesMax: Math.max(receiveBytesMax, 2 * frameSizeMax),
+    answersBytesMax: Math.max(answersBytesMax, frameSizeMax),
+  }
 }
 
 /** Refuses to start alone what belongs to a cluster. */
@@ -114,7 +128,7 @@ export class NodeLinks {
       logger,
       connector,
       acceptor,
-      limits: options.peerLimits ?? {},
+      limits: { ...roomFor(parts.frameSizeMax), ...options.peerLimits },
       clusterId: () => ring.ring.clusterId,
       epoch: () => ring.ring.epoch,
       address: () => address.text,

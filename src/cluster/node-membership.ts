@@ -30,7 +30,7 @@ const SEED_RETRY_MAX_MS = 15_000
 /** Links as a member needs them. */
 export interface MemberLinks extends Meeting {
   /** Where a node says that it is, which may be newer than what the ring says. */
-  hintAddress(node: NodeId, address: string): void
+  hintAddress(node: NodeId, address: string, generation?: number): void
   onEpoch(listener: (peer: NodeId, epoch: number) => void): () => void
 }
 
@@ -165,7 +165,9 @@ export class NodeMembership {
     this.#stopListening.push(
       links.onEpoch((peer, epoch) => this.#follower.heard(peer, epoch)),
       ring.onChange(next => this.#changed(next)),
-      this.#membership.onProfile(({ node, peerAddress }) => links.hintAddress(node, peerAddress)),
+      this.#membership.onProfile(({ node, peerAddress, generation }) => {
+        links.hintAddress(node, peerAddress, generation)
+      }),
     )
   }
 

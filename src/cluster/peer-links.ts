@@ -205,8 +205,13 @@ export class PeerLinks implements Peers {
     }
   }
 
-  /** Where a node was seen, which may be newer than what the ring says. */
-  hintAddress(nodeId: NodeId, address: string): void {
+  /**
+   * Where a node is said to be, which may be newer than what the ring says. With the number of its
+   * start at which it was there, it is ignored when a later start of it is known.
+   */
+  hintAddress(nodeId: NodeId, address: string, generation = Number.MAX_SAFE_INTEGER): void {
+    const known = this.#boots.get(nodeId)
+    if (known !== undefined && known.generation > generation) return
     this.#nodes.get(nodeId)?.hintAddress(address)
   }
 
