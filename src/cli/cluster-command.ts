@@ -7,12 +7,14 @@ import { type Command, type CommandContext, callOptions } from './command.ts'
 import { decodeArgument, jsonField, showToken } from './data-encoding.ts'
 import { ExitCode } from './exit-code.ts'
 import { formatCount, renderTable, type TableColumn } from './render.ts'
+import { runRepair } from './repair-command.ts'
 import type { Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTION_ITEMS = [
   ['ring', 'each node: state, tokens, partitions that it owns, share of the data'],
   ['owners', 'the partition of a key, and the nodes that own it, the first first'],
+  ['repair', 'compare all replicas now, and even out what differs'],
 ] as const
 
 const ACTIONS = ACTION_ITEMS.map(([action]) => action)
@@ -23,7 +25,7 @@ const DETAILS =
 
 export const clusterCommand: Command = {
   name: 'cluster',
-  summary: 'show the ring of nodes, or which of them own a key',
+  summary: 'show the ring of nodes, which of them own a key, or repair them',
   details: DETAILS,
   lists: [{ title: 'Actions', items: ACTION_ITEMS }],
   args: [
@@ -48,6 +50,9 @@ async function runCluster(context: CommandContext): Promise<ExitCode> {
     case 'owners':
       if (key === undefined) throw new UsageError('cluster owners needs a key')
       return await runOwners(context, decodeArgument(key, context.encoding, 'key'))
+    case 'repair':
+      if (key !== undefined) throw new UsageError('cluster repair takes no key')
+      return await runRepair(context)
     default:
       throw new UsageError(`cluster does not know '${action}': use ${ACTIONS.join(', ')}`)
   }

@@ -10,6 +10,7 @@ import { countCommand, scanCommand } from './scan-commands.ts'
 import { pingCommand, statsCommand } from './server-commands.ts'
 import type { SessionMode } from './session.ts'
 import { connectCommand, helpCommand, historyCommand, quitCommand } from './session-commands.ts'
+import { traceCommand } from './trace-command.ts'
 
 const COMMANDS: readonly Command[] = [
   getCommand,
@@ -21,6 +22,7 @@ const COMMANDS: readonly Command[] = [
   importCommand,
   exportCommand,
   clusterCommand,
+  traceCommand,
   statsCommand,
   pingCommand,
   benchCommand,

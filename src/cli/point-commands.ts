@@ -12,7 +12,8 @@ import { callOptions } from './command.ts'
 import { decodeArgument, jsonField, showValue } from './data-encoding.ts'
 import { ExitCode } from './exit-code.ts'
 import { consistencyOption, durabilityOption, durationOption, textOption } from './option-values.ts'
-import { formatBytes } from './render.ts'
+import { formatBytes, renderPairs } from './render.ts'
+import { fetchTrace, newestOf, showVersion } from './trace-command.ts'
 import { UsageError } from './usage-error.ts'
 
 const KEY_ARGUMENT = { name: 'key', description: '1 to 65,533 bytes' } as const
@@ -59,9 +60,13 @@ export const getCommand: Command = {
     'byte for byte, without a newline behind it (from a list of commands: with one). ' +
     'An absent key prints nothing to stdout and ends with exit code 1.',
   args: [KEY_ARGUMENT],
-  options: [CONSISTENCY_OPTION],
+  options: [
+    CONSISTENCY_OPTION,
+    { flags: '--meta', description: 'version, writer and expiry instead of the value' },
+  ],
   examples: [
     { line: 'kvcli get user:1', says: 'print a value' },
+    { line: 'kvcli get user:1 --meta', says: 'written when, and by whom?' },
     { line: 'kvcli get logo > logo.png', says: 'save a value, byte for byte' },
     { line: 'kvcli get --hex 00ff', says: 'a key and its value as hex digits' },
     { line: 'kvcli get user:1 --json', says: '{"key":"user:1","found":true,"value":"Ada"}' },
@@ -71,6 +76,7 @@ export const getCommand: Command = {
   async run(context) {
     const { output, encoding, session } = context
     const key = keyOf(context)
+    if (context.options['meta'] === true) return await runMeta(context, key)
     const consistency = consistencyOption(context.options)
     const client = await session.client(context.signal)
     const value = await client.get(key, {
@@ -91,6 +97,25 @@ export const getCommand: Command = {
     }
     return value === undefined ? ExitCode.failed : ExitCode.ok
   },
+}
+
+/** What is known of the newest copy of the key, a deletion included. */
+async function runMeta(context: CommandContext, key: Uint8Array): Promise<ExitCode> {
+  const { output, encoding } = context
+  const trace = await fetchTrace(context, key)
+  const newest = newestOf(trace)
+  const { state = 'absent', version, expiryMs = 0, size } = newest ?? {}
+  const found = state === 'value'
+  const result = { ...jsonField('key', key, encoding), found, state, version, expiryMs, size }
+  await output.print({ ...result, agreed: trace.agreed }, () => {
+    const pairs: [string, string][] = [['state', state]]
+    if (newest !== undefined) pairs.push(['version', showVersion(newest)])
+    if (expiryMs !== 0) pairs.push(['expires', new Date(expiryMs).toISOString()])
+    if (size !== undefined) pairs.push(['size', formatBytes(size)])
+    pairs.push(['replicas', trace.agreed ? 'agree' : 'differ'])
+    return renderPairs(pairs, output.style).trimEnd()
+  })
+  return found ? ExitCode.ok : ExitCode.failed
 }
 
 export const putCommand: Command = {

@@ -12,6 +12,11 @@ export interface RemoteStore extends KeyValueStore {
   stats(options?: CallOptions): Promise<Readonly<Record<string, unknown>>>
   /** The ring that the server goes by, as the cluster layer encodes it. */
   ringMap(options?: CallOptions): Promise<Uint8Array>
+  /** Asks a server about itself, or to do something: `command` has a name under `command`. */
+  admin(
+    command: Readonly<Record<string, unknown>>,
+    options?: CallOptions,
+  ): Promise<Readonly<Record<string, unknown>>>
 }
 
 export interface ConnectOptions {

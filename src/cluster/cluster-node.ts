@@ -17,6 +17,7 @@ import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import type { Peers } from './peers.ts'
 import { PurgeMarks } from './purge-marks.ts'
 import { ReadCoordinator } from './read-coordinator.ts'
+import { RepairRuns } from './repair-runs.ts'
 import type { ReplicationLog } from './replication.ts'
 import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
@@ -42,6 +43,7 @@ export class ClusterNode implements ClusterParts {
   readonly scans: ClusterScans
   readonly writes: ClusterWrites
   readonly repair: AntiEntropy
+  readonly admin: ClusterParts['admin']
 
   private constructor(
     options: ClusterNodeOptions,
@@ -62,6 +64,9 @@ export class ClusterNode implements ClusterParts {
         clear: (peer, partition) => writes.replication.clearDirty(peer, partition),
       },
     })
+    const { peers, ring } = options
+    const members = () => ring().ring.members.map(({ nodeId }) => nodeId)
+    this.admin = { peers, sets, repairs: new RepairRuns({ peers, members, repair: this.repair }) }
   }
 
   /** Rejects as the store does. */

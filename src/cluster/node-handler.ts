@@ -14,12 +14,14 @@ import type {
   RequestHandler,
   ScanSession,
 } from '../net/index.ts'
+import { type AdminCommand, type AdminOptions, runAdmin } from './admin-commands.ts'
 import type { ClusterScans } from './cluster-scans.ts'
 import type { ClusterWrites } from './cluster-writes.ts'
 import { countEntries } from './count-entries.ts'
 import { OrderedScan } from './ordered-scan.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { ReadCoordinator, ReadTerms } from './read-coordinator.ts'
+import type { NodeId } from './ring-member.ts'
 import type { PartitionScan } from './scan.ts'
 import { ScanMemory } from './scan-memory.ts'
 import { UnorderedScan } from './unordered-scan.ts'
@@ -35,6 +37,7 @@ export interface ClusterParts {
   readonly reads: ReadCoordinator
   readonly scans: ClusterScans
   readonly writes?: ClusterWrites
+  readonly admin: NonNullable<AdminOptions['cluster']>
 }
 
 export class NodeHandler implements RequestHandler {
@@ -42,20 +45,23 @@ export class NodeHandler implements RequestHandler {
   readonly #stats: () => NodeStats
   readonly #ring: () => Uint8Array
   readonly #cluster: ClusterParts | undefined
+  readonly #self: NodeId
   readonly #scanMemory: ScanMemory
   readonly #pagePlaces = new WorkPlaces(PAGES_AT_ONCE)
 
-  /** Without `cluster` the node has no peers, and never will. */
+  /** Without `cluster` the node has no peers, and never will. `self` names it in traces. */
   constructor(
     store: PartitionedStore,
     stats: () => NodeStats,
     ring: () => Uint8Array,
     cluster?: ClusterParts,
+    self: NodeId = '',
   ) {
     this.#store = store
     this.#stats = stats
     this.#ring = ring
     this.#cluster = cluster
+    this.#self = self
     this.#scanMemory = cluster?.scans.memory ?? new ScanMemory(store.clock)
   }
 
@@ -125,6 +131,11 @@ export class NodeHandler implements RequestHandler {
     const scans = this.#cluster?.scans
     if (scans?.isLocal === false) return scans.count(range, context)
     return countEntries(this.#store, range, context)
+  }
+
+  admin(command: AdminCommand, context: RequestContext): Promise<NodeStats> {
+    const options = { store: this.#store, self: this.#self, cluster: this.#cluster?.admin }
+    return runAdmin(options, command, context.deadlineMs)
   }
 
   stats(): NodeStats {

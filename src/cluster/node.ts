@@ -156,7 +156,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     ...(cluster === undefined ? {} : cluster.figures()),
     engine: db.stats(),
   })
-  const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work)
+  const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work, nodeId)
   const server = new Server({
     handler,
     acceptor,

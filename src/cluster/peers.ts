@@ -41,6 +41,7 @@ export const PeerMessage = {
   treeKeys: 66,
   treePush: 67,
   purge: 68,
+  repairRun: 69,
 } as const
 
 /** What is known of a message from a peer besides its body. */

@@ -304,6 +304,18 @@ export class Client implements KeyValueStore {
   }
 
   /**
+   * Asks a server about itself, or to do something: `command` has a name under `command`, and what
+   * belongs to it. Rejects with KV_INVALID_ARGUMENT when the server does not know it.
+   */
+  admin(
+    command: Readonly<Record<string, unknown>>,
+    options: CallOptions = NO_OPTIONS,
+  ): Promise<Record<string, unknown>> {
+    const request = { type: 'admin', json: JSON.stringify(command) } as const
+    return this.#start(this.#read(request, decodeStats, options))
+  }
+
+  /**
    * The ring that the server goes by, encoded: who owns which keys, as the cluster's PROTOCOL.md
    * describes it. Rejects with KV_VERSION_MISMATCH where the server knows no rings yet.
    */

@@ -36,6 +36,8 @@ export const Opcode = {
   watch: 17,
   unwatch: 18,
   deleteRange: 19,
+  /** Asks a server about itself, or to do something; which, is not of the protocol. */
+  admin: 20,
   // 128 and above are reserved for messages between servers.
 } as const
 export type Opcode = (typeof Opcode)[keyof typeof Opcode]
@@ -56,6 +58,7 @@ export const OPERATION_NAMES = [
   'stats',
   'cancel',
   'ringMap',
+  'admin',
 ] as const
 
 /** How a request went. 16 and above are errors, one for each KvErrorCode. Append only. */

@@ -13,6 +13,7 @@ import { Opcode, PROTOCOL_VERSION_MAX, RequestFlag } from './opcode.ts'
 import type { OutputBuffer } from './output-buffer.ts'
 import type { RequestHeader } from './request.ts'
 import {
+  decodeAdmin,
   decodeBatch,
   decodeCount,
   decodeGetMany,
@@ -175,6 +176,10 @@ export class Operations {
         decodeNothing(bytes, at, end)
         this.#responder.answer(request, this.#context.handler.ring(), this.#encodeRing)
         break
+      case Opcode.admin:
+        this.#responder.share.check(request.size)
+        this.#responder.answer(request, this.#admin(request, bytes, at, end), this.#encodeRing)
+        break
       case Opcode.cancel:
         this.#responder.cancel(decodeUint32Body(bytes, at, end))
         this.#responder.answer(request, undefined, encodeDone)
@@ -238,6 +243,20 @@ export class Operations {
       `the value has ${value.length} bytes, this server takes up to ${valueSizeMax} ` +
         '(kvd serve --max-value-size): store it in parts, or raise the limit of the server',
     )
+  }
+
+  async #admin(
+    request: ServerRequest,
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+  ): Promise<Uint8Array> {
+    const command = decodeAdmin(bytes, at, end)
+    const { handler } = this.#context
+    if (handler.admin === undefined) {
+      throw new InvalidArgumentError(`this server knows no command '${command['command']}'`)
+    }
+    return utf8Encode(JSON.stringify(await handler.admin(command, request)))
   }
 
   #stats(): MaybePromise<Uint8Array> {

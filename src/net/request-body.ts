@@ -113,6 +113,24 @@ export function decodePing(bytes: Uint8Array, start: number, end: number): Uint8
   return bytes.subarray(start, end)
 }
 
+/** The command of an ADMIN: a JSON object with the name of a command. */
+export function decodeAdmin(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Readonly<Record<string, unknown>> {
+  let command: unknown
+  try {
+    command = JSON.parse(utf8Decode(bytes.subarray(start, end)))
+  } catch (error) {
+    throw new DecodeError(`an ADMIN carries JSON: ${String(error)}`, start)
+  }
+  if (typeof command === 'object' && command !== null && 'command' in command) {
+    if (typeof command.command === 'string') return { ...command }
+  }
+  throw new DecodeError("an ADMIN carries an object with a 'command'", start)
+}
+
 /** The key of a GET or DELETE: the whole body. Its size is checked by the server. */
 export function decodeKey(bytes: Uint8Array, start: number, end: number): Uint8Array {
   return bytes.subarray(start, end)

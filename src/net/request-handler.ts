@@ -104,4 +104,13 @@ export interface RequestHandler {
   stats(): MaybePromise<Readonly<Record<string, unknown>>>
   /** The ring of the current epoch, encoded; a door hands it on as it is. */
   ring(): MaybePromise<Uint8Array>
+  /**
+   * Answers a command about the server itself, with a JSON-serialisable object: `command` says
+   * which, the other members belong to it. Absent: knows none. Throws InvalidArgumentError for one
+   * that it does not know.
+   */
+  admin?(
+    command: Readonly<Record<string, unknown>>,
+    context: RequestContext,
+  ): MaybePromise<Readonly<Record<string, unknown>>>
 }

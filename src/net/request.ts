@@ -8,7 +8,7 @@
  * `budget` is how many milliseconds the client waits from sending; 0 leaves it to the server. A
  * relative time needs no agreement of clocks. The sixteen bytes in front of the body are aligned.
  */
-import { DecodeError } from '../bytes.ts'
+import { DecodeError, utf8Decode, utf8Encode } from '../bytes.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
 import { FRAME_LENGTH_SIZE, readUint32 } from './frame.ts'
 import { WRITE_VERSION_SIZE } from './limits.ts'
@@ -80,6 +80,7 @@ export type Request =
   | { readonly type: 'stats' }
   | { readonly type: 'cancel'; readonly requestId: number }
   | { readonly type: 'ringMap' }
+  | { readonly type: 'admin'; readonly json: string }
 
 /** The decoded header, reused from request to request. */
 export class RequestHeader {
@@ -226,6 +227,9 @@ export function encodeRequest(
     case 'ringMap':
       beginRequest(output, Opcode.ringMap, 0, id, options, 0)
       break
+    case 'admin':
+      encodeBytes(output, Opcode.admin, id, options, utf8Encode(request.json))
+      break
     default:
       encodeLongRequest(output, id, options, request)
   }
@@ -322,6 +326,8 @@ function decodeBody(bytes: Uint8Array, header: RequestHeader, end: number): Requ
     case Opcode.ringMap:
       decodeNothing(bytes, at, end)
       return { type: 'ringMap' }
+    case Opcode.admin:
+      return { type: 'admin', json: utf8Decode(bytes.subarray(at, end)) }
     case Opcode.cancel:
       return { type: 'cancel', requestId: decodeUint32Body(bytes, at, end) }
     default:

@@ -66,6 +66,7 @@ export type Response =
   | { readonly type: 'count'; readonly count: number }
   | { readonly type: 'stats'; readonly json: string }
   | { readonly type: 'ring'; readonly ring: Uint8Array }
+  | { readonly type: 'admin'; readonly json: string }
   | ({ readonly type: 'goaway' } & GoawayMessage)
   | ({ readonly type: 'error'; readonly status: number } & ErrorBody)
 
@@ -107,6 +108,9 @@ export function encodeResponse(
       break
     case 'ring':
       encodeBytesReply(output, Opcode.ringMap, id, response.ring)
+      break
+    case 'admin':
+      encodeBytesReply(output, Opcode.admin, id, utf8Encode(response.json))
       break
     case 'goaway':
       encodeGoaway(output, response)
@@ -154,6 +158,8 @@ function decodeBody(bytes: Uint8Array, header: ReplyHeader, end: number): Respon
       return { type: 'stats', json: utf8Decode(bytes.subarray(at, end)) }
     case Opcode.ringMap:
       return { type: 'ring', ring: copyBytes(bytes, at, end) }
+    case Opcode.admin:
+      return { type: 'admin', json: utf8Decode(bytes.subarray(at, end)) }
     case Opcode.goaway:
       return { type: 'goaway', ...decodeGoaway(bytes, at, end) }
     case Opcode.put:

@@ -344,6 +344,7 @@ const LINES: Readonly<Record<string, string>> = {
   import: 'import data.jsonl',
   export: 'export out.jsonl',
   cluster: 'cluster ring',
+  trace: 'trace get x',
   bench: 'bench -d 1ms -k 1 -c 1',
 }
 

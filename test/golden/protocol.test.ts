@@ -93,12 +93,11 @@ describe('PROTOCOL.md', () => {
       seen.add(`${json.request === undefined ? 'response' : 'request'} ${message.type}`)
     }
     for (const [name, code] of Object.entries(Opcode)) {
-      const isServed = code < Opcode.goaway || name === 'ringMap'
+      const isServed = code < Opcode.goaway || name === 'ringMap' || name === 'admin'
       if (isServed) assert.ok(seen.has(`request ${name}`), `no example of ${name}`)
     }
-    const replies = 'hello pong value absent values done page count stats ring goaway error'.split(
-      ' ',
-    )
+    const replies =
+      'hello pong value absent values done page count stats ring admin goaway error'.split(' ')
     for (const type of replies) assert.ok(seen.has(`response ${type}`), `no example of ${type}`)
   })
 

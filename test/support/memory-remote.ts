@@ -123,6 +123,10 @@ export class MemoryRemote implements RemoteStore {
     return Promise.resolve({})
   }
 
+  admin(): Promise<never> {
+    throw new Error('nobody asks for this')
+  }
+
   ringMap(): Promise<never> {
     throw new Error('nobody asks for this')
   }

@@ -39,6 +39,9 @@ export class MemoryStore implements RemoteStore {
     { nodeId: '11'.repeat(16), clientAddress: '127.0.0.1:7700', peerAddress: '' },
     { clusterId: 'cc'.repeat(16), partitionCount: 1024 },
   )
+  adminKept: Record<string, Readonly<Record<string, unknown>>[]> = {
+    trace: [{ partition: 1, epoch: 1, agreed: true, replicas: [] }],
+  }
   statsKept: Readonly<Record<string, unknown>> = { node: { id: 'abc', uptimeMs: 1500 } }
 
   static with(entries: Readonly<Record<string, string | Uint8Array>>): MemoryStore {
@@ -122,6 +125,18 @@ export class MemoryStore implements RemoteStore {
   async ringMap(options?: CallOptions): Promise<Uint8Array> {
     await this.#called('ringMap', options)
     return encodeRing(this.ringKept)
+  }
+
+  /** Answers what `adminKept` holds for the command, the last of a list again and again. */
+  async admin(
+    command: Readonly<Record<string, unknown>>,
+    options?: CallOptions,
+  ): Promise<Readonly<Record<string, unknown>>> {
+    await this.#called('admin', { ...command, ...options })
+    const answers = this.adminKept[String(command['command'])]
+    const answer = answers === undefined || answers.length < 2 ? answers?.[0] : answers.shift()
+    if (answer === undefined) throw new InvalidArgumentError('this server knows no such command')
+    return answer
   }
 
   entries(options: ScanOptions = {}): Scan<Entry> {

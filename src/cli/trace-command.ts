@@ -1,0 +1,115 @@
+/**
+ * trace: what each replica has of a key, and how long it took to say so. Also the part of `get`
+ * that tells of the version.
+ */
+import { type Command, type CommandContext, callOptions } from './command.ts'
+import { decodeArgument, jsonField, showToken } from './data-encoding.ts'
+import { ExitCode } from './exit-code.ts'
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  renderTable,
+  type TableColumn,
+} from './render.ts'
+import type { Style } from './style.ts'
+import { UsageError } from './usage-error.ts'
+
+/** What the server answers to the command `trace`; see the cluster's key-trace.ts. */
+export interface KeyTrace {
+  readonly partition: number
+  readonly epoch: number
+  readonly agreed: boolean
+  readonly replicas: readonly ReplicaTrace[]
+}
+
+export interface ReplicaTrace {
+  readonly node: string
+  readonly state: string
+  readonly tookMs: number
+  readonly version?: { readonly timeMs: number; readonly counter: number; readonly writer: string }
+  readonly expiryMs?: number
+  readonly size?: number
+  readonly hash?: string
+  readonly error?: string
+}
+
+export const traceCommand: Command = {
+  name: 'trace',
+  summary: 'show what each replica has of a key',
+  details:
+    'Asks every owner of the key for its own copy, and repairs nothing. ' +
+    'Ends with exit code 1 when one cannot answer, or they differ.',
+  args: [
+    { name: 'action', description: 'get' },
+    { name: 'key', description: '1 to 65,533 bytes' },
+  ],
+  options: [],
+  examples: [
+    { line: 'kvcli trace get user:1', says: 'do all replicas agree?' },
+    { line: 'kvcli trace get user:1 --json', says: 'with hashes of what they hold' },
+  ],
+  async run(context) {
+    const { output, encoding } = context
+    const [action, text = ''] = context.args
+    if (action !== 'get') throw new UsageError(`trace does not know '${action}': use get`)
+    const key = decodeArgument(text, encoding, 'key')
+    const trace = await fetchTrace(context, key)
+    await output.print({ ...jsonField('key', key, encoding), ...trace }, () =>
+      renderTrace(showToken(key, encoding), trace, output.style),
+    )
+    return trace.agreed ? ExitCode.ok : ExitCode.failed
+  },
+}
+
+export async function fetchTrace(context: CommandContext, key: Uint8Array): Promise<KeyTrace> {
+  const client = await context.session.client(context.signal)
+  const command = { command: 'trace', key: Buffer.from(key).toString('base64') }
+  const answer = await client.admin(command, callOptions(context))
+  return answer as unknown as KeyTrace
+}
+
+/** The replica with the newest copy; undefined when none has any. */
+export function newestOf({ replicas }: KeyTrace): ReplicaTrace | undefined {
+  return replicas
+    .filter(({ version }) => version !== undefined)
+    .reduce<ReplicaTrace | undefined>((newest, replica) => {
+      return newest === undefined || compareVersions(replica, newest) > 0 ? replica : newest
+    }, undefined)
+}
+
+function compareVersions({ version: a }: ReplicaTrace, { version: b }: ReplicaTrace): number {
+  if (a === undefined || b === undefined) return 0
+  if (a.timeMs !== b.timeMs) return a.timeMs - b.timeMs
+  if (a.counter !== b.counter) return a.counter - b.counter
+  return a.writer < b.writer ? -1 : Number(a.writer > b.writer)
+}
+
+/** A version as people read it: when, and by whom. */
+export function showVersion({ version }: ReplicaTrace): string {
+  if (version === undefined) return ''
+  const { timeMs, counter, writer } = version
+  return `${new Date(timeMs).toISOString()} +${counter} by ${writer}`
+}
+
+const COLUMNS: readonly TableColumn[] = [
+  { title: 'replica' },
+  { title: 'has' },
+  { title: 'version' },
+  { title: 'bytes', align: 'right' },
+  { title: 'took', align: 'right' },
+]
+
+function renderTrace(key: string, trace: KeyTrace, style: Style): string {
+  const rows = trace.replicas.map(replica => [
+    replica.node,
+    replica.state,
+    replica.error ?? showVersion(replica),
+    replica.size === undefined ? '' : formatBytes(replica.size),
+    formatDuration(replica.tookMs),
+  ])
+  const verdict = trace.agreed ? 'all replicas hold the same' : 'the replicas differ'
+  const place = `partition ${formatCount(trace.partition)} of epoch ${formatCount(trace.epoch)}`
+  const title = `${key} is in ${place}: ${verdict}`
+  return `${title}\n${renderTable(COLUMNS, rows, style).trimEnd()}`
+}

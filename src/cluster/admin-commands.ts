@@ -1,0 +1,56 @@
+/**
+ * The commands that a node answers about itself (ADMIN on the client's wire): JSON in, JSON out.
+ *
+ *   trace  { key: base64 }         what each replica has of the key (key-trace.ts)
+ *   repair { action: start|status } full rounds of anti-entropy, of all members (repair-runs.ts)
+ */
+import { InvalidArgumentError } from '../errors.ts'
+import { traceKey } from './key-trace.ts'
+import type { PartitionedStore } from './partitioned-store.ts'
+import type { Peers } from './peers.ts'
+import type { RepairRuns } from './repair-runs.ts'
+import type { CurrentReplicaSets } from './replica-sets.ts'
+import type { NodeId } from './ring-member.ts'
+
+/** A trace waits no longer for a replica, whatever the deadline. */
+const TRACE_MS_MAX = 5000
+
+export interface AdminOptions {
+  readonly store: PartitionedStore
+  readonly self: NodeId
+  /** Absent: the node stands alone. */
+  readonly cluster?:
+    | { readonly peers: Peers; readonly sets: CurrentReplicaSets; readonly repairs: RepairRuns }
+    | undefined
+}
+
+export type AdminCommand = Readonly<Record<string, unknown>>
+
+/** Rejects with InvalidArgumentError for a command that it does not know. */
+export async function runAdmin(
+  options: AdminOptions,
+  command: AdminCommand,
+  deadlineMs: number,
+): Promise<Readonly<Record<string, unknown>>> {
+  switch (command['command']) {
+    case 'trace': {
+      const leftMs = deadlineMs - options.store.clock.monotonicMs()
+      // Something must be left for the way back.
+      const timeoutMs = Math.max(1, Math.min(TRACE_MS_MAX, leftMs * 0.8))
+      return { ...(await traceKey(options, keyOf(command), timeoutMs)) }
+    }
+    case 'repair': {
+      const { cluster } = options
+      if (cluster === undefined)
+        throw new InvalidArgumentError('a node alone has nothing to repair')
+      return { members: await cluster.repairs.all(command['action'] === 'start') }
+    }
+    default:
+      throw new InvalidArgumentError(`this server knows no command '${String(command['command'])}'`)
+  }
+}
+
+function keyOf({ key }: AdminCommand): Uint8Array {
+  if (typeof key === 'string' && key !== '') return new Uint8Array(Buffer.from(key, 'base64'))
+  throw new InvalidArgumentError("a trace has a 'key', as base64")
+}
