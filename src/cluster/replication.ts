@@ -31,7 +31,7 @@ import type { OwedEntry } from './replica-queue.ts'
 import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
 import { storedTimeMs } from './versioned-value.ts'
-import { isThere, otherOwners } from './write-acks.ts'
+import { isThere, otherOwners, type Slot, slotsOf } from './write-acks.ts'
 
 /** How often ages are looked at, and the hold is moved, while something is owed. */
 const SWEEP_MS = 250
@@ -100,6 +100,7 @@ export class Replication {
   #replicas = new Map<NodeId, ReplicaPeer>()
   /** By partition; emptied when the ring changes. */
   #owners: (readonly ReplicaPeer[] | undefined)[] = []
+  #slots: (readonly Slot[] | undefined)[] = []
   #changing: Promise<void> = Promise.resolve()
   #cancelSweep: CancelTimer | undefined
   #sweeps = 0
@@ -230,6 +231,12 @@ export class Replication {
     return owners
   }
 
+  /** The slots of the partition, by the ring of this moment. */
+  slotsOf(partition: number): readonly Slot[] {
+    this.#slots[partition] ??= slotsOf(this.#table, partition)
+    return this.#slots[partition]
+  }
+
   /** Resolves when something that is owed has been acknowledged, or given up. */
   progress(): Promise<void> {
     return new Promise(resolve => {
@@ -286,6 +293,7 @@ export class Replication {
     const former = this.#table
     this.#table = table
     this.#owners = []
+    this.#slots = []
     this.#oweNewOwners(former)
     const before = this.#replicas
     this.#replicas = new Map()

@@ -35,9 +35,8 @@ import {
 } from './partitioned-store.ts'
 import { ReplicatedWrite } from './replicated-write.ts'
 import type { Replication } from './replication.ts'
-import type { RingTable } from './ring-table.ts'
 import { TimeSlice } from './time-slice.ts'
-import { type SlotDemand, slotsOf, WriteAcks } from './write-acks.ts'
+import { type Slot, type SlotDemand, WriteAcks } from './write-acks.ts'
 import type { WriteForwarding } from './write-forwarding.ts'
 import { settleParts, unknownOutcome } from './write-outcome.ts'
 
@@ -184,12 +183,10 @@ export class WriteCoordinator {
   ): Promise<void> {
     const { replication, clock } = this.#options
     const { consistency } = terms
-    const { table } = replication
-    if (consistency !== 'one') this.#checkAvailable(table, partitions, consistency)
     const demands =
       consistency === 'one'
         ? this.#unreplicated(partitions)
-        : demandsOf(table, partitions, neededSlots(table, consistency))
+        : this.#demands(partitions, consistency)
     const acks = demands.length === 0 ? undefined : new WriteAcks(demands)
     const nowMs = clock.monotonicMs()
     const write = new ReplicatedWrite(replication, { acks, isPatient: acks !== undefined, nowMs })
@@ -207,27 +204,28 @@ export class WriteCoordinator {
   }
 
   /** Throws UnavailableError, before anything is written, when too few slots can be there. */
-  #checkAvailable(
-    table: RingTable,
-    partitions: ReadonlySet<number>,
-    consistency: Consistency,
-  ): void {
+  #demands(partitions: ReadonlySet<number>, consistency: Consistency): SlotDemand[] {
     const { replication } = this.#options
-    const needed = neededSlots(table, consistency)
+    const { slotCount, quorum } = replication.table
+    const needed = consistency === 'all' ? slotCount : quorum
+    const demands = new Map<string, SlotDemand>()
     for (const partition of partitions) {
-      const there = new Set([replication.self])
-      for (const peer of replication.ownersOf(partition)) {
-        if (peer.isSendable) there.add(peer.nodeId)
+      const slots = replication.slotsOf(partition)
+      const away = replication.ownersOf(partition).filter(peer => !peer.isSendable)
+      const isAlive = (slot: Slot) => !away.some(({ nodeId }) => slot.includes(nodeId))
+      const alive = slots.filter(isAlive).length
+      if (alive < needed) {
+        throw new UnavailableError(
+          `consistency ${consistency} takes ${needed} replicas of partition ${partition}, and ` +
+            `${alive} of its ${slotCount} can be reached; nothing was written: try again, or ask ` +
+            'for less',
+        )
       }
-      const slots = slotsOf(table, partition)
-      const alive = slots.filter(slot => slot.every(nodeId => there.has(nodeId))).length
-      if (alive >= needed) continue
-      throw new UnavailableError(
-        `consistency ${consistency} takes ${needed} replicas of partition ${partition}, and ` +
-          `${alive} of its ${table.slotCount} can be reached; nothing was written: try again, or ` +
-          'ask for less',
-      )
+      // Partitions with the same slots are one demand.
+      const name = partitions.size === 1 ? '' : slots.map(slot => slot.join('+')).join()
+      if (!demands.has(name)) demands.set(name, { slots, needed })
     }
+    return [...demands.values()]
   }
 
   /** Where a peer that is there lacks too much, one more replica must have the write. */
@@ -295,25 +293,6 @@ function copyOperation(operation: StoreWrite): StoreWrite {
   return operation.type === 'del'
     ? { type: 'del', key }
     : { ...operation, key, value: copyBytes(operation.value) }
-}
-
-function neededSlots(table: RingTable, consistency: Consistency): number {
-  return consistency === 'all' ? table.slotCount : table.quorum
-}
-
-/** Partitions with the same slots are one demand. */
-function demandsOf(
-  table: RingTable,
-  partitions: ReadonlySet<number>,
-  needed: number,
-): SlotDemand[] {
-  const demands = new Map<string, SlotDemand>()
-  for (const partition of partitions) {
-    const slots = slotsOf(table, partition)
-    const name = slots.map(slot => slot.join('+')).join()
-    if (!demands.has(name)) demands.set(name, { slots, needed })
-  }
-  return [...demands.values()]
 }
 
 /** What the promise resolves to, or undefined when that takes longer. */
