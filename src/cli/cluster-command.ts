@@ -3,6 +3,7 @@
  * works the rest out here, as every node does.
  */
 import type { Placement, Ring, RingMember, RingTable } from '../cluster/index.ts'
+import { runStatus } from './cluster-status.ts'
 import { type Command, type CommandContext, callOptions } from './command.ts'
 import { decodeArgument, jsonField, showToken } from './data-encoding.ts'
 import { ExitCode } from './exit-code.ts'
@@ -12,6 +13,7 @@ import type { Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTION_ITEMS = [
+  ['status', 'each node: where it is, whether it is up, what it has; exit code 1 when one is not'],
   ['ring', 'each node: state, tokens, partitions that it owns, share of the data'],
   ['owners', 'the partition of a key, and the nodes that own it, the first first'],
   ['repair', 'compare all replicas now, and even out what differs'],
@@ -25,7 +27,7 @@ const DETAILS =
 
 export const clusterCommand: Command = {
   name: 'cluster',
-  summary: 'show the ring of nodes, which of them own a key, or repair them',
+  summary: 'show how the nodes are, their ring and who owns a key; repair them',
   details: DETAILS,
   lists: [{ title: 'Actions', items: ACTION_ITEMS }],
   args: [
@@ -34,6 +36,7 @@ export const clusterCommand: Command = {
   ],
   options: [],
   examples: [
+    { line: 'kvcli cluster status', says: 'are all of them there?' },
     { line: 'kvcli cluster ring', says: 'who has how much?' },
     { line: 'kvcli cluster ring --json', says: 'with addresses, racks and weights' },
     { line: 'kvcli cluster owners user:1', says: 'where does it lie?' },
@@ -44,6 +47,9 @@ export const clusterCommand: Command = {
 async function runCluster(context: CommandContext): Promise<ExitCode> {
   const [action, key] = context.args
   switch (action) {
+    case 'status':
+      if (key !== undefined) throw new UsageError('cluster status takes no key')
+      return await runStatus(context, await fetchTable(context))
     case 'ring':
       if (key !== undefined) throw new UsageError('cluster ring takes no key')
       return await runRing(context)

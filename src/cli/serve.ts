@@ -31,6 +31,7 @@ import { misspeltVariables, NO_COLD_DIR, type Settings, settingRows } from './se
 import { failStart } from './start-error.ts'
 import { colourWanted, createStyle, type Style } from './style.ts'
 import { textLogger } from './text-logger.ts'
+import { UsageError } from './usage-error.ts'
 
 const MIB = 1024 * 1024
 /** npm passes on the Ctrl-C that the terminal sent to us as well: that is one, not two. */
@@ -150,7 +151,7 @@ function nodeOptions(
   logger: Logger,
   io: DaemonIo,
 ): NodeOptions {
-  const { partitions, coldDir } = settings
+  const { coldDir } = settings
   return {
     directory,
     ...(coldDir !== undefined && {
@@ -165,7 +166,7 @@ function nodeOptions(
     memoryBudget: settings.memoryBudget,
     compactionThreads: settings.compactionThreads,
     compression: settings.compression,
-    ...(partitions === undefined ? {} : { partitionCount: partitions }),
+    ...shapeOptions(settings),
     ...clusterOptions(settings, io),
     limits: serverLimits(settings, connectionsMax(settings, logger, io)),
     version: io.packageVersion,
@@ -181,11 +182,32 @@ function passwordOf({ passwordFile }: Settings, io: DaemonIo): string | undefine
 
 /** What makes the node one of a cluster: the secret. Without one it stands alone. */
 function clusterOptions(settings: Settings, io: DaemonIo): Pick<NodeOptions, 'cluster'> {
+  const { peerHost, peerPort, peerAddress, init, join } = settings
+  if (init && join !== undefined) {
+    throw new UsageError(
+      'init begins a new cluster, join enters one that there is: choose one of them',
+    )
+  }
   const secret = clusterSecretOf(settings, io)
-  if (secret === undefined) return {}
-  const { peerHost, peerPort, peerAddress } = settings
+  if (secret === undefined) {
+    if (join === undefined) return {}
+    throw new UsageError(
+      `join needs the secret of that cluster: give it as ${CLUSTER_SECRET_VARIABLE}, or in the ` +
+        'file that cluster-secret-file names',
+    )
+  }
   const place = peerAddress === undefined ? {} : { peerAddress }
-  return { cluster: { secret, peerHost, peerPort, ...place } }
+  const seeds = join === undefined ? {} : { join }
+  return { cluster: { secret, peerHost, peerPort, ...place, ...seeds } }
+}
+
+/** What is fixed when a cluster is made, as far as it is said. */
+function shapeOptions({ partitions, replicationFactor, virtualNodes }: Settings) {
+  return {
+    ...(partitions === undefined ? {} : { partitionCount: partitions }),
+    ...(replicationFactor === undefined ? {} : { replicationFactor }),
+    ...(virtualNodes === undefined ? {} : { virtualNodes }),
+  }
 }
 
 function clusterSecretOf({ clusterSecretFile }: Settings, io: DaemonIo): string | undefined {

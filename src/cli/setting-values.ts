@@ -71,6 +71,25 @@ export function textValue(what: string): ValueKind<string> {
   return { expected: what, parse: text => (text === '' ? undefined : text), format: text => text }
 }
 
+/** Addresses, `host:port`, with commas between them. */
+export function addressesValue(): ValueKind<readonly string[]> {
+  return {
+    expected: 'addresses with commas between them, such as 10.0.0.1:7701,10.0.0.2:7701',
+    parse(text) {
+      const addresses = text.split(',').map(address => address.trim())
+      return addresses.every(isAddress) ? addresses : undefined
+    },
+    format: addresses => addresses.join(','),
+  }
+}
+
+/** An IPv6 host stands in brackets. */
+function isAddress(text: string): boolean {
+  const match = /^(?:\[[\da-fA-F:.%]+\]|[^\s:[\]]+):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[1])
+  return port >= 1 && port <= 65_535
+}
+
 export function switchValue(): ValueKind<boolean> {
   return {
     expected: 'true or false',

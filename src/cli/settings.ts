@@ -2,7 +2,12 @@
  * The settings of `kvd serve`: one table, from which come the flags, the environment variables, the
  * help, the checks and what `kvd config` prints. Precedence: flag, environment, file, default.
  */
-import { PARTITION_COUNT_MAX, PEER_PORT_DEFAULT } from '../cluster/index.ts'
+import {
+  PARTITION_COUNT_MAX,
+  PEER_PORT_DEFAULT,
+  REPLICATION_FACTOR_MAX,
+  VIRTUAL_NODES_MAX,
+} from '../cluster/index.ts'
 import type { Compression } from '../engine/index.ts'
 import { DURABILITIES, type Durability } from '../key-value-store.ts'
 import { LOG_LEVELS, type LogLevel } from '../logger.ts'
@@ -10,6 +15,7 @@ import { DEFAULT_PORT, DEFAULT_SERVER_LIMITS, DEFAULT_USER } from '../net/index.
 import { closestWord } from './edit-distance.ts'
 import { CLUSTER_SECRET_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
 import {
+  addressesValue,
   choiceValue,
   durationValue,
   integerValue,
@@ -39,6 +45,10 @@ export interface Settings {
   readonly peerPort: number
   readonly peerAddress: string | undefined
   readonly clusterSecretFile: string | undefined
+  readonly init: boolean
+  readonly join: readonly string[] | undefined
+  readonly replicationFactor: number | undefined
+  readonly virtualNodes: number | undefined
   readonly durability: Durability
   readonly syncInterval: number
   readonly memoryBudget: number
@@ -132,6 +142,33 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     description:
       'what all nodes of the cluster know, on a line, and what makes this one of them; ' +
       `${CLUSTER_SECRET_VARIABLE} may hold it instead`,
+  },
+  init: {
+    kind: switchValue(),
+    standard: false,
+    description:
+      'begin a new cluster on an empty directory, for others to join; a directory that has a ' +
+      'cluster keeps it',
+  },
+  join: {
+    kind: optionalValue(addressesValue(), 'none'),
+    standard: undefined,
+    argument: 'host:port,...',
+    description:
+      'peer addresses of nodes whose cluster this one joins, while that is empty; for a member, ' +
+      'where to look for the others first',
+  },
+  replicationFactor: {
+    kind: optionalValue(integerValue(1, REPLICATION_FACTOR_MAX), 'as made'),
+    standard: undefined,
+    argument: 'count',
+    description: 'nodes that hold each key, fixed when a cluster is made (then 3 unless given)',
+  },
+  virtualNodes: {
+    kind: optionalValue(integerValue(1, VIRTUAL_NODES_MAX), 'as made'),
+    standard: undefined,
+    argument: 'count',
+    description: 'tokens a node, fixed when a cluster is made (then 128 unless given)',
   },
   durability: {
     kind: choiceValue(DURABILITIES),

@@ -19,7 +19,15 @@ export { ownerIds, type PartitionMove, partitionMoves } from './partition-moves.
 export { PeerLinks, type PeerLinksOptions } from './peer-links.ts'
 export { type Lane, type PeerContext, type PeerHandler, PeerMessage, type Peers } from './peers.ts'
 export { Placement, type PlacementRules } from './placement.ts'
-export { findMember, operationOf, type Ring, type RingOperation, type RingPhase } from './ring.ts'
+export {
+  findMember,
+  operationOf,
+  REPLICATION_FACTOR_MAX,
+  type Ring,
+  type RingOperation,
+  type RingPhase,
+  VIRTUAL_NODES_MAX,
+} from './ring.ts'
 export {
   abort,
   beginJoin,

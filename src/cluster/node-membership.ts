@@ -16,6 +16,7 @@ import { EpochAgreement } from './epoch-agreement.ts'
 import { JoinLeader } from './join-leader.ts'
 import { joinCluster } from './joiner.ts'
 import type { LivenessView } from './liveness.ts'
+import { AppState, type Profile } from './member-profile.ts'
 import { Membership } from './membership.ts'
 import type { Addresses } from './profile-book.ts'
 import { findMember, type Ring } from './ring.ts'
@@ -120,7 +121,7 @@ export class NodeMembership {
       epoch: profile?.epoch,
       clientAddress: profile?.clientAddress,
       peerAddress: profile?.peerAddress,
-      states: Object.fromEntries(profile?.states ?? []),
+      states: namedStates(profile?.states),
     }))
   }
 
@@ -214,4 +215,10 @@ export class NodeMembership {
     const { ring, links } = this.#options
     return ring.ring.members.some(({ nodeId }) => nodeId !== links.self && links.isLinked(nodeId))
   }
+}
+
+/** By the names of AppState; of what this build does not know the number is the name. */
+function namedStates(states: Profile['states'] = new Map()): Readonly<Record<string, number>> {
+  const names = new Map(Object.entries(AppState).map(([name, key]) => [key as number, name]))
+  return Object.fromEntries([...states].map(([key, value]) => [names.get(key) ?? key, value]))
 }

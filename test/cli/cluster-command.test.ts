@@ -116,6 +116,90 @@ describe('cluster ring', () => {
   })
 })
 
+function figuresOf(ring: Ring, changes: Readonly<Record<string, object>> = {}) {
+  const members = ring.members.map(({ nodeId, clientAddress }, index) => ({
+    nodeId,
+    liveness: 'up',
+    forMs: 61_000,
+    incarnation: 2 ** 24,
+    generation: index + 1,
+    epoch: ring.epoch,
+    clientAddress,
+    peerAddress: '',
+    states: {},
+    ...changes[nodeId],
+  }))
+  return { node: { id: ring.members[0]!.nodeId }, members }
+}
+
+function storeOf(ring: Ring, changes?: Readonly<Record<string, object>>): MemoryStore {
+  return Object.assign(storeWith(ring), { statsKept: figuresOf(ring, changes) })
+}
+
+describe('cluster status', () => {
+  test('of a node that stands alone is short', async () => {
+    const store = Object.assign(storeWith(FIRST), { statsKept: { node: { id: '1'.repeat(32) } } })
+    const { out, code } = await runCli('cluster status', { store })
+    assert.deepEqual(out.trimEnd().split('\n'), [
+      'epoch 1, 1 node, up, replication factor 3',
+      '   node      address        state   seen  for  starts  partitions  epoch',
+      '*  11111111  10.0.0.1:7700  normal  up                         64      1',
+    ])
+    assert.equal(code, ExitCode.ok)
+  })
+
+  test('shows how each of several is, in 80 columns', async () => {
+    const { out, code } = await runCli('cluster status', { store: storeOf(FOUR) })
+    const lines = out.trimEnd().split('\n')
+    assert.ok(lines.every(line => line.length <= 80))
+    assert.equal(lines[0], `epoch ${FOUR.epoch}, 4 nodes, up, replication factor 3`)
+    assert.match(
+      lines[2]!,
+      /^\* {2}1{8} {2}10\.0\.0\.1:7700 {2}normal {2}up {4}1m 01s +1 +\d+ +10$/,
+    )
+    assert.match(lines[5]!, /^ {3}4{8} .* up {4}1m 01s +4 +\d+ +10$/)
+    assert.equal(code, ExitCode.ok)
+  })
+
+  test('of one that is down, or behind, ends with exit code 1 and says so', async () => {
+    const [, two, three] = FOUR.members.map(({ nodeId }) => nodeId)
+    const changes = { [two!]: { liveness: 'down' }, [three!]: { epoch: FOUR.epoch - 1 } }
+    const { out, code } = await runCli('cluster status', { store: storeOf(FOUR, changes) })
+    assert.match(out, /4 nodes, 3 up/)
+    assert.match(out, /22222222 .* down /)
+    assert.match(out, /not all nodes go by the same ring yet/)
+    assert.equal(code, ExitCode.failed)
+    const moving = await runCli('cluster status', { store: storeOf(beginJoin(FOUR, node(5))) })
+    assert.match(moving.out, /the ring is changing/)
+  })
+
+  test('has all of it as JSON, with where a node says that it is', async () => {
+    const [one] = FOUR.members
+    const changes = { [one!.nodeId]: { clientAddress: 'moved:1', states: { load: 3 } } }
+    const { json } = await runCli('cluster status --json', { store: storeOf(FOUR, changes) })
+    const [result] = json as { isWell: boolean; epoch: number; members: object[] }[]
+    assert.equal(result!.isWell, true)
+    assert.equal(result!.epoch, FOUR.epoch)
+    const owned = new RingTable(FOUR).readers.partitionsOwned()
+    assert.deepEqual(result!.members[0], {
+      nodeId: one!.nodeId,
+      isAsked: true,
+      state: 'normal',
+      rack: 'a',
+      weight: 1,
+      partitions: owned[0],
+      clientAddress: 'moved:1',
+      peerAddress: '',
+      liveness: 'up',
+      forMs: 61_000,
+      incarnation: 2 ** 24,
+      generation: 1,
+      epoch: FOUR.epoch,
+      states: { load: 3 },
+    })
+  })
+})
+
 describe('cluster owners', () => {
   test('shows the partition of a key and its owners in order', async () => {
     const { out } = await runCli('cluster owners user:1', { store: storeWith(FOUR) })
@@ -157,7 +241,7 @@ describe('cluster owners', () => {
 describe('cluster', () => {
   for (const [argv, message] of [
     ['cluster', /action/],
-    ['cluster rings', /does not know 'rings': use ring, owners/],
+    ['cluster rings', /does not know 'rings': use status, ring, owners/],
     ['cluster ring k', /takes no key/],
     ['cluster owners', /needs a key/],
     ['cluster owners --hex zz', /the key 'zz' is not hex/],

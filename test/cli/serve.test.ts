@@ -322,3 +322,44 @@ test('a file of settings that is not there is a wrong command line', async () =>
   assert.equal(await daemon.exited, 2)
   assert.match(daemon.text, /cannot read nowhere\.json/)
 })
+
+describe('a cluster', () => {
+  const env = { DURAMEN_CLUSTER_SECRET: 'correct horse battery staple' }
+  const ports = ['--port', '0', '--peer-port', '0']
+
+  async function serveIn(...argv: string[]): Promise<Daemon> {
+    const daemon = new Daemon(['serve', '--dir', temporaryDirectory({ after }), ...argv], env)
+    await main(daemon.io)
+    return daemon
+  }
+
+  test('is begun by one node and joined by another', async () => {
+    const first = await serveIn(...ports, '--init', '--replication-factor', '2')
+    assert.match(first.text, /a cluster of one/)
+    const [, seed] = /for nodes +(127\.0\.0\.1:\d+)\n/.exec(first.text) ?? []
+    const second = await serveIn(...ports, '--join', seed!)
+    assert.match(second.text, /one of 2 nodes/)
+    const client = await connect(`kv://127.0.0.1:${first.port}`)
+    const { members } = (await client.stats()) as { members: { nodeId: string }[] }
+    assert.equal(members.length, 2)
+    await client.close()
+    for (const daemon of [first, second]) {
+      daemon.signal('SIGTERM')
+      assert.equal(await daemon.exited, 0)
+    }
+  })
+
+  test('is either begun or joined', async () => {
+    const daemon = await serveIn(...ports, '--init', '--join', '127.0.0.1:7701')
+    assert.equal(await daemon.exited, 2)
+    assert.match(daemon.text, /choose one of them/)
+  })
+
+  test('is joined by who knows its secret', async () => {
+    const argv = ['serve', '--dir', temporaryDirectory({ after }), '--join', '127.0.0.1:7701']
+    const daemon = new Daemon(argv)
+    await main(daemon.io)
+    assert.equal(await daemon.exited, 2)
+    assert.match(daemon.text, /join needs the secret of that cluster/)
+  })
+})
