@@ -241,7 +241,7 @@ describe('cluster owners', () => {
 describe('cluster', () => {
   for (const [argv, message] of [
     ['cluster', /action/],
-    ['cluster rings', /does not know 'rings': use status, ring, owners/],
+    ['cluster rings', /does not know 'rings': use status, ring, owners, repair/],
     ['cluster ring k', /takes no key/],
     ['cluster owners', /needs a key/],
     ['cluster owners --hex zz', /the key 'zz' is not hex/],
