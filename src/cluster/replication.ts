@@ -42,7 +42,9 @@ const SWEEPS_PER_COUNT = 120
 /** How long a node that ends waits for peers to take what they are owed. */
 const DRAIN_MS = 1000
 const DRAIN_STEP_MS = 10
-const RETRY_MS = 200
+/** Between two attempts to write hints, when the disk is full for example. */
+const RETRY_MIN_MS = 200
+const RETRY_MAX_MS = 10_000
 
 /** The log of the engine; its Db satisfies it. */
 export interface ReplicationLog extends DutyLog, LoggedBatches {
@@ -277,7 +279,7 @@ export class Replication {
     this.#advance()
     this.stop()
     await this.#changing
-    if (this.hasPeers) await this.ledger.record('sync')
+    if (this.hasPeers) await this.#record('sync')
   }
 
   /** Sends nothing more, and calls nobody. */
@@ -363,7 +365,7 @@ export class Replication {
   async #makeHints(byNumber: ReadonlyMap<number, readonly Uint8Array[]>): Promise<void> {
     const { clock, logger } = this.#options
     for (const [number, keys] of byNumber) {
-      for (;;) {
+      for (let retryMs = RETRY_MIN_MS; ; retryMs = Math.min(2 * retryMs, RETRY_MAX_MS)) {
         try {
           await this.hints.add(number, keys)
           break
@@ -374,7 +376,7 @@ export class Replication {
             await new Promise<never>(() => undefined)
           }
           logger.warn('hints could not be written; they are tried again', { error })
-          await delay(clock, RETRY_MS, { background: true })
+          await delay(clock, retryMs, { background: true })
         }
       }
       if (this.hints.isFull(number)) await this.hints.recount(number)
@@ -425,10 +427,10 @@ export class Replication {
   }
 
   /** Never rejects: an old record is as good. */
-  async #record(): Promise<void> {
+  async #record(durability: 'sync' | 'none' = 'none'): Promise<void> {
     try {
       await this.hints.confirmMarks()
-      await this.ledger.record()
+      await this.ledger.record(durability)
     } catch (error) {
       const { logger } = this.#options
       logger.debug('where duties begin was not recorded', { error })

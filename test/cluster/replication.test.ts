@@ -10,6 +10,7 @@ import { PeerMessage } from '../../src/cluster/peers.ts'
 import { beginLeave, finish, moveReads } from '../../src/cluster/ring-change.ts'
 import { RingTable } from '../../src/cluster/ring-table.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
+import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { printSeed } from '../support/seed.ts'
 import { type RunningMember, WriteCluster, type WriteMember } from '../support/write-cluster.ts'
 import { ownEverything, type WritePlant } from '../support/write-plants.ts'
@@ -33,8 +34,29 @@ describe('replication', () => {
     const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
     const names = Array.from({ length: 50 }, (_, index) => `k${index}`)
     for (const name of names) await cluster.settle(cluster.write(cluster.members[0]!, [put(name)]))
-    await cluster.pass(200)
+    const holds = () => cluster.members.map(({ running }) => running!.db.stats().walHolds.count)
+    assert.equal(holds()[0], 1, 'what is owed holds the log')
+    await cluster.pass(600)
     await assertEverywhere(cluster, names)
+    assert.deepEqual(holds(), [0, 0, 0], 'nothing is owed any more')
+    await cluster.stopAll()
+  })
+
+  test('owes nothing and holds nothing on a ring of one', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 1 })
+    const [only] = cluster.members as [WriteMember]
+    const { clock } = cluster
+    await cluster.pass(7000)
+    for (const consistency of ['one', 'quorum', 'all'] as const) {
+      await cluster.settle(cluster.write(only, [put(consistency)], consistency))
+    }
+    assert.equal(only.running!.db.stats().walHolds.count, 0)
+    assert.deepEqual(only.running!.writes.figures().peers, {})
+    const logged: unknown[] = []
+    const options = { onLogData: (batch: unknown) => void logged.push(batch) }
+    const killed = await openEngine(only.disk.processCrashClone(), { clock, options })
+    assert.deepEqual(logged, [])
+    await drive(clock, killed.close())
     await cluster.stopAll()
   })
 
