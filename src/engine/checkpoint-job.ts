@@ -27,6 +27,7 @@ import {
   parentOf,
   systemErrorCode,
 } from './file-system.ts'
+import { adviceFor } from './io-failure.ts'
 import { addProgress, beginProgress, type JobControl, throwIfCancelled } from './maintenance-job.ts'
 import { encodeManifestFile } from './manifest-format.ts'
 import type { JobEnvironment } from './run-job.ts'
@@ -271,7 +272,7 @@ function ignore(_error: unknown): void {}
 export function explained(error: unknown, what: string, left: string): unknown {
   const code = systemErrorCode(error)
   if (error instanceof KvError || code === undefined) return error
-  const advice = code === 'ENOSPC' ? 'free space, or choose another disk' : 'check the disk'
   const { message } = error as Error
-  return new IoError(`${what} could not be made: ${message}; ${left}, ${advice}`, { cause: error })
+  const words = `${what} could not be made: ${message}; ${left}; ${adviceFor(code)}`
+  return new IoError(words, { cause: error })
 }

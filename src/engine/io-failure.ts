@@ -23,22 +23,38 @@ export function isShortage(error: unknown): boolean {
   return code !== undefined && SHORTAGES.includes(code)
 }
 
-function adviceFor(code: string): string {
-  switch (code) {
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return 'make room on the disk'
-    case 'EMFILE':
-    case 'ENFILE':
-      return 'raise the limit of open files (ulimit -n), or close some'
-    case 'EACCES':
-    case 'EPERM':
-      return 'check who may write there'
-    case 'EROFS':
-      return 'the file system is read-only: make it writable, or work on a copy'
-    default:
-      return 'check the disk'
-  }
+/** By the system's code: what to do about it. */
+const ADVICE: Readonly<Record<string, string>> = {
+  ENOSPC: 'make room on the disk',
+  EDQUOT: 'make room on the disk, or raise the quota of the user',
+  EMFILE: 'raise the limit of open files (ulimit -n), or close some',
+  ENFILE: 'raise the limit of open files of the machine, or close some',
+  EACCES: 'check the permissions: this user must be able to read and write there',
+  EPERM: 'check the permissions: this user must be able to read and write there',
+  EROFS: 'the file system is read-only: make it writable, or work on a copy',
+  ENOENT: 'check the path, and that the disk it is on is mounted',
+  ENOTDIR: 'a part of the path is a file: give the path of a directory',
+  EEXIST: 'a file stands where a directory should be: move it away, or give another path',
+  EISDIR: 'a directory stands where a file should be: move it away',
+  ENOTEMPTY: 'the directory holds other files: move them away, or give another path',
+  ELOOP: 'symbolic links lead in a circle: check the path',
+  ENAMETOOLONG: 'choose a shorter path',
+  EBUSY: 'something else uses it: end that, and try again',
+  ETXTBSY: 'something else uses it: end that, and try again',
+  EFBIG: 'the file system, or a limit (ulimit -f), takes no larger file: raise the limit',
+  ENOTSUP: 'this file system cannot do that: keep the data on another one',
+  EOPNOTSUPP: 'this file system cannot do that: keep the data on another one',
+  ENOSYS: 'this file system cannot do that: keep the data on another one',
+  ENODEV: 'the disk is gone: check that it is connected and mounted',
+  ENXIO: 'the disk is gone: check that it is connected and mounted',
+  ESTALE: 'the disk is gone: check that it is connected and mounted',
+  ENOMEM: 'the machine has no memory left: free some, and try again',
+  EIO: 'check the disk: the log of the system (dmesg) tells more',
+}
+
+/** What to do about an error of the system. */
+export function adviceFor(code: string): string {
+  return ADVICE[code] ?? 'check the disk'
 }
 
 /**

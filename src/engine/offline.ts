@@ -165,7 +165,22 @@ export async function dumpFile(
   sink: DumpSink,
   options: DumpOptions = {},
 ): Promise<void> {
-  await dumpPath(path, options, sink, { fileSystem: nodeFileSystem(), hasher: await loadHasher() })
+  const environment = { fileSystem: nodeFileSystem(), hasher: await loadHasher() }
+  let refusal: unknown
+  const guarded: DumpSink = async item => {
+    try {
+      await sink(item)
+    } catch (error) {
+      refusal = error
+      throw error
+    }
+  }
+  try {
+    await dumpPath(path, options, guarded, environment)
+  } catch (error) {
+    // What the sink throws is the caller's.
+    throw error === refusal ? error : ioFailure(error, `${path} cannot be read`)
+  }
 }
 
 type Lock = (fileSystem: FileSystem, directory: string) => DirectoryLock | undefined

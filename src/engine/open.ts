@@ -69,8 +69,12 @@ export async function openInEnvironment(
  * Throws LockedError while it is open, here or in another process. Cut short by a crash it leaves
  * the whole database or none; then call it again.
  */
-export function destroy(directory: string): Promise<DestroyReport> {
-  return destroyIn(nodeFileSystem(), directory)
+export async function destroy(directory: string): Promise<DestroyReport> {
+  try {
+    return await destroyIn(nodeFileSystem(), directory)
+  } catch (error) {
+    throw ioFailure(error, `${directory} cannot be destroyed`)
+  }
 }
 
 async function openWith(

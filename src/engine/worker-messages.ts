@@ -83,10 +83,9 @@ export function decodeFailure(failure: JobFailure): Error {
       return new CorruptionError(failure, failure.what)
     case 'known':
       return KNOWN[failure.code]?.(failure.message) ?? new Error(failure.message)
-    case 'system': {
-      const cause = Object.assign(new Error(failure.message), { code: failure.code })
-      return new IoError(failure.message, { cause })
-    }
+    case 'system':
+      // As the system gave it: whoever gives it to a caller says more (io-failure.ts).
+      return Object.assign(new Error(failure.message), { code: failure.code })
     case 'bug':
       return Object.assign(new Error(failure.message), { stack: failure.stack })
   }

@@ -230,7 +230,7 @@ describe('a checkpoint that cannot be', () => {
             assert.ok(error instanceof KvError, String(error))
             assert.match(error.code, /^KV_(?:IO|CORRUPTION)$/)
             assert.deepEqual(pathsOutside(disk), [], `${fault} at call ${nth}: ${error.message}`)
-            if (fault === 'ENOSPC') assert.match(error.message, /ENOSPC.*free space/)
+            if (fault === 'ENOSPC') assert.match(error.message, /ENOSPC.*make room/)
           } else {
             // It was a call that does not matter, such as removing what is not there.
             for (const path of pathsOutside(disk)) disk.removeSync(path)
@@ -254,7 +254,7 @@ describe('a checkpoint that cannot be', () => {
     const before = pathsOutside(disk)
     disk.capacity = disk.usedSize + 9000
     const copied = checkpoint(all, COPY, { copy: true })
-    await assert.rejects(copied, hasCode('KV_IO', /ENOSPC.*nothing of it was kept, free space/))
+    await assert.rejects(copied, hasCode('KV_IO', /ENOSPC.*nothing of it was kept; make room/))
     assert.deepEqual(pathsOutside(disk), before)
     disk.capacity = Number.POSITIVE_INFINITY
     await checkpoint(all)

@@ -253,5 +253,8 @@ test('a directory that cannot be locked is not verified', async () => {
   disk.onCall = (_index, kind, path) => {
     if (kind === 'lock') throw systemError('EACCES', kind, path)
   }
-  await assert.rejects(verifyClosed(disk), { code: 'KV_IO', message: /check who may write there$/ })
+  await assert.rejects(verifyClosed(disk), {
+    code: 'KV_IO',
+    message: /must be able to read and write there$/,
+  })
 })
