@@ -62,6 +62,8 @@ export class WriteRoom {
   #pressureFrozen = 0
   #isClosing = false
   #lastPressure = NO_PRESSURE
+  /** Writes are refused, as the log cannot be continued. */
+  #isShort = false
   /** Of the look at whether the rate has come back. */
   #cancelLook: CancelTimer | undefined
 
@@ -239,6 +241,7 @@ export class WriteRoom {
     const { state, events } = host
     const previous = this.#wal
     this.#wal = await this.#continueAfter(previous)
+    this.#continued()
     const { fileNumber } = this.#wal
     // Everything in the old segment is durable and applied: nobody writes or syncs it again.
     previous.close()
@@ -270,23 +273,43 @@ export class WriteRoom {
         paddingSize: paddingFor(host.options.memtableSize),
       })
     } catch (error) {
-      throw refusalFor(error)
+      throw this.#refusalFor(error)
     }
   }
 
   async #reserve(size: number): Promise<void> {
     try {
       await this.#wal.reserve(size)
+      this.#continued()
     } catch (error) {
-      throw refusalFor(error)
+      throw this.#refusalFor(error)
     }
+  }
+
+  /**
+   * What a writer gets when the log cannot be continued for want of something: the log is whole,
+   * and his write is not in it, so whoever writes next tries again.
+   */
+  #refusalFor(error: unknown): unknown {
+    if (!isShortage(error)) return error
+    const what = 'the log cannot be continued, so writes are refused and reads go on'
+    const refusal = ioFailure(error, what)
+    if (!this.#isShort) this.#parts.host.logger.error('writes are refused', { error: refusal })
+    this.#isShort = true
+    return refusal
+  }
+
+  #continued(): void {
+    if (!this.#isShort) return
+    this.#isShort = false
+    this.#parts.host.logger.info('writes are taken again: the log could be continued')
   }
 
   #verifyLock(): void {
     try {
       this.#parts.verifyLock()
     } catch (error) {
-      throw refusalFor(error)
+      throw this.#refusalFor(error)
     }
   }
 
@@ -305,13 +328,4 @@ export class WriteRoom {
     const refusal = failures.refusal(this.#isClosing)
     if (refusal !== undefined) throw refusal
   }
-}
-
-/**
- * What a writer gets when the log cannot be continued for want of something: the log is whole, and
- * his write is not in it, so whoever writes next tries again.
- */
-function refusalFor(error: unknown): unknown {
-  if (!isShortage(error)) return error
-  return ioFailure(error, 'the log cannot be continued, so writes are refused and reads go on')
 }

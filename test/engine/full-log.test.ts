@@ -8,6 +8,7 @@ import { describe, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import type { Db } from '../../src/engine/index.ts'
 import { IoError, type KvError, PoisonedError } from '../../src/errors.ts'
+import { silentLogger } from '../../src/logger.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { FailingFileSystem, type FaultRule } from '../support/failing-file-system.ts'
@@ -31,14 +32,21 @@ interface Story {
   readonly db: Db
   /** Numbers of the keys whose put was acknowledged. */
   readonly written: number[]
+  /** Whether writes are taken, as the log of the program says it. */
+  readonly told: string[]
 }
 
 async function begin(): Promise<Story> {
   const memory = new MemoryFileSystem()
   const disk = new FailingFileSystem(memory)
   const clock = new SimClock()
-  const db = await openEngine(disk, { clock })
-  return { memory, disk, clock, db, written: [] }
+  const told: string[] = []
+  const tell = (message: string): void => {
+    if (message.startsWith('writes are')) told.push(message)
+  }
+  const logger = { ...silentLogger, info: tell, error: tell }
+  const db = await openEngine(disk, { clock, options: { logger } })
+  return { memory, disk, clock, db, written: [], told }
 }
 
 /** Puts until the memtable has been changed, or a put fails; returns the error. */
@@ -138,7 +146,7 @@ describe('without room for the next segment of the log', () => {
     test(`for the next frames, ${durability} writes are refused until there is room`, async t => {
       const random = seededRandom(printSeed(t))
       const story = await begin()
-      const { memory, clock, db, disk, written } = story
+      const { memory, clock, db, disk, written, told } = story
       const crashes = recordCrashes(story, random)
       const put = async () => {
         await drive(clock, db.put(`key ${written.length}`, VALUE, { durability }))
@@ -163,6 +171,8 @@ describe('without room for the next segment of the log', () => {
         for (let count = 0; count < 5 + random.below(40); count++) await put()
         assert.ok(written.length > before, 'there is room again')
       }
+      const each = ['writes are refused', 'writes are taken again: the log could be continued']
+      assert.deepEqual(told, Array.from({ length: 6 }, () => each).flat())
       await checkAll(db, clock, written)
       await drive(clock, db.close())
       memory.onCall = undefined
