@@ -8,6 +8,8 @@ import { refusedConnectionsMax } from '../net/index.ts'
 
 /** Log, MANIFEST, the inputs and outputs of compactions, standard streams. */
 const FILES_RESERVE = 64
+/** Six links to each of a dozen other nodes, and as many strangers at their door as it lets in. */
+const LINK_FILES_RESERVE = 6 * 12 + 64
 /** The event loop of a thread has a handful of its own. */
 const FILES_PER_THREAD = 16
 /** Of a limit that is below the reserve, connections get so much all the same. */
@@ -21,13 +23,18 @@ export interface ConnectionRoom {
   readonly filesNeeded: number
 }
 
-/** `fileLimit` is the soft limit of open files; undefined when there is none, or nobody knows. */
+/**
+ * `fileLimit` is the soft limit of open files; undefined when there is none, or nobody knows. A
+ * node that is `linked` with others needs some for its links: they must not starve among clients.
+ */
 export function connectionRoom(
   wanted: number,
   threads: number,
   fileLimit: number | undefined,
+  linked = false,
 ): ConnectionRoom {
-  const reserve = OPEN_FILES_MAX_DEFAULT + FILES_RESERVE + threads * FILES_PER_THREAD
+  const files = FILES_RESERVE + (linked ? LINK_FILES_RESERVE : 0)
+  const reserve = OPEN_FILES_MAX_DEFAULT + files + threads * FILES_PER_THREAD
   const filesNeeded = reserve + wanted + refusedConnectionsMax(wanted)
   if (fileLimit === undefined || fileLimit >= filesNeeded) {
     return { connections: wanted, filesNeeded }

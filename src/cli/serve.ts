@@ -152,6 +152,8 @@ function nodeOptions(
   io: DaemonIo,
 ): NodeOptions {
   const { coldDir } = settings
+  const links = clusterOptions(settings, io)
+  const isLinked = links.cluster !== undefined
   return {
     directory,
     ...(coldDir !== undefined && {
@@ -167,8 +169,8 @@ function nodeOptions(
     compactionThreads: settings.compactionThreads,
     compression: settings.compression,
     ...shapeOptions(settings),
-    ...clusterOptions(settings, io),
-    limits: serverLimits(settings, connectionsMax(settings, logger, io)),
+    ...links,
+    limits: serverLimits(settings, connectionsMax(settings, isLinked, logger, io)),
     version: io.packageVersion,
     logger,
   }
@@ -216,11 +218,16 @@ function clusterSecretOf({ clusterSecretFile }: Settings, io: DaemonIo): string 
 }
 
 /** As many connections as are wished for, unless the limit of open files is too low for them. */
-function connectionsMax(settings: Settings, logger: Logger, io: DaemonIo): number {
+function connectionsMax(
+  settings: Settings,
+  isLinked: boolean,
+  logger: Logger,
+  io: DaemonIo,
+): number {
   const { maxConnections, compactionThreads } = settings
   const fileLimit = io.openFilesLimit()
   // Besides the compactions, one thread flushes.
-  const room = connectionRoom(maxConnections, compactionThreads + 1, fileLimit)
+  const room = connectionRoom(maxConnections, compactionThreads + 1, fileLimit, isLinked)
   if (room.connections < maxConnections) {
     logger.warn(
       `the limit of ${fileLimit} open files leaves room for ${room.connections} connections, so ` +

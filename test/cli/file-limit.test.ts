@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { connectionRoom, softFileLimit } from '../../src/cli/file-limit.ts'
+import { DEFAULT_PEER_LIMITS } from '../../src/cluster/peer-limits.ts'
 import { OPEN_FILES_MAX_DEFAULT } from '../../src/engine/index.ts'
 import { refusedConnectionsMax } from '../../src/net/index.ts'
 
@@ -25,6 +26,15 @@ test('below it there is room for all tables, for threads, and for those who are 
     assert.ok(limit - taken >= OPEN_FILES_MAX_DEFAULT + 80, `${connections} of ${limit}`)
   }
   assert.equal(connectionRoom(20, THREADS, 1024).connections, 20)
+})
+
+test('a node that is linked with others keeps some for its links', () => {
+  const alone = connectionRoom(10_000, THREADS, 2048)
+  const linked = connectionRoom(10_000, THREADS, 2048, true)
+  const taken = linked.connections + refusedConnectionsMax(linked.connections)
+  assert.ok(2048 - taken >= OPEN_FILES_MAX_DEFAULT + 80 + DEFAULT_PEER_LIMITS.strangersMax + 6)
+  assert.ok(linked.connections < alone.connections)
+  assert.ok(linked.filesNeeded > alone.filesNeeded)
 })
 
 test('a tiny limit leaves most of it to files', () => {
