@@ -73,7 +73,7 @@ export class NodeHandler implements RequestHandler {
     const reads = this.#cluster?.reads
     return reads === undefined || reads.isAlone
       ? this.#store.get(key)
-      : reads.get(key, termsOf(context))
+      : reads.get(key, leastTermsOf(context))
   }
 
   getMany(
@@ -145,6 +145,13 @@ export class NodeHandler implements RequestHandler {
   ring(): Uint8Array {
     return this.#ring()
   }
+}
+
+/** A GET with a version wants nothing older. */
+function leastTermsOf(context: RequestContext): ReadTerms {
+  const { version } = context
+  const terms = termsOf(context)
+  return version === undefined ? terms : { ...terms, least: [version] }
 }
 
 /** A context is filled anew once its request was answered; late replicas may still be awaited. */

@@ -7,7 +7,7 @@
  * last key, here or elsewhere.
  *
  * Invariants:
- *     These are not the places of clients: nodes that scan each other would wait for each other.
+ *  1. A peer has at most SCANS_MAX open; PAGES_AT_ONCE pages are produced at once for all of them.
  *     These places are not those of clients: nodes that scan each other would wait for each other.
  *  2. A scan that is not read for IDLE_MS is closed.
  */

@@ -194,8 +194,10 @@ export class Client implements KeyValueStore {
 
   get(key: BytesInput, options: ReadOptions = NO_OPTIONS): Promise<Uint8Array | undefined> {
     return new Promise((resolve, reject) => {
-      const spec = this.#read({ type: 'get', key: toKey(key) }, decodeValue, options)
-      this.#requester.start(spec, resolve, reject)
+      const request = { type: 'get', key: toKey(key) } as const
+      const spec = this.#read(request, decodeValue, options)
+      const version = this.#options.session?.least(request.key)
+      this.#requester.start(version === undefined ? spec : { ...spec, version }, resolve, reject)
     })
   }
 
@@ -213,6 +215,26 @@ export class Client implements KeyValueStore {
     // Nothing is sent for no keys; the call is refused all the same where any other would be.
     if (wanted.length === 0) this.#checkBegin(options)
     const endMs = this.#deadline(options)
+    const { session } = this.#options
+    // A request has one version at most, so what the session has written is asked for key by key.
+    const isWritten = wanted.map(key => session?.least(key) !== undefined)
+    const written = wanted.filter((_, place) => isWritten[place])
+    if (written.length === 0) return await this.#getUnwritten(wanted, endMs, options)
+    const others = wanted.filter((_, place) => !isWritten[place])
+    const [own, rest] = await Promise.all([
+      Promise.all(written.map(key => this.get(key, options))),
+      this.#getUnwritten(others, endMs, options),
+    ])
+    let at = 0
+    return isWritten.map((isOwn, place) => (isOwn ? own[at++] : rest[place - at]))
+  }
+
+  async #getUnwritten(
+    wanted: readonly Uint8Array[],
+    endMs: number,
+    options: ReadOptions,
+  ): Promise<(Uint8Array | undefined)[]> {
+    if (wanted.length === 0) return []
     const shares = this.#requester.pool.choice.divide(wanted)
     if (shares.length === 1) return await this.#getShare(wanted, undefined, endMs, options)
     const results = new Array<Uint8Array | undefined>(wanted.length).fill(undefined)

@@ -23,7 +23,8 @@ export interface RequestContext {
   readonly durability: Durability | undefined
   /**
    * The version that the writer assigned to this write (write-version.ts), the same in every retry;
-   * undefined for clients that leave it to the server (then the first coordinator assigns one).
+   * undefined for clients that leave it to the server (then the first coordinator assigns one). Of
+   * a GET: the least that the answer may have.
    */
   readonly version: Uint8Array | undefined
   /**

@@ -44,6 +44,7 @@ import {
   type ConnectionPoolOwner,
 } from './connection-pool.ts'
 import { formatAddress } from './connection-url.ts'
+import { WRITE_VERSION_SIZE } from './limits.ts'
 import { STATUS_ERROR_MIN } from './opcode.ts'
 import { OutstandingCalls } from './outstanding-calls.ts'
 import { decodeTimeReply } from './response-body.ts'
@@ -226,6 +227,7 @@ export class Requester implements ConnectionPoolOwner {
         return
       }
       if (call.versionMs >= 0 && start !== end) this.#tellTime(call, bytes, start, end)
+      if (call.spec.write) this.#wrote(call)
       call.complete(status, bytes, start, end)
       if (this.#pool.linkCount > 1) this.#slowCalls.answered(call)
     } catch (error) {
@@ -253,6 +255,14 @@ export class Requester implements ConnectionPoolOwner {
     if (call.state === 'sent') call.connection?.abandon(call)
     call.connection = hedge?.connection
     this.replied(call, status, bytes, start, end)
+  }
+
+  #wrote(call: PendingCall): void {
+    const { session, writeClock } = this.#options
+    if (session === undefined) return
+    const version = call.spec.version ?? new Uint8Array(WRITE_VERSION_SIZE)
+    if (call.versionMs >= 0) writeClock.encode(call, version)
+    session.wrote(call.spec.request, version)
   }
 
   #tellTime(call: PendingCall, bytes: Uint8Array, start: number, end: number): void {
