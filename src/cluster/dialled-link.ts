@@ -30,7 +30,14 @@ import {
   writePeerRequest,
 } from './peer-frame.ts'
 import { type HandshakeState, type Objection, PeerHandshake } from './peer-handshake.ts'
-import { decodeRefusal, encodeRefusal, type Hello, NO_PROOF, refusalError } from './peer-hello.ts'
+import {
+  decodeRefusal,
+  encodeRefusal,
+  type Hello,
+  NO_PROOF,
+  PeerRefusal,
+  refusalError,
+} from './peer-hello.ts'
 import type { PeerLimits } from './peer-limits.ts'
 import type { PeerLinkContext } from './peer-link-context.ts'
 import { PeerStream, type StreamOwner } from './peer-stream.ts'
@@ -236,7 +243,11 @@ export class DialledLink implements StreamOwner {
 
   #refused({ code, message }: Objection, isProven: boolean): void {
     this.#refusal = { code, message, isProven }
-    this.#end(refusalError(code, `${this.#name} refuses: ${message}`))
+    // What only a node of the cluster can know is believed of nobody else.
+    const isGuess = !isProven && (code === PeerRefusal.removed || code === PeerRefusal.superseded)
+    const why = isGuess ? 'refuses without a proof' : 'refuses'
+    const shown = isGuess ? PeerRefusal.protocol : code
+    this.#end(refusalError(shown, `${this.#name} ${why}: ${message}`))
   }
 
   #write(type: number, code: number, id: number, body: Uint8Array): void {

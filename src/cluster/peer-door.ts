@@ -22,8 +22,9 @@ import { type Hello, PeerRefusal } from './peer-hello.ts'
 import type { PeerLinkContext } from './peer-link-context.ts'
 import type { NodeId } from './ring-member.ts'
 
-/** Notices in the log between two sweeps; a flood of strangers must not flood the log. */
-const NOTICES_MAX = 5
+/** Each reason is logged once in this time, and so many of them: no flood may flood the log. */
+const NOTICE_INTERVAL_MS = 60_000
+const NOTICES_MAX = 10
 
 export interface PeerDoorOwner {
   /** A node has come in: it is alive, and may be where it says. */
@@ -41,11 +42,15 @@ export class PeerDoor implements AcceptedLinkOwner {
   readonly #ending = new Set<AcceptedLink>()
   #listening: Listening | undefined
   #isClosing = false
-  #notices = 0
+  /** Why links were refused since #noticedMs, and how many were not logged. */
+  readonly #noticed = new Set<string>()
+  #noticedMs: number
+  #unloggedCount = 0
 
   constructor(context: PeerLinkContext, owner: PeerDoorOwner) {
     this.#context = context
     this.#owner = owner
+    this.#noticedMs = context.clock.monotonicMs()
   }
 
   get linkCount(): number {
@@ -132,23 +137,27 @@ export class PeerDoor implements AcceptedLinkOwner {
   }
 
   #notice(link: AcceptedLink, why: string): void {
-    this.#notices++
-    if (this.#notices > NOTICES_MAX) return
-    const node = link.claimed?.nodeId
-    this.#context.logger.warn('a link of a node was refused', {
-      address: link.remoteAddress,
-      node,
-      why,
-    })
+    if (this.#noticed.has(why) || this.#noticed.size >= NOTICES_MAX) {
+      this.#unloggedCount++
+      return
+    }
+    this.#noticed.add(why)
+    const fields = { address: link.remoteAddress, node: link.claimed?.nodeId, why }
+    this.#context.logger.warn('a link of a node was refused', fields)
+  }
+
+  #sweepNotices(nowMs: number): void {
+    if (nowMs - this.#noticedMs < NOTICE_INTERVAL_MS) return
+    const count = this.#unloggedCount
+    if (count > 0) this.#context.logger.warn('more links of nodes were refused', { count })
+    this.#noticed.clear()
+    this.#noticedMs = nowMs
+    this.#unloggedCount = 0
   }
 
   /** Called every so often. */
   sweep(nowMs: number): void {
-    if (this.#notices > NOTICES_MAX) {
-      const count = this.#notices - NOTICES_MAX
-      this.#context.logger.warn('more links of nodes were refused', { count })
-    }
-    this.#notices = 0
+    this.#sweepNotices(nowMs)
     for (const link of this.#all()) link.sweep(nowMs)
   }
 

@@ -11,6 +11,9 @@ import type { NodeId } from './ring-member.ts'
 
 const LANES: readonly Lane[] = ['urgent', 'data', 'bulk']
 
+/** Reasons that are logged before there is a link again. */
+const REASONS_MAX = 8
+
 export interface PeerNodeOwner {
   /** All lanes are open. */
   complete(node: PeerNode): void
@@ -38,8 +41,10 @@ export class PeerNode implements PeerLaneOwner {
   #ringAddress = ''
   /** Where it said itself that it is, or was met; newer than the ring. */
   #hintedAddress = ''
-  /** The last reason that was logged, so that each is logged once. */
+  /** The last reason for which there was no link. */
   #lastWhy = ''
+  /** Reasons that were logged since there was one: each is logged once. */
+  readonly #logged = new Set<string>()
 
   constructor(nodeId: NodeId, isMember: boolean, parts: PeerNodeParts, owner: PeerNodeOwner) {
     this.nodeId = nodeId
@@ -100,6 +105,7 @@ export class PeerNode implements PeerLaneOwner {
 
   opened(lane: PeerLane, peer: Hello): void {
     this.#lastWhy = ''
+    this.#logged.clear()
     this.hintAddress(peer.address)
     if (lane.lane === 'data') {
       const { generation } = peer.boot
@@ -118,9 +124,13 @@ export class PeerNode implements PeerLaneOwner {
   failed(lane: PeerLane, { error, refusal }: LinkEnd, attempt: number): void {
     const { logger } = this.#context
     const fields = { node: this.nodeId, lane: lane.lane, attempt, error }
-    if (error.message === this.#lastWhy) logger.debug('a node cannot be reached', fields)
-    else logger.warn('a node cannot be reached; it is dialled for as long as it belongs', fields)
     this.#lastWhy = error.message
+    if (this.#logged.has(error.message) || this.#logged.size >= REASONS_MAX) {
+      logger.debug('a node cannot be reached', fields)
+    } else {
+      this.#logged.add(error.message)
+      logger.warn('a node cannot be reached; it is dialled for as long as it belongs', fields)
+    }
     if (refusal?.isProven === true) {
       this.#owner.refusedBy(this.nodeId, refusal.code, refusal.message)
     }

@@ -275,6 +275,7 @@ describe('what does not belong is kept out:', () => {
     const { dialled } = peers.wires
     await peers.clock.advanceAsync(60_000)
     assert.ok(peers.wires.dialled - dialled <= 6 * 25, 'it is not dialled without pause')
+    assert.ok(peers.log.length <= 12, `${peers.log.length} lines of log are too many`)
     return peers
   }
 
