@@ -1,8 +1,12 @@
-/** Memtable: inserts in random and ascending order, point reads through the index and the list. */
+/**
+ * Memtable: inserts that get their place in the order at once and later, in random and ascending
+ * order, point reads through the index and the list.
+ */
 import { Bench } from 'tinybench'
 import { EntryKind } from '../src/engine/internal-key.ts'
 import { LookupResult } from '../src/engine/lookup-result.ts'
 import { Memtable } from '../src/engine/memtable.ts'
+import { MemtableArena } from '../src/engine/memtable-arena.ts'
 import { MemtableMemory } from '../src/engine/memtable-memory.ts'
 import { xxh32 } from '../src/hash.ts'
 import { seededRandom } from '../src/random.ts'
@@ -17,8 +21,8 @@ const view = new DataView(ascendingKeys.buffer)
 for (let index = 0; index < COUNT; index++) view.setUint32(index * KEY_SIZE + 12, index)
 const scratch = new MemtableMemory(64 << 20)
 
-function fill(keys: Uint8Array, memory = scratch): Memtable {
-  const memtable = new Memtable(memory, 1, seededRandom(2))
+function fill(keys: Uint8Array, memory = scratch, defers = false): Memtable {
+  const memtable = new Memtable(memory, 1, seededRandom(2), defers)
   for (let index = 0; index < COUNT; index++) {
     const start = index * KEY_SIZE
     const hash = xxh32(keys, start, start + KEY_SIZE, 0)
@@ -40,6 +44,15 @@ function fill(keys: Uint8Array, memory = scratch): Memtable {
 const bench = new Bench({ time: 2000, iterations: 3, warmupIterations: 1 })
 bench.add(`insert ${COUNT} random keys`, () => void fill(randomKeys))
 bench.add(`insert ${COUNT} ascending keys`, () => void fill(ascendingKeys))
+bench.add(`insert ${COUNT} random keys, in order later`, () => void fill(randomKeys, scratch, true))
+bench.add(`the same, and put them in order for a scan`, () => {
+  const memtable = fill(randomKeys, scratch, true)
+  while (!memtable.prepareScan());
+})
+bench.add(`the same, and sort them for a flush`, () => {
+  const memtable = fill(randomKeys, scratch, true)
+  new MemtableArena(memtable.arena, memtable.order)
+})
 const filled = fill(randomKeys, new MemtableMemory(64 << 20))
 const result = new LookupResult()
 bench.add(`get ${COUNT} random keys by index`, () => {

@@ -17,7 +17,6 @@ import {
   valueBytes,
 } from '../arguments.ts'
 import { attempt } from '../attempt.ts'
-import type { Clock } from '../clock.ts'
 import { ClosedError, InvalidArgumentError } from '../errors.ts'
 import type {
   BytesInput,
@@ -39,74 +38,24 @@ import {
   toEngineOperations,
 } from './batch-operations.ts'
 import type { SequenceRange } from './change-batch.ts'
-import type { ChangeFeed, ChangeFeeds, ChangesOptions } from './change-feed.ts'
+import type { ChangeFeed, ChangesOptions } from './change-feed.ts'
 import type { CheckpointResult } from './checkpoint-job.ts'
+import type { BatchOptions, CommitOptions, DbParts, SyncReadOptions } from './db-parts.ts'
 import type { DbStats } from './db-stats.ts'
 import type { DbEventListener } from './event-stream.ts'
 import { sourceOf } from './large-batch.ts'
 import { LoopTurns } from './loop-turns.ts'
-import type {
-  BackupOptions,
-  CheckpointOptions,
-  CompactOptions,
-  Maintenance,
-} from './maintenance.ts'
+import type { BackupOptions, CheckpointOptions, CompactOptions } from './maintenance.ts'
 import type { MaintenanceOptions } from './maintenance-operation.ts'
 import { checkDurability, checkPurgeBound } from './options.ts'
-import type { PointReads } from './point-reads.ts'
 import type { CommitFrame, PreparedWrite } from './prepared-write.ts'
 import { RangePages } from './range-pages.ts'
 import type { LeapRead, RangeChunk, RangeRead } from './range-read.ts'
-import type { RangeReads } from './range-reads.ts'
 import { RangeScan, type SeekableScan } from './range-scan.ts'
-import type { RangeSizes } from './range-sizes.ts'
 import { snapshotSequence } from './snapshots.ts'
-import type { TreeState } from './tree-state.ts'
 import type { VerifyReport } from './verify-job.ts'
 import { checkSequence, type WalHold } from './wal-hold.ts'
 import type { EngineOperation } from './write-group.ts'
-import type { WriteQueue } from './write-queue.ts'
-
-/** The parts of an open database, built by open.ts. */
-export interface DbParts {
-  readonly durability: Durability
-  readonly clock: Clock
-  readonly state: TreeState
-  readonly writes: WriteQueue
-  readonly pointReads: PointReads
-  readonly rangeReads: RangeReads
-  readonly maintenance: Maintenance
-  readonly listen: (listener: DbEventListener) => () => void
-  readonly setPurgeBound: (sequence: number) => void
-  readonly changes: ChangeFeeds
-  readonly holdWal: (sequence: number) => WalHold
-  readonly openingHold: WalHold | undefined
-  readonly rangeSizes: RangeSizes
-  readonly stats: () => DbStats
-  /** Lets nobody wait any more for work that keeps failing. */
-  readonly beginClosing: () => void
-  /** Releases everything; called once, after the writes have drained. */
-  readonly close: () => Promise<void>
-}
-
-/** Options of reads that answer within the call. */
-export type SyncReadOptions = Pick<ReadOptions, 'snapshot'>
-
-/** Options of writes that only an embedded database has. */
-export interface BatchOptions extends WriteOptions {
-  /**
-   * Bytes that mean something to the caller only. They go into the log with the batch, all or
-   * nothing, are never read or indexed, and go when the log goes: `onLogData` of a later `open`
-   * gets them back for as long as the log holds the batch.
-   */
-  readonly logData?: BytesInput
-}
-
-/** What the hot paths of writing take. */
-export interface CommitOptions {
-  readonly durability?: Durability | undefined
-  readonly logData?: Uint8Array | undefined
-}
 
 export class Db implements KeyValueStore {
   readonly #parts: DbParts

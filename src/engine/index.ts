@@ -10,12 +10,7 @@ export type { Compression } from './block-compression.ts'
 export type { ChangeBatch, SequenceRange } from './change-batch.ts'
 export type { ChangeFeed, ChangesOptions } from './change-feed.ts'
 export type { CheckpointResult } from './checkpoint-job.ts'
-export {
-  type BatchOptions,
-  type CommitOptions,
-  Db,
-  type SyncReadOptions,
-} from './db.ts'
+export { Db } from './db.ts'
 export type {
   BackgroundErrorEvent,
   CompactionBeginEvent,
@@ -33,6 +28,7 @@ export type {
   WalHoldBrokenEvent,
   WalRotatedEvent,
 } from './db-event.ts'
+export type { BatchOptions, CommitOptions, SyncReadOptions } from './db-parts.ts'
 export type { DbRatios, DbStats, LevelStats } from './db-stats.ts'
 export type { DestroyReport } from './destroy.ts'
 export type { DumpedSection, DumpItem, DumpOptions, DumpSink } from './dump-item.ts'

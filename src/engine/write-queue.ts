@@ -15,14 +15,13 @@
  *  4. Queued bytes never exceed queuedBytesMax, but for a single batch; above it writes are refused
  *     with KV_OVERLOADED. By the MiB they are charged to the memory budget.
  */
-import { assert } from '../assert.ts'
-import { endOfTick, yieldToEventLoop } from '../clock.ts'
+import { endOfTick } from '../clock.ts'
 import { InvalidArgumentError, KvError, OverloadedError } from '../errors.ts'
 import type { Durability } from '../key-value-store.ts'
 import { checkBatchSize, SLICE_OPERATIONS } from './batch-operations.ts'
 import type { SequenceRange } from './change-batch.ts'
+import { type FreezeWaiter, GroupCommitter } from './group-committer.ts'
 import { ImmediateWriter } from './immediate-writer.ts'
-import { SEQUENCE_MAX } from './internal-key.ts'
 import { encodeBatch, gatherBatch, type OperationSource, sourceOf } from './large-batch.ts'
 import { type CommitFrame, PreparedWrite } from './prepared-write.ts'
 import { LARGE_SIZE_MIN } from './slices.ts'
@@ -31,8 +30,6 @@ import {
   addOperations,
   createWalFrameBuilder,
   type EngineOperation,
-  insertEntries,
-  insertLargeEntry,
   OPERATION_OVERHEAD,
   operationSize,
   QUEUE_STEP,
@@ -42,17 +39,6 @@ import {
 
 /** A group is closed to further writes at this many bytes, so that latency stays bounded. */
 const GROUP_SIZE_TARGET = 1024 * 1024
-/**
- * Frames up to this many bytes are copied to the page cache within the call, about 10 us, instead
- * of through libuv's thread pool: a lone writer gets 1.3 times the commits (bench/compare).
- */
-const SYNCHRONOUS_SIZE_MAX = 32 * 1024
-/** Memtable inserts between two looks at the event loop: about half a millisecond. */
-const INSERTS_PER_SLICE = 200
-/** The same where range tombstones are among them: each moves the fragments behind it. */
-const RANGE_INSERTS_PER_SLICE = 25
-/** Bytes of them between the two; a single entry that is larger is copied in slices. */
-const INSERT_BYTES_PER_SLICE = 256 * 1024
 /** Frames kept for reuse, so that their buffers are not allocated again for every group. */
 const SPARE_BUILDERS_MAX = 4
 /** A frame that grew beyond this is not kept. */
@@ -68,30 +54,28 @@ export interface WriteQueueStats {
 export class WriteQueue {
   readonly #host: WriteQueueHost
   readonly #immediate: ImmediateWriter
+  readonly #committer: GroupCommitter
   readonly #groups: WriteGroup[] = []
   readonly #spareBuilders: WalFrameBuilder[] = []
   /** The group that still takes writes: always the last of #groups, if any. */
   #open: WriteGroup | undefined
   #running: Promise<void> | undefined
   /** Those who wait for freeze(). */
-  #freezes: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
-  /** True while a group is being written, when nothing may be written beside it. */
-  #committing = false
+  readonly #freezes: FreezeWaiter[] = []
   #queuedBytes = 0
-  #groupCount = 0
-  #operationCount = 0
-  #syncCount = 0
 
   constructor(host: WriteQueueHost) {
     this.#host = host
     this.#immediate = new ImmediateWriter(host)
+    this.#committer = new GroupCommitter(host, this.#immediate)
   }
 
   get stats(): WriteQueueStats {
+    const { groups, operations, syncs } = this.#committer.stats
     return {
-      groups: this.#groupCount,
-      operations: this.#operationCount + this.#immediate.operationCount,
-      syncs: this.#syncCount,
+      groups,
+      operations: operations + this.#immediate.operationCount,
+      syncs,
       queuedBytes: this.#queuedBytes,
     }
   }
@@ -238,7 +222,7 @@ export class WriteQueue {
   #canWriteNow(entryCount: number, size: number, durability: Durability): boolean {
     return (
       durability !== 'sync' &&
-      !this.#committing &&
+      !this.#committer.busy &&
       this.#groups.length === 0 &&
       this.#immediate.canWrite(entryCount, size)
     )
@@ -310,119 +294,15 @@ export class WriteQueue {
     for (;;) {
       // Everyone who was just answered gets to submit the next write before the frame closes.
       await endOfTick()
-      while (this.#freezes.length > 0) await this.#freeze()
+      while (this.#freezes.length > 0) await this.#committer.freeze(this.#freezes.splice(0))
       const group = this.#groups.shift()
       if (group === undefined) break
       if (group === this.#open) this.#open = undefined
-      this.#committing = true
-      await this.#commit(group)
-      this.#committing = false
+      await this.#committer.commit(group)
       this.#setQueued(this.#queuedBytes - group.queuedBytes)
       this.#recycle(group.builder)
     }
     this.#running = undefined
-  }
-
-  async #freeze(): Promise<void> {
-    const waiting = this.#freezes
-    this.#freezes = []
-    this.#committing = true
-    try {
-      this.#immediate.flush()
-      this.#checkUsable()
-      await this.#host.freeze()
-      for (const { resolve } of waiting) resolve()
-    } catch (error) {
-      const reason = this.#refusalFor(error)
-      for (const { reject } of waiting) reject(reason)
-    }
-    this.#committing = false
-  }
-
-  #checkUsable(): void {
-    const { failure } = this.#host.state
-    if (failure !== undefined) throw failure
-  }
-
-  /** Nothing was written. Only a failing disk makes the failure lasting. */
-  #refusalFor(error: unknown): Error {
-    if (error instanceof KvError) return error
-    return this.#host.fail('the WAL could not be continued', error, 'rejected')
-  }
-
-  async #commit(group: WriteGroup): Promise<void> {
-    const { state } = this.#host
-    const { builder } = group
-    try {
-      await this.#prepare(group)
-    } catch (error) {
-      group.reject(this.#refusalFor(error))
-      return
-    }
-    // Ranges without a key in them come to nothing.
-    if (builder.opCount === 0) {
-      group.resolve()
-      return
-    }
-    const firstSequence = state.lastSequence + 1
-    group.firstSequence = firstSequence
-    state.lastSequence += builder.entryCount
-    assert(state.lastSequence < SEQUENCE_MAX, 'sequences last for centuries')
-    // Both start now; the inserts overlap the disk, and must be over before anyone goes on.
-    const durable = this.#makeDurable(group, firstSequence)
-    const inserted = this.#insert(builder, firstSequence)
-    const [written] = await Promise.allSettled([durable, inserted])
-    if (written.status === 'rejected') {
-      group.reject(this.#host.fail('the WAL could not be written', written.reason, 'unknown'))
-      return
-    }
-    await inserted
-    state.visibleSequence = state.lastSequence
-    this.#groupCount++
-    this.#operationCount += builder.entryCount
-    this.#committing = false
-    group.resolve()
-    this.#host.written()
-    if (group.needsSync) this.#host.durable()
-    else this.#immediate.syncLater()
-  }
-
-  async #prepare(group: WriteGroup): Promise<void> {
-    const { builder } = group
-    const refusal = await group.filling
-    if (refusal !== undefined) throw refusal
-    this.#immediate.flush()
-    await this.#host.makeRoom(builder.entryCount, builder.size)
-    this.#checkUsable()
-  }
-
-  async #makeDurable(group: WriteGroup, firstSequence: number): Promise<void> {
-    const wal = this.#host.wal()
-    if (group.builder.size <= SYNCHRONOUS_SIZE_MAX) wal.appendSync(group.builder, firstSequence)
-    else await wal.append(group.builder, firstSequence)
-    if (!group.needsSync) return
-    this.#syncCount++
-    await wal.sync()
-  }
-
-  async #insert(builder: WalFrameBuilder, firstSequence: number): Promise<void> {
-    const count = builder.opCount
-    const perSlice = builder.rangeCount === 0 ? INSERTS_PER_SLICE : RANGE_INSERTS_PER_SLICE
-    let sequence = firstSequence
-    const isLong = count > perSlice || builder.size > INSERT_BYTES_PER_SLICE
-    for (let index = 0; index < count; ) {
-      if (isLong) await yieldToEventLoop()
-      const bytesEnd = builder.keyStart(index) + INSERT_BYTES_PER_SLICE
-      const most = Math.min(index + perSlice, count)
-      let end = index + 1
-      while (end < most && builder.valueEnd(end) <= bytesEnd) end++
-      const { state } = this.#host
-      const isLarge = builder.valueEnd(index) - builder.keyEnd(index) > INSERT_BYTES_PER_SLICE
-      sequence = isLarge
-        ? await insertLargeEntry(builder, index, sequence, state)
-        : insertEntries(builder, index, end, sequence, state)
-      index = end
-    }
   }
 
   #recycle(builder: WalFrameBuilder): void {
