@@ -7,6 +7,7 @@ export {
   type ClusterOptions,
   type NodeEnvironment,
   type NodeOptions,
+  type NodeSeams,
   PEER_PORT_DEFAULT,
 } from './options.ts'
 export {

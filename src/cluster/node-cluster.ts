@@ -4,6 +4,7 @@
  *
  *   open --> peers can be answered --links are open, enter--> a member, at work --close-->
  */
+import type { Db } from '../engine/index.ts'
 import type { Logger } from '../logger.ts'
 import { ClusterNode } from './cluster-node.ts'
 import type { CurrentRing } from './current-ring.ts'
@@ -11,12 +12,10 @@ import type { NodeLinks } from './node-links.ts'
 import { NodeMembership } from './node-membership.ts'
 import type { NodeEnvironment } from './options.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
-import type { ReplicationLog } from './replication.ts'
-import type { Store } from './store.ts'
 
 export interface NodeClusterParts {
   /** The engine below the store. */
-  readonly db: ReplicationLog & Store
+  readonly db: Db
   readonly store: PartitionedStore
   readonly ring: CurrentRing
   readonly links: NodeLinks
@@ -52,7 +51,7 @@ export class NodeCluster {
   /** Reads what an earlier process owed its peers; nothing may have been written yet. */
   static async open(parts: NodeClusterParts): Promise<NodeCluster> {
     const { db, store, ring, links, environment, logger, path, clientAddress, seeds } = parts
-    const { clock, random } = environment
+    const { clock, random, seams } = environment
     const { peers, generation } = links
     const shared = { clock, random, logger, path }
     const membership = await NodeMembership.open({
@@ -66,10 +65,10 @@ export class NodeCluster {
     })
     const work = await ClusterNode.open({
       ...shared,
-      peers,
+      peers: seams?.peers?.(peers) ?? peers,
       liveness: membership.liveness,
       store,
-      log: db,
+      log: seams?.log?.(db) ?? db,
       ring: () => ring.table,
       onNewerEpoch: (peer, epoch) => membership.heard(peer, epoch),
     })

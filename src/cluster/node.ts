@@ -129,7 +129,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   const versions = await startClock(db, path, identity, environment, logger)
   const partitioner = new Partitioner(identity.partitionCount)
   const store = new PartitionedStore({
-    store: db,
+    store: environment.seams?.store?.(db) ?? db,
     partitioner,
     versions,
     clock,

@@ -1,12 +1,15 @@
 /** What a user may set on a node. What belongs to the engine or the server is passed on to it. */
 import type { Clock } from '../clock.ts'
-import type { DbTuning, Executor, FileSystem } from '../engine/index.ts'
+import type { Db, DbTuning, Executor, FileSystem } from '../engine/index.ts'
 import type { Hasher } from '../hash.ts'
 import type { Durability } from '../key-value-store.ts'
 import type { Logger } from '../logger.ts'
 import type { Acceptor, Connector, Credentials, ServerLimits } from '../net/index.ts'
 import type { Random } from '../random.ts'
 import type { PeerLimits } from './peer-limits.ts'
+import type { Peers } from './peers.ts'
+import type { ReplicationLog } from './replication.ts'
+import type { Store } from './store.ts'
 
 export interface NodeOptions {
   /** Holds everything the node keeps, its identity included. Made when missing. */
@@ -156,4 +159,13 @@ export interface NodeEnvironment {
   readonly connector: Connector
   /** How clients and other nodes reach this one. */
   readonly acceptor: Acceptor
+  /** @defaultValue the parts themselves */
+  readonly seams?: NodeSeams | undefined
+}
+
+/** What stands between the parts of a node instead of the parts themselves: bugs, in tests. */
+export interface NodeSeams {
+  readonly store?: (db: Db) => Store
+  readonly log?: (db: Db) => ReplicationLog
+  readonly peers?: (peers: Peers) => Peers
 }
