@@ -12,7 +12,7 @@
  */
 import { DecodeError } from '../bytes.ts'
 import { type Clock, delay } from '../clock.ts'
-import { UnavailableError } from '../errors.ts'
+import { CorruptionError, UnavailableError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { hintedKey } from './hint-format.ts'
@@ -186,13 +186,12 @@ export class HintReplay {
   /** Undefined when there is nothing to send: what is damaged, others must heal. */
   async #read(number: number, engineKey: Uint8Array): Promise<Uint8Array | undefined> {
     const { store, hints } = this.#options
-    const stored = await store.readStored(engineKey)
-    if (stored === undefined) return undefined
     try {
-      checkStored(stored)
+      const stored = await store.readStored(engineKey)
+      if (stored !== undefined) checkStored(stored)
       return stored
     } catch (error) {
-      if (!(error instanceof DecodeError)) throw error
+      if (!(error instanceof DecodeError || error instanceof CorruptionError)) throw error
       await hints.mark(number, [enginePartition(engineKey)])
       return undefined
     }

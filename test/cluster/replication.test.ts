@@ -9,6 +9,7 @@ import type { StoreWrite } from '../../src/cluster/partitioned-store.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import { beginLeave, finish, moveReads } from '../../src/cluster/ring-change.ts'
 import { RingTable } from '../../src/cluster/ring-table.ts'
+import { CorruptionError } from '../../src/errors.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { printSeed } from '../support/seed.ts'
@@ -106,6 +107,33 @@ describe('replication', () => {
     handlers.set(PeerMessage.replicate, replicate)
     await cluster.pass(20_000)
     await assertEverywhere(cluster, ['k'])
+    await cluster.stopAll()
+  })
+
+  test('of what is damaged here is left to others, and holds up nothing', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 2 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    cluster.network.cut(first.id, second.id)
+    const names = ['damaged', 'torn', 'well']
+    for (const name of names) await cluster.settle(cluster.write(first, [put(name)]))
+    const { store, writes } = first.running!
+    const read = store.readStored.bind(store)
+    store.readStored = key => {
+      const name = Buffer.from(key.subarray(2)).toString()
+      if (name === 'torn') return Uint8Array.of(1, 2, 3)
+      if (name !== 'damaged') return read(key)
+      throw new CorruptionError({ path: '/db/000001.sst', offset: 0 }, 'block checksum mismatch')
+    }
+    cluster.network.mend()
+    await cluster.pass(8000)
+    store.readStored = read
+    await assertEverywhere(cluster, ['well'])
+    const marked = writes.dirtyPartitions(second.id)
+    for (const name of ['damaged', 'torn']) {
+      assert.equal(await cluster.formAt(second, utf8Encode(name)), undefined)
+      assert.ok(marked.includes(store.partitioner.partitionOf(utf8Encode(name))), name)
+    }
+    assert.equal(writes.figures().peers[second.id]!.hintBytes, 0)
     await cluster.stopAll()
   })
 
