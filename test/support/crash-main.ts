@@ -20,6 +20,8 @@ const SHORT_MIN = 10
 const SHORT_SPREAD = 50
 const CRASH_SHARE = 0.03
 const DOUBLE_CRASH_SEEDS = 10
+/** In one of four the disk is full now and then. */
+const FULL_DISK_SEEDS = 4
 
 function whole(seed: number): Promise<SweepResult> {
   return sweepPowerLoss({
@@ -36,6 +38,7 @@ function short(seed: number): Promise<SweepResult> {
     operationCount: SHORT_MIN + seededRandom(seed).below(SHORT_SPREAD),
     crashes: CRASHES,
     crashShare: CRASH_SHARE,
+    fillsDisk: seed % FULL_DISK_SEEDS === 0,
     doubleCrashEvery: seed % DOUBLE_CRASH_SEEDS === 0 ? DOUBLE_CRASH_EVERY : 0,
   })
 }

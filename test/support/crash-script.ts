@@ -28,6 +28,10 @@ export interface CrashScriptOptions {
   readonly durabilities?: readonly Durability[]
   readonly options?: EngineSettings['options']
   readonly executor?: EngineSettings['executor']
+  /** Called before each burst. */
+  readonly beforeBurst?: () => void
+  /** Called before the database is opened. */
+  readonly beforeOpen?: () => void
   /** The chance of a clean close and reopen after a burst. @defaultValue 0.02 */
   readonly reopen?: number
 }
@@ -80,6 +84,7 @@ export class CrashScript {
   }
 
   async open(): Promise<void> {
+    this.#options.beforeOpen?.()
     const { fileSystem, clock, random, options, executor } = this.#options
     this.#db = await openEngine(fileSystem, {
       clock,
@@ -100,6 +105,7 @@ export class CrashScript {
 
   /** Submits so many writes at once, and waits for all answers. */
   async burst(count: number): Promise<void> {
+    this.#options.beforeBurst?.()
     const answers: Promise<void>[] = []
     for (let index = 0; index < count; index++) answers.push(this.#submit())
     await drive(this.#options.clock, Promise.all(answers))

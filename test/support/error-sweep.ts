@@ -149,8 +149,8 @@ function watchFailedFiles(
 ): string[] {
   const breaches: string[] = []
   let isNew = false
-  // The first half of a short write is a call as well.
-  let halves = name === 'shortWrite' ? 1 : 0
+  // The first half of such a write is a call as well.
+  let halves = name === 'shortWrite' || name === 'full' ? 1 : 0
   memory.onCall = (_index, kind, path) => {
     const { first } = fault
     if (first === undefined || first.path !== path) return

@@ -16,7 +16,8 @@ import { systemError } from './system-error.ts'
 /**
  *  - an error code: the call fails with it and does nothing (a close still closes)
  *  - `shortWrite`: the first half of the bytes reaches the file, then ENOSPC
- *  - `full`: ENOSPC for writes that make a file longer, and for no others: a disk without space
+ *  - `full`: ENOSPC for writes that make a file longer, and for no others: a disk without space;
+ *    half of what would be added is
  *  - `shortRead`: half of the bytes asked for are delivered, as if the file ended there
  *  - `failedSync`: EIO, and the unsynced bytes stay readable but no later sync makes them durable,
  *    though it reports success (what Linux does); the disk below must be a MemoryFileSystem
@@ -98,7 +99,7 @@ const KINDS_OF_FAULT: Readonly<Partial<Record<Fault, readonly CallKind[]>>> = {
   skip: ['sync', 'syncDirectory'],
 }
 
-const CODES: Readonly<Partial<Record<Fault, string>>> = { failedSync: 'EIO', full: 'ENOSPC' }
+const CODES: Readonly<Partial<Record<Fault, string>>> = { failedSync: 'EIO' }
 
 export class FailingFileSystem implements FileSystem {
   readonly #inner: FileSystem & Partial<Forgetful>
@@ -352,9 +353,9 @@ class FailingFile implements File {
   writeSync(source: Uint8Array, sourceOffset: number, length: number, position: number): void {
     const fault = this.#enterWrite(source.subarray(sourceOffset, sourceOffset + length), position)
     if (fault === 'skip') return
-    const size = fault === 'shortWrite' ? length >>> 1 : length
+    const size = this.#sizeOf(fault, length, position)
     this.#inner.writeSync(source, sourceOffset, size, position)
-    this.#endWrite(fault)
+    this.#endWrite(fault, position + size)
   }
 
   async write(
@@ -365,9 +366,9 @@ class FailingFile implements File {
   ): Promise<void> {
     const fault = this.#enterWrite(source.subarray(sourceOffset, sourceOffset + length), position)
     if (fault === 'skip') return
-    const size = fault === 'shortWrite' ? length >>> 1 : length
+    const size = this.#sizeOf(fault, length, position)
     await this.#inner.write(source, sourceOffset, size, position)
-    this.#endWrite(fault)
+    this.#endWrite(fault, position + size)
   }
 
   syncSync(): void {
@@ -396,13 +397,20 @@ class FailingFile implements File {
     const grows = end > this.#end
     const isBeginning = this.#writes++ === 0
     const isZeros = bytes.every(byte => byte === 0)
-    const fault = this.#disk.enter('write', this.path, { isBeginning, isZeros, grows })
-    this.#end = Math.max(this.#end, end)
-    return fault
+    return this.#disk.enter('write', this.path, { isBeginning, isZeros, grows })
   }
 
-  #endWrite(fault: Fault | undefined): void {
-    if (fault !== 'shortWrite' || this.#disk.overlooks('write', this.path)) return
+  /** Bytes of the write that reach the file. */
+  #sizeOf(fault: Fault | undefined, length: number, position: number): number {
+    if (fault === 'shortWrite') return length >>> 1
+    if (fault !== 'full') return length
+    return length - Math.ceil((position + length - Math.max(this.#end, position)) / 2)
+  }
+
+  #endWrite(fault: Fault | undefined, end: number): void {
+    this.#end = Math.max(this.#end, end)
+    if (fault !== 'shortWrite' && fault !== 'full') return
+    if (this.#disk.overlooks('write', this.path)) return
     throw systemError('ENOSPC', 'write', this.path)
   }
 

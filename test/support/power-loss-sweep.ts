@@ -10,7 +10,7 @@ import { type Random, seededRandom } from '../../src/random.ts'
 import { type CrashMoment, CrashOracle, OracleError, readState } from './crash-oracle.ts'
 import { CrashScript, type ScriptStats } from './crash-script.ts'
 import { drive, openEngine } from './engine-on-disk.ts'
-import { FailingFileSystem } from './failing-file-system.ts'
+import { FailingFileSystem, type FaultReport } from './failing-file-system.ts'
 import { lateExecutor } from './late-executor.ts'
 import { type CallKind, type CrashOptions, MemoryFileSystem } from './memory-file-system.ts'
 import { SimClock } from './sim-clock.ts'
@@ -26,6 +26,8 @@ export interface SweepOptions {
   readonly losesLogData?: (index: number) => boolean
   /** The second directory of the database. @defaultValue none */
   readonly coldDirectory?: string
+  /** The disk is full now and then. @defaultValue false */
+  readonly fillsDisk?: boolean
   /** The power goes away a second time during every so-manieth recovery. 0 for never. */
   readonly doubleCrashEvery: number
   /** The chance of a call to be among those that the power goes away at. @defaultValue 1 */
@@ -86,6 +88,7 @@ export async function sweepPowerLoss(options: SweepOptions): Promise<SweepResult
   options.plant?.(fileSystem)
   const oracle = new CrashOracle()
   const script = new CrashScript({
+    ...(options.fillsDisk === true && fullNowAndThen(fileSystem, seededRandom(seed + 3))),
     fileSystem,
     oracle,
     clock: new SimClock(),
@@ -127,6 +130,26 @@ export async function sweepPowerLoss(options: SweepOptions): Promise<SweepResult
     }
   }
   return result
+}
+
+/** The chance that a disk is full from a burst on, and that there is room again. */
+const FILLS = 0.1
+const HAS_ROOM = 0.3
+
+function fullNowAndThen(disk: FailingFileSystem, random: Random) {
+  let full: FaultReport | undefined
+  function makeRoom(): void {
+    full?.remove()
+    full = undefined
+  }
+  return {
+    beforeOpen: makeRoom,
+    beforeBurst() {
+      if (full === undefined && random.next() < FILLS) {
+        full = disk.fail({ fault: 'full', forever: true })
+      } else if (random.next() < HAS_ROOM) makeRoom()
+    },
+  }
 }
 
 async function named<T>(place: string, check: () => Promise<T>): Promise<T> {
