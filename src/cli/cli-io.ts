@@ -41,6 +41,8 @@ export interface CliIo {
   readonly version: { readonly package: string; readonly node: string }
   /** Where state of the user's programs is kept, or undefined when there is no home directory. */
   readonly stateDirectory: string | undefined
+  /** True when there is a process with this id. */
+  isAlive(pid: number): boolean
   /** Calls back at each Ctrl-C until the returned function is called. */
   onInterrupt(listener: () => void): () => void
 }

@@ -3,6 +3,7 @@ import { benchCommand } from './bench-command.ts'
 import { clusterCommand } from './cluster-command.ts'
 import type { Command } from './command.ts'
 import { debugCommand } from './debug-command.ts'
+import { devCommand } from './dev-command.ts'
 import { exportCommand } from './export-command.ts'
 import { importCommand } from './import-command.ts'
 import { delCommand, getCommand, hasCommand, putCommand } from './point-commands.ts'
@@ -26,6 +27,7 @@ const COMMANDS: readonly Command[] = [
   statsCommand,
   pingCommand,
   benchCommand,
+  devCommand,
   debugCommand,
   helpCommand,
   historyCommand,

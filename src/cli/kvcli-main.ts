@@ -1,10 +1,12 @@
 /** The program `kvcli`: one command and out, commands from a pipe, or the shell. */
 import { utf8Decode } from '../bytes.ts'
+import { IoError } from '../errors.ts'
 import type { CliIo } from './cli-io.ts'
 import { CommandParser, type Invocation } from './command-parser.ts'
 import { runPipe } from './command-pipe.ts'
 import { commandsFor } from './commands.ts'
 import { connectClient } from './connect.ts'
+import { DEV_DIRECTORY, decodeRun, runningPath } from './dev-layout.ts'
 import { ExitCode } from './exit-code.ts'
 import { HistoryFile, historyPath } from './history-file.ts'
 import { exitProcess, nodeCliIo } from './node-cli-io.ts'
@@ -57,7 +59,7 @@ async function readStart(io: CliIo, parser: CommandParser): Promise<Start> {
   const { options } = invocation
   const given = textOption(options, 'url')
   // As with all of our variables, an empty one is an unset one.
-  const found = splitUrl(given ?? (io.env['DURAMEN_URL'] || DEFAULT_URL))
+  const found = splitUrl(given ?? (io.env['DURAMEN_URL'] || (await localUrl(io))))
   return {
     invocation,
     url: given === undefined ? found.url : normalizeUrl(given),
@@ -65,6 +67,18 @@ async function readStart(io: CliIo, parser: CommandParser): Promise<Start> {
     password: await readPassword(io),
     timeoutMs: durationOption(options, 'timeout'),
     json: flagOption(options, 'json'),
+  }
+}
+
+/** The nodes of the cluster that `kvd dev` runs in this directory, or where `kvd serve` listens. */
+async function localUrl(io: CliIo): Promise<string> {
+  try {
+    const run = decodeRun(await io.files.readText(runningPath(DEV_DIRECTORY)))
+    return run !== undefined && io.isAlive(run.pid) ? run.url : DEFAULT_URL
+  } catch (error) {
+    // What is there is nothing of ours, or of another user.
+    if (error instanceof IoError) return DEFAULT_URL
+    throw error
   }
 }
 

@@ -1,9 +1,13 @@
 /** The program `kvd`: its commands, its help, its exit codes for a wrong command line. */
 import { Command, CommanderError, Option } from 'commander'
-import { IoError } from '../errors.ts'
+import { IoError, KvError } from '../errors.ts'
 import type { DaemonIo } from './daemon-io.ts'
+import { runDev } from './dev-cluster.ts'
+import type { DevIo } from './dev-io.ts'
+import { DEV_FLAGS, type DevFlags, devOptions } from './dev-options.ts'
 import { ExitCode } from './exit-code.ts'
 import { nodeDaemonIo } from './node-daemon-io.ts'
+import { nodeDevIo } from './node-dev-io.ts'
 import { serve } from './serve.ts'
 import {
   CONFIG_VARIABLE,
@@ -19,12 +23,12 @@ import { failStart, wantsJsonLogs } from './start-error.ts'
 import { UsageError } from './usage-error.ts'
 
 /** Resolves once the command is done, or the node serves. */
-export async function main(io: DaemonIo = nodeDaemonIo()): Promise<void> {
+export async function main(io: DaemonIo = nodeDaemonIo(), dev: DevIo = nodeDevIo()): Promise<void> {
   try {
-    await createProgram(io).parseAsync([...io.argv], { from: 'user' })
+    await createProgram(io, dev).parseAsync([...io.argv], { from: 'user' })
   } catch (error) {
     const jsonLogs = wantsJsonLogs(io)
-    if (error instanceof UsageError) failStart(error, io, jsonLogs)
+    if (error instanceof KvError) failStart(error, io, jsonLogs)
     else if (!(error instanceof CommanderError)) throw error
     // Help was written by commander, whether it was asked for or `kvd` stands alone.
     else if (error.exitCode === 0) io.exit(ExitCode.ok)
@@ -37,7 +41,7 @@ function plainMessage({ message }: CommanderError): string {
   return message.replace(/^error: /, '').replaceAll('\n', ' ')
 }
 
-function createProgram(io: DaemonIo): Command {
+function createProgram(io: DaemonIo, dev: DevIo): Command {
   const program = new Command('kvd')
     .description('Duramen server: a durable key-value store')
     .version(io.packageVersion, '--version', 'print the version')
@@ -56,6 +60,11 @@ function createProgram(io: DaemonIo): Command {
     .command('serve')
     .description('start a node, and serve until Ctrl-C')
     .action(flags => serve(resolve(flags as Flags, io), io))
+  const devCommand = program
+    .command('dev')
+    .description('run a cluster on this machine, a process a node, until Ctrl-C')
+    .action(flags => runDev(devOptions(flags as DevFlags, io), io, dev))
+  for (const [flags, description] of DEV_FLAGS) devCommand.option(flags, description)
   const configCommand = program
     .command('config')
     .description('print every setting, its value and where the value comes from')
@@ -116,6 +125,7 @@ function printConfig({ json, ...flags }: Flags & { json?: boolean }, io: DaemonI
 
 const EXAMPLES = `
 Examples:
+  kvd dev --nodes 3
   kvd serve
   kvd serve --dir /var/lib/duramen --memory-budget 1GiB
   DURAMEN_PORT=7701 kvd serve --dir ./second

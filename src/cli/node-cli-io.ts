@@ -5,6 +5,7 @@ import { systemClock } from '../clock.ts'
 import { systemRandom } from '../random.ts'
 import type { CliIo, CliOutput, DatabaseFiles } from './cli-io.ts'
 import { nodeCliFiles } from './node-cli-files.ts'
+import { isAlive } from './node-process.ts'
 import { nodeStdout } from './node-stdout.ts'
 import { packageVersion } from './package-version.ts'
 
@@ -21,6 +22,7 @@ export function nodeCliIo(): CliIo {
     random: systemRandom(),
     version: { package: packageVersion(), node: process.version },
     stateDirectory: stateDirectory(),
+    isAlive,
     onInterrupt(listener) {
       process.on('SIGINT', listener)
       return () => process.off('SIGINT', listener)

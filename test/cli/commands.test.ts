@@ -350,8 +350,8 @@ const LINES: Readonly<Record<string, string>> = {
 
 describe('with --json', () => {
   for (const { name } of commandsFor('once')) {
-    // Works on files, not on a server: debug-command.test.ts.
-    if (name === 'debug') continue
+    // They work on files, not on a server: debug-command.test.ts, dev.test.ts.
+    if (name === 'debug' || name === 'dev') continue
     const line = LINES[name] ?? name
     function harness(): CliHarness {
       const files = new MemoryCliFiles({ 'data.jsonl': '{"key":"k","value":"v"}\n' })

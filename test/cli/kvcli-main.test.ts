@@ -5,7 +5,9 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { describe, test } from 'node:test'
 import { ExitCode } from '../../src/cli/exit-code.ts'
-import { CliHarness, runCli, until } from '../support/cli-harness.ts'
+import { DEFAULT_URL } from '../../src/cli/session.ts'
+import { CliHarness, LIVING_PID, runCli, until } from '../support/cli-harness.ts'
+import { MemoryCliFiles } from '../support/memory-cli-files.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 
 describe('the address', () => {
@@ -38,6 +40,28 @@ describe('the address', () => {
       assert.deepEqual(run.connects, [])
     })
   }
+})
+
+describe('the local cluster of this directory', () => {
+  const urlWith = async (running: string | undefined, env = {}): Promise<string> => {
+    const path = './duramen-data/dev/running.json'
+    const files = new MemoryCliFiles(running === undefined ? {} : { [path]: running })
+    const harness = new CliHarness({ argv: 'has a', files, env })
+    await harness.run()
+    return harness.connects[0]?.url ?? ''
+  }
+  const url = 'kv://127.0.0.1:7700,127.0.0.1:7702'
+
+  test('is the address while it runs, unless another is given', async () => {
+    const running = JSON.stringify({ pid: LIVING_PID, url })
+    assert.equal(await urlWith(running), url)
+    assert.equal(await urlWith(running, { DURAMEN_URL: 'kv://a:1' }), 'kv://a:1')
+    assert.equal(await urlWith(undefined), DEFAULT_URL)
+    assert.equal(await urlWith(JSON.stringify({ pid: LIVING_PID + 1, url })), DEFAULT_URL)
+    for (const text of ['', '{', '[]', '{"pid":"x"}']) {
+      assert.equal(await urlWith(text), DEFAULT_URL, text)
+    }
+  })
 })
 
 describe('without a server', () => {

@@ -69,6 +69,9 @@ export interface CliHarnessOptions {
   readonly files?: CliFiles
 }
 
+/** The only other process that there is, as far as commands can tell. */
+export const LIVING_PID = 4711
+
 export class CliHarness {
   readonly store: MemoryStore
   readonly clock = new SimClock()
@@ -98,6 +101,7 @@ export class CliHarness {
       random: seededRandom(1),
       version: { package: '1.2.3', node: 'v20.0.0' },
       stateDirectory: '/state',
+      isAlive: pid => pid === LIVING_PID,
       onInterrupt: listener => {
         this.#interruptListeners.add(listener)
         return () => this.#interruptListeners.delete(listener)

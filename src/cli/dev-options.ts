@@ -1,0 +1,47 @@
+/** The command line of `kvd dev`. */
+import { DEFAULT_PORT } from '../net/index.ts'
+import type { DaemonIo } from './daemon-io.ts'
+import type { DevOptions } from './dev-cluster.ts'
+import { DEV_DIRECTORY, DEV_NODES_DEFAULT, DEV_NODES_MAX } from './dev-layout.ts'
+import { integerValue, sizeValue, type ValueKind } from './setting-values.ts'
+import { UsageError } from './usage-error.ts'
+
+const MIB = 1024 * 1024
+/** Several nodes share one machine. */
+const MEMORY_BUDGET = '96MiB'
+const PORT_MAX = 65_000
+
+/** As commander gives them. */
+export interface DevFlags {
+  readonly nodes?: string
+  readonly dir?: string
+  readonly port?: string
+  readonly memoryBudget?: string
+}
+
+/** What commander declares, with what is said of it. */
+export const DEV_FLAGS: readonly (readonly [flags: string, description: string])[] = [
+  ['--nodes <count>', `how many, in a new directory (default: ${DEV_NODES_DEFAULT})`],
+  ['--dir <directory>', `where the cluster is kept (default: ${DEV_DIRECTORY})`],
+  ['--port <port>', `first port to look for free ones, once (default: ${DEFAULT_PORT})`],
+  ['--memory-budget <size>', `of each node (default: ${MEMORY_BUDGET})`],
+]
+
+/** Throws UsageError that names the flag. */
+export function devOptions(flags: DevFlags, io: DaemonIo): DevOptions {
+  const { nodes, dir = DEV_DIRECTORY, port, memoryBudget = MEMORY_BUDGET } = flags
+  parse(sizeValue(MIB, 1024 * 1024 * MIB), '--memory-budget', memoryBudget)
+  const count = integerValue(1, DEV_NODES_MAX)
+  return {
+    directory: io.absolutePath(dir),
+    nodes: nodes === undefined ? undefined : parse(count, '--nodes', nodes),
+    port: port === undefined ? DEFAULT_PORT : parse(integerValue(1, PORT_MAX), '--port', port),
+    nodeArguments: ['--memory-budget', memoryBudget],
+  }
+}
+
+function parse(kind: ValueKind<number>, flag: string, text: string): number {
+  const value = kind.parse(text)
+  if (value !== undefined) return value
+  throw new UsageError(`${flag} '${text}' is not ${kind.expected}`)
+}
