@@ -72,6 +72,7 @@ type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'
 /** The lengths of time of the scenarios come to about so many minutes. */
 const MINUTES_USUAL = 5
 const TIMEOUT_MS = 3000
+const INTERRUPTED = 130
 const PRELOAD_CALLS = 256
 const PRELOAD_FAILURES_MAX = 1000
 
@@ -194,10 +195,20 @@ async function main(): Promise<void> {
   const line = new ProgressLine()
   const network = await openNetwork(values)
   const results: Record<string, readonly ChaosRow[]> = {}
+  let running: ChaosSubject | undefined
+  const interrupt = async (): Promise<never> => {
+    await running?.stop()
+    await network?.close()
+    line.clear()
+    process.stderr.write(`interrupted; the data is in ${directory}\n`)
+    process.exit(INTERRUPTED)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void interrupt())
   let isKept = values.keep
   try {
     for (const name of values.subjects.split(',')) {
       const subject = createSubject(name, values, join(directory, name), network)
+      running = subject
       const rows = await runSubject(subject, values, seed, line)
       results[name] = rows
       line.clear()
