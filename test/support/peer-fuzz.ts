@@ -251,14 +251,16 @@ class PeerFuzz {
 
   /** Of each kind of those that fall silent at least one. */
   async #leaveSome(): Promise<void> {
-    const strangers = [this.#dial(false), this.#dial(false)]
+    const strangers = Array.from({ length: 20 }, () => this.#dial(false))
+    await this.#peers.clock.advanceAsync(20)
+    this.#checkBounds()
     const insiders: HostileWire[] = []
     while (insiders.length < 4) {
       const hostile = this.#dial(true)
       await this.#peers.clock.advanceAsync(20)
       if (hostile.isInside) insiders.push(hostile)
     }
-    halfAFrame(strangers[0]!)
+    halfAFrame(strangers.at(-1)!)
     const [, half, deaf, slow] = insiders as [HostileWire, HostileWire, HostileWire, HostileWire]
     half.raw(
       frameOf(PeerFrame.request, HostileKind.echo, 1, new Uint8Array(60 * KIB)).subarray(
