@@ -15,7 +15,7 @@
 import { assert } from '../assert.ts'
 import { compareBytes } from '../bytes.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import { TimeoutError, UnavailableError } from '../errors.ts'
+import { KvError, TimeoutError, UnavailableError } from '../errors.ts'
 import { eachLocalForm } from './local-replica.ts'
 import { enginePartition, engineUserKey } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
@@ -237,7 +237,38 @@ class AgreedRead {
         wanted.set(node, list)
       }
     }
-    await Promise.all([...wanted].map(([node, indices]) => this.#fetch(node, indices)))
+    await Promise.all([...wanted].map(([node, indices]) => this.#fetchFrom(node, indices)))
+  }
+
+  /** From the node, or from another one that told of the same form. */
+  async #fetchFrom(
+    node: NodeId,
+    indices: readonly number[],
+    failed: readonly NodeId[] = [],
+  ): Promise<void> {
+    try {
+      await this.#fetch(node, indices)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#lastError = error
+      const left = [...failed, node]
+      const others = new Map<NodeId, number[]>()
+      for (const at of indices) {
+        const other = this.#sameElsewhere(node, at, left)
+        if (other === undefined) throw this.#failure()
+        others.set(other, [...(others.get(other) ?? []), at])
+      }
+      await Promise.all([...others].map(([other, rest]) => this.#fetchFrom(other, rest, left)))
+    }
+  }
+
+  #sameElsewhere(node: NodeId, at: number, failed: readonly NodeId[]): NodeId | undefined {
+    const digest = this.#answers.get(node)![at]!
+    for (const [other, digests] of this.#answers) {
+      if (other === this.#options.choice.self || failed.includes(other)) continue
+      if (isSameDigest(digests[at]!, digest)) return other
+    }
+    return undefined
   }
 
   /** For each form with the greatest version that was not read yet, one node that has it. */

@@ -33,7 +33,7 @@ import {
 import { LatestVersions } from './latest-versions.ts'
 import { engineUserKey, NodeKey, nodeKey, PARTITION_SIZE, type Partitioner } from './partition.ts'
 import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
-import { latestOfKeys } from './stored-entries.ts'
+import { latestOfKeys, readIntact } from './stored-entries.ts'
 import { TimeSlice } from './time-slice.ts'
 import {
   checkStored,
@@ -165,6 +165,11 @@ export class PartitionedStore {
     this.#latest = new LatestVersions(Math.max(options.versions.timeMs, wallMs))
     this.#writer = new VersionedWriter({
       store: options.store,
+      // Others have what cannot be read here: then whatever comes is better.
+      current: key =>
+        options.isReplicated?.() === true
+          ? readIntact(options.store, key)
+          : options.store.read(key),
       onOver: names => {
         if (options.isReplicated?.() === true) this.writeCounts.add(names)
       },

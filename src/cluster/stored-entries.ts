@@ -1,6 +1,8 @@
-/** Lists of stored forms, as replicas exchange them. */
+/** Stored forms, as replicas exchange them and hold them against what is there. */
+import { CorruptionError } from '../errors.ts'
 import { keyName, lastOfKeys } from './last-of-keys.ts'
 import type { StoredEntry } from './partitioned-store.ts'
+import type { MaybePromise, Store } from './store.ts'
 import { compareStored } from './versioned-value.ts'
 
 /** One entry a key: the later one stays. Requires checked bytes. */
@@ -15,4 +17,18 @@ export function latestOfKeys(entries: readonly StoredEntry[]): readonly StoredEn
     }
   }
   return [...latest.values()]
+}
+
+/** What the store has under the key; what it cannot read counts as missing. */
+export function readIntact(store: Store, key: Uint8Array): MaybePromise<Uint8Array | undefined> {
+  try {
+    const found = store.read(key)
+    return found instanceof Promise ? found.catch(missing) : found
+  } catch (error) {
+    return missing(error)
+  }
+}
+
+function missing(error: unknown): undefined {
+  if (!(error instanceof CorruptionError)) throw error
 }

@@ -28,7 +28,7 @@ import { attempt } from '../attempt.ts'
 import { DecodeError, equalBytes } from '../bytes.ts'
 import type { Durability } from '../key-value-store.ts'
 import { keyName, lastOfKeys } from './last-of-keys.ts'
-import type { Store, StorePut } from './store.ts'
+import type { MaybePromise, Store, StorePut } from './store.ts'
 import { checkStored, compareStored } from './versioned-value.ts'
 
 /** Operations of a large write between two looks at the clock. */
@@ -119,6 +119,8 @@ export interface VersionedWriterOptions {
   readonly store: Store
   /** When the engine may forget a stored form: milliseconds since the Unix epoch, 0 for never. */
   readonly forgetMs: (stored: Uint8Array) => number
+  /** What a write is compared with. Absent: what the store reads. */
+  readonly current?: (key: Uint8Array) => MaybePromise<Uint8Array | undefined>
   /** Told the name of every key (last-of-keys.ts) once a write to it is over; absent: nobody is. */
   readonly onOver?: (names: Iterable<string>) => void
   /** Resolves once everything submitted before it is as durable as asked. */
@@ -179,9 +181,8 @@ export class VersionedWriter {
       else write = await this.#withoutLost(write)
     }
     const { keys, names } = write
-    const { store } = this.#options
     const currents = names.map((name, index) =>
-      attempt(() => this.#lastInFlight(name)?.stored ?? store.read(keys[index]!)),
+      attempt(() => this.#lastInFlight(name)?.stored ?? this.#current(keys[index]!)),
     )
     if (!currents.some(current => current instanceof Promise)) {
       return this.#submitNewer(write, currents as (Uint8Array | undefined)[])
@@ -334,9 +335,14 @@ export class VersionedWriter {
       if (await rival.group.over) return true
       rival = this.#lastInFlight(name)
     }
-    const current = await this.#options.store.read(key)
+    const current = await this.#current(key)
     if (current === undefined || !isIntact(current)) return false
     return compareStored(stored, current) <= 0
+  }
+
+  #current(key: Uint8Array): MaybePromise<Uint8Array | undefined> {
+    const { store, current } = this.#options
+    return current === undefined ? store.read(key) : current(key)
   }
 
   #isNewestInFlight(write: ComparedWrite): boolean {

@@ -9,7 +9,7 @@ import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import type { ReadTerms } from '../../src/cluster/read-coordinator.ts'
 import { storedVersion } from '../../src/cluster/versioned-value.ts'
-import { KvError, TimeoutError, UnavailableError } from '../../src/errors.ts'
+import { CorruptionError, KvError, TimeoutError, UnavailableError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
 import { FakeCluster, type FakeMember } from '../support/fake-cluster.ts'
 import { printSeed } from '../support/seed.ts'
@@ -231,6 +231,57 @@ describe('reads across the cluster', () => {
         await cluster.clock.advanceAsync(20)
         if (reader === damaged) assert.equal(numberAt(cluster, damaged, KEY), 5)
       }
+    }
+  })
+
+  test('the newest form is fetched from whoever has it', async t => {
+    const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [a, b, c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+    await give(a, KEY, cluster.form(1))
+    const form = cluster.form(2)
+    for (const member of [b, c]) await give(member, KEY, form)
+    const { request } = cluster.network
+    let refused = 0
+    cluster.network.request = (from, to, kind, body, timeoutMs) => {
+      if (kind !== PeerMessage.readStored || refused++ > 0) {
+        return request.call(cluster.network, from, to, kind, body, timeoutMs)
+      }
+      return Promise.reject(new UnavailableError('the test refuses the first'))
+    }
+    const terms = { ...quorum(cluster), consistency: 'all' as const }
+    const value = await cluster.settle(Promise.resolve(a.reads.get(KEY, terms)))
+    assert.equal(numberOf(value), 2)
+    assert.equal(refused, 2)
+    refused = 0
+    await give(b, KEY, cluster.form(1000))
+    const failing = cluster.settle(Promise.resolve(a.reads.get(KEY, terms)))
+    await assert.rejects(failing, UnavailableError)
+  })
+
+  test('what the engine cannot read is healed by what others have', async t => {
+    const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [a] = cluster.members as [FakeMember]
+    for (const member of cluster.members) await give(member, KEY, cluster.form(5))
+    const engineKey = a.store.partitioner.engineKey(KEY)
+    const { read, write } = a.engine
+    let isDamaged = true
+    a.engine.read = (key, snapshot) => {
+      const isKey = Buffer.compare(key, engineKey) === 0
+      if (!isKey || !isDamaged) return read.call(a.engine, key, snapshot)
+      throw new CorruptionError({ path: 'a.sst', offset: 7 }, 'a block is damaged')
+    }
+    a.engine.write = operations => {
+      // A later table hides the damaged one.
+      if (operations.some(({ key }) => Buffer.compare(key, engineKey) === 0)) isDamaged = false
+      return write.call(a.engine, operations)
+    }
+    for (const consistency of ['one', 'quorum'] as const) {
+      isDamaged = true
+      const terms = { ...quorum(cluster), consistency }
+      const value = await cluster.settle(Promise.resolve(a.reads.get(KEY, terms)))
+      assert.equal(numberOf(value), 5)
+      await cluster.pass(50)
+      assert.equal(isDamaged, false)
     }
   })
 
