@@ -128,7 +128,8 @@ async function find(planted: Planted): Promise<readonly string[]> {
   const all: string[] = []
   for (let seed = firstSeed; seed < firstSeed + SEEDS_MAX; seed++) {
     const workload = { ...workloadOf(seed), keys }
-    const options = { seed, nodes, plant, profile, workload, seconds: SECONDS }
+    const forming = 'formed'
+    const options = { seed, nodes, plant, profile, workload, forming, seconds: SECONDS } as const
     const { violations } = await simulate(options)
     if (violations.some(violation => breaks(violation, promise))) {
       return [`seed ${seed}`, ...violations]

@@ -29,6 +29,8 @@ export interface SimClusterOptions {
   readonly random: (purpose: string) => Random
   readonly profile: FaultProfile
   readonly rings: RingWatch
+  /** The nodes join one another, instead of being members from the first moment. */
+  readonly joins: boolean
   readonly plant: Plant | undefined
 }
 
@@ -67,8 +69,13 @@ export class SimCluster {
     return this.nodes.every(({ node }) => node?.ring.epoch === ring.epoch)
   }
 
-  /** Starts all nodes, as members of one cluster. */
+  /** Starts all nodes, which are members of one cluster or become that. */
   async start(): Promise<void> {
+    if (!this.#options.joins) await this.#insertFormedDisks()
+    for (const node of this.nodes) node.start()
+  }
+
+  async #insertFormedDisks(): Promise<void> {
     const records = formedRecords(
       {
         partitionCount: PARTITION_COUNT,
@@ -82,7 +89,6 @@ export class SimCluster {
     )
     for (const [index, node] of this.nodes.entries()) {
       node.machine.insertDisk(await diskWith(records[index]!, this.#options.hasher))
-      node.start()
     }
   }
 
@@ -128,7 +134,7 @@ export class SimCluster {
 
   #node(index: number): SimNode {
     const { world, hasher, seed, random, profile, plant } = this.#options
-    const name = `127.0.0.${index + 1}`
+    const name = nameOf(index)
     const draws = random(name)
     const { clockErrorMs, driftPpm } = profile
     const errorMs = (2 * draws.next() - 1) * clockErrorMs
@@ -138,14 +144,16 @@ export class SimCluster {
       seed: seed * 64 + index,
       hasher,
       plant,
-      options: this.#nodeOptions(name),
+      options: this.#nodeOptions(name, index),
       restartMs: () => draws.next() ** 2 * RESTART_MAX_MS,
       onServing: node => this.#sawRing(name, node),
     })
   }
 
-  #nodeOptions(name: string): Omit<NodeOptions, 'directory' | 'logger'> {
-    const cluster = { secret: CLUSTER_SECRET, peerHost: name, peerPort: PEER_PORT }
+  #nodeOptions(name: string, index: number): Omit<NodeOptions, 'directory' | 'logger'> {
+    const isFirst = !this.#options.joins || index === 0
+    const join = isFirst ? [] : [`${nameOf(0)}:${PEER_PORT}`]
+    const cluster = { secret: CLUSTER_SECRET, peerHost: name, peerPort: PEER_PORT, join }
     return { host: name, port: CLIENT_PORT, partitionCount: PARTITION_COUNT, cluster }
   }
 
@@ -155,4 +163,8 @@ export class SimCluster {
     const bytes = Buffer.from(encodeRing(ring)).toString('hex')
     this.#options.rings.saw(name, ring.clusterId, ring.epoch, bytes)
   }
+}
+
+function nameOf(index: number): string {
+  return `127.0.0.${index + 1}`
 }

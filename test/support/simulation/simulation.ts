@@ -27,6 +27,11 @@ import { Trace } from './trace.ts'
 import { Violations } from './violations.ts'
 import { drawWorkload, type Workload } from './workload.ts'
 
+/** How nodes come to be one cluster: they are from the beginning, or join, amid faults or not. */
+export type Forming = 'formed' | 'joining' | 'amid faults'
+
+const FORMINGS: readonly Forming[] = ['formed', 'joining', 'amid faults']
+
 export interface SimulationOptions {
   readonly seed: number
   /** @defaultValue drawn from the seed, 1 to 5 */
@@ -37,6 +42,8 @@ export interface SimulationOptions {
   readonly profile?: FaultProfile | undefined
   /** @defaultValue drawn from the seed */
   readonly workload?: Workload | undefined
+  /** @defaultValue drawn from the seed */
+  readonly forming?: Forming | undefined
   /** Plants a bug, which the checkers must find. */
   readonly plant?: Plant | undefined
   /** Given every line of the trace as it happens. */
@@ -66,6 +73,8 @@ const TAIL_LINES = 60
 const CONVERGENCE_MS = 60_000
 const POLL_MS = 2000
 const START_MS = 60_000
+/** Nodes that join amid faults have so long before all is repaired. */
+const FAULTY_START_MS = 30_000
 /** Clients go on for so long after the repair. */
 const AFTERMATH_MS = 3000
 
@@ -89,12 +98,14 @@ class Simulation {
   readonly #cluster: SimCluster
   readonly #faults: Faults
   readonly #operator: Operator
+  readonly #forming: Forming
   readonly #clientNames: readonly string[]
   #convergedMs: number | undefined
 
   constructor(options: SimulationOptions, hasher: Hasher) {
     this.#options = options
     this.#nodeCount = options.nodes ?? 1 + this.#random('nodes').below(5)
+    this.#forming = options.forming ?? FORMINGS[this.#random('forming').below(4)] ?? 'formed'
     this.#trace = new Trace(options.print)
     this.#history = new History(() => this.#scheduler.nowMs)
     this.#profile = options.profile ?? drawProfile(this.#random('profile'))
@@ -112,6 +123,7 @@ class Simulation {
       random: name => this.#random(name),
       profile: this.#profile,
       rings: this.#rings,
+      joins: this.#forming !== 'formed',
       plant: options.plant,
     })
     const { clients } = this.#workload
@@ -167,11 +179,10 @@ class Simulation {
   async #live(): Promise<void> {
     const { seconds = SECONDS } = this.#options
     await this.#sleep(0)
-    await this.#cluster.start()
-    await this.#until('the cluster forms', START_MS, async () => this.#cluster.isServing)
+    await this.#form()
     const clients = this.#clientNames.map(name => this.#client(name))
     for (const client of clients) client.start()
-    this.#faults.start()
+    if (this.#forming !== 'amid faults') this.#faults.start()
     await this.#sleep(seconds * 1000)
     this.#faults.heal()
     this.#note('healed')
@@ -181,6 +192,22 @@ class Simulation {
     this.#note('clients stopped')
     await this.#converge(healedMs)
     if (this.#cluster.isServing && this.#cluster.agreesOnRing) await this.#check()
+  }
+
+  /** Nodes join only while nothing was written, so clients begin when the cluster is whole. */
+  async #form(): Promise<void> {
+    const cluster = this.#cluster
+    await cluster.start()
+    if (this.#forming === 'amid faults') {
+      this.#faults.start()
+      const endMs = this.#scheduler.nowMs + FAULTY_START_MS
+      while (!cluster.isServing && this.#scheduler.nowMs < endMs) {
+        await this.#sleep(POLL_MS)
+        cluster.watchRings()
+      }
+      if (!cluster.isServing) this.#faults.heal()
+    }
+    await this.#until('the cluster forms', START_MS, async () => cluster.isServing)
   }
 
   async #converge(healedMs: number): Promise<void> {
