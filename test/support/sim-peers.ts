@@ -105,12 +105,13 @@ export class SimPeers implements Peers {
   /** How to fail the requests under way to a peer. */
   readonly #pending = new Map<NodeId, Set<() => void>>()
   #isPaused = false
+  #waitingTimers: (() => void)[] = []
   #waiting: (() => void)[] = []
 
   constructor(network: SimPeerNetwork, self: NodeId) {
     this.#network = network
     this.self = self
-    this.clock = new NodeClock(network.clock, callback => this.run(callback))
+    this.clock = new NodeClock(network.clock, callback => this.#fire(callback))
   }
 
   /** Stands still until `resume`. */
@@ -120,9 +121,17 @@ export class SimPeers implements Peers {
 
   resume(): void {
     this.#isPaused = false
-    const waiting = this.#waiting
+    // As a process does that is let go on: timers that are due, then what has arrived.
+    const waiting = [...this.#waitingTimers, ...this.#waiting]
+    this.#waitingTimers = []
     this.#waiting = []
     for (const callback of waiting) this.run(callback)
+  }
+
+  #fire(callback: () => void): void {
+    if (this.isCrashed) return
+    if (this.#isPaused) this.#waitingTimers.push(callback)
+    else callback()
   }
 
   run(callback: () => void): void {
