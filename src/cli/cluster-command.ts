@@ -17,6 +17,7 @@ const ACTION_ITEMS = [
   ['ring', 'each node: state, tokens, partitions that it owns, share of the data'],
   ['owners', 'the partition of a key, and the nodes that own it, the first first'],
   ['repair', 'compare all replicas now, and even out what differs'],
+  ['abort', 'take back a join whose node will never come; its id never returns'],
 ] as const
 
 const ACTIONS = ACTION_ITEMS.map(([action]) => action)
@@ -59,9 +60,19 @@ async function runCluster(context: CommandContext): Promise<ExitCode> {
     case 'repair':
       if (key !== undefined) throw new UsageError('cluster repair takes no key')
       return await runRepair(context)
+    case 'abort':
+      if (key !== undefined) throw new UsageError('cluster abort takes no key')
+      return await runAbort(context)
     default:
       throw new UsageError(`cluster does not know '${action}': use ${ACTIONS.join(', ')}`)
   }
+}
+
+async function runAbort(context: CommandContext): Promise<ExitCode> {
+  const client = await context.session.client(context.signal)
+  const { epoch } = await client.admin({ command: 'abort' }, callOptions(context))
+  await context.output.print({ epoch }, () => `taken back, in epoch ${formatCount(Number(epoch))}`)
+  return ExitCode.ok
 }
 
 /** Loaded when first needed: every other command starts sooner without the cluster. */

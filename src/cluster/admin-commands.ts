@@ -3,6 +3,7 @@
  *
  *   trace  { key: base64 }         what each replica has of the key (key-trace.ts)
  *   repair { action: start|status } full rounds of anti-entropy, of all members (repair-runs.ts)
+ *   abort  {}                      takes back the join that is under way (ring-change.ts)
  */
 import { InvalidArgumentError } from '../errors.ts'
 import { traceKey } from './key-trace.ts'
@@ -10,6 +11,7 @@ import type { PartitionedStore } from './partitioned-store.ts'
 import type { Peers } from './peers.ts'
 import type { RepairRuns } from './repair-runs.ts'
 import type { CurrentReplicaSets } from './replica-sets.ts'
+import type { Ring } from './ring.ts'
 import type { NodeId } from './ring-member.ts'
 
 /** A trace waits no longer for a replica, whatever the deadline. */
@@ -20,7 +22,13 @@ export interface AdminOptions {
   readonly self: NodeId
   /** Absent: the node stands alone. */
   readonly cluster?:
-    | { readonly peers: Peers; readonly sets: CurrentReplicaSets; readonly repairs: RepairRuns }
+    | {
+        readonly peers: Peers
+        readonly sets: CurrentReplicaSets
+        readonly repairs: RepairRuns
+        /** Takes back the change of the ring that is under way; resolves to the ring then. */
+        readonly abort?: (() => Promise<Ring>) | undefined
+      }
     | undefined
 }
 
@@ -44,6 +52,13 @@ export async function runAdmin(
       if (cluster === undefined)
         throw new InvalidArgumentError('a node alone has nothing to repair')
       return { members: await cluster.repairs.all(command['action'] === 'start') }
+    }
+    case 'abort': {
+      if (options.cluster?.abort === undefined) {
+        throw new InvalidArgumentError('a node alone has no change of its ring under way')
+      }
+      const { epoch } = await options.cluster.abort()
+      return { epoch }
     }
     default:
       throw new InvalidArgumentError(`this server knows no command '${String(command['command'])}'`)

@@ -19,6 +19,7 @@ import { PurgeMarks } from './purge-marks.ts'
 import { ReadCoordinator } from './read-coordinator.ts'
 import { RepairRuns } from './repair-runs.ts'
 import type { ReplicationLog } from './replication.ts'
+import type { Ring } from './ring.ts'
 import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
 
@@ -36,6 +37,8 @@ export interface ClusterNodeOptions {
   readonly path: string
   /** A peer goes by a newer ring than this node. */
   readonly onNewerEpoch: (peer: NodeId, epoch: number) => void
+  /** Takes back the change of the ring that is under way. */
+  readonly abort: () => Promise<Ring>
 }
 
 export class ClusterNode implements ClusterParts {
@@ -64,9 +67,10 @@ export class ClusterNode implements ClusterParts {
         clear: (peer, partition) => writes.replication.clearDirty(peer, partition),
       },
     })
-    const { peers, ring } = options
+    const { peers, ring, abort } = options
     const members = () => ring().ring.members.map(({ nodeId }) => nodeId)
-    this.admin = { peers, sets, repairs: new RepairRuns({ peers, members, repair: this.repair }) }
+    const repairs = new RepairRuns({ peers, members, repair: this.repair })
+    this.admin = { peers, sets, repairs, abort }
   }
 
   /** Rejects as the store does. */

@@ -44,7 +44,7 @@ export async function joinCluster(options: JoinerOptions): Promise<void> {
     signal?.throwIfAborted()
     checkNotRemoved(ring, self)
     if (findMember(ring.ring, self)?.state === 'normal') return
-    const answer = await askAnyMember(options)
+    const answer = await orAborted(askAnyMember(options), signal)
     if (answer.outcome === 'refused') throw new InvalidArgumentError(answer.text)
     if (answer.outcome === 'joined') continue
     if (answer.text !== lastText) {
@@ -54,6 +54,16 @@ export async function joinCluster(options: JoinerOptions): Promise<void> {
     const waitMs = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** attempt) * (0.5 + random.next())
     await delay(clock, waitMs, { background: true })
   }
+}
+
+/** Rejects with the signal's reason once it fires, whatever becomes of the promise. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
 }
 
 /** The first answer that a member gives, and the ring that it goes by. */

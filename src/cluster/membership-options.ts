@@ -6,7 +6,7 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import type { Liveness } from './liveness.ts'
-import type { Profile } from './member-profile.ts'
+import type { AppStateKey, Profile } from './member-profile.ts'
 import type { Peers } from './peers.ts'
 import type { Addresses } from './profile-book.ts'
 import type { Ring } from './ring.ts'
@@ -25,6 +25,8 @@ export interface MembershipOptions {
   readonly ring: () => Ring
   /** A member goes by a later ring than this node. */
   readonly onLaterEpoch: (from: NodeId, epoch: number) => void
+  /** What all members are told of this node, each time that it may be. @defaultValue nothing */
+  readonly states?: () => Iterable<readonly [AppStateKey, number]>
   readonly config?: Partial<MembershipConfig>
 }
 

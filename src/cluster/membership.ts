@@ -51,6 +51,7 @@ export class Membership implements LivenessView {
   #tickDueMs = 0
   #probeDueMs = 0
   #lookDueMs = 0
+  #sampleDueMs = 0
   #fullStateDueMs = 0
 
   constructor(options: MembershipOptions) {
@@ -374,8 +375,12 @@ export class Membership implements LivenessView {
   }
 
   #renewProfile(nowMs: number): void {
-    const { ring, addresses } = this.#options
+    const { ring, addresses, states } = this.#options
     const { publishIntervalMs } = this.#config
+    if (nowMs >= this.#sampleDueMs) {
+      this.#sampleDueMs = nowMs + publishIntervalMs
+      for (const [key, value] of states?.() ?? []) this.#book.publish(key, value)
+    }
     if (!this.#book.renew(ring().epoch, addresses(), nowMs, publishIntervalMs)) return
     this.#queue.addProfile(this.#book.own)
   }

@@ -8,6 +8,7 @@ import type { Db } from '../engine/index.ts'
 import type { Logger } from '../logger.ts'
 import { ClusterNode } from './cluster-node.ts'
 import type { CurrentRing } from './current-ring.ts'
+import { AppState, type AppStateKey } from './member-profile.ts'
 import type { NodeLinks } from './node-links.ts'
 import { NodeMembership } from './node-membership.ts'
 import type { NodeEnvironment } from './options.ts'
@@ -54,6 +55,7 @@ export class NodeCluster {
     const { clock, random, seams } = environment
     const { peers, generation } = links
     const shared = { clock, random, logger, path }
+    let work: ClusterNode | undefined
     const membership = await NodeMembership.open({
       ...shared,
       links: peers,
@@ -62,8 +64,9 @@ export class NodeCluster {
       ring,
       addresses: () => ({ clientAddress: clientAddress(), peerAddress: links.address }),
       seeds,
+      states: () => statesOf(work),
     })
-    const work = await ClusterNode.open({
+    work = await ClusterNode.open({
       ...shared,
       peers: seams?.peers?.(peers) ?? peers,
       liveness: membership.liveness,
@@ -71,6 +74,7 @@ export class NodeCluster {
       log: seams?.log?.(db) ?? db,
       ring: () => ring.table,
       onNewerEpoch: (peer, epoch) => membership.heard(peer, epoch),
+      abort: () => membership.abort(),
     })
     return new NodeCluster(parts, membership, work)
   }
@@ -97,4 +101,10 @@ export class NodeCluster {
     this.membership.stop()
     await this.work.close()
   }
+}
+
+/** What other members are told of the work of this one. */
+function* statesOf(work: ClusterNode | undefined): Iterable<readonly [AppStateKey, number]> {
+  if (work === undefined) return
+  yield [AppState.unreplicatedBytes, work.writes.figures().unreplicatedBytes]
 }

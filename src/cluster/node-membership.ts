@@ -16,15 +16,18 @@ import { EpochAgreement } from './epoch-agreement.ts'
 import { JoinLeader } from './join-leader.ts'
 import { joinCluster } from './joiner.ts'
 import type { LivenessView } from './liveness.ts'
-import { AppState, type Profile } from './member-profile.ts'
+import { AppState, type AppStateKey, type Profile } from './member-profile.ts'
 import { Membership } from './membership.ts'
 import type { Addresses } from './profile-book.ts'
 import { findMember, type Ring } from './ring.ts'
+import { abort } from './ring-change.ts'
 import { RingFollower } from './ring-follower.ts'
 import type { NodeId } from './ring-member.ts'
 import type { Store } from './store.ts'
 import { holdsUserData } from './user-data.ts'
 
+/** For a majority to agree that a change is taken back. */
+const ABORT_MS = 10_000
 const SEED_RETRY_MS = 1000
 const SEED_RETRY_MAX_MS = 15_000
 
@@ -33,6 +36,7 @@ export interface MemberLinks extends Meeting {
   /** Where a node says that it is, which may be newer than what the ring says. */
   hintAddress(node: NodeId, address: string, generation?: number): void
   onEpoch(listener: (peer: NodeId, epoch: number) => void): () => void
+  onRemoved(listener: (why: string) => void): () => void
 }
 
 export interface NodeMembershipOptions {
@@ -50,6 +54,8 @@ export interface NodeMembershipOptions {
   readonly addresses: () => Addresses
   /** Addresses of members that the operator gave: first contact, where the ring's are old. */
   readonly seeds: readonly string[]
+  /** What all members are told of this node, once a second. */
+  readonly states: () => Iterable<readonly [AppStateKey, number]>
 }
 
 export class NodeMembership {
@@ -79,6 +85,7 @@ export class NodeMembership {
       addresses,
       ring: () => ring.ring,
       onLaterEpoch: (from, epoch) => follower.heard(from, epoch),
+      states: options.states,
     })
     const { self } = peers
     this.#keeper = new AddressKeeper({ self, clock, random, logger, ring, agreement, addresses })
@@ -125,6 +132,11 @@ export class NodeMembership {
     }))
   }
 
+  /** Takes back the join that is under way. Rejects with RingChangeError when it cannot be. */
+  abort(): Promise<Ring> {
+    return this.#agreement.change(ring => abort(ring), ABORT_MS)
+  }
+
   /**
    * Resolves once this node is a member: at once where it was one before. Requires open links.
    * Rejects with InvalidArgumentError when it can never be, and with the signal's reason.
@@ -138,7 +150,11 @@ export class NodeMembership {
     logger.info('joining a cluster', { clusterId: ring.ring.clusterId })
     const member = () => ({ nodeId: links.self, ...addresses() })
     const follower = this.#follower
-    await joinCluster({ peers: links, clock, random, logger, ring, follower, member, signal })
+    const removed = new AbortController()
+    const stopListening = links.onRemoved(why => removed.abort(new InvalidArgumentError(why)))
+    const either = AbortSignal.any([signal, removed.signal])
+    const options = { peers: links, clock, random, logger, ring, follower, member }
+    await joinCluster({ ...options, signal: either }).finally(stopListening)
   }
 
   /** The addresses of this node are known now, or others. */

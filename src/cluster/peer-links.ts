@@ -118,6 +118,7 @@ export class PeerLinks implements Peers {
   readonly #awaited = new Map<PeerNode, () => void>()
   readonly #linkListeners = new Set<(peer: NodeId, isLinked: boolean) => void>()
   readonly #epochListeners = new Set<EpochListener>()
+  readonly #removalListeners = new Set<(why: string) => void>()
   #cancelSweep: CancelTimer | undefined
   #sweptMs = 0
   #started = false
@@ -344,6 +345,12 @@ export class PeerLinks implements Peers {
     return () => this.#epochListeners.delete(listener)
   }
 
+  /** Calls back when a member says that this node has left for good; returns how to stop. */
+  onRemoved(listener: (why: string) => void): () => void {
+    this.#removalListeners.add(listener)
+    return () => this.#removalListeners.delete(listener)
+  }
+
   backlogBytes(peer: NodeId, lane: Lane): number {
     return this.#nodes.get(peer)?.link(lane)?.backlogBytes ?? 0
   }
@@ -393,6 +400,7 @@ export class PeerLinks implements Peers {
     if (code === PeerRefusal.superseded) this.#fence(message)
     else if (code === PeerRefusal.removed) {
       this.#options.logger.error('this node was removed from its cluster', fields)
+      for (const listener of [...this.#removalListeners]) listener(message)
     }
   }
 

@@ -200,6 +200,13 @@ describe('cluster status', () => {
   })
 })
 
+test('cluster abort says in which epoch the join was taken back', async () => {
+  const store = Object.assign(storeWith(FIRST), { adminKept: { abort: [{ epoch: 12 }] } })
+  assert.equal((await runCli('cluster abort', { store })).out, 'taken back, in epoch 12\n')
+  const { json } = await runCli('cluster abort --json', { store })
+  assert.deepEqual(json, [{ epoch: 12 }])
+})
+
 describe('cluster owners', () => {
   test('shows the partition of a key and its owners in order', async () => {
     const { out } = await runCli('cluster owners user:1', { store: storeWith(FOUR) })
@@ -241,7 +248,7 @@ describe('cluster owners', () => {
 describe('cluster', () => {
   for (const [argv, message] of [
     ['cluster', /action/],
-    ['cluster rings', /does not know 'rings': use status, ring, owners, repair/],
+    ['cluster rings', /does not know 'rings': use status, ring, owners, repair, abort/],
     ['cluster ring k', /takes no key/],
     ['cluster owners', /needs a key/],
     ['cluster owners --hex zz', /the key 'zz' is not hex/],

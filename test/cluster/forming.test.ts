@@ -205,6 +205,50 @@ describe('forming a cluster', () => {
   })
 })
 
+describe('a member that is gone', () => {
+  test('in the midst of its join blocks nobody once that is taken back, and never returns', async t => {
+    const nodes = new Nodes(t)
+    const first = await nodes.start('a', {}, { partitionCount: 16 })
+    const seeds = [first.peerAddress!]
+    const second = await nodes.start('b', { join: seeds })
+    await nodes.settled(2)
+    // The third dies while it is taken in: nobody can reach it where it says that it is.
+    const stop = new AbortController()
+    const third = nodes.start('c', {
+      join: seeds,
+      peerAddress: '127.0.0.1:1',
+      signal: stop.signal,
+    })
+    const failed = assert.rejects(third, /enough/)
+    await until(() => first.ring.phase === 'readOld', 'the join is under way')
+    stop.abort(new Error('enough'))
+    await failed
+    const client = await connect(`kv://127.0.0.1:${second.address.port}`)
+    await client.admin({ command: 'abort' })
+    await assert.rejects(client.admin({ command: 'abort' }), /nothing is under way/)
+    await client.close()
+    await nodes.settled(2)
+    assert.equal(first.ring.removedIds.length, 1)
+    await assert.rejects(nodes.start('c', { join: seeds }), /removed|left this cluster for good/)
+    await nodes.start('d', { join: seeds })
+    await nodes.settled(3)
+  })
+
+  test('is not looked for in another cluster', async t => {
+    const nodes = new Nodes(t)
+    const first = await nodes.start('a', {}, { partitionCount: 16 })
+    const second = await nodes.start('b', { join: [first.peerAddress!] })
+    await nodes.settled(2)
+    await nodes.stop(second)
+    const other = await nodes.start('z', {}, { partitionCount: 16 })
+    // The ring knows where the first is; the address that was given is one of somebody else.
+    const again = await nodes.start('b', { join: [other.peerAddress!] })
+    await nodes.stop(other)
+    assert.equal(again.ring.clusterId, first.ring.clusterId)
+    await nodes.settled(2)
+  })
+})
+
 function countUp(node: Node): number {
   const { members } = node.stats() as { members: Figures[] }
   return members.filter(({ liveness }) => liveness === 'up').length
