@@ -29,15 +29,16 @@ function expectValue(found: Uint8Array | undefined, expected: Uint8Array, what: 
   assert.equal(Buffer.compare(found ?? new Uint8Array(0), expected), 0, what)
 }
 
-async function expectAll(db: Db, clock: SimClock, values: readonly Uint8Array[]): Promise<void> {
+/** Waits as long as it takes: large blocks are decompressed by real threads, without the clock. */
+async function expectAll(db: Db, values: readonly Uint8Array[]): Promise<void> {
   const keys = values.map((_, index) => `key ${index}`)
-  const many = await drive(clock, db.getMany(keys))
+  const many = await db.getMany(keys)
   for (const [index, value] of values.entries()) {
     const key = keys[index]!
-    expectValue(await drive(clock, db.get(key)), value, `get of ${key}`)
+    expectValue(await db.get(key), value, `get of ${key}`)
     expectValue(many[index], value, `getMany of ${key}`)
     expectValue(db.getSync(key), value, `getSync of ${key}`)
-    assert.equal(await drive(clock, db.has(key)), true)
+    assert.equal(await db.has(key), true)
   }
   let count = 0
   for await (const [, value] of db.entries()) expectValue(value, values[count++]!, 'a scan')
@@ -62,13 +63,13 @@ describe('large values', () => {
         const durability = (['sync', 'interval', 'none'] as const)[index % 3]!
         await drive(clock, db.put(`key ${index}`, value, { durability }))
       }
-      await expectAll(db, clock, values)
+      await expectAll(db, values)
       await drive(clock, db.compact())
-      await expectAll(db, clock, values)
-      await expectAll(db, clock, values)
+      await expectAll(db, values)
+      await expectAll(db, values)
       await drive(clock, db.close())
       const again = await openEngine(disk, { clock, options: all })
-      await expectAll(again, clock, values)
+      await expectAll(again, values)
       await drive(clock, again.close())
     })
   }
