@@ -219,6 +219,9 @@ describe('the page', () => {
     assert.ok(page.includes(`${PEER_PROTOCOL_MIN} to ${PEER_PROTOCOL_MAX}`))
     const { frameSizeMax, inFlightMax, pingAfterMs, silentMaxMs } = DEFAULT_PEER_LIMITS
     const limits = [HANDSHAKE_FRAME_SIZE_MAX, frameSizeMax, inFlightMax, pingAfterMs]
+    const { handshakeTimeoutMs, strangersMax } = DEFAULT_PEER_LIMITS
+    assert.ok(page.includes(`within ${handshakeTimeoutMs.toLocaleString('en')} ms. At most`))
+    assert.ok(page.includes(`At most ${strangersMax} are under way`))
     for (const limit of [...limits, silentMaxMs, 2 * silentMaxMs]) {
       assert.ok(page.includes(limit.toLocaleString('en')), `${limit}`)
     }
