@@ -13,7 +13,7 @@ import type { Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTION_ITEMS = [
-  ['status', 'each node: where it is, whether it is up, what it has; exit code 1 when one is not'],
+  ['status', 'each node: where it is, what it has, and 1 as exit code if one is down'],
   ['ring', 'each node: state, tokens, partitions that it owns, share of the data'],
   ['owners', 'the partition of a key, and the nodes that own it, the first first'],
   ['repair', 'compare all replicas now, and even out what differs'],

@@ -15,7 +15,7 @@ import { UsageError } from './usage-error.ts'
 const URL_OPTION: CommandOption = {
   flags: '-u, --url <url>',
   description: 'the server, or several of one cluster: kv://host:port,host:port',
-  standard: `DURAMEN_URL, else ${DEFAULT_URL}`,
+  standard: `DURAMEN_URL, else the cluster that kvd dev runs here, else ${DEFAULT_URL}`,
 }
 
 /** Options that every command takes, before its name or behind it. */
