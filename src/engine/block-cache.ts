@@ -62,8 +62,10 @@ export class BlockCache {
   readonly #lengths: Uint16Array
   readonly #readers: (SstableReader | undefined)[]
   readonly #ordinals: Int32Array
-  /** List 0: free slots of allocated chunks. List 1: free numbers for buffers. */
+  /** List 0: free slots of allocated chunks. List 1: numbers of former buffers. */
   readonly #free: SlotLists
+  /** From here on the numbers for buffers were never used. */
+  #unusedFrom: number
   readonly #slabQueue: S3FifoQueue
   /** Over the numbers of buffers, less #slabSlots. */
   readonly #bufferQueue: S3FifoQueue
@@ -97,7 +99,7 @@ export class BlockCache {
     this.#free = new SlotLists(this.#slabSlots * 2, 2)
     this.#slabQueue = new S3FifoQueue(this.#slabSlots)
     this.#bufferQueue = new S3FifoQueue(this.#slabSlots)
-    for (let slot = this.#slabSlots; slot < this.#slabSlots * 2; slot++) this.#free.append(1, slot)
+    this.#unusedFrom = this.#slabSlots
     this.#bookkeeping = this.#slabSlots * SLOT_OVERHEAD
     this.#budgetMax = budget
     this.#budget = budget
@@ -319,7 +321,7 @@ export class BlockCache {
   #takeBuffer(buffer: Uint8Array): number {
     const { length } = buffer
     const half = (this.#budget - this.#bookkeeping) / 2
-    while (this.usedBytes + length > this.#budget || this.#free.first(1) < 0) {
+    while (this.usedBytes + length > this.#budget || this.#firstFreeNumber() < 0) {
       const isOverHalf = this.#bufferBytes + length > half
       if (this.#bufferQueue.count > 0 && (isOverHalf || this.#chunkCount === 0)) {
         this.#evictBuffer()
@@ -327,11 +329,20 @@ export class BlockCache {
         this.#releaseChunk()
       }
     }
-    const slot = this.#free.first(1)
+    const slot = this.#firstFreeNumber()
     this.#free.unlink(slot)
     this.#buffers[slot - this.#slabSlots] = buffer
     this.#bufferBytes += length
     return slot
+  }
+
+  /** A number for a buffer, which is in list 1; -1 when all are in use. */
+  #firstFreeNumber(): number {
+    const former = this.#free.first(1)
+    if (former >= 0 || this.#unusedFrom === this.#slabSlots * 2) return former
+    // Not all at the start: an opening has better things to do with its millisecond.
+    this.#free.append(1, this.#unusedFrom)
+    return this.#unusedFrom++
   }
 
   #evictBuffer(): void {
