@@ -42,7 +42,7 @@ export function isHopeless(error: KvError): boolean {
  */
 export async function discoverRing(options: DiscoveryOptions): Promise<Ring> {
   const { seeds, clock, logger, signal } = options
-  let lastText = ''
+  const said = new Map<string, string>()
   for (let attempt = 0; ; attempt++) {
     for (const seed of seeds) {
       signal.throwIfAborted()
@@ -51,8 +51,8 @@ export async function discoverRing(options: DiscoveryOptions): Promise<Ring> {
       } catch (error) {
         if (!(error instanceof KvError)) throw error
         if (isHopeless(error)) throw error
-        if (error.message === lastText) continue
-        lastText = error.message
+        if (said.get(seed) === error.message) continue
+        said.set(seed, error.message)
         logger.warn('no cluster to join here yet; this node goes on asking', { seed, error })
       }
     }

@@ -85,8 +85,11 @@ export class JoinLeader {
     } catch (error) {
       if (error instanceof JoinRefusal) return { outcome: 'refused', text: error.message }
       if (!(error instanceof KvError)) throw error
-      logger.warn('a node could not join yet', { node: member.nodeId, error })
-      const isFinal = error instanceof RingChangeError && error.reason !== 'busy'
+      const isBusy = error instanceof RingChangeError && error.reason === 'busy'
+      const isFinal = error instanceof RingChangeError && !isBusy
+      const fields = { node: member.nodeId, error }
+      if (isBusy) logger.debug('a node waits for the join of another one', fields)
+      else logger.warn('a node could not join', fields)
       return { outcome: isFinal ? 'refused' : 'later', text: error.message }
     }
   }

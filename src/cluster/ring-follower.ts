@@ -21,6 +21,8 @@ export interface RingFollowerOptions {
 
 export class RingFollower {
   readonly #options: RingFollowerOptions
+  /** By node: the epoch that could not be got from it, once that was said. */
+  readonly #missed = new Map<NodeId, number>()
   /** Nodes that are asked for their ring right now. */
   readonly #asking = new Set<NodeId>()
   #isStopped = false
@@ -51,7 +53,13 @@ export class RingFollower {
     const failed = (error: unknown): void => {
       // Whoever is ahead will be heard again.
       if (!(error instanceof KvError)) throw error
-      logger.warn('could not get a later ring', { from, epoch, error })
+      if (this.#missed.get(from) === epoch) return
+      this.#missed.set(from, epoch)
+      logger.warn('could not get a later ring; asking again when it is heard of', {
+        from,
+        epoch,
+        error,
+      })
     }
     void this.fetch(from)
       .catch(failed)
@@ -84,6 +92,7 @@ export class RingFollower {
     const next = decodeRingMessage(bytes, from)
     const verdict = await ring.accept(next)
     if (verdict !== 'accepted') return
+    this.#missed.clear()
     const { epoch, phase, members } = next
     logger.info('the ring has changed', { epoch, phase, members: members.length, from })
   }

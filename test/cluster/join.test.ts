@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
+import { adoptCluster } from '../../src/cluster/cluster-discovery.ts'
 import {
   decodeEmptiness,
   decodeJoinAnswer,
@@ -16,8 +17,8 @@ import {
 import { createRing } from '../../src/cluster/ring.ts'
 import { initRing } from '../../src/cluster/ring-change.ts'
 import type { NewMember, NodeId } from '../../src/cluster/ring-member.ts'
-import { InvalidArgumentError, ProtocolError } from '../../src/errors.ts'
-import type { FakeEngine } from '../support/fake-engine.ts'
+import { InvalidArgumentError, IoError, ProtocolError } from '../../src/errors.ts'
+import { FakeEngine } from '../support/fake-engine.ts'
 import { randomId, randomMember } from '../support/random-ring.ts'
 import { printSeed } from '../support/seed.ts'
 import { SimRings } from '../support/sim-rings.ts'
@@ -204,6 +205,24 @@ describe('join', () => {
     stop.abort(new Error('enough'))
     await assert.rejects(settled(rings, joined), /enough/)
   })
+})
+
+test('a full disk ends a join before the cluster hears of it', async () => {
+  const rings = new SimRings(1, 1)
+  const engine = new FakeEngine({ wallMs: () => 0 })
+  const adoption = {
+    path: '/data',
+    nodeId: 'ab'.repeat(16),
+    ring: rings.first,
+    partitionCount: undefined,
+    createdMs: 1,
+  }
+  engine.failNextWrite = new IoError('no space left on the disk')
+  await assert.rejects(adoptCluster(engine, adoption), /no space left/)
+  assert.equal(engine.rows.length, 0)
+  await adoptCluster(engine, adoption)
+  assert.equal(engine.rows.length, 2)
+  await assert.rejects(adoptCluster(engine, adoption), /directory of its own/)
 })
 
 describe('join format', () => {
