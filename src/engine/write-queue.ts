@@ -90,9 +90,7 @@ export class WriteQueue {
    * large one (LARGE_SIZE_MIN) until then.
    */
   put(key: Uint8Array, value: Uint8Array, expiryMs: number, durability: Durability): Promise<void> {
-    if (value.length > LARGE_SIZE_MIN) {
-      return this.batch([{ type: 'put', key, value, expiryMs }], durability)
-    }
+    if (value.length > LARGE_SIZE_MIN) return this.#largePut(key, value, expiryMs, durability)
     const size = key.length + value.length + OPERATION_OVERHEAD
     const now = this.#canWriteNow(1, size, durability)
     const refusal = now ? undefined : this.#refusal(size)
@@ -170,6 +168,26 @@ export class WriteQueue {
     if (operations.length === 0 && logData === undefined) return Promise.resolve()
     checkBatchSize(operations, logData)
     return this.batch(operations, durability, logData)
+  }
+
+  #largePut(
+    key: Uint8Array,
+    value: Uint8Array,
+    expiryMs: number,
+    durability: Durability,
+  ): Promise<void> {
+    const size = key.length + value.length + OPERATION_OVERHEAD
+    const refusal = this.#refusal(size)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const group = this.#addGroup(this.#spareBuilder(), durability)
+    this.#open = undefined
+    this.#charge(group, size)
+    const expiry = expiryMs === 0 ? 0 : this.#host.expiry.fromWall(expiryMs)
+    group.builder.reserve(size)
+    group.filling = group.builder
+      .addPutInSlices(key, value, expiry)
+      .then(() => undefined, unwritten)
+    return group.promise
   }
 
   #largeBatch(

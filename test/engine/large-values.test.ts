@@ -8,6 +8,7 @@ import { describe, test } from 'node:test'
 import type { Db, DbOptions, DbTuning } from '../../src/engine/index.ts'
 import { LARGE_SIZE_MIN } from '../../src/engine/slices.ts'
 import { CorruptionError } from '../../src/errors.ts'
+import { KEY_SIZE_MAX, VALUE_SIZE_MAX } from '../../src/key-value-store.ts'
 import { seededRandom } from '../../src/random.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
@@ -73,6 +74,18 @@ describe('large values', () => {
       await drive(clock, again.close())
     })
   }
+
+  test('may be as large as the limits say, and no larger', async () => {
+    const clock = new SimClock()
+    const db = await openEngine(new MemoryFileSystem(), { clock })
+    const key = new Uint8Array(KEY_SIZE_MAX).fill(7)
+    const value = largeValue(VALUE_SIZE_MAX, 9)
+    await db.put(key, value, { durability: 'none' })
+    expectValue(await db.get(key), value, 'the largest value')
+    const larger = new Uint8Array(VALUE_SIZE_MAX + 1)
+    await assert.rejects(db.put('key', larger), { code: 'KV_INVALID_ARGUMENT' })
+    await drive(clock, db.close())
+  })
 
   test('expire', async () => {
     const clock = new SimClock()
