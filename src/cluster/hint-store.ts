@@ -87,7 +87,9 @@ export class HintStore {
 
   /** Partitions of which the peer may lack anything, ascending. */
   dirtyPartitions(peer: number): number[] {
-    return [...(this.#dirty.get(peer) ?? [])].sort((a, b) => a - b)
+    // Those whose batch may have failed count, too: comparing too much does no harm.
+    const all = new Set([...(this.#dirty.get(peer) ?? []), ...(this.#unsure.get(peer) ?? [])])
+    return [...all].sort((a, b) => a - b)
   }
 
   /** What must be in the batch of a write to the key: a hint, a mark, or nothing. */
@@ -148,7 +150,8 @@ export class HintStore {
 
   /** Takes a mark away: the peer was found to have all of the partition. */
   async unmark(peer: number, partition: number): Promise<void> {
-    if (this.#dirty.get(peer)?.delete(partition) !== true) return
+    const wasUnsure = this.#unsure.get(peer)?.delete(partition) === true
+    if (this.#dirty.get(peer)?.delete(partition) !== true && !wasUnsure) return
     await this.#store.write([{ type: 'del', key: dirtyKey(peer, partition) }], {
       durability: 'interval',
     })
