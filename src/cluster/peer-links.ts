@@ -19,15 +19,12 @@ import {
   InvalidArgumentError,
   type KvError,
   LockedError,
-  TimeoutError,
   UnavailableError,
 } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Acceptor, Connector, ListenAddress, ListenPolicy } from '../net/index.ts'
 import type { Random } from '../random.ts'
 import type { SharedSecret } from '../secret.ts'
-import { DialledLink } from './dialled-link.ts'
-import { parsePeerAddress } from './peer-address.ts'
 import { PeerBoots } from './peer-boots.ts'
 import { PeerDoor } from './peer-door.ts'
 import { PeerFlusher } from './peer-flusher.ts'
@@ -42,6 +39,7 @@ import {
 } from './peer-hello.ts'
 import { DEFAULT_PEER_LIMITS, type PeerLimits, PeerReceiveBudget } from './peer-limits.ts'
 import { newPeerStats, type PeerLinkContext, type PeerStats } from './peer-link-context.ts'
+import { PeerMeetings } from './peer-meetings.ts'
 import { PeerNode } from './peer-node.ts'
 import type { Lane, PeerHandler, Peers } from './peers.ts'
 import type { NodeId } from './ring-member.ts'
@@ -112,10 +110,7 @@ export class PeerLinks implements Peers {
   readonly #door: PeerDoor
   readonly #boots: PeerBoots
   readonly #nodes = new Map<NodeId, PeerNode>()
-  /** Links by which somebody is being met. */
-  readonly #greeting = new Set<DialledLink>()
-  /** Who waits for all lanes of a node. */
-  readonly #awaited = new Map<PeerNode, () => void>()
+  readonly #meetings: PeerMeetings
   readonly #linkListeners = new Set<(peer: NodeId, isLinked: boolean) => void>()
   readonly #epochListeners = new Set<EpochListener>()
   readonly #removalListeners = new Set<(why: string) => void>()
@@ -148,6 +143,7 @@ export class PeerLinks implements Peers {
       judge: peer => this.#boots.judge(peer),
       heard: (peer, epoch) => this.#heard(peer, epoch),
     }
+    this.#meetings = new PeerMeetings(this.#context, options.connector)
     this.#door = new PeerDoor(this.#context, {
       arrived: peer => this.#arrived(peer),
       refusedBy: (node, code, message) => this.#refusedBy(node, code, message),
@@ -223,53 +219,14 @@ export class PeerLinks implements Peers {
    */
   async meet(address: string): Promise<NodeId> {
     this.#start()
-    const { nodeId } = await this.#greet(address)
+    const { nodeId } = await this.#meetings.greet(address)
     if (nodeId === this.self) {
       throw new InvalidArgumentError(`${address} is the address of this node itself`)
     }
     const node = this.#nodes.get(nodeId) ?? this.#add(nodeId, false)
     node.hintAddress(address)
-    if (!node.isComplete) await this.#untilComplete(node)
+    if (!node.isComplete) await this.#meetings.untilComplete(node)
     return nodeId
-  }
-
-  #untilComplete(node: PeerNode): Promise<void> {
-    const { clock, limits } = this.#context
-    const timeoutMs = 2 * limits.handshakeTimeoutMs
-    return new Promise((resolve, reject) => {
-      const cancel = clock.setTimer(timeoutMs, () => {
-        this.#awaited.delete(node)
-        reject(new TimeoutError(`node ${node.nodeId} was met, but not linked to in time`))
-      })
-      const wake = this.#awaited.get(node)
-      this.#awaited.set(node, () => {
-        cancel()
-        wake?.()
-        resolve()
-      })
-    })
-  }
-
-  #greet(address: string): Promise<Hello> {
-    const { connector } = this.#options
-    const dialling = { connector, address: parsePeerAddress(address), lane: 'urgent' } as const
-    return new Promise((resolve, reject) => {
-      const link = new DialledLink(
-        this.#context,
-        { ...dialling, expected: undefined },
-        {
-          opened: (_link, peer) => {
-            resolve(peer)
-            link.destroy(new ClosedError('the nodes have met'))
-          },
-          closed: (_link, { error }) => {
-            this.#greeting.delete(link)
-            reject(error)
-          },
-        },
-      )
-      this.#greeting.add(link)
-    })
   }
 
   #start(): void {
@@ -285,8 +242,7 @@ export class PeerLinks implements Peers {
     const parts = { context: this.#context, connector, random }
     const node = new PeerNode(nodeId, isMember, parts, {
       complete: which => {
-        this.#awaited.get(which)?.()
-        this.#awaited.delete(which)
+        this.#meetings.completed(which)
       },
       linkChanged: (which, isLinked) => this.#tellLink(which.nodeId, isLinked),
       refusedBy: (id, code, message) => this.#refusedBy(id, code, message),
@@ -432,7 +388,7 @@ export class PeerLinks implements Peers {
     const { clock, limits } = this.#context
     const nowMs = clock.monotonicMs()
     const lateMs = nowMs - this.#sweptMs - limits.sweepMs
-    const links = [this.#door, ...this.#nodes.values(), ...this.#greeting]
+    const links = [this.#door, ...this.#nodes.values(), this.#meetings]
     for (const link of links) {
       if (lateMs > LATE_SWEEP_MS) link.forgive(lateMs)
       link.sweep(nowMs)
@@ -450,7 +406,7 @@ export class PeerLinks implements Peers {
     this.#stopped = error
     this.#cancelSweep?.()
     for (const node of this.#nodes.values()) node.stop(error)
-    for (const link of this.#greeting) link.destroy(error)
+    this.#meetings.stop(error)
     this.#closing = this.#door.close()
     return this.#closing
   }
