@@ -12,9 +12,9 @@ const CACHE_SHARE_MIN = 1 / 4
  * What a thread that flushes or compacts holds beyond an idle one: buffers (job-worker.ts),
  * compiled code, its young objects. At the cost of the block cache.
  */
-const JOB_THREAD_BYTES = 24 * 1024 * 1024
+const JOB_THREAD_BYTES = 28 * 1024 * 1024
 /** All of them get no more than this share of the budget. */
-const JOB_SHARE_MAX = 3 / 16
+const JOB_SHARE_MAX = 7 / 32
 /**
  * Writes that wait may hold this share of the budget, at the cost of the block cache, or so many
  * bytes where the budget is small. A single batch is always taken.
