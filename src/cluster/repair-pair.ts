@@ -26,7 +26,7 @@ export const ROUND_MS = 30_000
 /** Partitions of one message of roots. */
 const BATCH = 16
 /** A batch takes at most this share of the time (one in so many), however much there is. */
-const DUTY = 5
+const DUTY = 10
 /** After a failure. */
 const RETRY_MS = 2000
 /** A returning peer is compared within so long: those it returns to do not all begin at once. */
@@ -163,11 +163,13 @@ export class RepairPair {
     const round = this.#round!
     const batch = round.waiting.slice(0, BATCH)
     const beganMs = clock.monotonicMs()
+    // A mark that is made meanwhile is for what came after.
+    const marked = new Set(this.#options.dirty.partitionsOf(peer))
     try {
       const outcomes = await places.use(this, () => exchange.compare(peer, batch))
       for (const [partition, outcome] of outcomes) {
         if (outcome === 'skipped') round.skipped++
-        else await this.#same(partition, beganMs)
+        else await this.#same(partition, beganMs, marked.has(partition))
       }
     } catch (error) {
       if (!(error instanceof KvError)) throw error
@@ -216,10 +218,10 @@ export class RepairPair {
     }
   }
 
-  async #same(partition: number, beganMs: number): Promise<void> {
+  async #same(partition: number, beganMs: number, isMarked: boolean): Promise<void> {
     const { peer, dirty } = this.#options
     this.#equalMs.set(partition, beganMs)
-    if (dirty.partitionsOf(peer).includes(partition)) await dirty.clear(peer, partition)
+    if (isMarked) await dirty.clear(peer, partition)
   }
 
   #fail(error: KvError): void {
