@@ -85,6 +85,7 @@ export class Requester implements ConnectionPoolOwner {
       choice: this.#pool.choice,
       outstanding: this.#outstanding,
       budget: this.#budget,
+      clock,
       logger: options.logger,
       sendOn: (call, connection) => this.#sendOn(call, connection),
     })

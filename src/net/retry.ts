@@ -12,11 +12,15 @@ const TOKENS_MAX = 4096
 
 /** A token bucket: every repeated call takes a token; successes and time bring them back. */
 export class RetryBudget {
-  #tokens = TOKENS_MAX
+  readonly #tokensMax: number
+  #tokens: number
   #updatedMs: number
 
-  constructor(nowMs: number) {
+  /** `tokensMax`: so many calls may be repeated at once when none was for a while. */
+  constructor(nowMs: number, tokensMax = TOKENS_MAX) {
     this.#updatedMs = nowMs
+    this.#tokensMax = tokensMax
+    this.#tokens = tokensMax
   }
 
   get tokens(): number {
@@ -24,7 +28,7 @@ export class RetryBudget {
   }
 
   succeeded(): void {
-    if (this.#tokens < TOKENS_MAX) this.#add(TOKENS_PER_SUCCESS)
+    if (this.#tokens < this.#tokensMax) this.#add(TOKENS_PER_SUCCESS)
   }
 
   /** Takes a token; false when there is none, and then the call fails with what it has. */
@@ -37,7 +41,7 @@ export class RetryBudget {
   }
 
   #add(tokens: number): void {
-    this.#tokens = Math.min(TOKENS_MAX, this.#tokens + tokens)
+    this.#tokens = Math.min(this.#tokensMax, this.#tokens + tokens)
   }
 }
 

@@ -6,6 +6,7 @@
  * A hedge is a call of its own in a slot of its own, known to the requester by its `primary`. It is
  * in no list: whatever ends the primary drops it.
  */
+import type { Clock } from '../clock.ts'
 import { KvError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { Call, isHedgeable, isMovable, type PendingCall, requestSize } from './call.ts'
@@ -13,16 +14,24 @@ import type { ClientConnection } from './client-connection.ts'
 import { Hedging } from './hedging.ts'
 import type { NodeChoice } from './node-choice.ts'
 import type { OutstandingCalls } from './outstanding-calls.ts'
-import type { RetryBudget } from './retry.ts'
+import { RetryBudget } from './retry.ts'
 
 /** An attempt has so much more time for each byte of its request. */
 const ATTEMPT_MS_PER_BYTE = 1 / 1024
+const ATTEMPT_DOUBLINGS_MAX = 5
+/**
+ * Calls that are given up on servers that do answer others, at once. Few: where all servers are
+ * slow because there is too much to do, repeating adds to it.
+ */
+const SLOW_TOKENS_MAX = 50
 
 export interface SlowCallsOptions {
   readonly attemptTimeoutMs: number
   readonly choice: NodeChoice
   readonly outstanding: OutstandingCalls
+  /** For calls on servers that are gone. */
   readonly budget: RetryBudget
+  readonly clock: Clock
   readonly logger: Logger
   /** Sends the call, which is on no connection, on this one. */
   sendOn(call: PendingCall, connection: ClientConnection): void
@@ -31,9 +40,11 @@ export interface SlowCallsOptions {
 export class SlowCalls {
   readonly #options: SlowCallsOptions
   readonly #hedging = new Hedging()
+  readonly #slowBudget: RetryBudget
 
   constructor(options: SlowCallsOptions) {
     this.#options = options
+    this.#slowBudget = new RetryBudget(options.clock.monotonicMs(), SLOW_TOKENS_MAX)
   }
 
   /** A call was sent, and there are other servers: says when to look at it again. */
@@ -49,12 +60,15 @@ export class SlowCalls {
     this.#options.outstanding.scheduled(call)
   }
 
-  #attemptMs({ spec: { request } }: PendingCall): number {
-    return this.#options.attemptTimeoutMs + requestSize(request) * ATTEMPT_MS_PER_BYTE
+  /** Each attempt has twice the time of the one before, so that slow servers come to an answer. */
+  #attemptMs({ spec: { request }, attempts }: PendingCall): number {
+    const firstMs = this.#options.attemptTimeoutMs + requestSize(request) * ATTEMPT_MS_PER_BYTE
+    return firstMs * 2 ** Math.min(ATTEMPT_DOUBLINGS_MAX, attempts - 1)
   }
 
   /** A call had its answer from this connection. */
   answered(call: PendingCall): void {
+    this.#slowBudget.succeeded()
     if (call.connection === undefined || !isHedgeable(call.spec)) return
     this.#hedging.took(call.connection.receivedMs - call.sentMs)
   }
@@ -112,7 +126,9 @@ export class SlowCalls {
 
   /** Sends a call that has no answer to another server, if there is one and the budget allows. */
   #moveOn(call: PendingCall, nowMs: number): void {
-    const { choice, budget, sendOn } = this.#options
+    const { choice, sendOn } = this.#options
+    const isDead = call.connection?.health.isOpen === true
+    const budget = isDead ? this.#options.budget : this.#slowBudget
     const other = choice.other(call, false)
     if (other === undefined || !budget.take(nowMs)) {
       call.dueMs = Math.min(call.spec.deadlineMs, nowMs + this.#attemptMs(call))

@@ -157,6 +157,16 @@ describe('with a map of the ring', () => {
     assert.ok(reads < 300, `${reads} calls waited`)
   })
 
+  test('where all servers are slow, calls are not repeated without end', async () => {
+    const scene = await start({ nodes: 3, width: 3 }, { timeoutMs: 60_000 })
+    for (const server of scene.cluster.servers) server.latencyMs = 1300
+    const result = await load(scene, 400)
+    assert.deepEqual(result.failed, [])
+    const asked = scene.cluster.asked.length
+    // Fifty at once, ten a second and a tenth of the successes; hedges for one read in twenty.
+    assert.ok(asked > 420 && asked < 400 + 50 + 50 + 40 + 20, `${asked} requests`)
+  })
+
   test('getMany is divided among replicas and put together again', async () => {
     const { client, clock, cluster } = await start({ nodes: 6, width: 2 })
     const keys = Array.from({ length: 60 }, (_, number) => keyOf(number % 6, number))
