@@ -21,6 +21,7 @@ const HELP = `npm run test:sim -- [options]
   --nodes <count>    nodes of the cluster (default drawn from the seed)
   --seconds <count>  simulated seconds with faults (default 60)
   --processes <n>    so many at a time (default one a processor)
+  --leaps            all is suspended for hours now and then
   --trace            prints what happens, line by line; one process
 `
 /** After so many failures more of them tell nothing new. */
@@ -31,6 +32,7 @@ interface Settings {
   readonly seeds: number
   readonly nodes: number | undefined
   readonly seconds: number | undefined
+  readonly leaps: boolean
 }
 
 function read(): { settings: Settings; processes: number; trace: boolean } | undefined {
@@ -41,6 +43,7 @@ function read(): { settings: Settings; processes: number; trace: boolean } | und
       nodes: { type: 'string' },
       seconds: { type: 'string' },
       processes: { type: 'string' },
+      leaps: { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -54,6 +57,7 @@ function read(): { settings: Settings; processes: number; trace: boolean } | und
       seeds: countValue(values.seeds, 'seeds'),
       nodes: number(values.nodes, 'nodes'),
       seconds: number(values.seconds, 'seconds'),
+      leaps: values.leaps,
     },
     processes: number(values.processes, 'processes') ?? availableParallelism(),
     trace: values.trace,
@@ -94,10 +98,10 @@ class Totals {
   }
 
   #report({ seed, nodes, violations, tail }: SimulationResult): void {
-    const { seconds } = this.#settings
+    const { seconds, leaps } = this.#settings
     this.failed.push(seed)
     this.#line.clear()
-    const more = seconds === undefined ? '' : ` --seconds ${seconds}`
+    const more = `${seconds === undefined ? '' : ` --seconds ${seconds}`}${leaps ? ' --leaps' : ''}`
     printLine(`\nFAILED seed ${seed}: ${violations.join('\n  ')}`)
     printLine(`the end of its trace:\n  ${tail.join('\n  ')}`)
     printLine(`again: npm run test:sim -- --seeds 1 --from ${seed} --nodes ${nodes}${more} --trace`)
@@ -132,7 +136,13 @@ function work(next: () => number | undefined, settings: Settings, totals: Totals
     const feed = () => {
       seed = next()
       if (seed === undefined) worker.disconnect()
-      else worker.send({ seed, nodes: settings.nodes, seconds: settings.seconds })
+      else
+        worker.send({
+          seed,
+          nodes: settings.nodes,
+          seconds: settings.seconds,
+          leaps: settings.leaps,
+        })
     }
     worker.on('message', message => {
       totals.add(message as SimulationResult)
@@ -153,7 +163,7 @@ async function main(): Promise<void> {
     return
   }
   const { settings, processes, trace } = given
-  const { from, seeds, nodes, seconds } = settings
+  const { from, seeds, nodes, seconds, leaps } = settings
   printLine(`from seed ${from} on, node ${process.version}`)
   const totals = new Totals(settings)
   let seed = from
@@ -163,7 +173,7 @@ async function main(): Promise<void> {
   }
   if (trace) {
     for (let one = next(); one !== undefined; one = next()) {
-      totals.add(await simulate({ seed: one, nodes, seconds, print: printLine }))
+      totals.add(await simulate({ seed: one, nodes, seconds, leaps, print: printLine }))
     }
   } else {
     const count = Math.min(processes, seeds)

@@ -4,7 +4,7 @@
  */
 import type { Random } from '../../../src/random.ts'
 import { FAULT_KINDS, type FaultKind, type FaultProfile } from './fault-profile.ts'
-import type { MachineWorld } from './machine.ts'
+import type { Machine, MachineWorld } from './machine.ts'
 import type { SimNode } from './sim-node.ts'
 
 export interface FaultTargets {
@@ -18,6 +18,7 @@ export interface FaultTargets {
 const CALLS_UNTIL_CRASH = 200
 /** Bytes left on a disk that fills up. */
 const ROOM_LEFT = 20_000
+const HOUR_MS = 3_600_000
 
 export class Faults {
   readonly #targets: FaultTargets
@@ -46,6 +47,7 @@ export class Faults {
       clockStep: () => this.#clockStep(),
       slowDisk: () => this.#slowDisk(),
       fullDisk: () => this.#fullDisk(),
+      leap: () => this.#leap(),
     }
   }
 
@@ -187,9 +189,20 @@ export class Faults {
   }
 
   #clockStep(): void {
-    const { clock } = this.#node().machine
+    this.#setClock(this.#node().machine)
+  }
+
+  #setClock({ clock }: Machine): void {
     const { clockErrorMs } = this.#profile
     clock.step(-clock.errorMs + (2 * this.#random.next() - 1) * clockErrorMs)
+  }
+
+  /** Past a round of purging, or past the time that deletions are kept. */
+  #leap(): void {
+    const hours = this.#random.below(2) === 0 ? 1.1 : 25
+    this.#targets.world.scheduler.leap(hours * HOUR_MS)
+    // Meanwhile they drifted apart; NTP sets them.
+    for (const { machine } of this.#targets.nodes) this.#setClock(machine)
   }
 
   #slowDisk(): void {

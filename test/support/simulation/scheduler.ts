@@ -16,6 +16,7 @@ const TURNS_MAX = 200_000
 export class Scheduler {
   readonly #queue = new EventQueue()
   #nowMs = 0
+  #leaptMs = 0
   #eventCount = 0
   #immediates = 0
   #failure: unknown
@@ -24,6 +25,17 @@ export class Scheduler {
   /** Simulated milliseconds since the beginning. */
   get nowMs(): number {
     return this.#nowMs
+  }
+
+  /** Simulated milliseconds that were leapt over. */
+  get leaptMs(): number {
+    return this.#leaptMs
+  }
+
+  /** Time passes in which nothing happens, as if all machines were suspended together. */
+  leap(ms: number): void {
+    this.#nowMs += ms
+    this.#leaptMs += ms
   }
 
   /** Events that ran so far. */
@@ -89,7 +101,8 @@ export class Scheduler {
     if (event?.run === undefined) return false
     const { run } = event
     event.run = undefined
-    this.#nowMs = event.atMs
+    // What fell due during a leap happens after it.
+    this.#nowMs = Math.max(this.#nowMs, event.atMs)
     this.#eventCount++
     this.#guard(run)
     return true

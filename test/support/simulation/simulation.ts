@@ -42,6 +42,8 @@ export interface SimulationOptions {
   readonly profile?: FaultProfile | undefined
   /** @defaultValue drawn from the seed */
   readonly workload?: Workload | undefined
+  /** All is suspended for hours now and then. @defaultValue false */
+  readonly leaps?: boolean | undefined
   /** @defaultValue drawn from the seed */
   readonly forming?: Forming | undefined
   /** Plants a bug, which the checkers must find. */
@@ -77,6 +79,8 @@ const START_MS = 60_000
 const FAULTY_START_MS = 30_000
 /** Clients go on for so long after the repair. */
 const AFTERMATH_MS = 3000
+/** Beside those of other faults, which are about 1 each. */
+const LEAP_WEIGHT = 1
 
 /** Resolves to what was found, whatever it was. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
@@ -108,7 +112,9 @@ class Simulation {
     this.#forming = options.forming ?? FORMINGS[this.#random('forming').below(4)] ?? 'formed'
     this.#trace = new Trace(options.print)
     this.#history = new History(() => this.#scheduler.nowMs)
-    this.#profile = options.profile ?? drawProfile(this.#random('profile'))
+    const profile = options.profile ?? drawProfile(this.#random('profile'))
+    const leap = options.leaps === true ? LEAP_WEIGHT : 0
+    this.#profile = { ...profile, weights: { ...profile.weights, leap } }
     this.#workload = options.workload ?? drawWorkload(this.#random('workload'))
     const scheduler = this.#scheduler
     const trace = this.#trace
@@ -176,6 +182,17 @@ class Simulation {
     })
   }
 
+  /** So much time passes besides what is leapt over. */
+  async #pass(ms: number): Promise<void> {
+    const scheduler = this.#scheduler
+    const endMs = scheduler.nowMs - scheduler.leaptMs + ms
+    for (;;) {
+      const restMs = endMs - (scheduler.nowMs - scheduler.leaptMs)
+      if (restMs <= 0) return
+      await this.#sleep(restMs)
+    }
+  }
+
   async #live(): Promise<void> {
     const { seconds = SECONDS } = this.#options
     await this.#sleep(0)
@@ -183,7 +200,7 @@ class Simulation {
     const clients = this.#clientNames.map(name => this.#client(name))
     for (const client of clients) client.start()
     if (this.#forming !== 'amid faults') this.#faults.start()
-    await this.#sleep(seconds * 1000)
+    await this.#pass(seconds * 1000)
     this.#faults.heal()
     this.#note('healed')
     const healedMs = this.#scheduler.nowMs
