@@ -2,10 +2,12 @@
  * Which connection a call takes.
  *
  * Without a map of the ring, any server answers for any key: the one with the least in flight, in
- * turn where several are equal. With one, a replica of the key: of two that are picked at random
- * the one with the smaller load (Mitzenmacher, "The Power of Two Choices", 2001), so that clients
- * who know the same do not all run to the same node. Nodes whose breaker is open, and the node that
- * the call is tried on already, come after all others; a node that is no replica passes a call on.
+ * turn where several are equal. With one, a replica of the key: the first of its preference list,
+ * so that whoever reads after a write asks the node that acknowledged it; unless that has several
+ * times the load of another that is picked at random (after Mitzenmacher, "The Power of Two
+ * Choices", 2001). Partitions spread what comes to first replicas over all nodes. Nodes whose
+ * breaker is open, and the node that the call is tried on already, come after all others; a node
+ * that is no replica passes a call on.
  *
  * The fast path, one server, hashes nothing and compares nothing.
  */
@@ -16,6 +18,9 @@ import type { ClientConnection } from './client-connection.ts'
 import type { NodeHealth } from './node-health.ts'
 import type { NodeLink } from './node-link.ts'
 import type { Routes } from './routes.ts'
+
+/** The first replica of a key is passed over when its load is more than so many times another's. */
+const FIRST_LOAD_FACTOR = 2
 
 /** Keys that one node can answer for, by their places in the list of all. */
 export interface KeyShare {
@@ -97,19 +102,17 @@ export class NodeChoice {
       const connection = usable(link)
       if (connection !== undefined) candidates.push(connection)
     }
-    return this.#lighter(candidates)
+    return this.#firstOrLighter(candidates)
   }
 
-  /** The less loaded of two at random. */
-  #lighter(candidates: readonly ClientConnection[]): ClientConnection | undefined {
+  /** In the order of the preference list. */
+  #firstOrLighter(candidates: readonly ClientConnection[]): ClientConnection | undefined {
     const { length } = candidates
     if (length < 2) return candidates[0]
-    const first = this.#random.below(length)
-    const step = 1 + this.#random.below(length - 1)
-    const a = candidates[first]!
-    const b = candidates[(first + step) % length]!
+    const first = candidates[0]!
+    const other = candidates[1 + this.#random.below(length - 1)]!
     const nowMs = this.#clock.monotonicMs()
-    return loadOf(a, nowMs) <= loadOf(b, nowMs) ? a : b
+    return loadOf(first, nowMs) <= FIRST_LOAD_FACTOR * loadOf(other, nowMs) ? first : other
   }
 
   /** The one with the least in flight, in turn where several are equal. */
