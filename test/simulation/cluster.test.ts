@@ -10,9 +10,10 @@ import { simulate } from '../support/simulation/simulation.ts'
 
 const BUDGET_MS = 15_000
 const SEEDS_MAX = 60
+const USUAL_SEED = 1
 
 test('clusters survive what a seed brings', async t => {
-  const first = printSeed(t)
+  const first = printSeed(t, USUAL_SEED)
   const endMs = performance.now() + BUDGET_MS
   let count = 0
   for (; count < SEEDS_MAX && performance.now() < endMs; count++) {
