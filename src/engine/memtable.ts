@@ -10,7 +10,8 @@
  *     version, and older ones follow it in the list.
  *  2. The index never grows (rehashing would stop the event loop for milliseconds): it is sized
  *     with the arena, and the memtable is full when either is.
- *  3. A frozen memtable never changes again; its arena may be read by a worker.
+ *  3. A frozen memtable takes no more entries. Its arena may be read by a worker, which sorts
+ *     entries of its own accord: a scan may still put them in order here.
  *  4. Range tombstones are in the arena, for the flush, and as fragments beside it, for reads.
  *  5. In a memtable that defers, an entry is found through the index at once, and in the list once
  *     it is linked. Until then its next node is the version before it, wherever that is.

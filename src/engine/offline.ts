@@ -37,8 +37,9 @@ export interface OfflineOptions extends MaintenanceOptions {
    */
   readonly coldDirectory?: string
   /**
-   * Goes on without the second directory, which is lost for good: verify tells what was there,
-   * and repair gives that up. If it turns up again, a repair with `coldDirectory` puts it back.
+   * Goes on without the second directory, which is lost for good: verify tells what was there, and
+   * repair gives that up. If it turns up again, a repair with `coldDirectory` puts it back, with
+   * keys that may have been deleted meanwhile: their deletions may be gone.
    * @defaultValue false
    */
   readonly coldDirectoryLost?: boolean

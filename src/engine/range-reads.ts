@@ -50,6 +50,8 @@ export class RangeReads {
   readonly #copies = new CopyPool()
   /** Only held, for the sake of scans: see scan-shapes.ts. */
   readonly shapes: readonly object[]
+  /** Set while scans wait for the memtables to be put in order. */
+  #ordering: Promise<void> | undefined
   #count = 0
 
   constructor(state: TreeState, tables: TableCache, expiry: ExpiryClock) {
@@ -110,13 +112,30 @@ export class RangeReads {
 
   /**
    * Undefined when the memtables are in order, which is asked again in each slice: a new one may
-   * have come. Otherwise they are a bit nearer to it once the promise resolves.
+   * have come. However many scans wait for it, a turn puts one slice in order.
    */
   #order(): Promise<void> | undefined {
+    if (this.#ordering === undefined && !this.#orderSome()) this.#ordering = this.#orderInTurns()
+    return this.#ordering
+  }
+
+  /** Returns whether all are in order now. */
+  #orderSome(): boolean {
     const { memtable, frozen } = this.#state
-    let isOrdered = memtable.prepareScan()
-    for (const older of frozen) isOrdered = older.prepareScan() && isOrdered
-    return isOrdered ? undefined : yieldToEventLoop()
+    if (!memtable.prepareScan()) return false
+    for (const older of frozen) {
+      if (!older.prepareScan()) return false
+    }
+    return true
+  }
+
+  async #orderInTurns(): Promise<void> {
+    try {
+      do await yieldToEventLoop()
+      while (!this.#orderSome())
+    } finally {
+      this.#ordering = undefined
+    }
   }
 
   async #load(miss: BlockMiss): Promise<void> {

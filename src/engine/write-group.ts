@@ -90,11 +90,18 @@ export class WriteGroup {
    */
   filling: Promise<unknown> | undefined
 
-  constructor(builder: WalFrameBuilder) {
+  /** `settling` is called before the writers go on: what they do next finds it all over. */
+  constructor(builder: WalFrameBuilder, settling: (group: WriteGroup) => void) {
     this.builder = builder
     this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve
-      this.reject = reject
+      this.resolve = () => {
+        settling(this)
+        resolve()
+      }
+      this.reject = error => {
+        settling(this)
+        reject(error)
+      }
     })
   }
 }

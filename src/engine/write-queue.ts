@@ -272,7 +272,7 @@ export class WriteQueue {
   }
 
   #addGroup(builder: WalFrameBuilder, durability: Durability): WriteGroup {
-    const group = new WriteGroup(builder)
+    const group = new WriteGroup(builder, this.#discharge)
     group.needsSync = durability === 'sync'
     this.#groups.push(group)
     this.#running ??= this.#run()
@@ -282,6 +282,11 @@ export class WriteQueue {
   #charge(group: WriteGroup, size: number): void {
     group.queuedBytes += size
     this.#setQueued(this.#queuedBytes + size)
+  }
+
+  readonly #discharge = (group: WriteGroup): void => {
+    this.#setQueued(this.#queuedBytes - group.queuedBytes)
+    group.queuedBytes = 0
   }
 
   /** The first step is nobody's: what waits in it is gone within a commit. */
@@ -317,7 +322,6 @@ export class WriteQueue {
       if (group === undefined) break
       if (group === this.#open) this.#open = undefined
       await this.#committer.commit(group)
-      this.#setQueued(this.#queuedBytes - group.queuedBytes)
       this.#recycle(group.builder)
     }
     this.#running = undefined

@@ -52,6 +52,9 @@ export interface WriteRoomParts {
   readonly wal: WalWriter
 }
 
+/** A memtable that was scanned is followed by so many that spare the next scan the wait. */
+const ORDERING_AFTER_SCAN = 16
+
 export class WriteRoom {
   readonly #parts: WriteRoomParts
   readonly #stalls: Stalls
@@ -64,6 +67,8 @@ export class WriteRoom {
   #lastPressure = NO_PRESSURE
   /** Writes are refused, as the log cannot be continued. */
   #isShort = false
+  /** So many of the next memtables are kept in order. */
+  #ordering = 0
   /** Of the look at whether the rate has come back. */
   #cancelLook: CancelTimer | undefined
 
@@ -317,7 +322,10 @@ export class WriteRoom {
     const { host, flusher, random } = this.#parts
     const needed = Memtable.arenaSizeFor(entryCount, dataSize)
     const memory = flusher.takeMemory(Math.max(host.options.memtableSize, needed))
-    return new Memtable(memory, walNumber, random, !host.state.memtable.wasScanned)
+    if (host.state.memtable.wasScanned) this.#ordering = ORDERING_AFTER_SCAN
+    const defers = this.#ordering === 0
+    if (!defers) this.#ordering--
+    return new Memtable(memory, walNumber, random, defers)
   }
 
   /** Throws when it makes no sense to wait for the work that `failures` belongs to. */

@@ -7,6 +7,7 @@ import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import type { Db, File } from '../../src/engine/index.ts'
+import { Memtable } from '../../src/engine/memtable.ts'
 import type { RangeFragment } from '../../src/engine/range-fragment.ts'
 import { FragmentProbe } from '../../src/engine/range-probe.ts'
 import { UndeletedCursor } from '../../src/engine/undeleted-cursor.ts'
@@ -160,6 +161,31 @@ test('scans from any bound agree where much was deleted in pieces', async contex
     }
     await db.close()
   }
+})
+
+describe('scans of a memtable that is not in order yet', () => {
+  test('share the turns in which it is put in order', async t => {
+    const clock = new SimClock()
+    const db = await openEngine(new MemoryFileSystem(), { options: CALM, clock })
+    const operations = Array.from({ length: 5000 }, (_, index) => {
+      return { type: 'put', key: keyOf((index * 7919) % 5000), value: 'v' } as const
+    })
+    await drive(clock, db.batch(operations))
+    const slices = t.mock.method(Memtable.prototype, 'prepareScan')
+    const scans = Array.from({ length: 100 }, () => db.entries({ limit: 1 }).nextBatch(1))
+    let turns = 0
+    for (let before = 0; slices.mock.calls.at(-1)?.result !== true; turns++) {
+      const { length } = slices.mock.calls
+      assert.ok(length - before <= 1, `${length - before} slices in a turn`)
+      before = length
+      await yieldToEventLoop()
+    }
+    assert.ok(turns > 5, 'it takes turns')
+    for (const [entry] of await drive(clock, Promise.all(scans))) {
+      assert.equal(utf8Decode(entry![0]), keyOf(0))
+    }
+    await db.close()
+  })
 })
 
 describe('a scan over many hidden entries', () => {

@@ -87,6 +87,20 @@ describe('large values', () => {
     await drive(clock, db.close())
   })
 
+  test('follow one another when each is awaited, whatever may wait at once', async () => {
+    const clock = new SimClock()
+    const db = await openEngine(new MemoryFileSystem(), {
+      clock,
+      options: { memoryBudget: 16 * MiB },
+    })
+    const writing = async (): Promise<void> => {
+      for (let seed = 1; seed <= 4; seed++) await db.put('key', largeValue(5 * MiB, seed))
+    }
+    await drive(clock, writing())
+    expectValue(await db.get('key'), largeValue(5 * MiB, 4), 'the last')
+    await db.close()
+  })
+
   test('expire', async () => {
     const clock = new SimClock()
     const db = await openEngine(new MemoryFileSystem(), { clock })
