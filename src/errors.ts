@@ -180,10 +180,16 @@ export class UnavailableError extends KvError {
   readonly code = 'KV_UNAVAILABLE'
   readonly action = 'retry'
   override readonly outcome: WriteOutcome
+  /** True when a server said so: it is there, and others that it needs are not. */
+  readonly isAnswer: boolean
 
-  constructor(message: string, options?: ErrorOptions & { outcome?: WriteOutcome }) {
+  constructor(
+    message: string,
+    options?: ErrorOptions & { outcome?: WriteOutcome; isAnswer?: boolean },
+  ) {
     super(message, options)
     this.outcome = options?.outcome ?? 'rejected'
+    this.isAnswer = options?.isAnswer ?? false
   }
 }
 

@@ -1,5 +1,5 @@
 /** Numbers, tables and errors for people to read. Pure: text in, text out. */
-import { KvError, type KvErrorAction, OverloadedError } from '../errors.ts'
+import { KvError, type KvErrorAction, OverloadedError, UnavailableError } from '../errors.ts'
 import { PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
 import { RefusedError } from './refused-error.ts'
 import { PLAIN_STYLE, type Style } from './style.ts'
@@ -136,7 +136,9 @@ function adviceLines(error: unknown, url: string): readonly string[] {
   if (!(error instanceof KvError)) return [ADVICE.report]
   if (isUsage(error)) return []
   if (error instanceof RefusedError) return [error.advice]
-  if (error.code === 'KV_UNAVAILABLE') {
+  if (error instanceof UnavailableError) {
+    // The server is there, and has said what to do.
+    if (error.isAnswer) return []
     return [
       `is a server running at ${url}? start one here with: kvd serve`,
       'or say where it is: --url kv://host:port, or DURAMEN_URL in the environment',

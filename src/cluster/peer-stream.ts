@@ -66,6 +66,8 @@ export class PeerStream {
   #ending = false
   #closed = false
   #failure: KvError | undefined
+  /** Whether any frame made sense. */
+  #understood = false
 
   constructor(parts: StreamParts, owner: StreamOwner) {
     this.#parts = parts
@@ -139,10 +141,16 @@ export class PeerStream {
     try {
       handle()
     } catch (error) {
-      if (error instanceof DecodeError) this.fail(new ProtocolError(error.message))
+      if (error instanceof DecodeError) this.fail(this.#malformed(error))
       else if (error instanceof KvError) this.fail(error)
       else this.#failWithBug(error)
     }
+  }
+
+  #malformed({ message }: DecodeError): ProtocolError {
+    if (this.#understood) return new ProtocolError(message)
+    const what = 'what came first is nothing that a node says'
+    return new ProtocolError(`${what}: is it the port for nodes, or that for clients? (${message})`)
   }
 
   #failWithBug(error: unknown): void {
@@ -167,6 +175,7 @@ export class PeerStream {
       if (!this.#decoder.next()) break
       const { bytes, start, end, skipped } = this.#decoder
       this.#header.decode(bytes, start, end)
+      this.#understood = true
       this.#owner.frame(this.#header, bytes, end, skipped)
       if (this.#pausable === undefined || ++count % FRAMES_PER_LOOK !== 0) continue
       if (clock.monotonicMs() < endMs) continue

@@ -49,7 +49,7 @@ import { STATUS_ERROR_MIN } from './opcode.ts'
 import { OutstandingCalls } from './outstanding-calls.ts'
 import { decodeTimeReply } from './response-body.ts'
 import { decodeRingMap } from './result.ts'
-import { backoffMs, CALL_BACKOFF, RetryBudget } from './retry.ts'
+import { backoffMs, CALL_BACKOFF, lacksReplicas, RetryBudget } from './retry.ts'
 import { RingWatch } from './ring-watch.ts'
 import { SignalWatch } from './signal-watch.ts'
 import { SlowCalls } from './slow-calls.ts'
@@ -277,7 +277,9 @@ export class Requester implements ConnectionPoolOwner {
     const repeatable = error.outcome === 'rejected' || call.spec.idempotent
     const worthIt = error instanceof OverloadedError || error instanceof UnavailableError
     const pauseMs = error instanceof OverloadedError ? error.retryAfterMs : 0
-    if (worthIt && repeatable && this.#retry(call, pauseMs)) return
+    const { consistency } = call.spec
+    const isVain = error instanceof UnavailableError && lacksReplicas(consistency, call.attempts)
+    if (worthIt && repeatable && !isVain && this.#retry(call, pauseMs)) return
     this.#fail(call, error)
   }
 

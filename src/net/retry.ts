@@ -1,4 +1,5 @@
 /** When and how often to try again. Pure: time and randomness come in as arguments. */
+import type { Consistency } from '../key-value-store.ts'
 import type { Random } from '../random.ts'
 
 /**
@@ -62,4 +63,12 @@ export function backoffMs(attempt: number, backoff: Backoff, random: Random): nu
   const doubled = backoff.delayMinMs * 2 ** Math.min(30, Math.max(0, attempt - 1))
   const ceiling = Math.min(backoff.delayMaxMs, doubled)
   return ceiling / 2 + (random.next() * ceiling) / 2
+}
+
+/** So many servers may say that too few replicas are there: one may know less than another. */
+const REPLICA_ANSWERS_MAX = 2
+
+/** Whether to believe the servers of a call that they cannot reach as many replicas as it wants. */
+export function lacksReplicas(consistency: Consistency | undefined, attempts: number): boolean {
+  return consistency !== undefined && consistency !== 'one' && attempts >= REPLICA_ANSWERS_MAX
 }

@@ -142,7 +142,9 @@ const BUILDERS: Readonly<Record<KvErrorCode, Builder>> = {
   KV_POISONED: (message, outcome) => new PoisonedError(message, { outcome }),
   KV_ABORTED: (message, outcome) => new AbortedError(message, { outcome }),
   KV_TIMEOUT: (message, outcome) => new TimeoutError(message, { outcome }),
-  KV_UNAVAILABLE: (message, outcome) => new UnavailableError(message, { outcome }),
+  KV_UNAVAILABLE: (message, outcome) => {
+    return new UnavailableError(message, { outcome, isAnswer: true })
+  },
   KV_OVERLOADED: (message, _outcome, body) => new OverloadedError(message, body.retryAfterMs),
   KV_PROTOCOL: message => new ProtocolError(message),
   KV_VERSION_MISMATCH: message => new VersionMismatchError(message),

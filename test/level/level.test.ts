@@ -38,8 +38,8 @@ function hasCode(code: string, causeCode?: string) {
   }
 }
 
-function hasSystemCode(error: CodedError): boolean {
-  return error.code === 'LEVEL_IO_ERROR' && error.cause?.code === 'ENOTDIR'
+function isIoError(error: CodedError): boolean {
+  return error.code === 'LEVEL_IO_ERROR' && error.cause?.code === 'KV_IO'
 }
 
 /** The error that opening `location` fails with, without abstract-level's wrapper. */
@@ -180,7 +180,7 @@ describe('DuramenLevel', () => {
     writeFileSync(join(location, 'notes'), 'of somebody')
     await DuramenLevel.destroy(location)
     assert.deepEqual(readdirSync(location), ['notes'])
-    await assert.rejects(DuramenLevel.destroy(join(location, 'notes')), hasSystemCode)
+    await assert.rejects(DuramenLevel.destroy(join(location, 'notes')), isIoError)
     for (const wrong of [undefined, '', 7]) {
       await assert.rejects(DuramenLevel.destroy(wrong as string), TypeError)
     }

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { describe, test } from 'node:test'
 import { ByteWriter, utf8Encode } from '../../src/bytes.ts'
+import type { UnavailableError } from '../../src/errors.ts'
 import { connect } from '../../src/net/client.ts'
 import { Status } from '../../src/net/opcode.ts'
 import { versionCounter, versionTimeMs } from '../../src/write-version.ts'
@@ -602,6 +603,19 @@ describe('retries', () => {
       await harness.advance(6000)
     })
   }
+
+  test('two answers that too few replicas are there are believed', async () => {
+    const harness = ClientHarness.connected()
+    const get = watch(harness.client.get('k', { consistency: 'quorum' }))
+    for (let answer = 1; answer <= 2; answer++) {
+      assert.equal(get.state, 'pending')
+      await harness.advance(100)
+      harness.wire.replyError(harness.wire.take('get'), Status.unavailable, 'rejected')
+    }
+    await harness.settle()
+    assertFailed(get, 'KV_UNAVAILABLE', 'rejected')
+    assert.equal((get.error as UnavailableError).isAnswer, true)
+  })
 
   test('other errors are not repeated', async () => {
     const harness = ClientHarness.connected()
