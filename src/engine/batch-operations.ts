@@ -1,5 +1,12 @@
 /** The operations of a batch as the door takes them, and their limits. */
-import { checkObject, describe, keyBytes, keyInterval, valueBytes } from '../arguments.ts'
+import {
+  checkMembers,
+  checkObject,
+  describe,
+  keyBytes,
+  keyInterval,
+  valueBytes,
+} from '../arguments.ts'
 import { compareBytes } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import {
@@ -9,6 +16,7 @@ import {
   KEY_SIZE_MAX,
   type KeyRange,
 } from '../key-value-store.ts'
+import { OPERATION_MEMBERS } from '../option-names.ts'
 import { type EngineOperation, OPERATION_OVERHEAD, operationSize } from './write-group.ts'
 
 /** Deletes a range: what only an embedded store can do in a batch. */
@@ -74,6 +82,7 @@ function toEngineOperation(
 ): EngineOperation | undefined {
   switch (operation?.type) {
     case 'put': {
+      checkMembers(operation, 'a batch operation', OPERATION_MEMBERS)
       const { ttlMs } = operation
       return {
         type: 'put',
@@ -83,6 +92,7 @@ function toEngineOperation(
       }
     }
     case 'del':
+      checkMembers(operation, 'a batch operation', OPERATION_MEMBERS)
       return { type: 'del', key: keyBytes(operation.key) }
     case 'del-range': {
       checkBounds(operation, ['type'])

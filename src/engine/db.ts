@@ -30,6 +30,14 @@ import type {
   Snapshot,
   WriteOptions,
 } from '../key-value-store.ts'
+import {
+  checkOptions,
+  PUT_OPTIONS,
+  RANGE_MEMBERS,
+  READ_OPTIONS,
+  SCAN_OPTIONS,
+  WRITE_OPTIONS,
+} from '../option-names.ts'
 import type { BackupResult } from './backup-job.ts'
 import {
   checkBatchSize,
@@ -57,6 +65,12 @@ import type { VerifyReport } from './verify-job.ts'
 import { checkSequence, type WalHold } from './wal-hold.ts'
 import type { EngineOperation } from './write-group.ts'
 
+const BATCH_OPTIONS: ReadonlySet<string> = new Set([...WRITE_OPTIONS, 'logData'])
+const COMPACT_OPTIONS: ReadonlySet<string> = new Set([
+  ...RANGE_MEMBERS,
+  ...['signal', 'onProgress', 'rewrite'],
+])
+
 export class Db implements KeyValueStore {
   readonly #parts: DbParts
   readonly #turns: LoopTurns
@@ -76,11 +90,13 @@ export class Db implements KeyValueStore {
   /** The value, or undefined. Blocks the event loop while a block is read from disk. */
   getSync(key: BytesInput, options?: SyncReadOptions): Uint8Array | undefined {
     this.#checkOpen()
+    checkOptions(options, READ_OPTIONS)
     return this.#parts.pointReads.readSync(keyBytes(key), this.#sequence(options?.snapshot))
   }
 
   get(key: BytesInput, options?: ReadOptions): Promise<Uint8Array | undefined> {
     try {
+      checkOptions(options, READ_OPTIONS)
       checkSignal(options?.signal)
       const value = this.read(keyBytes(key), options?.snapshot)
       return value instanceof Promise ? value : this.#turns.answer(value)
@@ -105,6 +121,7 @@ export class Db implements KeyValueStore {
     keys: readonly BytesInput[],
     options?: ReadOptions,
   ): Promise<(Uint8Array | undefined)[]> {
+    checkOptions(options, READ_OPTIONS)
     checkSignal(options?.signal)
     this.#checkOpen()
     const sought = checkArray(keys, 'keys').map(key => keyBytes(key))
@@ -116,6 +133,7 @@ export class Db implements KeyValueStore {
 
   /** Whether the key is there. Costs what get() costs, but for the copy of the value. */
   async has(key: BytesInput, options?: ReadOptions): Promise<boolean> {
+    checkOptions(options, READ_OPTIONS)
     checkSignal(options?.signal)
     this.#checkOpen()
     return this.#parts.pointReads.has(keyBytes(key), this.#sequence(options?.snapshot))
@@ -124,6 +142,7 @@ export class Db implements KeyValueStore {
   put(key: BytesInput, value: BytesInput, options?: PutOptions): Promise<void> {
     try {
       this.#checkOpen()
+      checkOptions(options, PUT_OPTIONS)
       checkSignal(options?.signal)
       const ttlMs = options?.ttlMs
       return this.#parts.writes.put(
@@ -140,6 +159,7 @@ export class Db implements KeyValueStore {
   delete(key: BytesInput, options?: WriteOptions): Promise<void> {
     try {
       this.#checkOpen()
+      checkOptions(options, WRITE_OPTIONS)
       checkSignal(options?.signal)
       return this.#parts.writes.delete(keyBytes(key), this.#durability(options))
     } catch (error) {
@@ -168,6 +188,7 @@ export class Db implements KeyValueStore {
   batch(operations: readonly EmbeddedOperation[], options?: BatchOptions): Promise<void> {
     try {
       this.#checkOpen()
+      checkOptions(options, BATCH_OPTIONS)
       checkSignal(options?.signal)
       const expiryMs = (ttlMs: number) => this.#expiryMs(ttlMs)
       const source = sourceOf(operations, some => toEngineOperations(some, expiryMs))
@@ -304,6 +325,7 @@ export class Db implements KeyValueStore {
    */
   async compact(options: CompactOptions = {}): Promise<void> {
     this.#checkOpen()
+    checkOptions(options, COMPACT_OPTIONS)
     const range = byteRange(options)
     if (!isEmptyRange(range)) await this.#parts.maintenance.compact(range, options)
   }
@@ -413,6 +435,7 @@ export class Db implements KeyValueStore {
     item: (key: Uint8Array, value: Uint8Array) => T,
   ): SeekableScan<T> {
     this.#checkOpen()
+    checkOptions(options, SCAN_OPTIONS)
     const range = byteRange(options)
     const most = scanLimit(options)
     const signal = knownSignal(options.signal)

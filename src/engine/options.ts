@@ -1,6 +1,6 @@
 /** What a user may set on an embedded database: few knobs, the rest is derived from them. */
 
-import { describe } from '../arguments.ts'
+import { checkMembers, describe } from '../arguments.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
@@ -249,8 +249,40 @@ function clamp(value: number, least: number, most: number): number {
   return Math.min(Math.max(value, least), most)
 }
 
+/** Of DbOptions and DbTuning: the compiler sees to it that none is missing. */
+const OPTION_NAMES: ReadonlySet<string> = new Set(
+  Object.keys({
+    durability: 0,
+    syncIntervalMs: 0,
+    memoryBudget: 0,
+    compactionThreads: 0,
+    warmTables: 0,
+    compression: 0,
+    coldDirectory: 0,
+    createIfMissing: 0,
+    errorIfExists: 0,
+    logger: 0,
+    onEvent: 0,
+    purgeBound: 0,
+    holdWalFrom: 0,
+    heldWalSizeMax: 0,
+    onLogData: 0,
+    memtableSize: 0,
+    frozenMemtablesMax: 0,
+    blockSize: 0,
+    filterBitsPerKey: 0,
+    tableSizeTarget: 0,
+    level0CompactionTrigger: 0,
+    baseLevelSize: 0,
+    levelSizeRatio: 0,
+    manifestSizeMin: 0,
+    openFilesMax: 0,
+  } satisfies Record<keyof (DbOptions & DbTuning), 0>),
+)
+
 /** Fills in defaults, validates, freezes. The rest of the engine only sees resolved options. */
 export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptions {
+  checkMembers(options, 'options', OPTION_NAMES)
   const memoryBudget = integer('memoryBudget', options.memoryBudget ?? 256 * MIB, MIB, 2 ** 40)
   const sixteenth = Math.floor(clamp(memoryBudget / 16, MIB, 64 * MIB))
   const memtableSize = integer('memtableSize', options.memtableSize ?? sixteenth, 4096, 1024 * MIB)

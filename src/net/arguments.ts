@@ -15,6 +15,7 @@ import {
   type ScanOptions,
   VALUE_SIZE_MAX,
 } from '../key-value-store.ts'
+import { OPERATION_MEMBERS } from '../option-names.ts'
 import type { HandlerOperation, HandlerScan } from './request-handler.ts'
 
 /** One GET_MANY asks for at most so many keys, and bytes of keys; more become several. */
@@ -100,8 +101,6 @@ export function toOperations(operations: readonly BatchOperation[]): HandlerOper
   if (size <= BATCH_SIZE_MAX) return result
   throw new InvalidArgumentError(`a batch has at most ${BATCH_SIZE_MAX} bytes, got ${size}`)
 }
-
-const OPERATION_MEMBERS = new Set(['type', 'key', 'value', 'ttlMs'])
 
 /** The range of a scan or count as the protocol has it. */
 export function toScan(options: KeyRange & Pick<ScanOptions, 'reverse' | 'order'>): HandlerScan {

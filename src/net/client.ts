@@ -28,6 +28,13 @@ import type {
   WriteOptions,
 } from '../key-value-store.ts'
 import {
+  PUT_OPTIONS,
+  RANGE_MEMBERS,
+  READ_OPTIONS,
+  SCAN_OPTIONS,
+  WRITE_OPTIONS,
+} from '../option-names.ts'
+import {
   keyGroup,
   toConsistency,
   toCount,
@@ -67,16 +74,9 @@ import {
 } from './result.ts'
 
 const NOTHING = new Uint8Array(0)
-/** What calls can be told. Of reads, `snapshot` as well, which has an error of its own. */
-const CALL_OPTIONS = ['signal', 'timeoutMs']
-const READ_OPTIONS = new Set([...CALL_OPTIONS, 'consistency', 'snapshot'])
-const WRITE_OPTIONS = new Set([...CALL_OPTIONS, 'consistency', 'durability'])
-const PUT_OPTIONS = new Set([...WRITE_OPTIONS, 'ttlMs'])
-const RANGE = new Set(['gt', 'gte', 'lt', 'lte'])
-const SCAN_OPTIONS = new Set([
-  ...CALL_OPTIONS,
-  ...RANGE,
-  ...['reverse', 'limit', 'order', 'snapshot', 'consistency'],
+/** What scans of a server can be told besides. */
+const REMOTE_SCAN_OPTIONS = new Set([
+  ...SCAN_OPTIONS,
   ...['cursor', 'resume', 'pageEntries', 'pageBytes', 'readAheadPages'],
 ])
 /** Of calls that were given none; needs no check. */
@@ -311,7 +311,7 @@ export class Client implements KeyValueStore {
    */
   count(range: KeyRange = {}, options: CallOptions = NO_OPTIONS): Promise<number> {
     return new Promise((resolve, reject) => {
-      checkMembers(range, 'a range', RANGE)
+      checkMembers(range, 'a range', RANGE_MEMBERS)
       const scan = { ...toScan(range), keysOnly: true }
       const spec = this.#read({ type: 'count', scan }, decodeCountResult, options)
       this.#requester.start(spec, resolve, reject)
@@ -421,7 +421,7 @@ export class Client implements KeyValueStore {
     itemsOf: PageItems<T>,
   ): RemoteScan<T> {
     if (this.#closing !== undefined) throw new ClosedError('the client was closed')
-    if (checkMembers(options, 'options', SCAN_OPTIONS).snapshot !== undefined) {
+    if (checkMembers(options, 'options', REMOTE_SCAN_OPTIONS).snapshot !== undefined) {
       throw new InvalidArgumentError('snapshots exist in embedded stores only')
     }
     const scan = new RemoteScan(
