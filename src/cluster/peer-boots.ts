@@ -83,10 +83,18 @@ export class PeerBoots {
   }
 }
 
+/** What is wrong with two lives of a node. Of two with the same count the one met first goes on. */
+export function describeRival(nodeId: NodeId, boot: Boot, rival: Boot): string {
+  return rival.generation === boot.generation
+    ? `node ${nodeId} runs elsewhere, as start ${boot.generation}, too`
+    : `node ${nodeId} was started again later (start ${rival.generation}, this is start ` +
+        `${boot.generation})`
+}
+
 function supersededBy(nodeId: NodeId, boot: Boot, later: Boot): Objection {
   const message =
-    `node ${nodeId} was started again later (start ${later.generation}, this is start ` +
-    `${boot.generation}): two processes must not be the same node; stop this one. If its ` +
-    'directory is a copy or was restored from one, it must become a new node on an empty directory'
+    `${describeRival(nodeId, boot, later)}: two processes must not be the same node; stop this ` +
+    'one. If its directory is a copy or was restored from one, it must become a new node on an ' +
+    'empty directory'
   return { code: PeerRefusal.superseded, message }
 }

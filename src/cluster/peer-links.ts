@@ -25,7 +25,7 @@ import type { Logger } from '../logger.ts'
 import type { Acceptor, Connector, ListenAddress, ListenPolicy } from '../net/index.ts'
 import type { Random } from '../random.ts'
 import type { SharedSecret } from '../secret.ts'
-import { PeerBoots } from './peer-boots.ts'
+import { describeRival, PeerBoots } from './peer-boots.ts'
 import { PeerDoor } from './peer-door.ts'
 import { PeerFlusher } from './peer-flusher.ts'
 import {
@@ -361,10 +361,7 @@ export class PeerLinks implements Peers {
   }
 
   #supersededBy(boot: Boot): void {
-    this.#fence(
-      `node ${this.self} was started again later (start ${boot.generation}, this is start ` +
-        `${this.#options.boot.generation})`,
-    )
+    this.#fence(describeRival(this.self, this.#options.boot, boot))
   }
 
   #fence(why: string): void {
