@@ -355,7 +355,7 @@ describe('pickCompaction', () => {
     model.place(base, [model.put(30, 1000), model.put(40, 1000)])
     model.place(base, [model.put(60, 1000), model.put(70, 1000)])
     assert.equal(start(run)?.inputLevel, base)
-    for (let flush = 0; flush < 5; flush++) model.flush([model.put(1, 500), model.put(99, 500)])
+    for (let flush = 0; flush < 7; flush++) model.flush([model.put(1, 500), model.put(99, 500)])
     assert.equal(start(run), undefined)
     finish(run, 0)
     assert.equal(start(run)?.inputLevel, 0)
