@@ -230,7 +230,8 @@ class Backup {
 function refuseDatabase(target: string, names: readonly string[]): void {
   const isDatabase = names.some(name => {
     const kind = parseFileName(name)?.kind
-    return kind === 'current' || kind === 'manifest' || kind === 'wal'
+    // The owner is the database that keeps its last level there.
+    return kind === 'current' || kind === 'manifest' || kind === 'wal' || kind === 'owner'
   })
   if (!isDatabase) return
   throw new InvalidArgumentError(

@@ -113,8 +113,8 @@ function namesOfOurs(fileSystem: FileSystem, directory: string): string[] {
     if (systemErrorCode(error) === 'ENOENT') return []
     throw error
   }
-  // Tables beside a backup are the backup.
-  if (backupNumbers(names).length > 0) return []
+  // Tables beside a backup are the backup, and beside OWNER the last level of a database elsewhere.
+  if (backupNumbers(names).length > 0 || names.includes(OWNER_FILE_NAME)) return []
   return names.filter(name => {
     const kind = parseFileName(name)?.kind
     return kind !== undefined && kind !== 'lock'

@@ -46,6 +46,8 @@ export const RANGE_COUNT_MAX = 4096
 
 /** Entries that are linked at once: about a quarter of a millisecond. */
 const LINKED_AT_ONCE = 512
+/** The same beside writers, who are overtaken by twice what they bring in a turn. */
+const LINKED_AT_ONCE_MAX = 4096
 
 export class Memtable {
   /** The WAL segment that holds the same entries. */
@@ -71,6 +73,8 @@ export class Memtable {
   #wasScanned = false
   /** Of those that came while it deferred, in the order of arrival: entries in their place. */
   #linkedCount = 0
+  /** Entries there were when some were linked last. */
+  #seenCount = 0
   #keyCount = 0
   #tombstoneCount = 0
   #frozen = false
@@ -344,7 +348,10 @@ export class Memtable {
   #linkSome(): void {
     const list = this.#list
     const { entryCount } = list
-    const to = Math.min(this.#linkedCount + LINKED_AT_ONCE, entryCount)
+    const brought = this.#seenCount === 0 ? 0 : entryCount - this.#seenCount
+    const count = Math.min(Math.max(LINKED_AT_ONCE, 2 * brought), LINKED_AT_ONCE_MAX)
+    const to = Math.min(this.#linkedCount + count, entryCount)
+    this.#seenCount = entryCount
     const nodes = this.memory.arrivals.slice(this.#linkedCount, to)
     sortNodes(list, nodes)
     list.link(nodes)

@@ -275,6 +275,22 @@ describe('the cold directory', () => {
     assert.deepEqual(namesOf(coldDirectory), [])
   })
 
+  test('is left alone by the backup of another database, and by destroy', async t => {
+    const [directory, coldDirectory] = [temporaryDirectory(t), temporaryDirectory(t)]
+    const db = await open(directory, { coldDirectory })
+    await db.put('a', '1')
+    await db.compact()
+    await db.close()
+    const other = await open(temporaryDirectory(t))
+    await other.put('b', '2')
+    await assert.rejects(other.backup(coldDirectory), { code: 'KV_INVALID_ARGUMENT' })
+    await other.close()
+    assert.deepEqual(await destroy(coldDirectory), { findings: [] })
+    const again = await open(directory)
+    assert.deepEqual(await readState(again), new Map([['a', '1']]))
+    await again.close()
+  })
+
   for (const place of [COLD, DIRECTORY]) {
     test(`a full disk under ${place} loses nothing, and later it goes on`, async () => {
       const disk = new MemoryFileSystem()

@@ -106,8 +106,10 @@ async function write(db: Db, { operations, durability }: SubmittedWrite): Promis
     await db.batch(operations.slice(1), asked)
   } else if (operations.length > 1) await db.batch(operations, asked)
   else if (first.type === 'del') await db.delete(first.key, asked)
-  else if (first.type === 'put') await db.put(first.key, first.value, { ...first, ...asked })
-  else await db.batch(operations, asked)
+  else if (first.type === 'put') {
+    const { key, value, ttlMs } = first
+    await db.put(key, value, ttlMs === undefined ? asked : { ttlMs, ...asked })
+  } else await db.batch(operations, asked)
 }
 
 async function submit(db: Db, position: number): Promise<void> {
