@@ -379,7 +379,7 @@ export class Replication {
           await delay(clock, retryMs, { background: true })
         }
       }
-      if (this.hints.isFull(number)) await this.hints.recount(number)
+      if (this.hints.isFull(number)) await this.#recount(counted => counted === number)
       this.#replay.start(number)
     }
   }

@@ -131,7 +131,10 @@ export class CrashScript {
       else if (first.type === 'del') await db.delete(first.key, { durability })
       else if (first.type === 'del-range') {
         await db.deleteRange({ gte: first.gte, lt: first.lt }, { durability })
-      } else await db.put(first.key, first.value, { ...first, durability })
+      } else {
+        const { key, value, ttlMs } = first
+        await db.put(key, value, ttlMs === undefined ? { durability } : { ttlMs, durability })
+      }
       oracle.acknowledge(ticket)
     } catch (error) {
       // Anything else is no clean answer, and ends the test.
