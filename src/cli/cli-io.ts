@@ -1,5 +1,5 @@
 /**
- * The world around kvcli: arguments, environment, the three standard streams, Ctrl-C, files, time
+ * The world around kvcli: arguments, environment, the three standard streams, signals, files, time
  * and chance. node-cli-io.ts is the real one; tests bring streams of their own.
  */
 import type { Readable, Writable } from 'node:stream'
@@ -13,6 +13,10 @@ import type {
   verifyDirectory,
 } from '../engine/index.ts'
 import type { Random } from '../random.ts'
+
+/** Ctrl-C, `kill`, and the terminal that is closed. */
+export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+export type StopSignal = (typeof STOP_SIGNALS)[number]
 
 export interface CliInput extends Readable {
   readonly isTTY?: boolean
@@ -43,8 +47,8 @@ export interface CliIo {
   readonly stateDirectory: string | undefined
   /** True when there is a process with this id. */
   isAlive(pid: number): boolean
-  /** Calls back at each Ctrl-C until the returned function is called. */
-  onInterrupt(listener: () => void): () => void
+  /** Calls back at each signal that asks to stop, until the returned function is called. */
+  onInterrupt(listener: (signal: StopSignal) => void): () => void
 }
 
 /** Work on the files of a database that is closed, as the engine offers it. */

@@ -6,9 +6,7 @@ import type { RingMember, RingTable } from '../cluster/index.ts'
 import { type CommandContext, callOptions } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { formatCount, formatDuration, renderTable, type TableColumn } from './render.ts'
-
-/** Digits of an id that tell nodes apart, unless that takes more. */
-const ID_DIGITS = 8
+import { shortIds } from './short-ids.ts'
 
 /** What a server's statistics say of a member; see members in stats. */
 interface MemberFigures {
@@ -118,10 +116,10 @@ const COLUMNS: readonly TableColumn[] = [
 ]
 
 function cellsOf(rows: readonly MemberStatus[], epoch: number): string[][] {
-  const digits = digitsNeeded(rows.map(({ member }) => member.nodeId))
+  const nameOf = shortIds(rows.map(({ member }) => member.nodeId))
   return rows.map(({ member, isAsked, figures, partitions }) => [
     isAsked ? '*' : '',
-    member.nodeId.slice(0, digits),
+    nameOf(member.nodeId),
     figures.clientAddress || member.clientAddress,
     member.state,
     figures.liveness,
@@ -130,12 +128,6 @@ function cellsOf(rows: readonly MemberStatus[], epoch: number): string[][] {
     formatCount(partitions),
     formatCount(figures.epoch ?? epoch),
   ])
-}
-
-function digitsNeeded(ids: readonly string[]): number {
-  let digits = ID_DIGITS
-  while (digits < 32 && new Set(ids.map(id => id.slice(0, digits))).size < ids.length) digits++
-  return digits
 }
 
 function notesOf({ ring }: RingTable, rows: readonly MemberStatus[]): string[] {

@@ -46,7 +46,7 @@ Examples:
   kvcli help import             what a command can do
 
 Exit codes: 0 ok; 1 failed, or the key is absent (get, has); 2 wrong command line; 3 no server \
-answers; 130 interrupted
+answers; 130, 143, 129 interrupted by Ctrl-C, kill, or the terminal that was closed
 `
 
 const SHELL_HELP = `

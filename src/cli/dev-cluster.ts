@@ -28,6 +28,7 @@ import {
 } from './dev-layout.ts'
 import { DevNodeRunner, isPause } from './dev-node.ts'
 import { ExitCode } from './exit-code.ts'
+import { stopsWithParent, watchParent } from './parent-watch.ts'
 import { colourWanted, createStyle, type Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -53,6 +54,10 @@ export async function runDev(options: DevOptions, io: DaemonIo, dev: DevIo): Pro
   const layout = await prepare(options, dev)
   const cluster = new DevCluster(options, layout, io, dev)
   io.onStopSignal(signal => cluster.signal(signal))
+  if (stopsWithParent(io.env)) {
+    const gone = (): void => cluster.signal('the process that started this one is gone')
+    watchParent(io.clock, io.parentId, gone)
+  }
   await cluster.start()
 }
 

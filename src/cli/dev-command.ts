@@ -60,10 +60,10 @@ export const devCommand: Command = {
 async function runDev(context: CommandContext): Promise<ExitCode> {
   const { args, options, output, session } = context
   const request = requestOf(args[0]!, args[1], textOption(options, 'signal'))
-  const { files, clock, random } = session.io
+  const { files, clock, random, isAlive } = session.io
   const directory = textOption(options, 'dir') ?? DEV_DIRECTORY
   const id = Buffer.from(random.bytes(8)).toString('hex')
-  const nodes = await askDev(directory, request, { files, clock, id })
+  const nodes = await askDev(directory, request, { files, clock, isAlive, id })
   await output.print({ nodes }, () => renderNodes(nodes, output.style).trimEnd())
   return ExitCode.ok
 }

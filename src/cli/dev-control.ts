@@ -8,9 +8,8 @@
  * second, and throws away what an earlier run has left.
  */
 import { type Clock, delay } from '../clock.ts'
-import { UnavailableError } from '../errors.ts'
 import type { CliFiles } from './cli-io.ts'
-import { parseJson } from './dev-layout.ts'
+import { DEV_DIRECTORY, decodeRun, parseJson, runningPath } from './dev-layout.ts'
 import { RefusedError } from './refused-error.ts'
 
 export type DevFiles = Pick<CliFiles, 'readText' | 'writeText' | 'list' | 'remove'>
@@ -47,12 +46,23 @@ function controlDirectory(directory: string): string {
   return `${directory}/control`
 }
 
-/** Asks who runs the cluster of the directory. Rejects with UnavailableError when nobody does. */
+export interface DevAskOptions {
+  readonly files: DevFiles
+  readonly clock: Clock
+  /** True when there is a process with this id. */
+  readonly isAlive: (pid: number) => boolean
+  /** Of letters and digits; no other question has it. */
+  readonly id: string
+}
+
+/** Asks who runs the cluster of the directory. Rejects with RefusedError when nobody does. */
 export async function askDev(
   directory: string,
   request: DevRequest,
-  { files, clock, id }: { files: DevFiles; clock: Clock; id: string },
+  { files, clock, isAlive, id }: DevAskOptions,
 ): Promise<readonly DevNodeStatus[]> {
+  const run = decodeRun(await files.readText(runningPath(directory)))
+  if (run === undefined || !isAlive(run.pid)) throw nobodyRuns(directory)
   const base = `${controlDirectory(directory)}/${id}`
   await files.writeText(`${base}.request`, JSON.stringify(request))
   const endMs = clock.monotonicMs() + ANSWER_TIMEOUT_MS
@@ -69,7 +79,19 @@ export async function askDev(
     await delay(clock, LOOK_INTERVAL_MS)
   }
   await files.remove(`${base}.request`)
-  throw new UnavailableError(`no 'kvd dev' answers in ${directory}: start one with: npx kvd dev`)
+  throw new RefusedError(
+    `process ${run.pid} runs the cluster of ${directory}, and does not answer`,
+    {
+      advice: `is it paused? see what it prints, or let it go on: kill -CONT ${run.pid}`,
+    },
+  )
+}
+
+function nobodyRuns(directory: string): RefusedError {
+  const place = directory === DEV_DIRECTORY ? '' : ` --dir ${directory}`
+  return new RefusedError(`no local cluster runs in ${directory}`, {
+    advice: `start one: npx kvd dev${place}${place === '' ? ' (or npm start)' : ''}`,
+  })
 }
 
 /** The side of who runs the cluster. */

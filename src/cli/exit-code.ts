@@ -6,6 +6,7 @@
  * `if kvcli get k` works and an empty value differs from none.
  */
 import { KvError } from '../errors.ts'
+import type { StopSignal } from './cli-io.ts'
 import { RefusedError } from './refused-error.ts'
 
 export const ExitCode = {
@@ -16,10 +17,21 @@ export const ExitCode = {
   usage: 2,
   /** No server answered at the address. */
   unreachable: 3,
-  /** Ctrl-C, as shells count it: 128 + SIGINT. */
+  /** The terminal was closed: 128 + SIGHUP, as shells count it. */
+  hungUp: 129,
+  /** Ctrl-C: 128 + SIGINT. */
   interrupted: 130,
+  /** `kill`: 128 + SIGTERM. */
+  terminated: 143,
 } as const
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
+
+/** How a program ends that was interrupted by the signal. */
+export const EXIT_CODE_OF_SIGNAL: Readonly<Record<StopSignal, ExitCode>> = {
+  SIGHUP: ExitCode.hungUp,
+  SIGINT: ExitCode.interrupted,
+  SIGTERM: ExitCode.terminated,
+}
 
 export function exitCodeOf(error: unknown): ExitCode {
   // The command line was right; what it led to is not.

@@ -1,13 +1,13 @@
 /** The program `kvcli`: one command and out, commands from a pipe, or the shell. */
 import { utf8Decode } from '../bytes.ts'
 import { IoError } from '../errors.ts'
-import type { CliIo } from './cli-io.ts'
+import type { CliIo, StopSignal } from './cli-io.ts'
 import { CommandParser, type Invocation } from './command-parser.ts'
 import { runPipe } from './command-pipe.ts'
 import { commandsFor } from './commands.ts'
 import { connectClient } from './connect.ts'
 import { DEV_DIRECTORY, decodeRun, runningPath } from './dev-layout.ts'
-import { ExitCode } from './exit-code.ts'
+import { EXIT_CODE_OF_SIGNAL, ExitCode } from './exit-code.ts'
 import { HistoryFile, historyPath } from './history-file.ts'
 import { exitProcess, nodeCliIo } from './node-cli-io.ts'
 import { durationOption, flagOption, textOption } from './option-values.ts'
@@ -134,13 +134,17 @@ async function untilInterrupted(
   work: (run: CommandRun) => Promise<ExitCode>,
 ): Promise<ExitCode> {
   const controller = new AbortController()
+  let interruptedBy: StopSignal | undefined
   // A second Ctrl-C finds no listener, and ends the process at once.
-  const stopListening = io.onInterrupt(() => {
+  const stopListening = io.onInterrupt(signal => {
+    interruptedBy = signal
     stopListening()
     controller.abort()
   })
   try {
-    return await work({ session, parser, output, signal: controller.signal })
+    const code = await work({ session, parser, output, signal: controller.signal })
+    if (interruptedBy === undefined || code !== ExitCode.interrupted) return code
+    return EXIT_CODE_OF_SIGNAL[interruptedBy]
   } finally {
     stopListening()
     await session.close()

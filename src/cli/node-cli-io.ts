@@ -3,7 +3,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../clock.ts'
 import { systemRandom } from '../random.ts'
-import type { CliIo, CliOutput, DatabaseFiles } from './cli-io.ts'
+import { type CliIo, type CliOutput, type DatabaseFiles, STOP_SIGNALS } from './cli-io.ts'
 import { nodeCliFiles } from './node-cli-files.ts'
 import { isAlive } from './node-process.ts'
 import { nodeStdout } from './node-stdout.ts'
@@ -24,8 +24,10 @@ export function nodeCliIo(): CliIo {
     stateDirectory: stateDirectory(),
     isAlive,
     onInterrupt(listener) {
-      process.on('SIGINT', listener)
-      return () => process.off('SIGINT', listener)
+      for (const signal of STOP_SIGNALS) process.on(signal, listener)
+      return () => {
+        for (const signal of STOP_SIGNALS) process.off(signal, listener)
+      }
     },
   }
 }

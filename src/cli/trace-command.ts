@@ -12,8 +12,12 @@ import {
   renderTable,
   type TableColumn,
 } from './render.ts'
+import { shortIds } from './short-ids.ts'
 import type { Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
+
+/** Of a writer's id: it is of a client or of a node, and longer ones are in the JSON. */
+const WRITER_DIGITS = 8
 
 /** What the server answers to the command `trace`; see the cluster's key-trace.ts. */
 export interface KeyTrace {
@@ -88,28 +92,58 @@ function compareVersions({ version: a }: ReplicaTrace, { version: b }: ReplicaTr
 /** A version as people read it: when, and by whom. */
 export function showVersion({ version }: ReplicaTrace): string {
   if (version === undefined) return ''
-  const { timeMs, counter, writer } = version
-  return `${new Date(timeMs).toISOString()} +${counter} by ${writer}`
+  return `${showTime(version)} by ${version.writer}`
+}
+
+function showTime({ timeMs, counter }: NonNullable<ReplicaTrace['version']>): string {
+  return `${new Date(timeMs).toISOString()} +${counter}`
 }
 
 const COLUMNS: readonly TableColumn[] = [
   { title: 'replica' },
   { title: 'has' },
   { title: 'version' },
-  { title: 'bytes', align: 'right' },
+  { title: 'written by' },
+  { title: 'size', align: 'right' },
   { title: 'took', align: 'right' },
 ]
 
 function renderTrace(key: string, trace: KeyTrace, style: Style): string {
-  const rows = trace.replicas.map(replica => [
-    replica.node,
-    replica.state,
-    replica.error ?? showVersion(replica),
-    replica.size === undefined ? '' : formatBytes(replica.size),
-    formatDuration(replica.tookMs),
+  const nameOf = shortIds(trace.replicas.map(({ node }) => node))
+  const rows = trace.replicas.map(({ node, state, version, size, tookMs }) => [
+    nameOf(node),
+    isWell(state) ? state : style.bad(state === 'failed' ? 'no answer' : state),
+    version === undefined ? '' : showTime(version),
+    version?.writer.slice(0, WRITER_DIGITS) ?? '',
+    size === undefined ? '' : formatBytes(size),
+    formatDuration(tookMs),
   ])
-  const verdict = trace.agreed ? 'all replicas hold the same' : 'the replicas differ'
   const place = `partition ${formatCount(trace.partition)} of epoch ${formatCount(trace.epoch)}`
-  const title = `${key} is in ${place}: ${verdict}`
-  return `${title}\n${renderTable(COLUMNS, rows, style).trimEnd()}`
+  const lines = [
+    `${key} is in ${place}: ${verdictOf(trace, style)}`,
+    renderTable(COLUMNS, rows, style).trimEnd(),
+  ]
+  for (const { node, error } of trace.replicas) {
+    if (error !== undefined) lines.push(`${style.dim('  ->')} ${nameOf(node)}: ${error}`)
+  }
+  return lines.join('\n')
+}
+
+function isWell(state: string): boolean {
+  return state !== 'failed' && state !== 'damaged'
+}
+
+function verdictOf({ replicas, agreed }: KeyTrace, style: Style): string {
+  if (agreed) return style.good('all replicas hold the same')
+  const there = replicas.filter(({ state }) => state !== 'failed')
+  const missing = replicas.length - there.length
+  const isSame = there.every(({ state, hash }) => isWell(state) && hash === there[0]?.hash)
+  if (there.length === 0) return style.bad('no replica answers')
+  if (missing === 0 || !isSame) return style.bad('the replicas differ')
+  return style.warn(
+    `${formatCount(missing)} of ${formatCount(replicas.length)} replicas ` +
+      `${missing === 1 ? 'does' : 'do'} not answer, ${
+        there.length === 1 ? 'one does' : 'the others hold the same'
+      }`,
+  )
 }

@@ -55,7 +55,7 @@ class Dev {
   }
 
   ask(request: DevRequest) {
-    return askDev(this.#directory, request, { files, clock, id: `t${process.pid}` })
+    return askDev(this.#directory, request, { files, clock, isAlive, id: `t${process.pid}` })
   }
 
   async url(): Promise<string> {

@@ -19,6 +19,8 @@ class Dev {
   readonly dev: FakeDevIo
   text = ''
   exitCode: number | undefined
+  env: Readonly<Record<string, string>> = {}
+  parent = 1
   #signal: (name: string) => void = () => undefined
 
   constructor(dev = new FakeDevIo(), clock = new SimClock()) {
@@ -32,7 +34,7 @@ class Dev {
     }
     const io: DaemonIo = {
       argv: ['dev', ...line.split(' ').filter(word => word !== '')],
-      env: {},
+      env: this.env,
       stdout: { write, isTTY: false },
       stderr: { write, isTTY: false },
       clock: this.clock,
@@ -40,7 +42,7 @@ class Dev {
       absolutePath: path => path,
       readText: () => '',
       openFilesLimit: () => undefined,
-      parentId: () => 1,
+      parentId: () => this.parent,
       onStopSignal: listener => {
         this.#signal = listener
       },
@@ -82,7 +84,7 @@ class Dev {
   /** What `kvcli dev …` says, and how it ends. */
   async kvcli(line: string): Promise<{ code: number; harness: CliHarness }> {
     const harness = new CliHarness({ argv: `dev ${line} --json`, files: this.dev.files })
-    const io = { ...harness.io, clock: this.clock }
+    const io = { ...harness.io, clock: this.clock, isAlive: this.dev.isAlive.bind(this.dev) }
     Object.assign(harness, { io })
     const running = harness.run()
     for (let turn = 0; turn < 70; turn++) await this.clock.advanceAsync(100)
@@ -247,9 +249,15 @@ describe('kvcli dev', () => {
   test('is told when nobody runs the cluster, and leaves nothing behind', async () => {
     const made = new Dev()
     const { code, harness } = await made.kvcli('status')
-    assert.equal(code, 3)
-    assert.match(said(harness), /no 'kvd dev' answers/)
+    assert.equal(code, 1)
+    assert.match(said(harness), /no local cluster runs in/)
     assert.deepEqual([...made.dev.files.files.keys()], [])
+    assert.equal(harness.clock.timerCount, 0)
+    const serving = await Dev.serving()
+    serving.dev.alive.clear()
+    const dead = await serving.kvcli('status')
+    assert.match(said(dead.harness), /no local cluster runs/)
+    assert.equal(dead.harness.clock.timerCount, 0)
   })
 
   test('of an earlier run has no effect on the next', async () => {
@@ -302,6 +310,18 @@ describe('stopping', () => {
     await made.signal('SIGTERM')
     assert.deepEqual(made.dev.spawned[1]!.signals.at(-1), 'SIGKILL')
     assert.equal(made.exitCode, 1)
+  })
+
+  test('under npm start it ends with npm, which passes on few signals', async () => {
+    const made = new Dev()
+    made.env = { npm_lifecycle_event: 'start' }
+    await made.run()
+    await made.clock.advanceAsync(5000)
+    assert.equal(made.exitCode, undefined)
+    made.parent = 2
+    await made.clock.advanceAsync(500)
+    assert.equal(made.exitCode, 0)
+    assert.match(made.text, /the process that started this one is gone: stopping the nodes/)
   })
 
   test('while it starts stops what was started', async () => {

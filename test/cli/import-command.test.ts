@@ -366,9 +366,9 @@ describe('standard input', () => {
     const started = startCli(['import', '--json'], { store, stdin })
     stdin.write('{"key":"a","value":"1"}\n{"key":"b"')
     while (store.data.size === 0) await yieldToEventLoop()
-    started.interrupt()
+    started.interrupt('SIGTERM')
     const done = await started.done
-    assert.equal(done.code, 130)
+    assert.equal(done.code, 143)
     assert.equal(jsonOf(done)['records'], 1)
     assert.ok(stdin.destroyed)
   })

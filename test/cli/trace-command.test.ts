@@ -31,13 +31,29 @@ describe('trace', () => {
     const store = storeWith('trace', differing)
     const { out, code } = await runCli('trace get key', { store })
     assert.equal(code, ExitCode.failed)
-    const [title, , first, second, third] = out.trimEnd().split('\n')
-    assert.equal(title, 'key is in partition 17 of epoch 4: the replicas differ')
-    assert.match(first!, /^a{32} +value +2026-01-01T00:00:00.000Z \+1 by (?:ab){8} +3 B/)
-    assert.match(second!, /^b{32} +value .* \+2 by/)
-    assert.match(third!, /^c{32} +failed +no link/)
+    assert.deepEqual(out.trimEnd().split('\n'), [
+      'key is in partition 17 of epoch 4: the replicas differ',
+      'replica   has        version                      written by  size     took',
+      'aaaaaaaa  value      2026-01-01T00:00:00.000Z +1  abababab     3 B   200 us',
+      'bbbbbbbb  value      2026-01-01T00:00:00.000Z +2  abababab     4 B  1.50 ms',
+      'cccccccc  no answer                                                  5.00 s',
+      '  -> cccccccc: no link',
+    ])
     assert.equal(store.calls[0]!.options['key'], Buffer.from('key').toString('base64'))
   })
+
+  for (const [replicas, verdict] of [
+    [[A, A, C], '1 of 3 replicas does not answer, the others hold the same'],
+    [[A, C, C], '2 of 3 replicas do not answer, one does'],
+    [[C, C, C], 'no replica answers'],
+  ] as const) {
+    test(`says so when ${verdict}`, async () => {
+      const store = storeWith('trace', { ...differing, replicas })
+      const { out, code } = await runCli('trace get key', { store })
+      assert.match(out.split('\n')[0]!, new RegExp(`: ${verdict}$`))
+      assert.equal(code, ExitCode.failed)
+    })
+  }
 
   test('is an object for programs', async () => {
     const agreed = { ...differing, agreed: true, replicas: [A, A] }

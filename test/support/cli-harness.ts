@@ -4,7 +4,7 @@
  */
 import { PassThrough, Readable, Writable } from 'node:stream'
 import { stripVTControlCharacters } from 'node:util'
-import type { CliFiles, CliInput, CliIo, CliOutput } from '../../src/cli/cli-io.ts'
+import type { CliFiles, CliInput, CliIo, CliOutput, StopSignal } from '../../src/cli/cli-io.ts'
 import type { ExitCode } from '../../src/cli/exit-code.ts'
 import { runKvcli } from '../../src/cli/kvcli-main.ts'
 import type { ConnectOptions, RemoteStore } from '../../src/cli/remote-store.ts'
@@ -82,7 +82,7 @@ export class CliHarness {
   readonly connects: ConnectOptions[] = []
   /** False: no server answers. */
   reachable = true
-  readonly #interruptListeners = new Set<() => void>()
+  readonly #interruptListeners = new Set<(signal: StopSignal) => void>()
 
   constructor(options: CliHarnessOptions = {}) {
     const { argv = [], env = {}, stdin = '' } = options
@@ -129,8 +129,8 @@ export class CliHarness {
     return this.#interruptListeners.size > 0
   }
 
-  interrupt(): void {
-    for (const listener of [...this.#interruptListeners]) listener()
+  interrupt(signal: StopSignal = 'SIGINT'): void {
+    for (const listener of [...this.#interruptListeners]) listener(signal)
   }
 
   run(): Promise<ExitCode> {

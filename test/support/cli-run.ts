@@ -1,6 +1,6 @@
 /** Runs kvcli in this process, with real files, and streams, store and clock of the test's. */
 import { PassThrough, Writable } from 'node:stream'
-import type { CliInput, CliIo, CliOutput } from '../../src/cli/cli-io.ts'
+import type { CliInput, CliIo, CliOutput, StopSignal } from '../../src/cli/cli-io.ts'
 import { runKvcli } from '../../src/cli/kvcli-main.ts'
 import { nodeCliFiles } from '../../src/cli/node-cli-files.ts'
 import type { RemoteStore } from '../../src/cli/remote-store.ts'
@@ -30,8 +30,8 @@ export interface StartedCli {
   readonly done: Promise<CliRun>
   /** What stderr got so far. */
   stderr(): string
-  /** Ctrl-C. */
-  interrupt(): void
+  /** Ctrl-C, unless it is another signal. */
+  interrupt(signal?: StopSignal): void
 }
 
 /** Keeps all that is written. */
@@ -62,7 +62,7 @@ export function startCli(argv: readonly string[], options: CliRunOptions = {}): 
   const input: CliInput = stdin instanceof PassThrough ? stdin : new PassThrough().end(stdin)
   const stdout = new Kept()
   const stderr = new Kept(options.columns)
-  const listeners = new Set<() => void>()
+  const listeners = new Set<(signal: StopSignal) => void>()
   const io: CliIo = {
     argv,
     env: { NO_COLOR: '1' },
@@ -91,7 +91,7 @@ export function startCli(argv: readonly string[], options: CliRunOptions = {}): 
   return {
     done,
     stderr: () => stderr.content.toString(),
-    interrupt: () => [...listeners].forEach(listener => void listener()),
+    interrupt: (signal = 'SIGINT') => [...listeners].forEach(listener => void listener(signal)),
   }
 }
 

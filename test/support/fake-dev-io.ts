@@ -62,7 +62,8 @@ export class FakeDevIo implements DevIo {
   readonly files: MemoryCliFiles
   readonly spawned: FakeDevNode[] = []
   readonly usedPorts = new Set<number>()
-  readonly alive = new Set<number>()
+  /** Processes that there are, itself included. */
+  readonly alive = new Set([1])
 
   constructor(files = new MemoryCliFiles()) {
     this.files = files
