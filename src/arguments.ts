@@ -81,6 +81,15 @@ export function checkMembers<T extends object>(
   return value
 }
 
+/**
+ * Throws InvalidArgumentError unless it can be a path. An empty one would be the current directory
+ * of the process, which nobody means who forgot to say which.
+ */
+export function checkPath(path: unknown, name: string): string {
+  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return path
+  throw new InvalidArgumentError(`${name} must be a path, got ${describe(path)}`)
+}
+
 /** Throws InvalidArgumentError unless it is a function or none. */
 export function checkFunction(value: unknown, name: string): void {
   if (value === undefined || typeof value === 'function') return

@@ -53,7 +53,7 @@ export const debugCommand: Command = {
     },
     {
       flags: '--cold-directory-lost',
-      description: 'verify, repair: go on without them; what was there is given up',
+      description: 'verify, repair: go on without those that are nowhere, and give them up',
     },
     { flags: '--limit <n>', description: 'dump: at most so many lines' },
   ],
@@ -114,9 +114,6 @@ async function runRepair(context: CommandContext, directory: string): Promise<Ex
 function offlineOptions({ options }: CommandContext): OfflineOptions {
   const coldDirectory = textOption(options, 'coldDirectory')
   const coldDirectoryLost = options['coldDirectoryLost'] === true
-  if (coldDirectory !== undefined && coldDirectoryLost) {
-    throw new UsageError('the cold directory is either given or lost, not both')
-  }
   return {
     ...(coldDirectory !== undefined && { coldDirectory }),
     ...(coldDirectoryLost && { coldDirectoryLost }),

@@ -2,59 +2,137 @@
  * Where the second directory of a closed database is, also when COLD is damaged or gone: whoever
  * checks or repairs must not take a directory that it cannot find for one that is not there.
  *
- * Invariant: a location's OWNER was read, and names the database that the location names; where it
- * is damaged, COLD does.
+ * Invariants:
+ *  1. A location's OWNER was read, and names the database that the location names. Where it is
+ *     damaged or gone COLD does, or the MANIFEST, whose tables are all there.
+ *  2. An empty directory without OWNER, as of a disk that is not mounted, is no location.
+ *  3. What is to be written to is never another directory than the one that COLD names while that
+ *     is there: a copy that was left behind would take its place.
  */
+import { checkPath } from '../arguments.ts'
 import { equalBytes } from '../bytes.ts'
-import { InvalidArgumentError, NotFoundError } from '../errors.ts'
-import { lookAtColdOwnerSync, lookAtColdPointerSync, readColdOwnerSync } from './cold-files.ts'
-import { foreignColdDirectory, requireOutside, requireOwned } from './cold-tier.ts'
-import { COLD_FILE_NAME, OWNER_FILE_NAME } from './file-names.ts'
-import { type FileSystem, joinPath } from './file-system.ts'
+import { CorruptionError, InvalidArgumentError, NotFoundError } from '../errors.ts'
+import { type ColdPointer, lookAtColdOwnerSync, lookAtColdPointerSync } from './cold-files.ts'
+import { foreignColdDirectory, holdsTablesOnly, requireOutside, requireOwned } from './cold-tier.ts'
+import { COLD_FILE_NAME, formatFileName, OWNER_FILE_NAME } from './file-names.ts'
+import { type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 import type { FindingList } from './finding.ts'
+import { readManifestStateSync } from './manifest.ts'
+import { checkTablesSync } from './manifest-files.ts'
+import { tieredFileSystem } from './tiered-file-system.ts'
 import { Feature } from './version-edit.ts'
 
 /** Plain data, so that it crosses to a thread. */
 export interface ColdLocation {
   /** Absolute. */
   readonly path: string
-  /** As OWNER says, or COLD where that is damaged. */
+  /** As OWNER says, or, where that is damaged or gone, COLD or the MANIFEST. */
   readonly databaseId: Uint8Array
+  /** COLD names it: it is no copy. */
+  readonly isRecorded: boolean
 }
 
 /** What a caller says of the second directory. */
 export interface ColdOptions {
   readonly coldDirectory?: string | undefined
-  /** It is gone for good. */
+  /** It is gone for good; with `coldDirectory`: what is not there is. */
   readonly coldDirectoryLost?: boolean | undefined
 }
 
+/** Whether the tables are only read, or the database is to be put together with them. */
+export type ColdPurpose = 'read' | 'write'
+
 /**
  * The directory that the caller gives, or else the one that COLD names; undefined when nobody says
- * one, or when it is lost. A damaged OWNER is made up for by COLD. Throws NotFoundError,
- * InvalidArgumentError, and CorruptionError when neither says whose it is.
+ * one, or when it is lost. An OWNER that is damaged or gone is made up for by COLD or the MANIFEST.
+ * Throws NotFoundError, InvalidArgumentError, and CorruptionError when nothing says whose it is.
  */
 export function findColdDirectorySync(
   fileSystem: FileSystem,
   directory: string,
   { coldDirectory: given, coldDirectoryLost = false }: ColdOptions,
+  purpose: ColdPurpose,
 ): ColdLocation | undefined {
-  if (coldDirectoryLost) return undefined
+  if (coldDirectoryLost && given === undefined) return undefined
   const { pointer } = lookAtColdPointerSync(fileSystem, directory)
   const path = given === undefined ? pointer?.path : fileSystem.resolveSync(given)
   if (path === undefined) return undefined
   requireOutside(fileSystem, directory, path)
-  const isOwnerDamaged = lookAtColdOwnerSync(fileSystem, path).damage !== undefined
-  if (pointer !== undefined) {
-    if (isOwnerDamaged) return { path, databaseId: pointer.databaseId }
-    requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
-    return { path, databaseId: pointer.databaseId }
+  const isRecorded = path === pointer?.path
+  if (pointer !== undefined && !isRecorded && purpose === 'write') {
+    refuseSecond(fileSystem, path, pointer)
   }
-  const databaseId = readColdOwnerSync(fileSystem, path)
-  if (databaseId !== undefined) return { path, databaseId }
+  const owner = lookAtColdOwnerSync(fileSystem, path)
+  if (owner.databaseId !== undefined) {
+    if (pointer !== undefined) requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
+    return { path, databaseId: owner.databaseId, isRecorded }
+  }
+  if (pointer !== undefined) {
+    const { databaseId } = pointer
+    if (owner.damage !== undefined) return { path, databaseId, isRecorded }
+    if (isRecorded && holdsTablesOnly(fileSystem, path)) return { path, databaseId, isRecorded }
+  }
+  if (owner.damage !== undefined) throw owner.damage
+  const databaseId = idByTables(fileSystem, directory, path, coldDirectoryLost)
+  if (databaseId !== undefined) return { path, databaseId, isRecorded }
+  if (pointer !== undefined && !holdsTablesOnly(fileSystem, path)) {
+    requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
+  }
   throw new NotFoundError(
-    `${path} has no OWNER, so it is not the cold directory of a database: check coldDirectory`,
+    `${path} has no OWNER, and not the tables of the database: check coldDirectory, or say that ` +
+      'what is missing there is lost for good (coldDirectoryLost)',
   )
+}
+
+/** Throws InvalidArgumentError while the directory that COLD names is there, as a second one. */
+function refuseSecond(
+  fileSystem: FileSystem,
+  path: string,
+  { path: named, databaseId }: ColdPointer,
+) {
+  if (!isThere(fileSystem, named, databaseId)) return
+  throw new InvalidArgumentError(
+    `the database keeps tables in ${named}, which is there: leave coldDirectory out to repair ` +
+      `with it. If ${path} is to take its place, move or unmount ${named} first`,
+  )
+}
+
+/** Whether the directory is this database's, or may be: OWNER is damaged or gone. */
+function isThere(fileSystem: FileSystem, path: string, databaseId: Uint8Array): boolean {
+  try {
+    const owner = lookAtColdOwnerSync(fileSystem, path)
+    if (owner.databaseId !== undefined) return equalBytes(owner.databaseId, databaseId)
+    return owner.damage !== undefined || holdsTablesOnly(fileSystem, path)
+  } catch (error) {
+    // A disk that cannot be read has nothing to lose.
+    if (systemErrorCode(error) === undefined) throw error
+    return false
+  }
+}
+
+/** The database whose MANIFEST finds all its tables with those in `path`, or, so asked, some. */
+function idByTables(
+  fileSystem: FileSystem,
+  directory: string,
+  path: string,
+  areSomeEnough: boolean,
+): Uint8Array | undefined {
+  if (!holdsTablesOnly(fileSystem, path)) return undefined
+  try {
+    const read = readManifestStateSync(fileSystem, directory)
+    if (read === undefined) return undefined
+    const { version, databaseId } = read.state
+    const there = new Set(fileSystem.listSync(path))
+    const known = [...version.tables()].map(({ table }) =>
+      formatFileName('table', table.fileNumber),
+    )
+    if (areSomeEnough) return known.some(name => there.has(name)) ? databaseId : undefined
+    checkTablesSync(tieredFileSystem(fileSystem, directory, path), directory, version)
+    return databaseId
+  } catch (error) {
+    if (error instanceof CorruptionError) return undefined
+    throw error
+  }
 }
 
 /** What the MANIFEST, or what can be read of it, says. */
@@ -83,9 +161,9 @@ export function checkColdLocationSync(
   }
   if (cold === undefined) return
   const owner = lookAtColdOwnerSync(fileSystem, cold.path)
-  if (owner.damage !== undefined) {
-    findings.addError(owner.damage, joinPath(cold.path, OWNER_FILE_NAME))
-  }
+  const ownerPath = joinPath(cold.path, OWNER_FILE_NAME)
+  if (owner.damage !== undefined) findings.addError(owner.damage, ownerPath)
+  else if (owner.databaseId === undefined) findings.damage(ownerPath, 0, 'OWNER is missing')
   if (databaseId === undefined) return
   if (!equalBytes(cold.databaseId, databaseId)) throw foreignColdDirectory(cold.path)
 }
@@ -117,12 +195,5 @@ export function checkColdOptions(options: ColdOptions): void {
   if (coldDirectoryLost !== undefined && typeof coldDirectoryLost !== 'boolean') {
     throw new InvalidArgumentError('coldDirectoryLost must be true or false')
   }
-  if (coldDirectory === undefined) return
-  if (coldDirectoryLost === true) {
-    throw new InvalidArgumentError(
-      'the cold directory is either given (coldDirectory) or lost (coldDirectoryLost), not both',
-    )
-  }
-  if (typeof coldDirectory === 'string' && coldDirectory !== '') return
-  throw new InvalidArgumentError('coldDirectory must be the path of a directory')
+  if (coldDirectory !== undefined) checkPath(coldDirectory, 'coldDirectory')
 }

@@ -22,7 +22,13 @@ import {
   writeColdPointerSync,
 } from './cold-files.ts'
 import { COLD_FILE_NAME, CURRENT_FILE_NAME, OWNER_FILE_NAME, parseFileName } from './file-names.ts'
-import { type DirectoryLock, type FileSystem, isWithin, joinPath } from './file-system.ts'
+import {
+  type DirectoryLock,
+  type FileSystem,
+  isWithin,
+  joinPath,
+  systemErrorCode,
+} from './file-system.ts'
 import { LAST_LEVEL } from './level-shape.ts'
 import type { Manifest } from './manifest.ts'
 import { numbersOf } from './repair-source.ts'
@@ -174,7 +180,10 @@ export function requireOutside(fileSystem: FileSystem, directory: string, path: 
   )
 }
 
-/** Throws unless the directory is there and holds the tables of the database. */
+/**
+ * Throws unless the directory is there and holds the tables of the database: CorruptionError when
+ * only OWNER does not say so.
+ */
 export function requireOwned(
   fileSystem: FileSystem,
   path: string,
@@ -189,11 +198,33 @@ export function requireOwned(
     )
   }
   if (readColdOwnerSync(fileSystem, path) !== undefined) throw foreignColdDirectory(path)
+  if (holdsTablesOnly(fileSystem, path)) {
+    throw new CorruptionError(
+      { path: joinPath(path, OWNER_FILE_NAME), offset: 0 },
+      'OWNER is missing beside the tables; a repair of the database writes it anew ' +
+        '(kvcli debug repair)',
+    )
+  }
   throw new NotFoundError(
     `${path}, where the database keeps tables of its last level, is missing or empty: mount it, ` +
       'or give its new place as coldDirectory; when it is lost for good, give up what was there ' +
       'with: kvcli debug repair --cold-directory-lost',
   )
+}
+
+/** Whether tables are there, and nothing that makes it a database or backups of its own. */
+export function holdsTablesOnly(fileSystem: FileSystem, path: string): boolean {
+  let names: string[]
+  try {
+    names = fileSystem.listSync(path)
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error
+    return false
+  }
+  const kinds = new Set(names.map(name => parseFileName(name)?.kind))
+  if (!kinds.has('table')) return false
+  return !(['current', 'manifest', 'wal', 'backup'] as const).some(kind => kinds.has(kind))
 }
 
 /** A directory that is not the database's yet must hold nothing of another one. */
@@ -209,7 +240,8 @@ function requireUnused(fileSystem: FileSystem, directory: string, path: string):
   })
   if (name === undefined) return
   throw new InvalidArgumentError(
-    `${path} cannot be the cold directory, it holds ${name}: choose an empty one`,
+    `${path} cannot be the cold directory, it holds ${name}: choose an empty one; if those are ` +
+      'tables of this database, a repair takes them (kvcli debug repair --cold-directory <path>)',
   )
 }
 

@@ -4,13 +4,19 @@
  */
 import { checkObject } from '../arguments.ts'
 import type { Clock } from '../clock.ts'
-import { NotFoundError } from '../errors.ts'
+import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { loadHasher } from '../hash.ts'
 import type { Random } from '../random.ts'
-import { type ColdLocation, checkColdOptions, findColdDirectorySync } from './cold-location.ts'
+import {
+  type ColdLocation,
+  type ColdPurpose,
+  checkColdOptions,
+  findColdDirectorySync,
+} from './cold-location.ts'
 import { DATABASE_ID_SIZE } from './database-id.ts'
 import { dumpPath } from './dump.ts'
 import type { DumpOptions, DumpSink } from './dump-item.ts'
+import { parseFileName } from './file-names.ts'
 import { type DirectoryLock, type FileSystem, systemErrorCode } from './file-system.ts'
 import { ioFailure } from './io-failure.ts'
 import type { Executor } from './job.ts'
@@ -33,13 +39,15 @@ export interface OfflineEnvironment {
 export interface OfflineOptions extends MaintenanceOptions {
   /**
    * The second directory of the database, when it was moved or when the file that names it is
-   * damaged or gone. @defaultValue the one that COLD names
+   * damaged or gone. A repair takes no other one while the one that COLD names is there, nor one in
+   * which tables are missing. @defaultValue the one that COLD names
    */
   readonly coldDirectory?: string
   /**
    * Goes on without the second directory, which is lost for good: verify tells what was there, and
    * repair gives that up. If it turns up again, a repair with `coldDirectory` puts it back, with
-   * keys that may have been deleted meanwhile: their deletions may be gone.
+   * keys that may have been deleted meanwhile: their deletions may be gone. With `coldDirectory`
+   * it is what is missing there that is lost.
    * @defaultValue false
    */
   readonly coldDirectoryLost?: boolean
@@ -79,7 +87,7 @@ export function verifyInEnvironment(
   options: OfflineOptions,
   environment: Omit<OfflineEnvironment, 'random'>,
 ): Promise<VerifyReport> {
-  const place = { directory, options, environment, lock: lockToRead }
+  const place = { directory, options, environment, lock: lockToRead, purpose: 'read' } as const
   return locked(place, ({ control, thread }, cold) =>
     thread().run('verify', { directory, live: undefined, cold, control }),
   )
@@ -111,7 +119,7 @@ export function repairInEnvironment(
   environment: OfflineEnvironment,
 ): Promise<RepairReport> {
   const newId = environment.random.bytes(DATABASE_ID_SIZE)
-  const place = { directory, options, environment, lock: lockToWrite }
+  const place = { directory, options, environment, lock: lockToWrite, purpose: 'write' } as const
   return locked(place, ({ control, thread }, cold) => {
     const databaseId = cold?.databaseId ?? newId
     const isColdLost = options.coldDirectoryLost === true
@@ -203,21 +211,23 @@ interface Place {
   readonly options: OfflineOptions
   readonly environment: Omit<OfflineEnvironment, 'random'>
   readonly lock: Lock
+  readonly purpose: ColdPurpose
 }
 
 async function locked<Result>(
-  { directory, options, environment, lock }: Place,
+  { directory, options, environment, lock, purpose }: Place,
   work: (operation: Operation, cold: ColdLocation | undefined) => Promise<Result>,
 ): Promise<Result> {
   const { fileSystem, executor, clock } = environment
   try {
     checkColdOptions(checkObject(options, 'options'))
-    requireDirectory(fileSystem, directory)
+    const names = requireDirectory(fileSystem, directory)
+    if (purpose === 'write') requireOwnTables(directory, names)
     const mainLock = lock(fileSystem, directory)
     let coldLock: DirectoryLock | undefined
     try {
       // The second directory is as much the database's as the first.
-      const cold = findColdDirectorySync(fileSystem, directory, options)
+      const cold = findColdDirectorySync(fileSystem, directory, options, purpose)
       coldLock = cold && lock(fileSystem, cold.path)
       const host = { executor, clock, closing: NEVER }
       return await operate(host, options, operation => work(operation, cold))
@@ -232,14 +242,31 @@ async function locked<Result>(
   }
 }
 
-function requireDirectory(fileSystem: FileSystem, directory: string): void {
+/** The names there. Throws NotFoundError where nothing is. */
+function requireDirectory(fileSystem: FileSystem, directory: string): readonly string[] {
   try {
-    fileSystem.listSync(directory)
+    return fileSystem.listSync(directory)
   } catch (error) {
     const code = systemErrorCode(error)
     if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error
     throw new NotFoundError(`there is no directory ${directory}: check the path`, { cause: error })
   }
+}
+
+/** Throws InvalidArgumentError for tables of somebody else, which must not be made a database. */
+function requireOwnTables(directory: string, names: readonly string[]): void {
+  const kinds = new Set(names.map(name => parseFileName(name)?.kind))
+  if (kinds.has('current')) return
+  if (kinds.has('backup')) {
+    throw new InvalidArgumentError(
+      `${directory} holds backups, not a database: restore one, or remove those that are damaged ` +
+        '(restoreBackup, kvcli debug restore)',
+    )
+  }
+  if (!kinds.has('owner')) return
+  throw new InvalidArgumentError(
+    `${directory} is the cold directory of a database: give the database's own directory`,
+  )
 }
 
 /** Nobody closes what is closed. */

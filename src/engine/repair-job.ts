@@ -13,8 +13,8 @@
  *  1. No file that was there is changed. What is not needed any more is moved to `lost/<n>/`; it is
  *     there, durably, before CURRENT names the new MANIFEST, so a crash loses nothing either.
  *  2. Nothing is invented: every entry stood behind a checksum that holds.
- *  3. Tables in a second directory that nobody can name are not taken for lost, unless the caller
- *     says that they are: nothing is done.
+ *  3. Tables in a second directory that nobody can name, or that are not in one that COLD does not
+ *     name, are not taken for lost, unless the caller says that they are: nothing is done.
  *  4. What is sound is not touched: repairing a database that is whole changes nothing.
  */
 import { NotFoundError } from '../errors.ts'
@@ -121,6 +121,13 @@ class Repair {
     if (cold === undefined && !isColdLost) {
       requireColdLocation(fileSystem, directory, features, state !== undefined)
     }
+    if (missingTables > 0 && cold?.isRecorded === false && !isColdLost) {
+      throw new NotFoundError(
+        `${missingTables} tables of the database are not in ${cold.path}, which COLD does not ` +
+          'name: give the directory that has them, or say that they are lost for good ' +
+          '(coldDirectoryLost beside coldDirectory, kvcli debug repair --cold-directory-lost)',
+      )
+    }
     this.#tablesLost = missingTables
     const unused = largestFileNumberSync(fileSystem, directory) + 1
     this.#nextFileNumber = Math.max(this.#source.nextFileNumber, unused)
@@ -159,8 +166,8 @@ class Repair {
       const fromLog = await this.#saveLog(tables.map(({ table }) => table))
       tables.push(...fromLog.map(table => ({ level: 0, table })))
     }
-    const { features, isColdLost } = { ...this.#source, ...this.#job }
-    const isWhole = !isColdLost || (features & Feature.coldDirectory) === 0
+    const { features, isColdLost, cold } = { ...this.#source, ...this.#job }
+    const isWhole = !isColdLost || cold !== undefined || (features & Feature.coldDirectory) === 0
     const isSound = isWhole && isLogSound && this.#written.length === 0 && this.#tablesLost === 0
     if (isSound && this.#findings.damages === 0) return this.#report(undefined, [])
     return this.#publish(tables, isLogSound)

@@ -159,14 +159,14 @@ function replaceColdPointer(
   }
 }
 
-/** Makes OWNER name the database if it is damaged. */
+/** Makes OWNER name the database if it is damaged or gone. */
 function replaceColdOwner(
   fileSystem: FileSystem,
   lost: string,
   coldDirectory: string,
   databaseId: Uint8Array,
 ): void {
-  if (lookAtColdOwnerSync(fileSystem, coldDirectory).damage === undefined) return
+  if (lookAtColdOwnerSync(fileSystem, coldDirectory).databaseId !== undefined) return
   saveCopy(fileSystem, coldDirectory, lost, OWNER_FILE_NAME)
   fileSystem.syncDirectorySync(lost)
   writeColdOwnerSync(fileSystem, coldDirectory, databaseId)
