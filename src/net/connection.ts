@@ -12,8 +12,8 @@
  */
 import type { KvError } from '../errors.ts'
 import type { AcceptedEvents, AcceptedWire } from './acceptor.ts'
+import type { Conversation, ConversationSink, ServerProtocol } from './conversation.ts'
 import type { ServerContext } from './server-context.ts'
-import { Session, type SessionSink } from './session.ts'
 
 /** After the last word of a connection its input is discarded for so long at most. */
 const LINGER_MS = 1000
@@ -33,8 +33,8 @@ export interface ConnectionOwner {
   closed(connection: Connection): void
 }
 
-export class Connection implements SessionSink, AcceptedEvents {
-  readonly session: Session
+export class Connection implements ConversationSink, AcceptedEvents {
+  readonly session: Conversation
   /** True while the owner has a flush of this connection scheduled. */
   flushScheduled = false
   /** True when it was turned away: it does not count as one of the server's connections. */
@@ -62,14 +62,19 @@ export class Connection implements SessionSink, AcceptedEvents {
   #endedMs: number | undefined
   #closed = false
 
-  constructor(wire: AcceptedWire, context: ServerContext, owner: ConnectionOwner) {
+  constructor(
+    wire: AcceptedWire,
+    context: ServerContext,
+    owner: ConnectionOwner,
+    protocol: ServerProtocol,
+  ) {
     this.#wire = wire
     this.#context = context
     this.#owner = owner
     this.#acceptedMs = this.#progressMs = context.clock.monotonicMs()
     this.#output = { bytes: 0, atMs: this.#acceptedMs }
     this.#input = { bytes: 0, atMs: this.#acceptedMs }
-    this.session = new Session(context, this, this.#acceptedMs)
+    this.session = protocol.converse(context, this, this.#acceptedMs)
   }
 
   get remoteAddress(): string {
@@ -261,7 +266,7 @@ export class Connection implements SessionSink, AcceptedEvents {
     if (this.session.hasInput) return false
     const { lastRequestMs } = this.session
     if (this.#drainingMs === undefined) {
-      return nowMs - lastRequestMs > this.#context.limits.idleTimeoutMs
+      return nowMs - lastRequestMs > this.session.idleTimeoutMs
     }
     return nowMs - Math.max(lastRequestMs, this.#drainingMs) > DRAIN_IDLE_MS
   }

@@ -37,10 +37,13 @@ export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 export { OutputBuffer } from './output-buffer.ts'
 export type { RemoteScan } from './remote-scan.ts'
 export type {
+  HandlerDecision,
   HandlerDelete,
+  HandlerEntry,
   HandlerOperation,
   HandlerPut,
   HandlerScan,
+  HandlerUpdate,
   MaybePromise,
   RequestContext,
   RequestHandler,

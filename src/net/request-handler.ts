@@ -84,6 +84,26 @@ export interface ScanSession {
   close(): void
 }
 
+/** What is stored under a key. */
+export interface HandlerEntry {
+  /** Borrowed until whoever got it returns. */
+  readonly value: Uint8Array
+  /** When it expires, in milliseconds since the Unix epoch; 0 for never. */
+  readonly expiryMs: number
+}
+
+/** What follows from the entries of the keys of an update. */
+export interface HandlerDecision<T> {
+  readonly operations: readonly HandlerOperation[]
+  readonly result: T
+}
+
+export interface HandlerUpdate<T> {
+  readonly result: T
+  /** Settles when all that the result tells of is as durable as asked; undefined: it is now. */
+  readonly done: Promise<void> | undefined
+}
+
 export interface RequestHandler {
   get(key: Uint8Array, context: RequestContext): MaybePromise<Uint8Array | undefined>
   /**
@@ -95,6 +115,26 @@ export interface RequestHandler {
     context: RequestContext,
     bytesMax: number,
   ): MaybePromise<(Uint8Array | undefined)[]>
+  /** As get, with the expiry. Absent: the handler knows none. The value is the caller's own. */
+  entry?(key: Uint8Array, context: RequestContext): MaybePromise<HandlerEntry | undefined>
+  /**
+   * True while `update` is possible: while every write of a key passes through this handler. With
+   * other nodes that take writes, too, there is no update that no write comes between. Absent:
+   * never.
+   */
+  readonly canUpdate?: boolean
+  /**
+   * Reads keys and writes what follows, with no other write to them in between: `decide` gets the
+   * entries as all writes that came before leave them, whether or not these are durable by now, and
+   * says synchronously what to write. Rejects, and writes nothing, when `decide` throws, and with
+   * UnavailableError while `canUpdate` is false. Requires that the keys differ. The keys are borrowed
+   * until it resolves, the operations until it resolves.
+   */
+  update?<T>(
+    keys: readonly Uint8Array[],
+    decide: (entries: readonly (HandlerEntry | undefined)[]) => HandlerDecision<T>,
+    context: RequestContext,
+  ): MaybePromise<HandlerUpdate<T>>
   put(put: HandlerPut, context: RequestContext): MaybePromise<void>
   delete(key: Uint8Array, context: RequestContext): MaybePromise<void>
   batch(operations: readonly HandlerOperation[], context: RequestContext): MaybePromise<void>

@@ -23,6 +23,8 @@ export interface ServerContext {
   /** Shared by everything that takes long. */
   readonly turns: WorkTurns
   snapshot(): ServerStatsSnapshot
+  /** Connections that may still be accepted. */
+  freePlaces(): number
   /** The time that versions of writes are held against; see ServerOptions. */
   timeMs(): number
 }

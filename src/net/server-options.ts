@@ -4,9 +4,11 @@ import { InvalidArgumentError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import type { Acceptor } from './acceptor.ts'
+import type { ServerProtocol } from './conversation.ts'
 import type { Credentials } from './credentials.ts'
 import { DEFAULT_PORT, type ServerLimits } from './limits.ts'
 import type { RequestHandler } from './request-handler.ts'
+import type { Server } from './server.ts'
 
 export interface ServerOptions {
   readonly handler: RequestHandler
@@ -14,6 +16,13 @@ export interface ServerOptions {
   readonly random: Random
   /** @defaultValue silent */
   readonly logger?: Logger
+  /** What it speaks. @defaultValue the binary protocol */
+  readonly protocol?: ServerProtocol
+  /**
+   * Another server of the same process, whose limits on connections and memory hold for both
+   * together; `limits` should be the same. @defaultValue none
+   */
+  readonly sharesWith?: Server
   /** How it is reached. @defaultValue over TCP */
   readonly acceptor?: Acceptor
   /**

@@ -1,5 +1,5 @@
 /**
- * The server of the binary protocol: accepts connections, watches over time limits and counts.
+ * The server of a protocol: accepts connections, watches over time limits and counts.
  *
  *   new --listen--> listening --close--> draining --all gone, or grace over--> closed
  *
@@ -13,6 +13,7 @@ import { WorkTurns } from '../work-turns.ts'
 import { type AcceptedWire, type Acceptor, type Listening, tcpAcceptor } from './acceptor.ts'
 import { Admission } from './admission.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
+import type { ServerProtocol } from './conversation.ts'
 import { Doorkeeper } from './credentials.ts'
 import { refusedConnectionsMax, resolveServerLimits } from './limits.ts'
 import { relievePressure } from './pressure.ts'
@@ -28,6 +29,7 @@ import {
   type ServerOptions,
 } from './server-options.ts'
 import { ServerStats, type ServerStatsSnapshot } from './server-stats.ts'
+import { Session } from './session.ts'
 import { SharedWaits } from './shared-waits.ts'
 
 /** Time limits are looked at so often; they are therefore this much late at most. */
@@ -40,14 +42,26 @@ const FLUSHES_PER_LOOK = 8
 /** Notices in the log between two sweeps; a flood of bad clients must not flood the log. */
 const NOTICES_MAX = 10
 
+const BINARY: ServerProtocol = {
+  converse: (context, sink, nowMs) => new Session(context, sink, nowMs),
+}
+
+/** Connections of all servers that share them. */
+class ConnectionPlaces {
+  taken = 0
+  /** Those that are being turned away. */
+  refused = 0
+}
+
 export class Server implements ConnectionOwner {
+  readonly #protocol: ServerProtocol
+  readonly #places: ConnectionPlaces
   readonly #context: ServerContext
   readonly #logger: Logger
   readonly #policy: ListenPolicy
   readonly #acceptor: Acceptor
   readonly #connections = new Set<Connection>()
   readonly #turns: WorkTurns
-  #refusedCount = 0
   #unflushed: Connection[] = []
   /** True while #flushAll runs, which then takes whatever is in #unflushed. */
   #isFlushing = false
@@ -60,15 +74,19 @@ export class Server implements ConnectionOwner {
 
   constructor(options: ServerOptions) {
     const limits = resolveServerLimits(options.limits)
+    const shared = options.sharesWith
+    const sharedContext = shared === undefined ? undefined : shared.#context
     const nodeId = options.nodeId ?? Buffer.from(options.random.bytes(8)).toString('hex')
     this.#logger = options.logger ?? silentLogger
     this.#acceptor = options.acceptor ?? tcpAcceptor()
+    this.#protocol = options.protocol ?? BINARY
+    this.#places = shared === undefined ? new ConnectionPlaces() : shared.#places
     const doorkeeper = new Doorkeeper(options.credentials ?? {})
     this.#policy = {
       allowInsecureRemote: options.allowInsecureRemote ?? false,
       asksForPassword: doorkeeper.asksForPassword,
     }
-    this.#turns = new WorkTurns(options.clock)
+    this.#turns = sharedContext?.turns ?? new WorkTurns(options.clock)
     this.#context = {
       handler: options.handler,
       clock: options.clock,
@@ -79,12 +97,13 @@ export class Server implements ConnectionOwner {
         serverName: options.serverName ?? 'duramen',
         serverVersion: options.serverVersion ?? '',
       },
-      admission: new Admission(limits),
+      admission: sharedContext?.admission ?? new Admission(limits),
       doorkeeper,
       stats: new ServerStats(),
-      waits: new SharedWaits(),
+      waits: sharedContext?.waits ?? new SharedWaits(),
       turns: this.#turns,
       snapshot: () => this.stats(),
+      freePlaces: () => Math.max(0, limits.connectionsMax - this.#places.taken),
       timeMs: options.timeMs ?? (() => Math.floor(options.clock.wallMs())),
     }
   }
@@ -120,20 +139,22 @@ export class Server implements ConnectionOwner {
   #accept(wire: AcceptedWire): Connection | undefined {
     const { limits, stats, admission } = this.#context
     stats.connectionsTotal++
-    const isFull = stats.connections >= limits.connectionsMax
+    const places = this.#places
+    const isFull = places.taken >= limits.connectionsMax
     if (isFull) stats.connectionsRefused++
-    if (isFull && this.#refusedCount >= refusedConnectionsMax(limits.connectionsMax)) {
+    if (isFull && places.refused >= refusedConnectionsMax(limits.connectionsMax)) {
       return undefined
     }
-    const connection = new Connection(wire, this.#context, this)
+    const connection = new Connection(wire, this.#context, this, this.#protocol)
     this.#connections.add(connection)
     if (isFull) {
-      this.#refusedCount++
+      places.refused++
       connection.isRefused = true
       connection.refuse(admission.overloaded(`${limits.connectionsMax} connections are open`))
       return connection
     }
     stats.connections++
+    places.taken++
     if (this.#closing !== undefined) {
       connection.refuse(new ClosedError('the server is shutting down'))
     }
@@ -153,7 +174,7 @@ export class Server implements ConnectionOwner {
       receiveBytes: admission.receiveBytes,
       bytesReceived: stats.bytesReceived,
       bytesSent: stats.bytesSent,
-      requests: stats.requestsByName(),
+      requests: this.#protocol.requestsByName?.() ?? stats.requestsByName(),
       errors: stats.errorsByCode(),
       latency: stats.latency.summary(),
     }
@@ -215,8 +236,11 @@ export class Server implements ConnectionOwner {
 
   closed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return
-    if (connection.isRefused) this.#refusedCount--
-    else this.#context.stats.connections--
+    if (connection.isRefused) this.#places.refused--
+    else {
+      this.#context.stats.connections--
+      this.#places.taken--
+    }
     if (this.#connections.size === 0) this.#allGone?.()
   }
 

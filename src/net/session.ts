@@ -21,6 +21,7 @@ import {
   TimeoutError,
 } from '../errors.ts'
 import type { Share } from './admission.ts'
+import type { Conversation } from './conversation.ts'
 import { describeForeignBytes } from './foreign-bytes.ts'
 import { FRAME_LENGTH_SIZE, FrameDecoder } from './frame.ts'
 import { acceptHello } from './handshake.ts'
@@ -73,7 +74,7 @@ export interface SessionSink {
   scheduleFlush(): void
 }
 
-export class Session implements Responder, LateAnswer {
+export class Session implements Conversation, Responder, LateAnswer<ServerRequest> {
   readonly output = new OutputBuffer(OUTPUT_CAPACITY)
   readonly share: Share
   /** Named in the log. */
@@ -129,6 +130,10 @@ export class Session implements Responder, LateAnswer {
 
   get waitingCount(): number {
     return this.#waiting.count
+  }
+
+  get idleTimeoutMs(): number {
+    return this.#context.limits.idleTimeoutMs
   }
 
   get scanCount(): number {

@@ -7,24 +7,22 @@
  *  1. Every request is answered once, in the order in which they came.
  *  2. Once its promise has settled, a group takes nobody any more.
  */
-import type { ServerRequest } from './server-request.ts'
-
 /** Who takes the answer to a request that waited. Must not throw. */
-export interface LateAnswer {
-  resolved(request: ServerRequest, value: unknown): void
-  rejected(request: ServerRequest, error: unknown): void
+export interface LateAnswer<Request> {
+  resolved(request: Request, value: unknown): void
+  rejected(request: Request, error: unknown): void
 }
 
 class WaitGroup {
   readonly promise: Promise<unknown>
-  readonly #answers: LateAnswer[] = []
-  readonly #requests: ServerRequest[] = []
+  readonly #answers: LateAnswer<unknown>[] = []
+  readonly #requests: unknown[] = []
 
   constructor(promise: Promise<unknown>) {
     this.promise = promise
   }
 
-  add(request: ServerRequest, answer: LateAnswer): void {
+  add(request: unknown, answer: LateAnswer<unknown>): void {
     this.#requests.push(request)
     this.#answers.push(answer)
   }
@@ -47,7 +45,7 @@ export class SharedWaits {
   #last: WaitGroup | undefined
 
   /** Answers the request when the promise settles. */
-  wait(promise: Promise<unknown>, request: ServerRequest, answer: LateAnswer): void {
+  wait<Request>(promise: Promise<unknown>, request: Request, answer: LateAnswer<Request>): void {
     let group = this.#last
     if (group?.promise !== promise) {
       group = new WaitGroup(promise)

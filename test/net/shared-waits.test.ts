@@ -8,7 +8,7 @@ import { ServerRequest } from '../../src/net/server-request.ts'
 import { type LateAnswer, SharedWaits } from '../../src/net/shared-waits.ts'
 import { Later } from '../support/session-harness.ts'
 
-class Answers implements LateAnswer {
+class Answers implements LateAnswer<ServerRequest> {
   readonly seen: [id: number, what: string][] = []
 
   resolved(request: ServerRequest, value: unknown): void {

@@ -53,6 +53,7 @@ export class CutNetwork implements Connector {
       waits: new SharedWaits(),
       turns: new WorkTurns(options.clock),
       timeMs: options.timeMs,
+      freePlaces: () => limits.connectionsMax,
       snapshot: () => {
         throw new Error('this network has no server')
       },

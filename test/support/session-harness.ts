@@ -124,6 +124,7 @@ export class SessionHarness {
       waits: new SharedWaits(),
       turns: new WorkTurns(this.clock),
       timeMs: () => Math.floor(this.clock.wallMs()),
+      freePlaces: () => limits.connectionsMax,
       snapshot: () => {
         throw new Error('the harness has no server')
       },
