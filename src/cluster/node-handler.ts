@@ -3,12 +3,15 @@
  * cluster of one every consistency is met by the one replica there is; with peers, reads go where
  * the replicas are.
  */
-import { InvalidArgumentError } from '../errors.ts'
+import { AbortedError, InvalidArgumentError, UnavailableError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
 import type {
+  HandlerDecision,
+  HandlerEntry,
   HandlerOperation,
   HandlerPut,
   HandlerScan,
+  HandlerUpdate,
   MaybePromise,
   RequestContext,
   RequestHandler,
@@ -87,6 +90,36 @@ export class NodeHandler implements RequestHandler {
       : reads.getMany(keys, termsOf(context), bytesMax)
   }
 
+  entry(key: Uint8Array, context: RequestContext): MaybePromise<HandlerEntry | undefined> {
+    const reads = this.#cluster?.reads
+    return reads === undefined || reads.isAlone
+      ? this.#store.updates.entry(key)
+      : reads.entry(key, termsOf(context))
+  }
+
+  get canUpdate(): boolean {
+    const cluster = this.#cluster
+    if (cluster === undefined) return true
+    return cluster.reads.isAlone && cluster.writes?.replication.hasPeers !== true
+  }
+
+  update<T>(
+    keys: readonly Uint8Array[],
+    decide: (entries: readonly (HandlerEntry | undefined)[]) => HandlerDecision<T>,
+    context: RequestContext,
+  ): MaybePromise<HandlerUpdate<T>> {
+    return this.#store.updates.update(
+      keys,
+      entries => {
+        // In the very step of the write: another node may have joined while it waited.
+        if (!this.canUpdate) throw notAlone()
+        if (context.cancelled === true) throw new AbortedError('nobody waits for it any more')
+        return decide(entries)
+      },
+      context.durability,
+    )
+  }
+
   put(put: HandlerPut, context: RequestContext): Promise<void> {
     return (this.#cluster?.writes ?? this.#store).batch([put], context)
   }
@@ -145,6 +178,13 @@ export class NodeHandler implements RequestHandler {
   ring(): Uint8Array {
     return this.#ring()
   }
+}
+
+function notAlone(): UnavailableError {
+  return new UnavailableError(
+    'in a cluster several nodes take writes of a key, so reading it and writing what follows is ' +
+      'not offered: another write could come between',
+  )
 }
 
 /** A GET with a version wants nothing older. */

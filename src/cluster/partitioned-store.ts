@@ -19,31 +19,30 @@ import { assert } from '../assert.ts'
 import { attempt } from '../attempt.ts'
 import { copyBytes, DecodeError, utf8Decode } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
-import { AbortedError, CorruptionError, InvalidArgumentError } from '../errors.ts'
+import { AbortedError, CorruptionError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
 import type { Durability, Snapshot } from '../key-value-store.ts'
 import { WorkTurns } from '../work-turns.ts'
-import { UINT48_MAX, versionCounter, versionTimeMs } from '../write-version.ts'
-import { type Allocate, chunkAllocator, slabAllocator } from './byte-slab.ts'
+import { versionCounter, versionTimeMs } from '../write-version.ts'
+import { chunkAllocator, slabAllocator } from './byte-slab.ts'
 import {
   type HybridLogicalClock,
   SKEW_AHEAD_MAX_MS,
   SKEW_BEHIND_MAX_MS,
 } from './hybrid-logical-clock.ts'
 import { LatestVersions } from './latest-versions.ts'
-import { engineUserKey, NodeKey, nodeKey, PARTITION_SIZE, type Partitioner } from './partition.ts'
+import { engineUserKey, NodeKey, nodeKey, type Partitioner } from './partition.ts'
 import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
+import { encodeOperation, sizeOf } from './store-operation.ts'
+import { StoreUpdates } from './store-updates.ts'
 import { latestOfKeys, readIntact } from './stored-entries.ts'
 import { TimeSlice } from './time-slice.ts'
 import {
   checkStored,
-  encodeTombstone,
-  encodeValue,
   expiryMs,
   isTombstone,
   liveValue,
   liveValueStart,
-  STORED_HEADER_SIZE_MAX,
   storedTimeMs,
   storedVersion,
 } from './versioned-value.ts'
@@ -148,6 +147,7 @@ export class PartitionedStore {
   readonly #versions: HybridLogicalClock
   readonly #latest: LatestVersions
   readonly #writer: VersionedWriter
+  readonly updates: StoreUpdates
   readonly #path: string
   /** For what single writes hold until they are in the engine. */
   readonly #allocate = chunkAllocator(CHUNK_SIZE)
@@ -176,6 +176,22 @@ export class PartitionedStore {
       forgetMs: stored => (options.isReplicated?.() === true ? 0 : storeExpiryMs(stored)),
       barrier: durability => this.barrier(durability),
     })
+    this.updates = new StoreUpdates({
+      store: this,
+      writer: this.#writer,
+      newest: operations => this.#newest(operations),
+      covered: written => this.#covered(written),
+    })
+  }
+
+  /** The operations as they are stored under the next version, in buffers of their own. */
+  #newest(operations: readonly StoreWrite[]): StoredEntry[] {
+    const version = this.#versions.next()
+    this.#raiseLatest(
+      operations.map(({ key }) => this.partitioner.hash(key)),
+      version,
+    )
+    return this.entriesOf(operations, version)
   }
 
   get stats(): VersionedWriterStats {
@@ -447,28 +463,6 @@ export class PartitionedStore {
       { cause: error },
     )
   }
-}
-
-/** What engine keys and stored forms take at most. */
-function sizeOf(operations: readonly StoreWrite[]): number {
-  let size = operations.length * (PARTITION_SIZE + STORED_HEADER_SIZE_MAX)
-  for (const operation of operations) {
-    size += operation.key.length + (operation.type === 'put' ? operation.value.length : 0)
-  }
-  return size
-}
-
-function encodeOperation(
-  operation: StoreWrite,
-  version: Uint8Array,
-  allocate: Allocate,
-): Uint8Array {
-  if (operation.type === 'del') return encodeTombstone(version, allocate)
-  const { ttlMs, value } = operation
-  if (ttlMs === 0) return encodeValue(version, value, 0, allocate)
-  if (!(ttlMs > 0)) throw new InvalidArgumentError(`ttlMs must be positive, got ${ttlMs}`)
-  const until = Math.ceil(versionTimeMs(version) + ttlMs)
-  return encodeValue(version, value, Math.min(until, UINT48_MAX), allocate)
 }
 
 /** When the engine of a cluster of one may forget a stored form; see the head of this file. */

@@ -30,7 +30,8 @@ import { serveReplicaReads } from './replica-reads.ts'
 import { CurrentReplicaSets, type ReplicaSet } from './replica-sets.ts'
 import type { RingTable } from './ring-table.ts'
 import type { MaybePromise } from './store.ts'
-import { storedVersion } from './versioned-value.ts'
+import type { LiveEntry } from './store-updates.ts'
+import { expiryMs, storedVersion } from './versioned-value.ts'
 
 /** Without an answer to a forwarded read for so long, the next replica is asked. */
 const FORWARD_SLOW_MS = 300
@@ -95,6 +96,19 @@ export class ReadCoordinator {
       const [value] = await this.#pull(set, [engineKey], terms, error)
       return value
     })
+  }
+
+  /** The same with the expiry. At consistency `one` any one replica tells it. */
+  async entry(key: Uint8Array, terms: ReadTerms): Promise<LiveEntry | undefined> {
+    const { store, clock } = this.#options
+    const engineKey = store.partitioner.engineKey(key)
+    const set = this.sets.current.of(store.partitioner.partitionOf(key))
+    const quorum = terms.consistency === 'one' ? 1 : set.quorum
+    const needed = terms.consistency === 'all' ? set.nodes.length : quorum
+    const [stored] = await this.#stored(set, [engineKey], needed, terms)
+    if (stored === undefined) return undefined
+    const value = store.liveAt(engineKey, stored, clock.wallMs())
+    return value === undefined ? undefined : { value, expiryMs: expiryMs(stored) }
   }
 
   /**

@@ -27,25 +27,13 @@ import { assert } from '../assert.ts'
 import { attempt } from '../attempt.ts'
 import { DecodeError, equalBytes } from '../bytes.ts'
 import type { Durability } from '../key-value-store.ts'
+import { InFlightWrites, type OrderedWrite } from './in-flight-writes.ts'
 import { keyName, lastOfKeys } from './last-of-keys.ts'
 import type { MaybePromise, Store, StorePut } from './store.ts'
 import { checkStored, compareStored } from './versioned-value.ts'
 
 /** Operations of a large write between two looks at the clock. */
 const OPERATIONS_PER_LOOK = 32
-
-/** Writes that share a promise: a group commit answers all of its writers at once. */
-interface InFlightGroup {
-  readonly done: Promise<void>
-  /** Resolves, when it is over, to whether it succeeded: visible then, or never. */
-  readonly over: Promise<boolean>
-  /** In the order of their submission, so that the last on a key has its latest version. */
-  readonly writes: OrderedWrite[]
-  /** By the name of a key the last stored form, for so many of the writes; see lastIn(). */
-  readonly index: Map<string, Uint8Array>
-  indexedCount: number
-  isOver: boolean
-}
 
 /** What goes into the batch of a write for the sake of other replicas. */
 export interface WriteExtra {
@@ -72,14 +60,6 @@ export interface LargeDuties {
   submitted(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): void
 }
 
-/** Operations in the order in which they take effect; keys and stored forms correspond by index. */
-interface OrderedWrite {
-  readonly keys: readonly Uint8Array[]
-  readonly stored: readonly Uint8Array[]
-  readonly durability: Durability | undefined
-  readonly duties: WriteDuties | undefined
-}
-
 /** A write that is compared; the names of its keys correspond by index, too. */
 interface ComparedWrite extends OrderedWrite {
   readonly names: readonly string[]
@@ -100,6 +80,30 @@ export interface LargeWrite {
   storedAt(at: number): Uint8Array
   /** Undefined to go on, else a promise to do so after. May throw to give the write up. */
   pause(): Promise<void> | undefined
+}
+
+/** What follows from the stored forms of the keys of an update. */
+export interface UpdateDecision<T> {
+  readonly result: T
+  /** What is written, keys and stored forms by index. The buffers are taken over. */
+  readonly keys: readonly Uint8Array[]
+  readonly stored: readonly Uint8Array[]
+}
+
+/** Gets the stored forms of the keys, borrowed. What it throws, the update fails with. */
+export type DecideUpdate<T> = (currents: readonly (Uint8Array | undefined)[]) => UpdateDecision<T>
+
+export interface Updated<T> {
+  readonly result: T
+  /** Settles once all that was seen and written is durable; undefined: it is. */
+  readonly done: Promise<void> | undefined
+}
+
+interface Update<T> {
+  readonly keys: readonly Uint8Array[]
+  readonly names: readonly string[]
+  readonly decide: DecideUpdate<T>
+  readonly durability: Durability | undefined
 }
 
 /** The keys of a large write that are locked so far: the last operation on each, by name. */
@@ -129,8 +133,7 @@ export interface VersionedWriterOptions {
 
 export class VersionedWriter {
   readonly #options: VersionedWriterOptions
-  /** Those not over yet, in the order of their submission. */
-  #inFlight: InFlightGroup[] = []
+  readonly #inFlight: InFlightWrites
   /** Keys that are being compared, and when that is over. */
   readonly #locks = new Map<string, Promise<void>>()
   /** The large write that is being prepared. */
@@ -140,6 +143,7 @@ export class VersionedWriter {
 
   constructor(options: VersionedWriterOptions) {
     this.#options = options
+    this.#inFlight = new InFlightWrites(options.onOver)
   }
 
   get stats(): VersionedWriterStats {
@@ -182,7 +186,7 @@ export class VersionedWriter {
     }
     const { keys, names } = write
     const currents = names.map((name, index) =>
-      attempt(() => this.#lastInFlight(name)?.stored ?? this.#current(keys[index]!)),
+      attempt(() => this.#inFlight.last(name)?.stored ?? this.#current(keys[index]!)),
     )
     if (!currents.some(current => current instanceof Promise)) {
       return this.#submitNewer(write, currents as (Uint8Array | undefined)[])
@@ -193,6 +197,60 @@ export class VersionedWriter {
     } finally {
       release()
     }
+  }
+
+  /**
+   * Lets `decide` see what is stored under the keys once everything submitted so far is over, and
+   * writes what it returns: nothing comes between. Answers directly when memory has all of it.
+   * Requires that the keys differ, and that what is written has the greatest version of its key.
+   */
+  update<T>(
+    keys: readonly Uint8Array[],
+    decide: DecideUpdate<T>,
+    durability: Durability | undefined,
+  ): MaybePromise<Updated<T>> {
+    const update = { keys, names: keys.map(keyName), decide, durability }
+    if (this.#locks.size > 0 || this.#large !== undefined) return this.#updateLater(update)
+    const currents = this.#currentsOf(update)
+    if (currents.some(current => current instanceof Promise)) return this.#updateLater(update)
+    return this.#decide(update, currents as (Uint8Array | undefined)[])
+  }
+
+  async #updateLater<T>(update: Update<T>): Promise<Updated<T>> {
+    const { keys, names } = update
+    const locked = { keys, names, stored: [], durability: undefined, duties: undefined }
+    for (let locks = this.#locksOn(locked); locks.length > 0; locks = this.#locksOn(locked)) {
+      await Promise.all(locks)
+    }
+    const release = this.#lock(names)
+    try {
+      return this.#decide(update, await Promise.all(this.#currentsOf(update)))
+    } finally {
+      release()
+    }
+  }
+
+  #currentsOf({ keys, names }: Update<unknown>): MaybePromise<Uint8Array | undefined>[] {
+    return names.map((name, at) =>
+      attempt(() => this.#inFlight.last(name)?.stored ?? this.#current(keys[at]!)),
+    )
+  }
+
+  /** Requires that the keys are locked, or that the currents were read in this very step. */
+  #decide<T>(update: Update<T>, currents: readonly (Uint8Array | undefined)[]): Updated<T> {
+    const { names, decide, durability } = update
+    const { result, keys, stored } = decide(currents)
+    // What was seen counts only if it comes to be.
+    const awaited = new Set<Promise<void>>()
+    for (const name of names) {
+      const rival = this.#inFlight.last(name)
+      if (rival !== undefined) awaited.add(rival.group.done)
+    }
+    if (keys.length > 0) {
+      awaited.add(this.#submit({ keys, stored, durability, duties: undefined }))
+    }
+    const [first] = awaited
+    return { result, done: awaited.size > 1 ? allDone(awaited) : first }
   }
 
   /**
@@ -211,7 +269,7 @@ export class VersionedWriter {
       const currents = await Promise.all(keys.map(key => attempt(() => store.read(key))))
       const gone = keys.filter((_, at) => {
         const current = currents[at]
-        if (current === undefined || this.#lastInFlight(names[at]!) !== undefined) return false
+        if (current === undefined || this.#inFlight.last(names[at]!) !== undefined) return false
         return equalBytes(current, stored[at]!)
       })
       // What a crash brings back is purged again.
@@ -291,7 +349,7 @@ export class VersionedWriter {
       owed.stored.push(stored)
     }
     const done = prepared.commit({ durability: write.durability })
-    this.#startGroup(done, index)
+    this.#inFlight.addLarge(done, index)
     write.duties?.submitted(owed.keys, owed.stored)
     return { done }
   }
@@ -330,10 +388,10 @@ export class VersionedWriter {
 
   /** Requires that the key is locked. */
   async #hasLost(name: string, key: Uint8Array, stored: Uint8Array): Promise<boolean> {
-    for (let rival = this.#lastInFlight(name); rival !== undefined; ) {
+    for (let rival = this.#inFlight.last(name); rival !== undefined; ) {
       if (compareStored(stored, rival.stored) > 0) return false
       if (await rival.group.over) return true
-      rival = this.#lastInFlight(name)
+      rival = this.#inFlight.last(name)
     }
     const current = await this.#current(key)
     if (current === undefined || !isIntact(current)) return false
@@ -347,7 +405,7 @@ export class VersionedWriter {
 
   #isNewestInFlight(write: ComparedWrite): boolean {
     return write.names.every((name, index) => {
-      const last = this.#lastInFlight(name)
+      const last = this.#inFlight.last(name)
       return last === undefined || compareStored(write.stored[index]!, last.stored) > 0
     })
   }
@@ -356,7 +414,7 @@ export class VersionedWriter {
   async #withoutLost(write: ComparedWrite): Promise<ComparedWrite> {
     const lost = await Promise.all(
       write.names.map((name, index) => {
-        const last = this.#lastInFlight(name)
+        const last = this.#inFlight.last(name)
         if (last === undefined || compareStored(write.stored[index]!, last.stored) > 0) return false
         // It may yet fail, and then this one has lost nothing.
         return last.group.over
@@ -406,55 +464,13 @@ export class VersionedWriter {
     const extra = duties?.submitting(keys, stored)
     if (extra !== undefined) operations.push(...extra.puts)
     const done = store.write(operations, { durability, logData: extra?.logData })
-    const last = this.#inFlight.at(-1)
-    // A promise that has long been resolved may come again, for a write that is visible at once.
-    const group = last?.done === done ? last : this.#startGroup(done)
-    group.writes.push(write)
+    this.#inFlight.add(done, write)
     return done
   }
-
-  #startGroup(done: Promise<void>, index = new Map<string, Uint8Array>()): InFlightGroup {
-    const finish = (succeeded: boolean): boolean => {
-      group.isOver = true
-      this.#options.onOver?.(namesIn(group))
-      this.#inFlight = this.#inFlight.filter(other => !other.isOver)
-      return succeeded
-    }
-    // The writers get the failure from `done`; here it only matters that the write is over.
-    const over = done.then(
-      () => finish(true),
-      () => finish(false),
-    )
-    const group: InFlightGroup = { done, over, writes: [], index, indexedCount: 0, isOver: false }
-    this.#inFlight.push(group)
-    return group
-  }
-
-  /** The latest write on its way to a key. */
-  #lastInFlight(name: string): { stored: Uint8Array; group: InFlightGroup } | undefined {
-    for (let at = this.#inFlight.length - 1; at >= 0; at--) {
-      const group = this.#inFlight[at]!
-      const stored = lastIn(group, name)
-      if (stored !== undefined) return { stored, group }
-    }
-    return undefined
-  }
 }
 
-function* namesIn({ writes, index }: InFlightGroup): Generator<string> {
-  // A large write has only the index.
-  if (writes.length === 0) yield* index.keys()
-  for (const { keys } of writes) for (const key of keys) yield keyName(key)
-}
-
-/** Only writes that are compared ask, so what nobody asks for is never put in an index. */
-function lastIn(group: InFlightGroup, name: string): Uint8Array | undefined {
-  const { writes, index } = group
-  for (; group.indexedCount < writes.length; group.indexedCount++) {
-    const { keys, stored } = writes[group.indexedCount]!
-    for (const [at, key] of keys.entries()) index.set(keyName(key), stored[at]!)
-  }
-  return index.get(name)
+async function allDone(promises: Iterable<Promise<void>>): Promise<void> {
+  await Promise.all(promises)
 }
 
 function selectIndices(write: OrderedWrite, indices: readonly number[]): OrderedWrite {

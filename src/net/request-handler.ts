@@ -127,8 +127,8 @@ export interface RequestHandler {
    * Reads keys and writes what follows, with no other write to them in between: `decide` gets the
    * entries as all writes that came before leave them, whether or not these are durable by now, and
    * says synchronously what to write. Rejects, and writes nothing, when `decide` throws, and with
-   * UnavailableError while `canUpdate` is false. Requires that the keys differ. The keys are borrowed
-   * until it resolves, the operations until it resolves.
+   * UnavailableError while `canUpdate` is false. Requires that the keys differ, and at most one
+   * operation on a key, which is one of the keys. Borrows the keys until it returns.
    */
   update?<T>(
     keys: readonly Uint8Array[],

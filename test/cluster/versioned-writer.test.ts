@@ -4,9 +4,9 @@
 // them visible late and answers reads late; then each key must hold its latest acknowledged write.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { utf8Encode } from '../../src/bytes.ts'
+import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import { yieldToEventLoop } from '../../src/clock.ts'
-import { compareStored, encodeValue } from '../../src/cluster/versioned-value.ts'
+import { compareStored, encodeValue, liveValue } from '../../src/cluster/versioned-value.ts'
 import { VersionedWriter } from '../../src/cluster/versioned-writer.ts'
 import { IoError, OverloadedError } from '../../src/errors.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
@@ -27,6 +27,15 @@ function newWriter(random?: Random): { store: FakeEngine; writer: VersionedWrite
 
 function form(timeMs: number, writer = WRITER): Uint8Array {
   return encodeValue(encodeVersion(timeMs, 0, writer), utf8Encode(`at ${timeMs}`), 0)
+}
+
+/** A stored number, and what it is. */
+function counted(timeMs: number, count: number): Uint8Array {
+  return encodeValue(encodeVersion(timeMs, 0, WRITER), utf8Encode(String(count)), 0)
+}
+
+function countOf(stored: Uint8Array): number {
+  return Number(utf8Decode(liveValue(stored, 0)!)) || 0
 }
 
 const KEY = utf8Encode('00key')
@@ -266,6 +275,82 @@ describe('versioned writer', () => {
       },
     })
     await assert.rejects(gaveUp, OverloadedError)
+    await writer.write([KEY], [form(6)], true, undefined)
+    assert.deepEqual(
+      store.rows.map(({ value }) => value),
+      [form(6)],
+    )
+  })
+
+  test('updates see what came before them, and nothing comes between', async t => {
+    const random = seededRandom(printSeed(t))
+    for (let round = 0; round < 100; round++) {
+      const { store, writer } = newWriter(random)
+      const keys = ['a', 'b'].map(name => utf8Encode(`00${name}`))
+      let timeMs = 0
+      const acknowledged: number[][] = [[], []]
+      const calls: Promise<void>[] = []
+      let overwritten = 0
+      const increment = async (at: number): Promise<void> => {
+        const key = keys[at]!
+        const decide = ([current]: readonly (Uint8Array | undefined)[]) => {
+          const result = current === undefined ? 1 : countOf(current) + 1
+          return { result, keys: [key], stored: [counted(++timeMs, result)] }
+        }
+        try {
+          const { result, done } = await writer.update([key], decide, undefined)
+          await done
+          acknowledged[at]!.push(result)
+        } catch (error) {
+          assert.ok(error instanceof OverloadedError)
+        }
+      }
+      for (let step = 0; step < 60; step++) {
+        if (random.below(4) === 0) await yieldToEventLoop()
+        if (random.below(20) === 0) store.failNextWrite = new OverloadedError('full', 1)
+        calls.push(increment(random.below(2)))
+        if (random.below(8) > 0) continue
+        // Somebody overwrites one of them, by a step that no increment takes.
+        const key = keys[random.below(2)]!
+        const next = 1000 * ++overwritten
+        const written = writer.write([key], [counted(++timeMs, next)], true, undefined)
+        calls.push(
+          written.then(
+            () => undefined,
+            () => undefined,
+          ),
+        )
+      }
+      await Promise.all(calls)
+      store.failNextWrite = undefined
+      for (const [at, key] of keys.entries()) {
+        const seen = await writer.update(
+          [key],
+          ([current]) => ({ result: current && countOf(current), keys: [], stored: [] }),
+          undefined,
+        )
+        const unique = new Set(acknowledged[at]!)
+        assert.equal(unique.size, acknowledged[at]!.length, 'no two increments have one result')
+        const last = acknowledged[at]!.at(-1)
+        if (last === undefined || overwritten > 0) continue
+        assert.ok(seen.result !== undefined && seen.result >= last, 'no acknowledged one is lost')
+      }
+    }
+  })
+
+  test('an update that decides to fail writes nothing, and lets go of its keys', async () => {
+    const { store, writer } = newWriter()
+    const failing = () =>
+      writer.update(
+        [KEY],
+        () => {
+          throw new OverloadedError('not now', 1)
+        },
+        undefined,
+      )
+    assert.throws(failing, OverloadedError)
+    store.read = () => Promise.resolve(undefined)
+    await assert.rejects(async () => failing(), OverloadedError)
     await writer.write([KEY], [form(6)], true, undefined)
     assert.deepEqual(
       store.rows.map(({ value }) => value),
