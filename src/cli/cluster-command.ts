@@ -3,19 +3,22 @@
  * works the rest out here, as every node does.
  */
 import type { Placement, Ring, RingMember, RingTable } from '../cluster/index.ts'
+import { runHints } from './cluster-hints.ts'
 import { runStatus } from './cluster-status.ts'
 import { type Command, type CommandContext, callOptions } from './command.ts'
 import { decodeArgument, jsonField, showToken } from './data-encoding.ts'
 import { ExitCode } from './exit-code.ts'
+import { flagOption } from './option-values.ts'
 import { formatCount, renderTable, type TableColumn } from './render.ts'
 import { runRepair } from './repair-command.ts'
 import type { Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTION_ITEMS = [
-  ['status', 'each node: where it is, what it has, and 1 as exit code if one is down'],
+  ['status', 'how all is: GREEN, YELLOW or RED, and each node; exit code 1 unless it is green'],
   ['ring', 'each node: state, tokens, partitions that it owns, share of the data'],
   ['owners', 'the partition of a key, and the nodes that own it, the first first'],
+  ['hints', 'what nodes keep for others that were away; exit code 1 unless that is nothing'],
   ['repair', 'compare all replicas now, and even out what differs'],
   ['abort', 'take back a join whose node will never come; its id never returns'],
 ] as const
@@ -35,9 +38,10 @@ export const clusterCommand: Command = {
     { name: 'action', description: ACTIONS.join(', ') },
     { name: 'key', description: 'of owners: 1 to 65,533 bytes', required: false },
   ],
-  options: [],
+  options: [{ flags: '--wait', description: 'status: until it is green, or Ctrl-C' }],
   examples: [
     { line: 'kvcli cluster status', says: 'are all of them there?' },
+    { line: 'kvcli cluster status --wait', says: 'tell me when all is well again' },
     { line: 'kvcli cluster ring', says: 'who has how much?' },
     { line: 'kvcli cluster ring --json', says: 'with addresses, racks and weights' },
     { line: 'kvcli cluster owners user:1', says: 'where does it lie?' },
@@ -47,25 +51,31 @@ export const clusterCommand: Command = {
 
 async function runCluster(context: CommandContext): Promise<ExitCode> {
   const [action, key] = context.args
-  switch (action) {
-    case 'status':
-      if (key !== undefined) throw new UsageError('cluster status takes no key')
-      return await runStatus(context, await fetchTable(context))
-    case 'ring':
-      if (key !== undefined) throw new UsageError('cluster ring takes no key')
-      return await runRing(context)
-    case 'owners':
-      if (key === undefined) throw new UsageError('cluster owners needs a key')
-      return await runOwners(context, decodeArgument(key, context.encoding, 'key'))
-    case 'repair':
-      if (key !== undefined) throw new UsageError('cluster repair takes no key')
-      return await runRepair(context)
-    case 'abort':
-      if (key !== undefined) throw new UsageError('cluster abort takes no key')
-      return await runAbort(context)
-    default:
-      throw new UsageError(`cluster does not know '${action}': use ${ACTIONS.join(', ')}`)
+  const isWaiting = flagOption(context.options, 'wait')
+  if (isWaiting && action !== 'status') throw new UsageError('only cluster status waits')
+  if (action === 'owners') {
+    if (key === undefined) throw new UsageError('cluster owners needs a key')
+    return await runOwners(context, decodeArgument(key, context.encoding, 'key'))
   }
+  const run = RUNS.get(action ?? '')
+  if (run === undefined) {
+    throw new UsageError(`cluster does not know '${action}': use ${ACTIONS.join(', ')}`)
+  }
+  if (key !== undefined) throw new UsageError(`cluster ${action} takes no key`)
+  return await run(context)
+}
+
+/** The actions without a key. */
+const RUNS: ReadonlyMap<string, (context: CommandContext) => Promise<ExitCode>> = new Map([
+  ['status', runStatusOf],
+  ['ring', runRing],
+  ['hints', runHints],
+  ['repair', runRepair],
+  ['abort', runAbort],
+])
+
+function runStatusOf(context: CommandContext): Promise<ExitCode> {
+  return runStatus(context, () => fetchTable(context), flagOption(context.options, 'wait'))
 }
 
 async function runAbort(context: CommandContext): Promise<ExitCode> {

@@ -1,12 +1,21 @@
 /**
- * cluster status: what a server thinks of each member of its cluster. Its ring says who they are
- * and what they own, its statistics say how they are.
+ * cluster status: what a server thinks of each member of its cluster, in one word, one table and
+ * what it means. Its ring says who they are and what they own, its statistics say how they are, and
+ * all of them say what they owe.
  */
+import { delay } from '../clock.ts'
 import type { RingMember, RingTable } from '../cluster/index.ts'
+import { AbortedError } from '../errors.ts'
+import { type ClusterHealth, clusterHealth } from './cluster-health.ts'
+import { fetchHints, type HintReport } from './cluster-hints.ts'
 import { type CommandContext, callOptions } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { formatCount, formatDuration, renderTable, type TableColumn } from './render.ts'
 import { shortIds } from './short-ids.ts'
+import { StatusLine } from './status-line.ts'
+import type { Style } from './style.ts'
+
+const POLL_MS = 500
 
 /** What a server's statistics say of a member; see members in stats. */
 interface MemberFigures {
@@ -25,13 +34,51 @@ interface MemberStatus {
   readonly isAsked: boolean
   readonly figures: MemberFigures
   readonly partitions: number
+  /** By all members that answer. */
+  readonly owedKeys: number
+  readonly owedPartitions: number
 }
 
-/** Exit code 1 when a member is not up, or goes by another ring. */
-export async function runStatus(context: CommandContext, table: RingTable): Promise<ExitCode> {
-  const { output, session } = context
-  const client = await session.client(context.signal)
-  const stats = await client.stats(callOptions(context))
+interface Status {
+  readonly table: RingTable
+  readonly rows: readonly MemberStatus[]
+  readonly health: ClusterHealth
+}
+
+/**
+ * Exit code 1 unless it is green. With `isWaiting` resolves once it is, telling meanwhile how it
+ * goes where somebody looks.
+ */
+export async function runStatus(
+  context: CommandContext,
+  fetchTable: () => Promise<RingTable>,
+  isWaiting: boolean,
+): Promise<ExitCode> {
+  const { output, session, signal } = context
+  const { clock, stderr } = session.io
+  const line = new StatusLine(stderr, !output.json)
+  let status = await fetchStatus(context, await fetchTable())
+  try {
+    while (isWaiting && status.health.colour !== 'green') {
+      line.show(headOf(status.health, output.noteStyle))
+      await delay(clock, POLL_MS)
+      if (signal.aborted) throw new AbortedError('not green yet', { outcome: 'rejected' })
+      status = await fetchStatus(context, await fetchTable())
+    }
+  } finally {
+    line.clear()
+  }
+  const { colour } = status.health
+  await output.print(statusJson(status), () => renderStatus(status, output.style))
+  return colour === 'green' ? ExitCode.ok : ExitCode.failed
+}
+
+async function fetchStatus(context: CommandContext, table: RingTable): Promise<Status> {
+  const client = await context.session.client(context.signal)
+  const [stats, hints] = await Promise.all([
+    client.stats(callOptions(context)),
+    fetchHints(context),
+  ])
   const self = readSelf(stats)
   const figures = readMembers(stats)
   const owned = table.readers.partitionsOwned()
@@ -43,25 +90,27 @@ export async function runStatus(context: CommandContext, table: RingTable): Prom
       isAsked,
       figures: known ?? { liveness: isAsked ? 'up' : 'unknown', forMs: 0 },
       partitions: owned[index]!,
+      ...owedTo(member.nodeId, hints),
     }
   })
-  const { epoch, phase, clusterId, replicationFactor } = table.ring
-  const isWell = rows.every(row => isUp(row) && isCurrent(row, epoch))
-  const result = { clusterId, epoch, phase, replicationFactor, isWell, members: rows.map(rowJson) }
-  await output.print(result, () => {
-    const lines = [titleOf(table, rows), renderTable(COLUMNS, cellsOf(rows, epoch), output.style)]
-    return `${lines.join('\n').trimEnd()}\n${notesOf(table, rows).join('\n')}`.trimEnd()
-  })
-  return isWell ? ExitCode.ok : ExitCode.failed
+  const health = clusterHealth(
+    table,
+    rows.map(({ member, figures: { liveness, epoch }, owedKeys, owedPartitions }) => {
+      return { nodeId: member.nodeId, liveness, epoch, owedKeys, owedPartitions }
+    }),
+  )
+  return { table, rows, health }
 }
 
-function isUp({ figures }: MemberStatus): boolean {
-  return figures.liveness === 'up'
-}
-
-/** True also where that is not known. */
-function isCurrent({ figures }: MemberStatus, epoch: number): boolean {
-  return figures.epoch === undefined || figures.epoch === epoch
+function owedTo(
+  nodeId: string,
+  hints: readonly HintReport[],
+): Pick<MemberStatus, 'owedKeys' | 'owedPartitions'> {
+  const owed = hints.flatMap(({ owes }) => owes).filter(({ peer }) => peer === nodeId)
+  return {
+    owedKeys: owed.reduce((sum, { keys }) => sum + keys, 0),
+    owedPartitions: owed.reduce((sum, { partitions }) => sum + partitions, 0),
+  }
 }
 
 function readSelf(stats: Readonly<Record<string, unknown>>): string | undefined {
@@ -76,7 +125,24 @@ function readMembers(stats: Readonly<Record<string, unknown>>): Map<string, Memb
   return new Map(members.map(entry => [entry.nodeId, entry]))
 }
 
-function rowJson({ member, isAsked, figures, partitions }: MemberStatus): Record<string, unknown> {
+function statusJson({ table, rows, health }: Status): Record<string, unknown> {
+  const { clusterId, epoch, phase, replicationFactor } = table.ring
+  const { colour, partitionsWithoutReplica, partitionsWithoutQuorum } = health
+  return {
+    clusterId,
+    epoch,
+    phase,
+    replicationFactor,
+    health: colour,
+    isWell: colour === 'green',
+    partitionsWithoutReplica,
+    partitionsWithoutQuorum,
+    members: rows.map(rowJson),
+  }
+}
+
+function rowJson(row: MemberStatus): Record<string, unknown> {
+  const { member, isAsked, figures, partitions, owedKeys, owedPartitions } = row
   const { nodeId, rack, weight, state } = member
   const { clientAddress, peerAddress, states = {}, ...rest } = figures
   return {
@@ -86,21 +152,13 @@ function rowJson({ member, isAsked, figures, partitions }: MemberStatus): Record
     rack,
     weight,
     partitions,
+    owedKeys,
+    owedPartitions,
     clientAddress: clientAddress || member.clientAddress,
     peerAddress: peerAddress || member.peerAddress,
     ...rest,
     states,
   }
-}
-
-function titleOf({ ring }: RingTable, rows: readonly MemberStatus[]): string {
-  const nodes = rows.length === 1 ? '1 node' : `${formatCount(rows.length)} nodes`
-  const up = rows.filter(isUp).length
-  return [
-    `epoch ${formatCount(ring.epoch)}`,
-    up === rows.length ? `${nodes}, up` : `${nodes}, ${up} up`,
-    `replication factor ${ring.replicationFactor}`,
-  ].join(', ')
 }
 
 const COLUMNS: readonly TableColumn[] = [
@@ -112,30 +170,42 @@ const COLUMNS: readonly TableColumn[] = [
   { title: 'for', align: 'right' },
   { title: 'starts', align: 'right' },
   { title: 'partitions', align: 'right' },
-  { title: 'epoch', align: 'right' },
+  { title: 'owed', align: 'right' },
 ]
 
-function cellsOf(rows: readonly MemberStatus[], epoch: number): string[][] {
+function renderStatus({ table, rows, health }: Status, style: Style): string {
+  const { epoch, replicationFactor } = table.ring
+  const notes = health.findings.map(finding => `${style.dim('  ->')} ${finding}`)
+  if (rows.length > 1) {
+    notes.push(style.dim('* was asked; seen: what it sees; owed: keys that others keep for it'))
+  }
+  return [
+    headOf(health, style),
+    renderTable(COLUMNS, cellsOf(rows, style), style).trimEnd(),
+    style.dim(`epoch ${formatCount(epoch)}, replication factor ${replicationFactor}`),
+    ...notes,
+  ].join('\n')
+}
+
+/** The colour stands there as a word, for those who do not see it. */
+function headOf({ colour, summary }: ClusterHealth, style: Style): string {
+  const paint = { green: style.good, yellow: style.warn, red: style.bad }[colour]
+  return `${style.bold(paint(colour.toUpperCase()))}: ${summary}`
+}
+
+function cellsOf(rows: readonly MemberStatus[], style: Style): string[][] {
   const nameOf = shortIds(rows.map(({ member }) => member.nodeId))
-  return rows.map(({ member, isAsked, figures, partitions }) => [
+  return rows.map(({ member, isAsked, figures, partitions, owedKeys, owedPartitions }) => [
     isAsked ? '*' : '',
     nameOf(member.nodeId),
     figures.clientAddress || member.clientAddress,
     member.state,
-    figures.liveness,
+    figures.liveness === 'up' ? 'up' : style.bad(figures.liveness),
     figures.forMs === 0 ? '' : formatDuration(figures.forMs),
     figures.generation === undefined ? '' : formatCount(figures.generation),
     formatCount(partitions),
-    formatCount(figures.epoch ?? epoch),
+    owedPartitions === 0
+      ? formatCount(owedKeys)
+      : `${formatCount(owedKeys)} + ${formatCount(owedPartitions)} partitions`,
   ])
-}
-
-function notesOf({ ring }: RingTable, rows: readonly MemberStatus[]): string[] {
-  const notes: string[] = []
-  if (ring.phase !== 'stable') notes.push('the ring is changing: see kvcli cluster ring')
-  if (rows.some(row => !isCurrent(row, ring.epoch))) {
-    notes.push('not all nodes go by the same ring yet')
-  }
-  if (rows.length > 1) notes.push('* was asked: what the others are is what it sees')
-  return notes
 }

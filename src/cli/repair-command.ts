@@ -4,6 +4,8 @@ import { AbortedError } from '../errors.ts'
 import { type CommandContext, callOptions } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { formatCount, renderTable, type TableColumn } from './render.ts'
+import { shortIds } from './short-ids.ts'
+import { StatusLine } from './status-line.ts'
 import type { Style } from './style.ts'
 
 const POLL_MS = 500
@@ -26,12 +28,17 @@ export async function runRepair(context: CommandContext): Promise<ExitCode> {
     const answer = await client.admin({ command: 'repair', action }, callOptions(context))
     return answer['members'] as readonly MemberRepair[]
   }
+  const line = new StatusLine(session.io.stderr, !output.json)
   let members = await ask('start')
-  while (members.some(({ isRunning }) => isRunning)) {
-    output.note(renderProgress(members))
-    await delay(session.io.clock, POLL_MS)
-    if (signal.aborted) throw new AbortedError('the repair goes on without being watched')
-    members = await ask('status')
+  try {
+    while (members.some(({ isRunning }) => isRunning)) {
+      line.show(renderProgress(members))
+      await delay(session.io.clock, POLL_MS)
+      if (signal.aborted) throw new AbortedError('the repair goes on without being watched')
+      members = await ask('status')
+    }
+  } finally {
+    line.clear()
   }
   await output.print({ members }, () => renderMembers(members, output.style))
   const isWhole = members.every(
@@ -44,9 +51,10 @@ function renderProgress(members: readonly MemberRepair[]): string {
   const compared = members.reduce((sum, member) => sum + member.compared, 0)
   const total = members.reduce((sum, member) => sum + member.total, 0)
   const divergent = members.reduce((sum, member) => sum + member.divergent, 0)
+  const percent = total === 0 ? 0 : Math.floor((compared / total) * 100)
   return (
-    `${formatCount(compared)} of ${formatCount(total)} partitions compared, ` +
-    `${formatCount(divergent)} keys differed`
+    `repairing  ${percent} %  ${formatCount(compared)} of ${formatCount(total)} comparisons of ` +
+    `partitions, ${formatCount(divergent)} keys differed`
   )
 }
 
@@ -57,10 +65,23 @@ const COLUMNS: readonly TableColumn[] = [
 ]
 
 function renderMembers(members: readonly MemberRepair[], style: Style): string {
+  const ids = members.flatMap(({ node, failures }) => [node, ...failures.map(({ peer }) => peer)])
+  const nameOf = shortIds(ids)
   const rows = members.map(({ node, divergent, failures, error }) => {
-    const [failure] = failures
-    const problem = error ?? (failure && `not with ${failure.peer}: ${failure.reason}`)
-    return [node, formatCount(divergent), problem ?? 'holds what the others hold']
+    const result =
+      error !== undefined
+        ? style.bad('cannot be asked')
+        : failures.length > 0
+          ? style.warn(`not compared with ${failures.map(({ peer }) => nameOf(peer)).join(', ')}`)
+          : style.good('holds what the others hold')
+    return [nameOf(node), formatCount(divergent), result]
   })
-  return renderTable(COLUMNS, rows, style).trimEnd()
+  const notes = members.flatMap(({ node, failures, error }) => {
+    const reasons = failures.map(
+      ({ peer, reason }) => `${nameOf(node)}, ${nameOf(peer)}: ${reason}`,
+    )
+    return error === undefined ? reasons : [`${nameOf(node)}: ${error}`]
+  })
+  const lines = [...new Set(notes)].map(note => `${style.dim('  ->')} ${note}`)
+  return [renderTable(COLUMNS, rows, style).trimEnd(), ...lines].join('\n')
 }

@@ -3,9 +3,11 @@
  *
  *   trace  { key: base64 }         what each replica has of the key (key-trace.ts)
  *   repair { action: start|status } full rounds of anti-entropy, of all members (repair-runs.ts)
+ *   hints  {}                      what members owe each other (hint-reports.ts)
  *   abort  {}                      takes back the join that is under way (ring-change.ts)
  */
 import { InvalidArgumentError } from '../errors.ts'
+import type { HintReports } from './hint-reports.ts'
 import { traceKey } from './key-trace.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { Peers } from './peers.ts'
@@ -26,6 +28,7 @@ export interface AdminOptions {
         readonly peers: Peers
         readonly sets: CurrentReplicaSets
         readonly repairs: RepairRuns
+        readonly hints?: HintReports
         /** Takes back the change of the ring that is under way; resolves to the ring then. */
         readonly abort?: (() => Promise<Ring>) | undefined
       }
@@ -53,6 +56,9 @@ export async function runAdmin(
         throw new InvalidArgumentError('a node alone has nothing to repair')
       return { members: await cluster.repairs.all(command['action'] === 'start') }
     }
+    // A node alone owes nobody anything.
+    case 'hints':
+      return { members: (await options.cluster?.hints?.all()) ?? [] }
     case 'abort': {
       if (options.cluster?.abort === undefined) {
         throw new InvalidArgumentError('a node alone has no change of its ring under way')

@@ -148,19 +148,10 @@ export class AntiEntropy {
   /** Compares everything with every peer, now. */
   repairNow(): RepairRun {
     this.#followRing()
-    const pairs = [...this.#pairs]
-    const failures = pairs.map(async ([peer, pair]) => {
-      try {
-        await pair.demand()
-        return []
-      } catch (error) {
-        if (!(error instanceof KvError)) throw error
-        return [{ peer, reason: error.message }]
-      }
-    })
+    const rounds = [...this.#pairs].map(([peer, pair]) => new DemandedRound(peer, pair))
     return {
-      done: Promise.all(failures).then(all => all.flat()),
-      progress: () => pairs.map(([, pair]) => pair.progress),
+      done: Promise.all(rounds.map(({ failures }) => failures)).then(all => all.flat()),
+      progress: () => rounds.map(round => round.progress()),
     }
   }
 
@@ -203,5 +194,41 @@ export class AntiEntropy {
       shared: () => this.sharedWith(peer),
       isReachable: () => this.#isReachable(peer),
     })
+  }
+}
+
+/** A full round with one peer that somebody waits for. Its progress never goes back. */
+class DemandedRound {
+  /** Resolves to why it failed, or to nothing. */
+  readonly failures: Promise<readonly { readonly peer: NodeId; readonly reason: string }[]>
+  readonly #peer: NodeId
+  readonly #pair: RepairPair
+  #isOver = false
+  #compared = 0
+
+  constructor(peer: NodeId, pair: RepairPair) {
+    this.#peer = peer
+    this.#pair = pair
+    this.failures = this.#run()
+  }
+
+  /** All of it once it is over, also when it failed. */
+  progress(): RoundProgress {
+    const { compared, total } = this.#pair.progress
+    // A peer that returns meanwhile makes the round begin anew.
+    this.#compared = Math.max(this.#compared, compared)
+    return { peer: this.#peer, compared: this.#isOver ? total : this.#compared, total }
+  }
+
+  async #run(): Promise<readonly { readonly peer: NodeId; readonly reason: string }[]> {
+    try {
+      await this.#pair.demand()
+      return []
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      return [{ peer: this.#peer, reason: error.message }]
+    } finally {
+      this.#isOver = true
+    }
   }
 }

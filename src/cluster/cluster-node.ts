@@ -11,6 +11,7 @@ import type { Random } from '../random.ts'
 import { AntiEntropy } from './anti-entropy.ts'
 import { ClusterScans } from './cluster-scans.ts'
 import { ClusterWrites } from './cluster-writes.ts'
+import { HintReports } from './hint-reports.ts'
 import type { LivenessView } from './liveness.ts'
 import type { ClusterParts } from './node-handler.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
@@ -70,7 +71,9 @@ export class ClusterNode implements ClusterParts {
     const { peers, ring, abort } = options
     const members = () => ring().ring.members.map(({ nodeId }) => nodeId)
     const repairs = new RepairRuns({ peers, members, repair: this.repair })
-    this.admin = { peers, sets, repairs, abort }
+    const { replication } = writes
+    const hints = new HintReports({ peers, clock: options.clock, members, replication })
+    this.admin = { peers, sets, repairs, hints, abort }
   }
 
   /** Rejects as the store does. */

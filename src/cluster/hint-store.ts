@@ -42,11 +42,19 @@ export interface HintStoreOptions {
   readonly bytesMax?: number
 }
 
+/** Hints of a peer: how many, and the bytes of their records. */
+interface Held {
+  readonly count: number
+  readonly bytes: number
+}
+
+const NONE: Held = { count: 0, bytes: 0 }
+
 export class HintStore {
   readonly #store: Store
   readonly #bytesMax: number
   /** By peer number; an estimate, of what was there when the peer's hints were counted last. */
-  readonly #bytes = new Map<number, number>()
+  readonly #held = new Map<number, Held>()
   /** By peer number, the partitions with a durable mark. */
   readonly #dirty = new Map<number, Set<number>>()
   /** By peer number, partitions whose mark went into a batch that may have failed. */
@@ -82,7 +90,16 @@ export class HintStore {
 
   /** An estimate of the bytes that hints for the peer take. */
   bytesOf(peer: number): number {
-    return this.#bytes.get(peer) ?? 0
+    return this.#heldFor(peer).bytes
+  }
+
+  /** An estimate of the keys that have a hint for the peer. */
+  countOf(peer: number): number {
+    return this.#heldFor(peer).count
+  }
+
+  #heldFor(peer: number): Held {
+    return this.#held.get(peer) ?? NONE
   }
 
   /** Partitions of which the peer may lack anything, ascending. */
@@ -98,14 +115,14 @@ export class HintStore {
     const replayed = this.#replayed.get(peer)
     if (replayed?.has(name) === true) replayed.set(name, true)
     const size = HINT_HEADER_SIZE + engineKey.length
-    const bytes = this.bytesOf(peer)
+    const { count, bytes } = this.#heldFor(peer)
     if (engineKey.length > HINTED_KEY_SIZE_MAX || bytes + size > this.#bytesMax) {
       const partition = enginePartition(engineKey)
       if (this.#dirty.get(peer)?.has(partition) === true) return undefined
       addTo(this.#unsure, peer, partition)
       return recordPut(dirtyKey(peer, partition))
     }
-    this.#bytes.set(peer, bytes + size)
+    this.#held.set(peer, { count: count + 1, bytes: bytes + size })
     return recordPut(hintKey(peer, engineKey))
   }
 
@@ -192,9 +209,10 @@ export class HintStore {
     const replayed = this.#replayed.get(peer)
     const removed = engineKeys.filter(key => replayed?.get(keyName(key)) === false)
     const dels = removed.map((key): StoreDelete => ({ type: 'del', key: hintKey(peer, key) }))
-    let bytes = this.bytesOf(peer)
+    let { count, bytes } = this.#heldFor(peer)
     for (const { length } of removed) bytes -= HINT_HEADER_SIZE + length
-    this.#bytes.set(peer, Math.max(0, bytes))
+    count -= removed.length
+    this.#held.set(peer, { count: Math.max(0, count), bytes: Math.max(0, bytes) })
     if (puts.length + dels.length > 0) {
       await this.#store.write([...puts, ...dels], { durability })
     }
@@ -203,7 +221,7 @@ export class HintStore {
   /** Nothing of the peer is being replayed any more. `isEmpty`: and it has no hint. */
   end(peer: number, isEmpty: boolean): void {
     this.#replayed.delete(peer)
-    if (isEmpty) this.#bytes.set(peer, 0)
+    if (isEmpty) this.#held.set(peer, NONE)
   }
 
   /** Replaces the estimate by a count of the hints that are there. */
@@ -211,16 +229,22 @@ export class HintStore {
     if (this.#counting.has(peer)) return
     this.#counting.add(peer)
     try {
+      let count = 0
       let bytes = 0
-      const before = this.bytesOf(peer)
+      const before = this.#heldFor(peer)
       for (let after: Uint8Array | undefined, done = false; !done; ) {
         const chunk: StoreChunk = await this.page(peer, after, RECORDS_PER_BATCH)
+        count += chunk.keys.length
         for (const { length } of chunk.keys) bytes += length
         after = chunk.keys.at(-1)
         done = chunk.done
       }
       // What was hinted meanwhile may have been counted or not: better twice.
-      this.#bytes.set(peer, bytes + Math.max(0, this.bytesOf(peer) - before))
+      const now = this.#heldFor(peer)
+      this.#held.set(peer, {
+        count: count + Math.max(0, now.count - before.count),
+        bytes: bytes + Math.max(0, now.bytes - before.bytes),
+      })
     } finally {
       this.#counting.delete(peer)
     }

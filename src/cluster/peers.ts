@@ -26,6 +26,7 @@ export const PeerMessage = {
   replicate: 32,
   hints: 33,
   forwardWrite: 34,
+  hintReport: 35,
   /** Reads: 48 to 63. */
   readVersions: 48,
   readStored: 49,

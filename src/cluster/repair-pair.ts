@@ -98,10 +98,14 @@ export class RepairPair {
     return this.#roundMs
   }
 
+  /** Of the round that was demanded, which may not have begun; another one tells nothing. */
   get progress(): RoundProgress {
-    const total = this.#round?.total ?? 0
-    const compared = total - (this.#round?.waiting.length ?? 0)
-    return { peer: this.#options.peer, compared, total }
+    const { peer, shared } = this.#options
+    const round = this.#round
+    if (round === undefined || round.demands.length === 0) {
+      return { peer, compared: 0, total: shared().length }
+    }
+    return { peer, compared: round.total - round.waiting.length, total: round.total }
   }
 
   /** When the partition that was compared longest ago was, in monotonic milliseconds. */

@@ -76,7 +76,8 @@ export interface ReplicaFigures {
   readonly pendingBytes: number
   readonly pendingAgeMs: number
   readonly acked: number
-  /** An estimate of the records. */
+  /** An estimate of the keys with a hint, and of the bytes of those. */
+  readonly hintCount: number
   readonly hintBytes: number
   /** Partitions that only a comparison can heal. */
   readonly dirtyPartitions: number
@@ -177,11 +178,19 @@ export class Replication {
       const pendingAgeMs = Math.round(peer.pendingAgeMs)
       unreplicatedBytes = Math.max(unreplicatedBytes, pendingBytes)
       unreplicatedAgeMs = Math.max(unreplicatedAgeMs, pendingAgeMs)
-      const hintBytes = hints.bytesOf(number)
-      const dirtyPartitions = hints.dirtyPartitions(number).length
-      peers[nodeId] = { isSendable, pendingBytes, pendingAgeMs, acked, hintBytes, dirtyPartitions }
+      const owed = {
+        hintCount: hints.countOf(number),
+        hintBytes: hints.bytesOf(number),
+        dirtyPartitions: hints.dirtyPartitions(number).length,
+      }
+      peers[nodeId] = { isSendable, pendingBytes, pendingAgeMs, acked, ...owed }
     }
     return { unreplicatedBytes, unreplicatedAgeMs, hints: this.#replay.stats, peers }
+  }
+
+  /** Corrects the estimates of hints that there are. Never rejects. */
+  recountHints(): Promise<void> {
+    return this.#recount(number => this.hints.countOf(number) > 0)
   }
 
   /** Partitions of which the peer may lack anything: only a comparison of all of it tells. */

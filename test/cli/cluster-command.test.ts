@@ -3,6 +3,7 @@
 // Method: the whole program over a store that has a ring of known members; what it prints is held
 // against the ring itself.
 import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
 import { describe, test } from 'node:test'
 import { ExitCode } from '../../src/cli/exit-code.ts'
 import {
@@ -17,7 +18,7 @@ import {
   RingTable,
 } from '../../src/cluster/index.ts'
 import { VersionMismatchError } from '../../src/errors.ts'
-import { CliHarness, runCli } from '../support/cli-harness.ts'
+import { CapturedOutput, CliHarness, runCli, until } from '../support/cli-harness.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 
 function node(digit: number, weight = 1) {
@@ -132,8 +133,24 @@ function figuresOf(ring: Ring, changes: Readonly<Record<string, object>> = {}) {
   return { node: { id: ring.members[0]!.nodeId }, members }
 }
 
-function storeOf(ring: Ring, changes?: Readonly<Record<string, object>>): MemoryStore {
-  return Object.assign(storeWith(ring), { statsKept: figuresOf(ring, changes) })
+interface StoreOf {
+  readonly changes?: Readonly<Record<string, object>>
+  readonly hints?: readonly object[]
+}
+
+function storeOf(ring: Ring, { changes, hints }: StoreOf = {}): MemoryStore {
+  const store = Object.assign(storeWith(ring), { statsKept: figuresOf(ring, changes) })
+  if (hints !== undefined) store.adminKept['hints'] = hints.map(each => ({ members: each }))
+  return store
+}
+
+const [ONE, TWO, THREE, FOURTH] = FOUR.members.map(({ nodeId }) => nodeId) as [
+  ...[string, string, string, string],
+]
+
+function owing(node: string, peer: string, changes: object = {}): object {
+  const owed = { peer, keys: 1500, bytes: 30_000, partitions: 0, isSendable: false }
+  return { node, owes: [{ ...owed, ...changes }] }
 }
 
 describe('cluster status', () => {
@@ -141,9 +158,10 @@ describe('cluster status', () => {
     const store = Object.assign(storeWith(FIRST), { statsKept: { node: { id: '1'.repeat(32) } } })
     const { out, code } = await runCli('cluster status', { store })
     assert.deepEqual(out.trimEnd().split('\n'), [
-      'epoch 1, 1 node, up, replication factor 3',
-      '   node      address        state   seen  for  starts  partitions  epoch',
-      '*  11111111  10.0.0.1:7700  normal  up                         64      1',
+      'GREEN: 1 node is up, nothing is owed',
+      '   node      address        state   seen  for  starts  partitions  owed',
+      '*  11111111  10.0.0.1:7700  normal  up                         64     0',
+      'epoch 1, replication factor 3',
     ])
     assert.equal(code, ExitCode.ok)
   })
@@ -152,31 +170,108 @@ describe('cluster status', () => {
     const { out, code } = await runCli('cluster status', { store: storeOf(FOUR) })
     const lines = out.trimEnd().split('\n')
     assert.ok(lines.every(line => line.length <= 80))
-    assert.equal(lines[0], `epoch ${FOUR.epoch}, 4 nodes, up, replication factor 3`)
-    assert.match(
-      lines[2]!,
-      /^\* {2}1{8} {2}10\.0\.0\.1:7700 {2}normal {2}up {4}1m 01s +1 +\d+ +10$/,
-    )
-    assert.match(lines[5]!, /^ {3}4{8} .* up {4}1m 01s +4 +\d+ +10$/)
+    assert.equal(lines[0], 'GREEN: 4 of 4 nodes are up, nothing is owed')
+    assert.match(lines[2]!, /^\* {2}1{8} {2}10\.0\.0\.1:7700 {2}normal {2}up {4}1m 01s +1 +\d+ +0$/)
+    assert.match(lines[5]!, /^ {3}4{8} .* up {4}1m 01s +4 +\d+ +0$/)
+    assert.equal(lines[6], `epoch ${FOUR.epoch}, replication factor 3`)
     assert.equal(code, ExitCode.ok)
   })
 
-  test('of one that is down, or behind, ends with exit code 1 and says so', async () => {
-    const [, two, three] = FOUR.members.map(({ nodeId }) => nodeId)
-    const changes = { [two!]: { liveness: 'down' }, [three!]: { epoch: FOUR.epoch - 1 } }
-    const { out, code } = await runCli('cluster status', { store: storeOf(FOUR, changes) })
-    assert.match(out, /4 nodes, 3 up/)
-    assert.match(out, /22222222 .* down /)
-    assert.match(out, /not all nodes go by the same ring yet/)
-    assert.equal(code, ExitCode.failed)
+  const down = { liveness: 'down' }
+  const suspect = { liveness: 'suspect' }
+  for (const [what, options, colour, texts] of [
+    [
+      'one is down',
+      { changes: { [TWO]: down } },
+      'YELLOW: 3 of 4 nodes are up, nothing is owed',
+      [/22222222 .* down /, /every key can still be read and written, at quorum too/],
+    ],
+    [
+      'one that is down is owed something',
+      { changes: { [TWO]: down }, hints: [[owing(ONE, TWO), owing(THREE, TWO, { keys: 1 })]] },
+      'YELLOW: 3 of 4 nodes are up, 1,501 keys are owed',
+      [/22222222 .* down .* 1,501$/m, /sent when the node is back: see kvcli cluster hints/],
+    ],
+    [
+      'it is back, and is being sent it',
+      { hints: [[owing(ONE, TWO, { partitions: 2, isSendable: true })]] },
+      'YELLOW: 4 of 4 nodes are up, 1,500 keys and 2 partitions are owed',
+      [/22222222 .* up .* 1,500 \+ 2 partitions$/m, /is being sent: see kvcli cluster hints/],
+    ],
+    [
+      'one is suspected, and still asked',
+      { changes: { [TWO]: suspect, [THREE]: suspect } },
+      'YELLOW: 2 of 4 nodes are up, nothing is owed',
+      [/every key can still be/],
+    ],
+    [
+      'two are down, so that some keys have no quorum',
+      { changes: { [TWO]: down, [THREE]: down } },
+      'RED: 2 of 4 nodes are up, nothing is owed',
+      [/no quorum for \d+ of 64 partitions: only consistency one goes on there/],
+    ],
+    [
+      'three are down, so that some have no replica',
+      { changes: { [TWO]: down, [THREE]: down, [FOURTH]: down } },
+      'RED: 1 of 4 nodes are up, nothing is owed',
+      [/the keys of \d+ of 64 partitions cannot be read or written/, /no quorum for 64 of 64/],
+    ],
+    [
+      'one goes by an older ring',
+      { changes: { [THREE]: { epoch: FOUR.epoch - 1 } } },
+      'YELLOW: 4 of 4 nodes are up, nothing is owed',
+      [/not all nodes go by the same ring yet: 33333333 is behind/],
+    ],
+  ] as const) {
+    test(`when ${what} is ${colour}`, async () => {
+      const { out, code } = await runCli('cluster status', { store: storeOf(FOUR, options) })
+      assert.equal(out.split('\n')[0], colour)
+      for (const text of texts) assert.match(out, text)
+      assert.equal(code, ExitCode.failed)
+    })
+  }
+
+  test('while the ring changes is yellow', async () => {
     const moving = await runCli('cluster status', { store: storeOf(beginJoin(FOUR, node(5))) })
+    assert.match(moving.out, /^YELLOW: /)
     assert.match(moving.out, /the ring is changing/)
+  })
+
+  test('counts what can be reached as the ring has it', async () => {
+    const store = storeOf(FOUR, { changes: { [TWO]: down, [THREE]: down } })
+    const { json } = await runCli('cluster status --json', { store })
+    const [result] = json as Record<string, unknown>[]
+    const { readers } = new RingTable(FOUR)
+    const lists = Array.from({ length: 64 }, (_, partition) => ownerIds(readers, partition))
+    const fewer = lists.filter(ids => ids.filter(id => id !== TWO && id !== THREE).length < 2)
+    assert.equal(result!['partitionsWithoutQuorum'], fewer.length)
+    assert.equal(result!['partitionsWithoutReplica'], 0)
+    assert.equal(result!['health'], 'red')
+  })
+
+  test('--wait ends when it is green, and shows meanwhile how it goes', async () => {
+    const hints = [[owing(ONE, TWO)], [owing(ONE, TWO, { keys: 20 })], []]
+    const store = storeOf(FOUR, { hints })
+    const screen = new CapturedOutput(new PassThrough().resume())
+    const harness = new CliHarness({ argv: 'cluster status --wait', store, stderr: screen })
+    const running = harness.run()
+    for (let poll = 0; poll < 2; poll++) {
+      await until(
+        () => harness.clock.timerCount > 0,
+        () => harness.err,
+      )
+      harness.clock.advance(500)
+    }
+    assert.equal(await running, ExitCode.ok)
+    assert.match(harness.err, /YELLOW: .* 1,500 keys are owed.*YELLOW: .* 20 keys are owed/s)
+    assert.match(harness.out, /^GREEN: /)
+    assert.doesNotMatch(harness.out, /YELLOW/)
   })
 
   test('has all of it as JSON, with where a node says that it is', async () => {
     const [one] = FOUR.members
     const changes = { [one!.nodeId]: { clientAddress: 'moved:1', states: { load: 3 } } }
-    const { json } = await runCli('cluster status --json', { store: storeOf(FOUR, changes) })
+    const { json } = await runCli('cluster status --json', { store: storeOf(FOUR, { changes }) })
     const [result] = json as { isWell: boolean; epoch: number; members: object[] }[]
     assert.equal(result!.isWell, true)
     assert.equal(result!.epoch, FOUR.epoch)
@@ -188,6 +283,8 @@ describe('cluster status', () => {
       rack: 'a',
       weight: 1,
       partitions: owned[0],
+      owedKeys: 0,
+      owedPartitions: 0,
       clientAddress: 'moved:1',
       peerAddress: '',
       liveness: 'up',
@@ -197,6 +294,32 @@ describe('cluster status', () => {
       epoch: FOUR.epoch,
       states: { load: 3 },
     })
+  })
+})
+
+describe('cluster hints', () => {
+  test('shows who keeps what for whom, and how it goes', async () => {
+    const silent = { node: THREE, owes: [], error: 'no link' }
+    const sending = { keys: 2, partitions: 1, isSendable: true }
+    const hints = [[owing(ONE, TWO), owing(FOURTH, TWO, sending), silent]]
+    const { out, code } = await runCli('cluster hints', { store: storeOf(FOUR, { hints }) })
+    assert.deepEqual(out.trimEnd().split('\n'), [
+      'node      owes       keys     hints  partitions',
+      '11111111  22222222  1,500  29.3 KiB           0  waits for its return',
+      '44444444  22222222      2  29.3 KiB           1  being sent',
+      '  -> what 33333333 owes is not known: no link',
+      '  -> partitions are compared whole: see kvcli cluster repair',
+    ])
+    assert.equal(code, ExitCode.failed)
+  })
+
+  test('of nodes that owe nothing says so, and ends with exit code 0', async () => {
+    const hints = [[{ node: ONE, owes: [] }]]
+    const { out, code } = await runCli('cluster hints', { store: storeOf(FOUR, { hints }) })
+    assert.equal(out, 'no node owes another one anything\n')
+    assert.equal(code, ExitCode.ok)
+    const { json } = await runCli('cluster hints --json', { store: storeOf(FOUR, { hints }) })
+    assert.deepEqual(json, [{ members: hints[0] }])
   })
 })
 
@@ -248,8 +371,9 @@ describe('cluster owners', () => {
 describe('cluster', () => {
   for (const [argv, message] of [
     ['cluster', /action/],
-    ['cluster rings', /does not know 'rings': use status, ring, owners, repair, abort/],
+    ['cluster rings', /does not know 'rings': use status, ring, owners, hints, repair, abort/],
     ['cluster ring k', /takes no key/],
+    ['cluster ring --wait', /only cluster status waits/],
     ['cluster owners', /needs a key/],
     ['cluster owners --hex zz', /the key 'zz' is not hex/],
   ] as const) {

@@ -90,6 +90,12 @@ describe('cluster repair', () => {
     const failed = storeWith('repair', { members: [done, { ...done, node: 'c', failures }] })
     const result = await runCli('cluster repair', { store: failed })
     assert.equal(result.code, ExitCode.failed)
-    assert.match(result.out, /not with b: cannot be reached/)
+    assert.match(result.out, /^c +5 +not compared with b\n {2}-> c, b: cannot be reached$/m)
+    const away = { ...done, node: 'd', error: 'no link to d' }
+    const unasked = await runCli('cluster repair', {
+      store: storeWith('repair', { members: [away] }),
+    })
+    assert.equal(unasked.code, ExitCode.failed)
+    assert.match(unasked.out, /^d +5 +cannot be asked\n {2}-> d: no link to d$/m)
   })
 })

@@ -80,15 +80,26 @@ describe('commands about a node', () => {
     }
     const finish = async (): Promise<readonly RepairStatus[]> => {
       let statuses = await run('start')
+      const progress = new Map(statuses.map(({ node, total }) => [node, { compared: 0, total }]))
       while (statuses.some(({ isRunning }) => isRunning)) {
         await cluster.pass(50)
         statuses = await run('status')
+        for (const { node, compared, total, error } of statuses) {
+          const before = progress.get(node)!
+          if (error !== undefined) continue
+          assert.equal(total, before.total, 'what there is to do stays the same')
+          assert.ok(compared >= before.compared, 'and nothing of it is undone')
+          progress.set(node, { compared, total })
+        }
       }
       return statuses
     }
     const engineKey = store.partitioner.engineKey(KEY)
     await c.store.applyStored([{ engineKey, stored: cluster.form(1) }])
+    // Ordinary rounds are under way when somebody asks for a whole one.
+    await cluster.pass(10_000)
     const healed = await finish()
+    assert.ok(healed.every(({ compared, total }) => total > 0 && compared === total))
     assert.ok(healed.every(({ failures, error }) => failures.length === 0 && error === undefined))
     assert.ok(healed.reduce((sum, { divergent }) => sum + divergent, 0) >= 2)
     for (const member of cluster.members) assert.ok(await member.store.get(KEY))

@@ -40,6 +40,7 @@ export class MemoryStore implements RemoteStore {
     { clusterId: 'cc'.repeat(16), partitionCount: 1024 },
   )
   adminKept: Record<string, Readonly<Record<string, unknown>>[]> = {
+    hints: [{ members: [] }],
     trace: [{ partition: 1, epoch: 1, agreed: true, replicas: [] }],
   }
   statsKept: Readonly<Record<string, unknown>> = { node: { id: 'abc', uptimeMs: 1500 } }
