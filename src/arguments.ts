@@ -1,5 +1,6 @@
 /** Checks what callers pass, once, at the door of a store; everything behind it sees bytes. */
 import { compareBytes, copyBytes, keyAfter, utf8Encode } from './bytes.ts'
+import { closestWord } from './edit-distance.ts'
 import { AbortedError, InvalidArgumentError } from './errors.ts'
 import {
   type BytesInput,
@@ -75,24 +76,43 @@ export function checkMembers<T extends object>(
   checkObject(value, name)
   for (const member in value) {
     if (known.has(member) || value[member] === undefined) continue
-    const names = [...known].join(', ')
-    throw new InvalidArgumentError(`${name} has '${member}', which is none of ${names}`)
+    const names = [...known]
+    const meant = closestWord(member, names)
+    throw new InvalidArgumentError(
+      `${name} has '${member}', which is none of ${names.join(', ')}` +
+        (meant === undefined ? '' : `; did you mean '${meant}'?`),
+    )
   }
   return value
 }
 
+/** What stands before the rest of a URL. */
+const SCHEME = /^[a-z][a-z0-9+.-]+:\/\//i
+
 /**
  * Throws InvalidArgumentError unless it can be a path. An empty one would be the current directory
- * of the process, which nobody means who forgot to say which.
+ * of the process, which nobody means who forgot to say which, and a URL a directory of that name.
  */
 export function checkPath(path: unknown, name: string): string {
-  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return path
-  throw new InvalidArgumentError(`${name} must be a path, got ${describe(path)}`)
+  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+    throw new InvalidArgumentError(`${name} must be a path, got ${describe(path)}`)
+  }
+  if (!SCHEME.test(path)) return path
+  throw new InvalidArgumentError(
+    `${name} must be a path, got ${describe(path)}: servers are reached with open or connect of ` +
+      "the package 'duramen'",
+  )
+}
+
+/** Throws InvalidArgumentError unless it is true, false or none. */
+export function checkFlag(value: boolean | undefined, name: string): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value
+  throw new InvalidArgumentError(`${name} must be true or false, got ${describe(value)}`)
 }
 
 /** Throws InvalidArgumentError unless it is a function or none. */
-export function checkFunction(value: unknown, name: string): void {
-  if (value === undefined || typeof value === 'function') return
+export function checkFunction<T>(value: T, name: string): T {
+  if (value === undefined || typeof value === 'function') return value
   throw new InvalidArgumentError(`${name} must be a function, got ${describe(value)}`)
 }
 

@@ -48,7 +48,8 @@ export async function open<const Location extends string>(
   location: Location,
   options?: OpenOptions<Location>,
 ): Promise<StoreAt<Location>> {
-  const scheme = SCHEME.exec(location)?.[1]
+  // What is no text is no URL either: the engine says what is wrong with it.
+  const scheme = typeof location === 'string' ? SCHEME.exec(location)?.[1] : undefined
   if (scheme !== undefined && scheme !== 'kv') {
     throw new InvalidArgumentError(
       `cannot open '${location}': give the path of a directory, or kv://host:port`,

@@ -1,5 +1,8 @@
 /** Structured logging: one line of JSON an event. A library is silent unless given a logger. */
 
+import { describe } from './arguments.ts'
+import { InvalidArgumentError } from './errors.ts'
+
 export type LogFields = Readonly<Record<string, unknown>>
 
 /** Shaped like pino's methods, so that a pino instance can be adapted in one line each. */
@@ -17,6 +20,17 @@ function ignore(): void {}
 
 /** Drops everything: the default of a library. */
 export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore }
+
+/** Throws InvalidArgumentError unless it has the four methods. */
+export function checkLogger(logger: Logger): Logger {
+  for (const method of ['debug', 'info', 'warn', 'error'] as const) {
+    if (typeof (logger as Partial<Logger> | null)?.[method] === 'function') continue
+    throw new InvalidArgumentError(
+      `logger must have the methods debug, info, warn and error, got ${describe(logger)}`,
+    )
+  }
+  return logger
+}
 
 /**
  * Writes one JSON object a line: `{"time":…,"level":…,"message":…,…fields}`. Errors in fields are

@@ -1,9 +1,10 @@
 /** help, and what only the REPL has: history, connect, quit. */
+
+import { closestWord } from '../edit-distance.ts'
 import { KvError } from '../errors.ts'
 import type { CallOptions } from '../key-value-store.ts'
 import type { Command } from './command.ts'
 import { usageOf } from './command.ts'
-import { closestWord } from './edit-distance.ts'
 import { ExitCode } from './exit-code.ts'
 import type { RemoteStore } from './remote-store.ts'
 import { normalizeUrl } from './session.ts'

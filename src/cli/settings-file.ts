@@ -6,7 +6,7 @@
  * Values are what a flag would take. A bare number is a count, a port, or a size in bytes; a
  * duration needs its unit, as everywhere. Pure.
  */
-import { closestWord } from './edit-distance.ts'
+import { closestWord } from '../edit-distance.ts'
 import { type FlagValues, SETTING_NAMES, type SettingName } from './settings.ts'
 import { UsageError } from './usage-error.ts'
 

@@ -8,11 +8,11 @@ import {
   REPLICATION_FACTOR_MAX,
   VIRTUAL_NODES_MAX,
 } from '../cluster/index.ts'
+import { closestWord } from '../edit-distance.ts'
 import type { Compression } from '../engine/index.ts'
 import { DURABILITIES, type Durability } from '../key-value-store.ts'
 import { LOG_LEVELS, type LogLevel } from '../logger.ts'
 import { DEFAULT_PORT, DEFAULT_SERVER_LIMITS, DEFAULT_USER } from '../net/index.ts'
-import { closestWord } from './edit-distance.ts'
 import { CLUSTER_SECRET_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
 import {
   addressesValue,

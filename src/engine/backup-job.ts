@@ -14,16 +14,10 @@ import { equalBytes } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import { backupNumbers, isDamage, readBackupSync } from './backup-files.ts'
 import { type DecodedBackup, encodeBackup } from './backup-format.ts'
-import { expectWhole, explained } from './checkpoint-job.ts'
+import { expectWhole, explained, refuseWithin } from './checkpoint-job.ts'
 import { copyFileSync, digestSync } from './copy-file.ts'
 import { formatFileName, parseFileName, TEMPORARY_SUFFIX } from './file-names.ts'
-import {
-  type DirectoryLock,
-  type FileSystem,
-  isWithin,
-  joinPath,
-  systemErrorCode,
-} from './file-system.ts'
+import { type DirectoryLock, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 import { addProgress, beginProgress, type JobControl, throwIfCancelled } from './maintenance-job.ts'
 import { numbersOf } from './repair-source.ts'
 import type { JobEnvironment } from './run-job.ts'
@@ -32,6 +26,8 @@ import type { VersionEdit } from './version-edit.ts'
 
 export interface BackupJob {
   readonly directory: string
+  /** The second directory of the database, absolute, if it has one. */
+  readonly coldDirectory: string | undefined
   readonly target: string
   readonly databaseId: Uint8Array
   /** Everything that a MANIFEST of the backup says. */
@@ -62,11 +58,7 @@ export function runBackupJob(job: BackupJob, environment: JobEnvironment): Backu
   let lock: DirectoryLock | undefined
   try {
     const target = fileSystem.resolveSync(job.target)
-    if (isWithin(target, fileSystem.resolveSync(job.directory))) {
-      throw new InvalidArgumentError(
-        `a backup cannot lie in the database's own directory, got ${target}`,
-      )
-    }
+    refuseWithin(fileSystem, job, target, 'a backup')
     fileSystem.makeDirectorySync(target)
     lock = fileSystem.lockSync(target)
     return new Backup(job, environment, target).run()

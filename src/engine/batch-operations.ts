@@ -73,7 +73,13 @@ export function toEngineOperations(
   operations: readonly EmbeddedOperation[],
   expiryMs: (ttlMs: number) => number,
 ): EngineOperation[] {
-  return operations.flatMap(operation => toEngineOperation(operation, expiryMs) ?? [])
+  const converted: EngineOperation[] = []
+  // Not flatMap(), which passes over holes.
+  for (const operation of operations) {
+    const one = toEngineOperation(operation, expiryMs)
+    if (one !== undefined) converted.push(one)
+  }
+  return converted
 }
 
 function toEngineOperation(

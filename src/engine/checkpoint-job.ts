@@ -38,6 +38,8 @@ const BUILDING_SUFFIX = '.checkpoint.tmp'
 
 export interface CheckpointJob {
   readonly directory: string
+  /** The second directory of the database, absolute, if it has one. */
+  readonly coldDirectory?: string | undefined
   readonly target: string
   /** The identity of the checkpoint. */
   readonly databaseId: Uint8Array
@@ -68,7 +70,12 @@ export function runCheckpointJob(
   const { fileSystem } = environment
   try {
     const target = fileSystem.resolveSync(job.target)
-    checkTarget(fileSystem, target, fileSystem.resolveSync(job.directory))
+    refuseWithin(fileSystem, job, target, 'a checkpoint')
+    if (exists(fileSystem, target)) {
+      throw new InvalidArgumentError(
+        `${target} exists already: a checkpoint makes its directory itself, choose another name`,
+      )
+    }
     return buildCopy(job, environment, target)
   } catch (error) {
     throw explained(error, `the checkpoint ${job.target}`, 'nothing of it was kept')
@@ -84,15 +91,21 @@ export function buildCopy(
   return new CheckpointBuilder(job, environment, target).build()
 }
 
-function checkTarget(fileSystem: FileSystem, target: string, own: string): void {
-  if (isWithin(target, own)) {
+/** Throws InvalidArgumentError when what is to be made would lie among the database's files. */
+export function refuseWithin(
+  fileSystem: FileSystem,
+  { directory, coldDirectory }: Pick<CheckpointJob, 'directory' | 'coldDirectory'>,
+  target: string,
+  what: string,
+): void {
+  if (isWithin(target, fileSystem.resolveSync(directory))) {
     throw new InvalidArgumentError(
-      `a checkpoint cannot lie in the database's own directory, got ${target}`,
+      `${what} cannot lie in the database's own directory, got ${target}`,
     )
   }
-  if (!exists(fileSystem, target)) return
+  if (coldDirectory === undefined || !isWithin(target, coldDirectory)) return
   throw new InvalidArgumentError(
-    `${target} exists already: a checkpoint makes its directory itself, choose another name`,
+    `${what} cannot lie in the database's cold directory, got ${target}`,
   )
 }
 

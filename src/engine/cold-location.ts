@@ -9,7 +9,7 @@
  *  3. What is to be written to is never another directory than the one that COLD names while that
  *     is there: a copy that was left behind would take its place.
  */
-import { checkPath } from '../arguments.ts'
+import { checkFlag, checkPath } from '../arguments.ts'
 import { equalBytes } from '../bytes.ts'
 import { CorruptionError, InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { type ColdPointer, lookAtColdOwnerSync, lookAtColdPointerSync } from './cold-files.ts'
@@ -191,9 +191,7 @@ export function requireColdLocation(
 
 /** Throws InvalidArgumentError unless they are what they should be. */
 export function checkColdOptions(options: ColdOptions): void {
-  const { coldDirectory, coldDirectoryLost } = options as Record<string, unknown>
-  if (coldDirectoryLost !== undefined && typeof coldDirectoryLost !== 'boolean') {
-    throw new InvalidArgumentError('coldDirectoryLost must be true or false')
-  }
+  const { coldDirectory, coldDirectoryLost } = options
+  checkFlag(coldDirectoryLost, 'coldDirectoryLost')
   if (coldDirectory !== undefined) checkPath(coldDirectory, 'coldDirectory')
 }

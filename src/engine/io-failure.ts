@@ -6,12 +6,16 @@
 import { IoError, KvError } from '../errors.ts'
 import { type File, systemErrorCode } from './file-system.ts'
 
-/** `error` itself, unless the system raised it: then an IoError that begins with `what`. */
-export function ioFailure(error: unknown, what: string): unknown {
+/**
+ * `error` itself, unless the system raised it: then an IoError that begins with `what`, which is
+ * asked for only then.
+ */
+export function ioFailure(error: unknown, what: string | (() => string)): unknown {
   const code = systemErrorCode(error)
   if (error instanceof KvError || code === undefined) return error
   const { message } = error as Error
-  return new IoError(`${what}: ${message}; ${adviceFor(code)}`, { cause: error })
+  const words = typeof what === 'string' ? what : what()
+  return new IoError(`${words}: ${message}; ${adviceFor(code)}`, { cause: error })
 }
 
 /** What may be there again in a moment; nothing was lost, and nothing is wrong with the disk. */

@@ -7,7 +7,7 @@
  *  2. close() returns when no operation is under way any more; none starts after it.
  */
 
-import { type ByteRange, checkObject, describe } from '../arguments.ts'
+import { type ByteRange, describe } from '../arguments.ts'
 import { ClosedError, InvalidArgumentError } from '../errors.ts'
 import type { KeyRange } from '../key-value-store.ts'
 import type { Random } from '../random.ts'
@@ -52,6 +52,8 @@ const BACKUPS_KEPT_MAX = 1000
 /** What the database consists of at one moment. */
 interface Moment {
   readonly directory: string
+  /** The second directory, if there is one. */
+  readonly coldDirectory: string | undefined
   /** A number that no file has. */
   readonly manifestNumber: number
   readonly snapshot: VersionEdit
@@ -94,10 +96,18 @@ export class Maintenance {
 
   async backup(target: string, options: BackupOptions): Promise<BackupResult> {
     const { databaseId } = this.#parts.host.manifest
-    const keep = checkKeep(checkObject(options, 'options').keep ?? 1)
+    const keep = checkKeep(options.keep ?? 1)
     return await this.#copy(databaseId, options, (moment, { control, thread }) => {
-      const { directory, snapshot } = moment
-      return thread().run('backup', { directory, snapshot, target, databaseId, keep, control })
+      const { directory, coldDirectory, snapshot } = moment
+      return thread().run('backup', {
+        directory,
+        coldDirectory,
+        snapshot,
+        target,
+        databaseId,
+        keep,
+        control,
+      })
     })
   }
 
@@ -126,7 +136,8 @@ export class Maintenance {
           logNumber: 0,
           closedWal: undefined,
         })
-        return await work({ directory, manifestNumber, snapshot }, operation)
+        const coldDirectory = host.tier?.path
+        return await work({ directory, coldDirectory, manifestNumber, snapshot }, operation)
       } finally {
         release()
       }

@@ -2,11 +2,19 @@
  * Work on the files of a database that is closed, under its lock: what `kvcli debug` does. Each
  * call runs on a thread of its own, can be aborted and tells how far it is.
  */
-import { checkObject } from '../arguments.ts'
+import {
+  checkFlag,
+  checkFunction,
+  checkMembers,
+  checkPath,
+  checkSignal,
+  describe,
+} from '../arguments.ts'
 import type { Clock } from '../clock.ts'
 import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { loadHasher } from '../hash.ts'
 import type { Random } from '../random.ts'
+import { DUMP_OPTIONS, OFFLINE_OPTIONS, RESTORE_OPTIONS } from './call-options.ts'
 import {
   type ColdLocation,
   type ColdPurpose,
@@ -151,15 +159,23 @@ export async function restoreInEnvironment(
   const { executor, clock, random } = environment
   const databaseId = random.bytes(DATABASE_ID_SIZE)
   try {
-    const { backup } = checkObject(options, 'options')
+    checkPath(directory, 'directory')
+    checkPath(target, 'target')
+    const { backup } = checkMembers(options, 'options', RESTORE_OPTIONS)
+    if (backup !== undefined) checkBackupNumber(backup)
     return await operate({ executor, clock, closing: NEVER }, options, ({ control, thread }) =>
       thread().run('restore', { directory, target, backup, databaseId, control }),
     )
   } catch (error) {
-    throw ioFailure(error, `${directory} cannot be restored in ${target}`)
+    throw ioFailure(error, () => `${directory} cannot be restored in ${target}`)
   } finally {
     await executor.close()
   }
+}
+
+function checkBackupNumber(backup: number): void {
+  if (Number.isSafeInteger(backup) && backup >= 1) return
+  throw new InvalidArgumentError(`backup must be the number of one, got ${describe(backup)}`)
 }
 
 /**
@@ -174,6 +190,12 @@ export async function dumpFile(
   sink: DumpSink,
   options: DumpOptions = {},
 ): Promise<void> {
+  checkPath(path, 'path')
+  if (sink === undefined) throw new InvalidArgumentError('a sink takes the items: give a function')
+  checkFunction(sink, 'sink')
+  checkMembers(options, 'options', DUMP_OPTIONS)
+  checkFlag(options.entries, 'entries')
+  checkSignal(options.signal)
   const environment = { fileSystem: nodeFileSystem(), hasher: await loadHasher() }
   let refusal: unknown
   const guarded: DumpSink = async item => {
@@ -188,7 +210,7 @@ export async function dumpFile(
     await dumpPath(path, options, guarded, environment)
   } catch (error) {
     // What the sink throws is the caller's.
-    throw error === refusal ? error : ioFailure(error, `${path} cannot be read`)
+    throw error === refusal ? error : ioFailure(error, () => `${path} cannot be read`)
   }
 }
 
@@ -220,7 +242,8 @@ async function locked<Result>(
 ): Promise<Result> {
   const { fileSystem, executor, clock } = environment
   try {
-    checkColdOptions(checkObject(options, 'options'))
+    checkPath(directory, 'directory')
+    checkColdOptions(checkMembers(options, 'options', OFFLINE_OPTIONS))
     const names = requireDirectory(fileSystem, directory)
     if (purpose === 'write') requireOwnTables(directory, names)
     const mainLock = lock(fileSystem, directory)
@@ -236,7 +259,7 @@ async function locked<Result>(
       mainLock?.releaseSync()
     }
   } catch (error) {
-    throw ioFailure(error, `${directory} cannot be worked on`)
+    throw ioFailure(error, () => `${directory} cannot be worked on`)
   } finally {
     await executor.close()
   }

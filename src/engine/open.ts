@@ -7,6 +7,7 @@
  *     of ours that it does not mention.
  *  2. A failure at any step closes what was opened and then gives the lock back.
  */
+import { checkPath } from '../arguments.ts'
 import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { type Hasher, loadHasher } from '../hash.ts'
 import { ColdTier } from './cold-tier.ts'
@@ -44,6 +45,7 @@ import { WorkerExecutor } from './worker-executor.ts'
  * the system refuses something.
  */
 export async function open(directory: string, options: DbOptions = {}): Promise<Db> {
+  checkPath(directory, 'directory')
   const resolved = resolveDbOptions(options)
   return openWith(directory, resolved, {
     ...systemTimeAndChance(),
@@ -58,6 +60,7 @@ export async function openInEnvironment(
   options: DbOptions & DbTuning,
   environment: DbEnvironment,
 ): Promise<Db> {
+  checkPath(directory, 'directory')
   return openWith(directory, resolveDbOptions(options), environment)
 }
 
@@ -70,6 +73,7 @@ export async function openInEnvironment(
  * the whole database or none; then call it again.
  */
 export async function destroy(directory: string): Promise<DestroyReport> {
+  checkPath(directory, 'directory')
   try {
     return await destroyIn(nodeFileSystem(), directory)
   } catch (error) {

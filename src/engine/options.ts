@@ -1,11 +1,11 @@
 /** What a user may set on an embedded database: few knobs, the rest is derived from them. */
 
-import { checkMembers, describe } from '../arguments.ts'
+import { checkFlag, checkFunction, checkMembers, checkPath, describe } from '../arguments.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
 import { DURABILITIES, type Durability } from '../key-value-store.ts'
-import { type Logger, silentLogger } from '../logger.ts'
+import { checkLogger, type Logger, silentLogger } from '../logger.ts'
 import { type Random, systemRandom } from '../random.ts'
 import type { BlockCodec } from './block-codec.ts'
 import { type Compression, codecOf } from './block-compression.ts'
@@ -217,9 +217,15 @@ export function checkDurability(value: Durability): Durability {
 
 /** Throws InvalidArgumentError unless `bound` is a sequence or Infinity. */
 export function checkPurgeBound(bound: number): number {
-  if (bound >= 0 && (Number.isSafeInteger(bound) || bound === Number.POSITIVE_INFINITY))
+  if (
+    typeof bound === 'number' &&
+    bound >= 0 &&
+    (Number.isSafeInteger(bound) || bound === Number.POSITIVE_INFINITY)
+  )
     return bound
-  throw new InvalidArgumentError(`purgeBound must be a sequence (0 or more), got ${bound}`)
+  throw new InvalidArgumentError(
+    `purgeBound must be a sequence (0 or more), got ${describe(bound)}`,
+  )
 }
 
 function levelCodecs(compression: Compression | readonly Compression[]): readonly BlockCodec[] {
@@ -233,6 +239,10 @@ function levelCodecs(compression: Compression | readonly Compression[]): readonl
   return Array.from({ length: LEVEL_COUNT }, (_, level) => codecs[level] ?? codecs.at(-1)!)
 }
 
+function checkColdDirectory(value: DbOptions['coldDirectory']): string | null | undefined {
+  return value === null || value === undefined ? value : checkPath(value, 'coldDirectory')
+}
+
 /** How the tables of a level are written. */
 export function tableOptionsAt(options: ResolvedDbOptions, level: number): TableOptions {
   return { ...options.tableOptions, codec: options.codecs[level]! }
@@ -241,7 +251,7 @@ export function tableOptionsAt(options: ResolvedDbOptions, level: number): Table
 function integer(name: string, value: number, least: number, most: number): number {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return value
   throw new InvalidArgumentError(
-    `${name} must be an integer from ${least} to ${most}, got ${value}`,
+    `${name} must be an integer from ${least} to ${most}, got ${describe(value)}`,
   )
 }
 
@@ -291,19 +301,19 @@ export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptio
     syncIntervalMs: integer('syncIntervalMs', options.syncIntervalMs ?? 100, 1, 60_000),
     memoryBudget,
     compactionThreads: integer('compactionThreads', options.compactionThreads ?? 1, 1, 64),
-    warmTables: options.warmTables ?? false,
-    coldDirectory: options.coldDirectory,
-    createIfMissing: options.createIfMissing ?? true,
-    errorIfExists: options.errorIfExists ?? false,
-    logger: options.logger ?? silentLogger,
-    onEvent: options.onEvent,
+    warmTables: checkFlag(options.warmTables, 'warmTables') ?? false,
+    coldDirectory: checkColdDirectory(options.coldDirectory),
+    createIfMissing: checkFlag(options.createIfMissing, 'createIfMissing') ?? true,
+    errorIfExists: checkFlag(options.errorIfExists, 'errorIfExists') ?? false,
+    logger: checkLogger(options.logger ?? silentLogger),
+    onEvent: checkFunction(options.onEvent, 'onEvent'),
     purgeBound: checkPurgeBound(options.purgeBound ?? Number.POSITIVE_INFINITY),
     holdWalFrom:
       options.holdWalFrom === undefined || options.holdWalFrom === 'oldest'
         ? options.holdWalFrom
         : checkSequence('holdWalFrom', options.holdWalFrom),
     heldWalSizeMax: integer('heldWalSizeMax', options.heldWalSizeMax ?? 1024 * MIB, 0, 2 ** 50),
-    onLogData: options.onLogData,
+    onLogData: checkFunction(options.onLogData, 'onLogData'),
     memtableSize,
     frozenMemtablesMax: integer('frozenMemtablesMax', options.frozenMemtablesMax ?? 2, 1, 16),
     tableOptions: {

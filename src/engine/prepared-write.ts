@@ -7,7 +7,9 @@
 import { assert } from '../assert.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import { BATCH_COUNT_MAX, BATCH_SIZE_MAX, type Durability } from '../key-value-store.ts'
+import { checkOptions } from '../option-names.ts'
 import { checkBytes, checkExpiry, checkKey } from './batch-operations.ts'
+import { DURABILITY_OPTIONS } from './call-options.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
 
@@ -71,6 +73,7 @@ export class PreparedWrite {
 
   /** Resolves when all are as durable as asked; after a crash all of them are there or none. */
   commit(options?: { readonly durability?: Durability | undefined }): Promise<void> {
+    checkOptions(options, DURABILITY_OPTIONS)
     assert(!this.#committed, 'a batch is committed once')
     assert(
       this.#builder.opCount === this.#putCount + this.#extraCount,

@@ -379,32 +379,3 @@ describe('long work', () => {
     }
   })
 })
-
-describe('a misspelt option', () => {
-  test('is refused, not passed over, wherever options are taken', async () => {
-    const { db, check } = await subject()
-    const calls: ReadonlyArray<readonly [string, (options: object) => unknown]> = [
-      ['get', options => db.get('a', options)],
-      ['getSync', options => db.getSync('a', options)],
-      ['getMany', options => db.getMany(['a'], options)],
-      ['has', options => db.has('a', options)],
-      ['put', options => db.put('a', 'b', options)],
-      ['delete', options => db.delete('a', options)],
-      ['batch', options => db.batch([{ type: 'del', key: 'a' }], options)],
-      ['entries', options => db.entries(options)],
-      ['keys', options => db.keys(options)],
-      ['compact', options => db.compact(options)],
-      ['operation', options => db.batch([{ type: 'put', key: 'a', value: 'b', ...options }])],
-      ['open', options => openEngine(new MemoryFileSystem(), { options })],
-    ]
-    for (const [name, call] of calls) {
-      const calling = async () => await call({ durabilty: 'none' })
-      await assert.rejects(
-        calling,
-        { ...WRONG, message: /has 'durabilty', which is none of/ },
-        name,
-      )
-    }
-    await check()
-  })
-})

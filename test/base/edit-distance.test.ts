@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { closestWord, editDistance } from '../../src/cli/edit-distance.ts'
+import { closestWord, editDistance } from '../../src/edit-distance.ts'
 import { printSeed } from '../support/seed.ts'
 
 const word = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), maxLength: 6 })
