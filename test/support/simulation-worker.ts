@@ -4,6 +4,10 @@
  */
 import { type SimulationOptions, simulate } from './simulation/simulation.ts'
 
+// Nodes meet errors all the time here, and a stack costs more than the rest of what they do about
+// one. Who looks into a seed has the stacks: `--trace` does without this process.
+Error.stackTraceLimit = 0
+
 process.on('message', (message: unknown) => {
   simulate(message as SimulationOptions).then(
     result => process.send?.(result),

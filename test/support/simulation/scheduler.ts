@@ -1,24 +1,27 @@
 /**
- * Simulated time: runs one event after another, each in a turn of the real event loop of its own,
- * and the next only when nothing is left of what the last one began: promises, ticks, and turns
- * that code yields for (`setImmediate`). So whatever does not wait for an event takes no time, and
- * the same events in the same order do the same.
+ * Simulated time: runs one event after another, and the next only when nothing is left of what the
+ * last one began: promises, ticks, and turns that code yields for (`setImmediate`). So whatever
+ * does not wait for an event takes no time, and the same events in the same order do the same.
  *
- * While a scheduler runs, the global `setImmediate` is its own: it counts what is outstanding.
- * Nothing of a simulation may wait for the machine (a file, a socket, a timer, a thread).
+ * While a scheduler runs, the global `setImmediate` is its own, and it is the scheduler that lets
+ * promises and ticks run, without a turn of the real event loop: such a turn takes as long as most
+ * events. Nothing of a simulation may wait for the machine (a file, a socket, a timer, a thread).
  */
 import type { CancelTimer } from '../../../src/clock.ts'
 import { EventQueue } from './event-queue.ts'
 
 /** Turns of the event loop that one event may take; code that needs more waits for time to pass. */
 const TURNS_MAX = 200_000
+/** Events until the real event loop has a turn, for the messages and signals of this process. */
+const SLICE_EVENTS = 256
 
 export class Scheduler {
   readonly #queue = new EventQueue()
   #nowMs = 0
   #leaptMs = 0
   #eventCount = 0
-  #immediates = 0
+  /** What was given to `setImmediate` and did not run yet. */
+  #turns: (() => void)[] = []
   #failure: unknown
   #hasFailed = false
 
@@ -65,11 +68,11 @@ export class Scheduler {
   async run(isOver: () => boolean): Promise<void> {
     const realImmediate = globalThis.setImmediate
     const unhandled = (error: unknown) => this.fail(error)
-    globalThis.setImmediate = this.#countingImmediate(realImmediate)
+    globalThis.setImmediate = this.#ownImmediate()
     process.on('unhandledRejection', unhandled)
     process.on('uncaughtException', unhandled)
     try {
-      await this.#runEvents(isOver, realImmediate)
+      while (!(await this.#runSlice(isOver, realImmediate)));
     } finally {
       globalThis.setImmediate = realImmediate
       process.off('unhandledRejection', unhandled)
@@ -77,23 +80,34 @@ export class Scheduler {
     }
   }
 
-  #runEvents(isOver: () => boolean, realImmediate: typeof setImmediate): Promise<void> {
+  /** Runs events for a while, outside of any promise. Resolves to whether it is over. */
+  #runSlice(isOver: () => boolean, realImmediate: typeof setImmediate): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      let turns = 0
-      const next = (): void => {
-        if (this.#immediates > 0 && ++turns < TURNS_MAX) {
-          realImmediate(next)
-          return
+      realImmediate(() => {
+        for (let count = 0; count < SLICE_EVENTS; count++) {
+          this.#settle()
+          if (this.#hasFailed) return reject(this.#failure)
+          if (isOver()) return resolve(true)
+          if (!this.#runNext()) return reject(new Error('nothing is left to happen: it hangs'))
         }
-        if (turns >= TURNS_MAX) this.fail(new Error(`no end after ${TURNS_MAX} turns: it spins`))
-        turns = 0
-        if (this.#hasFailed) reject(this.#failure)
-        else if (isOver()) resolve()
-        else if (this.#runNext()) realImmediate(next)
-        else reject(new Error('nothing is left to happen: it hangs'))
-      }
-      realImmediate(next)
+        resolve(false)
+      })
     })
+  }
+
+  /** Lets everything happen that needs no more time. */
+  #settle(): void {
+    this.#guard(runTicks)
+    let turns = 0
+    while (this.#turns.length > 0 && turns++ < TURNS_MAX) {
+      const callbacks = this.#turns
+      this.#turns = []
+      for (const callback of callbacks) {
+        this.#guard(callback)
+        this.#guard(runTicks)
+      }
+    }
+    if (turns > TURNS_MAX) this.fail(new Error(`no end after ${TURNS_MAX} turns: it spins`))
   }
 
   #runNext(): boolean {
@@ -116,14 +130,13 @@ export class Scheduler {
     }
   }
 
-  #countingImmediate(realImmediate: typeof setImmediate): typeof setImmediate {
-    const counting = (callback: (...given: unknown[]) => void, ...given: unknown[]) => {
-      this.#immediates++
-      return realImmediate(() => {
-        this.#immediates--
-        this.#guard(() => callback(...given))
-      })
+  #ownImmediate(): typeof setImmediate {
+    const own = (callback: (...given: unknown[]) => void, ...given: unknown[]) => {
+      this.#turns.push(given.length === 0 ? callback : () => callback(...given))
     }
-    return counting as typeof setImmediate
+    return own as unknown as typeof setImmediate
   }
 }
+
+/** Runs what `process.nextTick` and promises wait for, as Node does after every callback. */
+const runTicks = (process as unknown as { readonly _tickCallback: () => void })._tickCallback

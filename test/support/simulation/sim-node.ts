@@ -8,6 +8,7 @@ import {
   type NodeOptions,
   startNode,
 } from '../../../src/cluster/index.ts'
+import { BufferPool } from '../../../src/engine/buffer-pool.ts'
 import { InlineExecutor } from '../../../src/engine/index.ts'
 import type { Hasher } from '../../../src/hash.ts'
 import type { LogFields, Logger } from '../../../src/logger.ts'
@@ -15,6 +16,9 @@ import { seededRandom } from '../../../src/random.ts'
 import type { CrashKind, Machine, MachineWorld } from './machine.ts'
 import { NODE_DIRECTORY, NODE_TUNING } from './node-tuning.ts'
 import type { SimProcess } from './sim-process.ts'
+
+/** Of the buffers of its background jobs, as a job thread has. */
+const SPARE_BYTES_MAX = 1024 * 1024
 
 export interface SimNodeOptions {
   readonly machine: Machine
@@ -107,12 +111,13 @@ export class SimNode {
     const random = seededRandom(seed * 1009 + life)
     const { clock } = process
     const fileSystem = machine.disk
+    const buffers = new BufferPool(SPARE_BYTES_MAX)
     return {
       clock,
       random,
       entropy: length => random.bytes(length),
       fileSystem,
-      executor: new InlineExecutor({ fileSystem, hasher, clock }),
+      executor: new InlineExecutor({ fileSystem, hasher, clock, buffers }),
       hasher,
       tuning: NODE_TUNING,
       connector: network.connector(process, machine.name),

@@ -30,11 +30,29 @@ import { drawWorkload, type Workload } from './workload.ts'
 /** How nodes come to be one cluster: they are from the beginning, or join, amid faults or not. */
 export type Forming = 'formed' | 'joining' | 'amid faults'
 
+/** How many of a hundred simulations have so many nodes: 3 is what most clusters have. */
+const SHARES_OF_NODES: readonly (readonly [nodes: number, share: number])[] = [
+  [3, 72],
+  [5, 10],
+  [2, 7],
+  [4, 7],
+  [1, 4],
+]
+
+function drawNodeCount(random: Random): number {
+  let rest = random.below(100)
+  for (const [nodes, share] of SHARES_OF_NODES) {
+    if (rest < share) return nodes
+    rest -= share
+  }
+  return 3
+}
+
 const FORMINGS: readonly Forming[] = ['formed', 'joining', 'amid faults']
 
 export interface SimulationOptions {
   readonly seed: number
-  /** @defaultValue drawn from the seed, 1 to 5 */
+  /** @defaultValue drawn from the seed, mostly 3 */
   readonly nodes?: number | undefined
   /** Simulated seconds with faults. @defaultValue 60 */
   readonly seconds?: number | undefined
@@ -55,6 +73,8 @@ export interface SimulationOptions {
 export interface SimulationResult {
   readonly seed: number
   readonly nodes: number
+  /** What it was like: each is counted over many seeds. */
+  readonly traits: readonly string[]
   /** Empty when every promise was kept. */
   readonly violations: readonly string[]
   readonly traceHash: string
@@ -108,7 +128,7 @@ class Simulation {
 
   constructor(options: SimulationOptions, hasher: Hasher) {
     this.#options = options
-    this.#nodeCount = options.nodes ?? 1 + this.#random('nodes').below(5)
+    this.#nodeCount = options.nodes ?? drawNodeCount(this.#random('nodes'))
     this.#forming = options.forming ?? FORMINGS[this.#random('forming').below(4)] ?? 'formed'
     this.#trace = new Trace(options.print)
     this.#history = new History(() => this.#scheduler.nowMs)
@@ -305,6 +325,7 @@ class Simulation {
     return {
       seed: this.#options.seed,
       nodes: this.#nodeCount,
+      traits: [`${this.#nodeCount} nodes`, this.#forming],
       violations: this.#violations.all,
       traceHash: this.#trace.hash,
       tail: this.#trace.tail(TAIL_LINES),
