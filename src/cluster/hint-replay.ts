@@ -12,7 +12,7 @@
  */
 import { DecodeError } from '../bytes.ts'
 import { type Clock, delay } from '../clock.ts'
-import { CorruptionError, UnavailableError } from '../errors.ts'
+import { CorruptionError, KvError, UnavailableError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { hintedKey } from './hint-format.ts'
@@ -118,7 +118,9 @@ export class HintReplay {
         if (isEmpty || this.#settled === before) await delay(clock, retryMs, { background: true })
       } catch (error) {
         hints.end(number, false)
-        logger.debug('hints could not be replayed; they are kept', { error, retryMs })
+        const what = 'hints could not be replayed; they are kept'
+        if (error instanceof KvError) logger.debug(what, { error, retryMs })
+        else logger.error(`${what}; this is a bug`, { error, retryMs })
         await delay(clock, retryMs, { background: true })
         retryMs = Math.min(2 * retryMs, RETRY_MAX_MS)
       }
@@ -148,7 +150,7 @@ export class HintReplay {
       if (chunk.keys.length === 0) break
       isEmpty = false
       const keys = chunk.keys.map(hintedKey)
-      hints.begin(number, keys)
+      await hints.begin(number, keys)
       await this.#replay(number, keys)
     }
     return isEmpty

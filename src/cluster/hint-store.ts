@@ -5,10 +5,11 @@
  * A hint is removed once the peer has acknowledged the stored form that was read after the hint.
  * Meanwhile another write to the key may have been hinted, in a batch that is not visible yet, and
  * its hint is the same record. So keys that are being replayed are known here, and a hint that was
- * asked for again meanwhile stays.
+ * asked for again meanwhile stays; and what was hinted before must be visible before it is read.
  *
  * Invariants:
- *  1. A hint is removed only when nothing was hinted for its key since begin().
+ *  1. A hint is removed only when nothing was hinted for its key since begin() was called, and all
+ *     that was hinted before was visible when the form was read that the peer acknowledged.
  *  2. The hints of a peer take at most `bytesMax`, by an estimate that counts a key as often as it
  *     was hinted; a count of what is there corrects it. Above that, marks take their place.
  */
@@ -24,7 +25,7 @@ import {
   hintRange,
 } from './hint-format.ts'
 import { keyName } from './last-of-keys.ts'
-import { enginePartition } from './partition.ts'
+import { enginePartition, NodeKey, nodeKey } from './partition.ts'
 import type { Store, StoreChunk, StoreDelete, StorePut } from './store.ts'
 
 const NOTHING = new Uint8Array(0)
@@ -62,6 +63,8 @@ export class HintStore {
   /** By peer number and name of an engine key: whether it was hinted again since begin(). */
   readonly #replayed = new Map<number, Map<string, boolean>>()
   readonly #counting = new Set<number>()
+  /** Numbers of peers for which there are hints in batches that may not be visible yet. */
+  readonly #unseen = new Set<number>()
 
   private constructor(options: HintStoreOptions) {
     this.#store = options.store
@@ -123,6 +126,7 @@ export class HintStore {
       return recordPut(dirtyKey(peer, partition))
     }
     this.#held.set(peer, { count: count + 1, bytes: bytes + size })
+    this.#unseen.add(peer)
     return recordPut(hintKey(peer, engineKey))
   }
 
@@ -191,9 +195,20 @@ export class HintStore {
     return this.#store.readRange({ ...lower, lt, reverse: false, keysOnly: true, ...limits })
   }
 
-  /** These keys of the peer are about to be read and sent. Requires that others are not. */
-  begin(peer: number, engineKeys: readonly Uint8Array[]): void {
+  /**
+   * These keys of the peer are about to be read and sent: resolves once they may be, as all that
+   * was hinted before is visible. Requires that no others are.
+   */
+  async begin(peer: number, engineKeys: readonly Uint8Array[]): Promise<void> {
     this.#replayed.set(peer, new Map(engineKeys.map(key => [keyName(key), false])))
+    if (!this.#unseen.delete(peer)) return
+    try {
+      // Comes behind all that was submitted before.
+      await this.#store.write([recordPut(nodeKey(NodeKey.barrier))], { durability: 'none' })
+    } catch (error) {
+      this.#unseen.add(peer)
+      throw error
+    }
   }
 
   /**
