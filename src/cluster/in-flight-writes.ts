@@ -8,7 +8,7 @@
  */
 import type { Durability } from '../key-value-store.ts'
 import { keyName } from './last-of-keys.ts'
-import type { WriteDuties } from './versioned-writer.ts'
+import type { WriteDuties } from './write-duties.ts'
 
 /** Operations in the order in which they take effect; keys and stored forms correspond by index. */
 export interface OrderedWrite {
@@ -27,6 +27,9 @@ interface InFlightGroup {
   readonly writes: OrderedWrite[]
   /** By the name of a key the last stored form, for so many of the writes; see lastIn(). */
   readonly index: Map<string, Uint8Array>
+  /** Of those, the names of what this node owes to other replicas, unless it owes them all. */
+  readonly owed: Set<string>
+  readonly isLargeOwed: boolean
   indexedCount: number
   isOver: boolean
 }
@@ -34,6 +37,8 @@ interface InFlightGroup {
 /** A write to a key that is on its way. */
 export interface InFlightWrite {
   readonly stored: Uint8Array
+  /** Whether this node owes it to other replicas. */
+  readonly isOwed: boolean
   readonly group: Pick<InFlightGroup, 'done' | 'over'>
 }
 
@@ -50,13 +55,13 @@ export class InFlightWrites {
   add(done: Promise<void>, write: OrderedWrite): void {
     const last = this.#groups.at(-1)
     // A promise that has long been resolved may come again, for a write that is visible at once.
-    const group = last?.done === done ? last : this.#start(done, new Map())
+    const group = last?.done === done ? last : this.#start(done, new Map(), false)
     group.writes.push(write)
   }
 
   /** Takes a large write: by the name of each key its stored form. */
-  addLarge(done: Promise<void>, index: Map<string, Uint8Array>): void {
-    this.#start(done, index)
+  addLarge(done: Promise<void>, index: Map<string, Uint8Array>, isOwed: boolean): void {
+    this.#start(done, index, isOwed)
   }
 
   /** The latest write on its way to a key. */
@@ -64,12 +69,13 @@ export class InFlightWrites {
     for (let at = this.#groups.length - 1; at >= 0; at--) {
       const group = this.#groups[at]!
       const stored = lastIn(group, name)
-      if (stored !== undefined) return { stored, group }
+      if (stored === undefined) continue
+      return { stored, isOwed: group.isLargeOwed || group.owed.has(name), group }
     }
     return undefined
   }
 
-  #start(done: Promise<void>, index: Map<string, Uint8Array>): InFlightGroup {
+  #start(done: Promise<void>, index: Map<string, Uint8Array>, isLargeOwed: boolean): InFlightGroup {
     const finish = (succeeded: boolean): boolean => {
       group.isOver = true
       this.#onOver?.(namesIn(group))
@@ -81,7 +87,8 @@ export class InFlightWrites {
       () => finish(true),
       () => finish(false),
     )
-    const group: InFlightGroup = { done, over, writes: [], index, indexedCount: 0, isOver: false }
+    const common = { writes: [], owed: new Set<string>(), indexedCount: 0, isOver: false }
+    const group: InFlightGroup = { done, over, index, isLargeOwed, ...common }
     this.#groups.push(group)
     return group
   }
@@ -95,10 +102,15 @@ function* namesIn({ writes, index }: InFlightGroup): Generator<string> {
 
 /** Only writes that are compared ask, so what nobody asks for is never put in an index. */
 function lastIn(group: InFlightGroup, name: string): Uint8Array | undefined {
-  const { writes, index } = group
+  const { writes, index, owed } = group
   for (; group.indexedCount < writes.length; group.indexedCount++) {
-    const { keys, stored } = writes[group.indexedCount]!
-    for (const [at, key] of keys.entries()) index.set(keyName(key), stored[at]!)
+    const { keys, stored, duties } = writes[group.indexedCount]!
+    for (const [at, key] of keys.entries()) {
+      const written = keyName(key)
+      index.set(written, stored[at]!)
+      if (duties === undefined) owed.delete(written)
+      else owed.add(written)
+    }
   }
   return index.get(name)
 }

@@ -46,15 +46,10 @@ import {
   storedTimeMs,
   storedVersion,
 } from './versioned-value.ts'
-import {
-  type LargeDuties,
-  type LargeWrite,
-  VersionedWriter,
-  type VersionedWriterStats,
-  type WriteDuties,
-} from './versioned-writer.ts'
+import { type LargeWrite, VersionedWriter, type VersionedWriterStats } from './versioned-writer.ts'
 import { WorkPlaces } from './work-places.ts'
 import { WriteCounts } from './write-counts.ts'
+import type { LargeDuties, WriteDuties } from './write-duties.ts'
 
 /** How long tombstones outlive their version: longer than any older version is accepted. */
 export const TOMBSTONE_RETENTION_MS = SKEW_BEHIND_MAX_MS + 60_000

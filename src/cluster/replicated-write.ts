@@ -6,8 +6,9 @@
  * log, another one gets a hint in the same batch. Large ones owe all peers by the log, and those
  * that cannot be sent to get their hints right after the batch, which holds the log until then.
  *
- * What has lost against a stored form is owed to nobody: the winner is, already. It is sent all the
- * same when somebody counts who has it.
+ * In the place of what has lost against a stored form the writer gives that form, so that it is
+ * owed and sent (versioned-writer.ts says why). What it leaves out, because this node or others owe
+ * the winner already, is sent all the same when somebody counts who has it.
  */
 import { yieldToEventLoop } from '../clock.ts'
 import { DutyRuns } from './duty-format.ts'
@@ -18,8 +19,8 @@ import type { ReplicaPeer } from './replica-peer.ts'
 import type { OwedEntry, OwedWrite } from './replica-queue.ts'
 import type { Replication } from './replication.ts'
 import type { StorePut } from './store.ts'
-import type { LargeDuties, WriteExtra } from './versioned-writer.ts'
 import type { WriteAcks } from './write-acks.ts'
+import type { LargeDuties, WriteExtra } from './write-duties.ts'
 
 /** Bytes of hints in the batch of a write; more come right after it. */
 const HINT_BYTES_MAX = 256 * 1024

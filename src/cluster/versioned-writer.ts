@@ -8,6 +8,12 @@
  * It is acknowledged all the same, once what it lost against is visible and as durable as it asked
  * to be itself.
  *
+ * With other replicas one that has lost is not left out: what it lost against is written again in
+ * its place, as what this node owes them from now on. Nobody else may owe it: a coordinator sends a
+ * write out while it makes it durable itself, and may have died before it was; the client then asks
+ * another replica, which has it. So much for what is not too much: a retry at least, whose bytes
+ * are those that came.
+ *
  * The store shows a write only when it is durable, so what is still on its way is kept here.
  *
  * A write of very many operations is prepared over several turns of the event loop. From its first
@@ -25,40 +31,21 @@
 
 import { assert } from '../assert.ts'
 import { attempt } from '../attempt.ts'
-import { DecodeError, equalBytes } from '../bytes.ts'
+import { equalBytes } from '../bytes.ts'
 import type { Durability } from '../key-value-store.ts'
 import { InFlightWrites, type OrderedWrite } from './in-flight-writes.ts'
 import { keyName, lastOfKeys } from './last-of-keys.ts'
 import type { MaybePromise, Store, StorePut } from './store.ts'
-import { checkStored, compareStored } from './versioned-value.ts'
+import { hasLost, isIntact } from './stored-entries.ts'
+import { compareStored } from './versioned-value.ts'
+import type { LargeDuties, WriteDuties } from './write-duties.ts'
 
 /** Operations of a large write between two looks at the clock. */
 const OPERATIONS_PER_LOOK = 32
-
-/** What goes into the batch of a write for the sake of other replicas. */
-export interface WriteExtra {
-  readonly logData: Uint8Array | undefined
-  readonly puts: readonly StorePut[]
-}
-
-/** Told of what is really written, so that other replicas get it; see replicated-write.ts. */
-export interface WriteDuties {
-  /** What was asked for, of several operations on a key the last: before anything is written. */
-  asked(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): void
-  /** In the moment of the submission: what has not lost against what is there. */
-  submitting(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): WriteExtra
-}
-
-/** The same for a large write. */
-export interface LargeDuties {
-  /** What was left out, as it has lost against what is there. */
-  lost(key: Uint8Array, stored: Uint8Array): void
-  /** What is written, in the order of the operations in the batch. */
-  add(key: Uint8Array): void
-  readonly logData: Uint8Array | undefined
-  /** The batch took its place in the log. */
-  submitted(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): void
-}
+/** Writes of others that one waits for before it owes anybody what is there. */
+const ROUNDS_MAX = 8
+/** Bytes that one write takes on to write again of what it lost against. */
+const WINNER_BYTES_MAX = 1024 * 1024
 
 /** A write that is compared; the names of its keys correspond by index, too. */
 interface ComparedWrite extends OrderedWrite {
@@ -176,13 +163,13 @@ export class VersionedWriter {
 
   async #compareAndSubmit(asked: ComparedWrite): Promise<void> {
     let write = asked
-    for (;;) {
+    for (let round = 0; ; round++) {
       // From the moment at which nothing is left to wait for to the submission, or to the lock,
       // nothing else is submitted.
       const locks = this.#locksOn(write)
       if (locks.length > 0) await Promise.all(locks)
       else if (this.#isNewestInFlight(write)) break
-      else write = await this.#withoutLost(write)
+      else write = await this.#withoutLost(write, round)
     }
     const { keys, names } = write
     const currents = names.map((name, index) =>
@@ -349,7 +336,7 @@ export class VersionedWriter {
       owed.stored.push(stored)
     }
     const done = prepared.commit({ durability: write.durability })
-    this.#inFlight.addLarge(done, index)
+    this.#inFlight.addLarge(done, index, write.duties !== undefined)
     write.duties?.submitted(owed.keys, owed.stored)
     return { done }
   }
@@ -378,7 +365,8 @@ export class VersionedWriter {
       if (pause !== undefined) await pause
       if (write.isLatestAt(at)) continue
       compared++
-      if (!(await this.#hasLost(name, write.keyAt(at), write.storedAt(at)))) continue
+      const isOwed = write.duties !== undefined
+      if (!(await this.#hasLostLarge(name, write.keyAt(at), write.storedAt(at), isOwed))) continue
       last.delete(name)
       write.duties?.lost(write.keyAt(at), write.storedAt(at))
       this.#superseded++
@@ -387,15 +375,21 @@ export class VersionedWriter {
   }
 
   /** Requires that the key is locked. */
-  async #hasLost(name: string, key: Uint8Array, stored: Uint8Array): Promise<boolean> {
+  async #hasLostLarge(
+    name: string,
+    key: Uint8Array,
+    stored: Uint8Array,
+    isOwed: boolean,
+  ): Promise<boolean> {
     for (let rival = this.#inFlight.last(name); rival !== undefined; ) {
       if (compareStored(stored, rival.stored) > 0) return false
-      if (await rival.group.over) return true
+      if ((await rival.group.over) && (rival.isOwed || !isOwed)) return true
       rival = this.#inFlight.last(name)
     }
     const current = await this.#current(key)
     if (current === undefined || !isIntact(current)) return false
-    return compareStored(stored, current) <= 0
+    const order = compareStored(stored, current)
+    return isOwed ? order < 0 : order <= 0
   }
 
   #current(key: Uint8Array): MaybePromise<Uint8Array | undefined> {
@@ -411,13 +405,16 @@ export class VersionedWriter {
   }
 
   /** What is left once the writes on their way are over that this one loses against. */
-  async #withoutLost(write: ComparedWrite): Promise<ComparedWrite> {
+  async #withoutLost(write: ComparedWrite, round: number): Promise<ComparedWrite> {
+    // A key that does not come to rest is owed by whoever writes to it.
+    const mayWait = write.duties !== undefined && round < ROUNDS_MAX
     const lost = await Promise.all(
-      write.names.map((name, index) => {
+      write.names.map(async (name, index) => {
         const last = this.#inFlight.last(name)
         if (last === undefined || compareStored(write.stored[index]!, last.stored) > 0) return false
         // It may yet fail, and then this one has lost nothing.
-        return last.group.over
+        const isThere = await last.group.over
+        return isThere && (last.isOwed || !mayWait)
       }),
     )
     return this.#select(write, index => !lost[index])
@@ -435,15 +432,32 @@ export class VersionedWriter {
     }
   }
 
-  /** Leaves out what has lost against what is there. */
+  /** Leaves out what has lost against what is there, or owes what is there in its place. */
   #submitNewer(write: ComparedWrite, currents: readonly (Uint8Array | undefined)[]): Promise<void> {
-    const newer = this.#select(write, index => {
-      const current = currents[index]
-      if (current === undefined || !isIntact(current)) return true
-      return compareStored(write.stored[index]!, current) > 0
-    })
+    const winners = write.duties === undefined ? [] : this.#winners(write, currents)
+    const newer = this.#select(
+      { ...write, stored: write.stored.map((form, index) => winners[index] ?? form) },
+      index => winners[index] !== undefined || !hasLost(write.stored[index]!, currents[index]),
+    )
     if (newer.names.length > 0) return this.#submit(newer)
     return this.#options.barrier(newer.durability)
+  }
+
+  /** By index what is written again, in the place of what has lost against it. */
+  #winners(
+    write: ComparedWrite,
+    currents: readonly (Uint8Array | undefined)[],
+  ): (Uint8Array | undefined)[] {
+    let bytes = 0
+    return write.stored.map((form, index) => {
+      const current = currents[index]
+      if (!hasLost(form, current)) return undefined
+      // Of a retry the bytes are there already, as those that came.
+      if (!equalBytes(form, current!)) bytes += current!.length
+      if (bytes > WINNER_BYTES_MAX) return undefined
+      this.#superseded++
+      return current
+    })
   }
 
   #select(write: ComparedWrite, isKept: (index: number) => boolean): ComparedWrite {
@@ -480,16 +494,5 @@ function selectIndices(write: OrderedWrite, indices: readonly number[]): Ordered
     stored: indices.map(index => stored[index]!),
     durability,
     duties,
-  }
-}
-
-/** Damaged bytes count as missing: the next write to the key heals it. */
-function isIntact(stored: Uint8Array): boolean {
-  try {
-    checkStored(stored)
-    return true
-  } catch (error) {
-    if (error instanceof DecodeError) return false
-    throw error
   }
 }

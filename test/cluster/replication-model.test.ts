@@ -24,6 +24,8 @@ type Outcome = 'pending' | 'acknowledged' | 'rejected' | 'unknown'
 
 interface Written {
   readonly names: readonly string[]
+  readonly operations: readonly StoreWrite[]
+  readonly bytes: Uint8Array
   readonly version: string
   outcome: Outcome
 }
@@ -48,7 +50,7 @@ class Model {
     const random = this.#random
     const member = cluster.members[random.below(cluster.members.length)]!
     const other = cluster.members[random.below(cluster.members.length)]!
-    switch (random.below(24)) {
+    switch (random.below(26)) {
       case 0:
         await cluster.crash(member)
         break
@@ -81,6 +83,10 @@ class Model {
       case 11:
         await cluster.pass(random.below(100), 5)
         break
+      case 12:
+      case 13:
+        this.#retry(member)
+        break
       default:
         for (let count = 1 + random.below(8); count > 0; count--) this.#write(member)
         await cluster.clock.advanceAsync(random.below(4), 1)
@@ -106,20 +112,41 @@ class Model {
       if (random.below(5) === 0) return { type: 'del', key }
       return { type: 'put', key, value: random.bytes(random.below(40)), ttlMs: 0 }
     })
-    const { running } = member
-    const written: Written = { names, version: hex(version), outcome: 'pending' }
+    const common = { names, operations, bytes: version, version: hex(version) }
+    const written: Written = { ...common, outcome: 'pending' }
     this.#written.push(written)
+    this.#send(member, written)
+  }
+
+  /** What a client does that does not know what became of a write: it asks another node. */
+  #retry(member: WriteMember): void {
+    const unsure = this.#written.filter(({ outcome }) => outcome === 'unknown')
+    const some = unsure[this.#random.below(Math.max(1, unsure.length))]
+    if (some !== undefined && member.running !== undefined) this.#send(member, some)
+  }
+
+  #send(member: WriteMember, written: Written): void {
+    const { operations, bytes } = written
+    const random = this.#random
+    const { cluster } = this
+    const { running } = member
     const consistency = CONSISTENCIES[random.below(10) < 6 ? 0 : 1 + random.below(2)]!
-    const writing = cluster.write(member, operations, consistency, version).then(
+    const writing = cluster.write(member, operations, consistency, bytes).then(
       async () => {
         // What a node says after its end nobody hears.
-        if (member.running !== running) return
+        if (member.running !== running) {
+          if (written.outcome === 'pending') written.outcome = 'unknown'
+          return
+        }
         written.outcome = 'acknowledged'
         if (consistency !== 'one') await this.#checkReplicas(written, consistency === 'all')
       },
       (error: unknown) => {
         assert.ok(error instanceof KvError, String(error))
-        written.outcome = error.outcome
+        // That a retry came to nothing says nothing of what was sent before.
+        if (written.outcome === 'pending') {
+          written.outcome = member.running === running ? error.outcome : 'unknown'
+        }
       },
     )
     const under = writing.finally(() => this.#under.delete(under))

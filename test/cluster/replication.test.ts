@@ -11,6 +11,7 @@ import { beginLeave, finish, moveReads } from '../../src/cluster/ring-change.ts'
 import { RingTable } from '../../src/cluster/ring-table.ts'
 import { CorruptionError } from '../../src/errors.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
+import { encodeVersion } from '../../src/write-version.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { printSeed } from '../support/seed.ts'
 import { type RunningMember, WriteCluster, type WriteMember } from '../support/write-cluster.ts'
@@ -105,6 +106,89 @@ describe('replication', () => {
     while (replays === 0) await cluster.pass(100)
     await cluster.pass(3000)
     handlers.set(PeerMessage.replicate, replicate)
+    await cluster.pass(20_000)
+    await assertEverywhere(cluster, ['k'])
+    await cluster.stopAll()
+  })
+
+  test('of a hint that was replayed while a newer form of its key was not visible yet', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 2 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    cluster.network.cut(first.id, second.id)
+    await cluster.settle(cluster.write(first, [put('k', 'old')]))
+    cluster.network.mend()
+    const { db } = first.running!
+    const readRange = db.readRange.bind(db)
+    let written: Promise<void> | undefined
+    db.readRange = range => {
+      const found = readRange(range)
+      const isHints = range.lt?.[0] === 0xff && range.lt[2] === 1
+      if (!isHints || written !== undefined || found instanceof Promise) return found
+      if (found.keys.length === 0) return found
+      // The page with the old hint is on its way; the new one is the same record.
+      cluster.network.cut(first.id, second.id)
+      written = cluster.write(first, [put('k', 'new')])
+      cluster.network.mend()
+      return found
+    }
+    while (written === undefined) await cluster.pass(100)
+    await cluster.settle(written)
+    await cluster.pass(20_000)
+    await assertEverywhere(cluster, ['k'])
+    await cluster.stopAll()
+  })
+
+  test('of a coordinator that sent a write out and died before it had it itself', async t => {
+    const random = seededRandom(printSeed(t))
+    for (const count of [1, 3, 600]) {
+      const cluster = await WriteCluster.start({ random, nodes: 3 })
+      const [first, second, third] = cluster.members as [WriteMember, WriteMember, WriteMember]
+      const names = Array.from({ length: count }, (_, index) => `k${index}`)
+      const version = encodeVersion(
+        Math.floor(cluster.clock.wallMs()),
+        1,
+        new Uint8Array(8).fill(7),
+      )
+      const write = (member: WriteMember) =>
+        cluster.write(
+          member,
+          names.map(name => put(name)),
+          'one',
+          version,
+        )
+      cluster.network.pause(third.id)
+      const disk = first.disk.crashClone(random, { keep: 'random' })
+      write(first).catch(() => undefined)
+      await cluster.pass(100, 5)
+      await cluster.crash(first)
+      first.disk = disk
+      assert.ok((await cluster.formAt(second, utf8Encode('k0'))) !== undefined, 'the other has it')
+      // The client, which has no answer, asks that other one.
+      await cluster.settle(write(second))
+      cluster.network.mend()
+      await cluster.start(first)
+      await cluster.pass(20_000)
+      await assertEverywhere(cluster, names)
+      await cluster.stopAll()
+    }
+  })
+
+  test('of a write that lost against one that its coordinator has lost', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await WriteCluster.start({ random, nodes: 3 })
+    const [first, second, third] = cluster.members as [WriteMember, WriteMember, WriteMember]
+    const versionAt = (counter: number) =>
+      encodeVersion(Math.floor(cluster.clock.wallMs()), counter, new Uint8Array(8).fill(7))
+    const [earlier, later] = [versionAt(1), versionAt(2)]
+    cluster.network.pause(third.id)
+    const disk = first.disk.crashClone(random, { keep: 'random' })
+    cluster.write(first, [put('k', 'later')], 'one', later).catch(() => undefined)
+    await cluster.pass(100, 5)
+    await cluster.crash(first)
+    first.disk = disk
+    await cluster.settle(cluster.write(second, [put('k', 'earlier')], 'one', earlier))
+    cluster.network.mend()
+    await cluster.start(first)
     await cluster.pass(20_000)
     await assertEverywhere(cluster, ['k'])
     await cluster.stopAll()

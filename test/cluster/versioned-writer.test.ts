@@ -8,6 +8,7 @@ import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { compareStored, encodeValue, liveValue } from '../../src/cluster/versioned-value.ts'
 import { VersionedWriter } from '../../src/cluster/versioned-writer.ts'
+import type { WriteDuties } from '../../src/cluster/write-duties.ts'
 import { IoError, OverloadedError } from '../../src/errors.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
@@ -64,6 +65,39 @@ function watchOrder(store: FakeEngine): void {
     }
     return write(operations)
   }
+}
+
+/** Duties that tell what was owed. */
+function owing(): WriteDuties & { readonly owed: Uint8Array[] } {
+  const owed: Uint8Array[] = []
+  const submitting: WriteDuties['submitting'] = (_keys, stored) => {
+    owed.push(...stored)
+    return { logData: undefined, puts: [] }
+  }
+  return { owed, asked: () => undefined, submitting }
+}
+
+function testRestless(duties: WriteDuties | undefined): void {
+  const owed = duties === undefined ? '' : ' that is owed'
+  test(`a retry${owed} on a key that never comes to rest is answered`, async () => {
+    const { writer } = newWriter()
+    let timeMs = 10
+    let isBusy = true
+    const keepBusy = async (): Promise<void> => {
+      while (isBusy) {
+        void writer.write([KEY], [form(timeMs++)], true, undefined)
+        await Promise.resolve()
+        if (timeMs % 50 === 0) await yieldToEventLoop()
+      }
+    }
+    const busy = keepBusy()
+    for (let turn = 0; turn < 3; turn++) {
+      await writer.write([KEY], [form(5, STRANGER)], false, undefined, duties)
+    }
+    isBusy = false
+    await busy
+    assert.equal(writer.stats.superseded, 3)
+  })
 }
 
 describe('versioned writer', () => {
@@ -140,24 +174,23 @@ describe('versioned writer', () => {
     assert.deepEqual(await store.read(KEY), form(8, STRANGER))
   })
 
-  test('a retry on a key that never comes to rest is answered', async () => {
-    const { writer } = newWriter()
-    let timeMs = 10
-    let isBusy = true
-    const keepBusy = async (): Promise<void> => {
-      while (isBusy) {
-        void writer.write([KEY], [form(timeMs++)], true, undefined)
-        await Promise.resolve()
-        if (timeMs % 50 === 0) await yieldToEventLoop()
-      }
+  for (const duties of [undefined, owing()]) testRestless(duties)
+
+  test('what has lost is written again as what is there, when others are owed it', async () => {
+    const { store, writer } = newWriter()
+    const { owed, ...duties } = owing()
+    const [earlier, later] = [form(1, STRANGER), form(2, STRANGER)]
+    await writer.write([KEY], [later], true, undefined)
+    for (const retry of [later, earlier]) {
+      await writer.write([KEY], [retry], false, undefined, duties)
     }
-    const busy = keepBusy()
-    for (let turn = 0; turn < 3; turn++) {
-      await writer.write([KEY], [form(5, STRANGER)], false, undefined)
-    }
-    isBusy = false
-    await busy
-    assert.equal(writer.stats.superseded, 3)
+    assert.deepEqual(owed, [later, later])
+    assert.deepEqual(await store.read(KEY), later)
+    // What is on its way, and owed already, need not be owed again.
+    const writing = writer.write([KEY], [form(3)], true, undefined, duties)
+    await writer.write([KEY], [later], false, undefined, duties)
+    await writing
+    assert.deepEqual(owed, [later, later, form(3)])
   })
 
   test('of several operations on a key in one call the last one counts', async () => {
