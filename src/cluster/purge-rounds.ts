@@ -4,8 +4,9 @@
  *
  *   floor    every member of the ring says that it owes nobody anything from before the time: no
  *            write, no hint. Who cannot be reached may owe: then nothing is purged.
- *   compare  with every other owner, from then on: whatever one held before the time, all hold
- *   confirm  every owner writes down that this is so
+ *   compare  with every other owner, from then on, and again where any of them had something else:
+ *            after the first time this node holds whatever one held before the time, then all do
+ *   confirm  every owner writes down that this is so, unless by its own clock the time is too late
  *   advance  every owner moves its mark, and deletes
  *
  * In this order nothing older than the time can come once a mark has moved: clients' writes are
@@ -148,7 +149,7 @@ export class PurgeRounds {
   }
 
   async #move(partitions: readonly number[], timeMs: number): Promise<void> {
-    const { sets, exchange, marks } = this.#options
+    const { sets, marks } = this.#options
     const byPeer = new Map<NodeId, number[]>()
     for (const partition of partitions) {
       for (const node of this.#ownersOf(partition)) {
@@ -158,21 +159,40 @@ export class PurgeRounds {
         byPeer.set(node, list)
       }
     }
-    const unsure = new Set<number>()
-    for (const [node, shared] of byPeer) {
-      for (const [partition, outcome] of await exchange.compare(node, shared)) {
-        if (outcome === 'skipped') unsure.add(partition)
-      }
-    }
+    const unsure = await this.#evenOut(byPeer)
     const sure = (list: readonly number[]) => list.filter(partition => !unsure.has(partition))
     const own = sure(partitions)
-    for (const step of [PurgeStep.confirm, PurgeStep.advance]) {
-      if (step === PurgeStep.confirm) await marks.confirm(own, timeMs)
-      else await marks.advance(own, timeMs)
-      const asked = [...byPeer].map(([node, shared]) => this.#ask(node, step, timeMs, sure(shared)))
-      await Promise.all(asked)
-    }
+    const askAll = (step: PurgeStep) =>
+      Promise.all([...byPeer].map(([node, shared]) => this.#ask(node, step, timeMs, sure(shared))))
+    // In this order: who confirms first may be refused by others, and must not go on alone.
+    await askAll(PurgeStep.confirm)
+    await marks.confirm(own, timeMs)
+    await marks.advance(own, timeMs)
+    await askAll(PurgeStep.advance)
     this.advanced += own.length
+  }
+
+  /** Resolves to the partitions of which not all owners are known to hold what any of them held. */
+  async #evenOut(byPeer: ReadonlyMap<NodeId, readonly number[]>): Promise<Set<number>> {
+    const { exchange } = this.#options
+    const unsure = new Set<number>()
+    let healed = new Set<number>()
+    const compareAll = async (isWanted: (partition: number) => boolean): Promise<void> => {
+      for (const [node, shared] of byPeer) {
+        const partitions = shared.filter(isWanted)
+        if (partitions.length === 0) continue
+        for (const [partition, outcome] of await exchange.compare(node, partitions)) {
+          if (outcome === 'skipped') unsure.add(partition)
+          if (outcome === 'healed') healed.add(partition)
+        }
+      }
+    }
+    await compareAll(() => true)
+    const toGive = healed
+    healed = new Set()
+    // What the last of them had, the first of them lack still.
+    await compareAll(partition => toGive.has(partition))
+    return unsure
   }
 
   #ask(
@@ -191,6 +211,7 @@ export class PurgeRounds {
     const { step, epoch, timeMs, partitions } = decodePurge(body)
     checkOwner(sets, epoch, partitions)
     if (step === PurgeStep.floor) return Uint8Array.of(Number(await owesBefore(timeMs)))
+    this.#checkTime(timeMs)
     if (step === PurgeStep.confirm) {
       await marks.confirm(partitions, timeMs)
       return NOTHING
@@ -201,5 +222,15 @@ export class PurgeRounds {
     }
     await marks.advance(partitions, timeMs)
     return NOTHING
+  }
+
+  /** A leader whose clock is ahead must not make replicas refuse what clients write now. */
+  #checkTime(timeMs: number): void {
+    const latestMs = this.#options.clock.wallMs() - PURGE_GRACE_MIN_MS
+    if (timeMs <= latestMs) return
+    throw new UnavailableError(
+      `deletions before ${new Date(timeMs).toISOString()} must stay, by the clock of this node: ` +
+        'set the clocks of both machines',
+    )
   }
 }

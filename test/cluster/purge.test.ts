@@ -128,6 +128,53 @@ describe('purging', () => {
     assertNoneLives(cluster)
   })
 
+  test('not before all have what one alone had, whoever is asked first', async t => {
+    const cluster = await startOld(seededRandom(printSeed(t)))
+    const [first, second, third] = [...cluster.members].sort((a, b) => (a.id < b.id ? -1 : 1))
+    const { partitioner } = first!.store
+    const partition = partitioner.partitionOf(DEAD)
+    const names = Array.from({ length: 10_000 }, (_, at) => utf8Encode(`other ${at}`))
+    const other = names.find(name => partitioner.partitionOf(name) === partition)!
+    // Something to purge for all, so that there is a round, and a deletion that only one has.
+    await giveAll(cluster, other, formAt(cluster, 30 * HOUR, 'tombstone'))
+    const old = formAt(cluster, 39 * HOUR, 'value')
+    for (const { engine } of [first!, second!]) {
+      const { engineKey } = entryOf(first!, DEAD, old)
+      engine.rows = engine.rows.map(row =>
+        Buffer.compare(row.key, engineKey) === 0 ? { ...row, value: old.slice() } : row,
+      )
+    }
+    assert.deepEqual([stateOf(first!, DEAD), stateOf(third!, DEAD)], ['value', 'tombstone'])
+    await purgeAll(cluster)
+    await compareAll(cluster)
+    assertNoneLives(cluster)
+    assert.equal(stateOf(second!, other), 'nothing')
+  })
+
+  test('not by the clock of a leader that is days ahead', async t => {
+    const cluster = await startOld(seededRandom(printSeed(t)))
+    const wallMs = cluster.clock.wallMs.bind(cluster.clock)
+    const [leader] = [...cluster.members].sort((a, b) => (a.id < b.id ? -1 : 1))
+    const partition = leader!.store.partitioner.partitionOf(FRESH)
+    const { request } = cluster.network
+    // Whatever it asks for, it means two days later.
+    cluster.network.request = (from, to, kind, body, timeoutMs) => {
+      if (kind !== PeerMessage.purge) {
+        return request.call(cluster.network, from, to, kind, body, timeoutMs)
+      }
+      const message = decodePurge(body)
+      const late = encodePurge({ ...message, timeMs: message.timeMs + 48 * HOUR })
+      return request.call(cluster.network, from, to, kind, late, timeoutMs)
+    }
+    await purgeAll(cluster)
+    assert.match(leader!.repair.purge.obstacle ?? '', /set the clocks of both machines/)
+    for (const { marks } of cluster.members) {
+      assert.ok(marks.markMs(partition) <= wallMs() - PURGE_GRACE_MS)
+      assert.ok(marks.confirmedMs(partition) <= wallMs() - PURGE_GRACE_MS)
+    }
+    for (const member of cluster.members) assert.equal(stateOf(member, FRESH), 'tombstone')
+  })
+
   test('who misses the last step learns of it by a comparison', async t => {
     const cluster = await startOld(seededRandom(printSeed(t)))
     const { request } = cluster.network
