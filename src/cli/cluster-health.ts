@@ -97,7 +97,7 @@ function owedFinding(members: readonly MemberHealth[]): string {
   const owed = members.filter(({ owedKeys, owedPartitions }) => owedKeys + owedPartitions > 0)
   return owed.every(({ liveness }) => liveness === 'up')
     ? 'what is owed is being sent: see kvcli cluster hints'
-    : 'what is owed is kept, and sent when the node is back: see kvcli cluster hints'
+    : 'what is owed is kept until the node is back: see kvcli cluster hints'
 }
 
 function isAre(count: number): string {

@@ -2,7 +2,7 @@
 import { type CommandContext, callOptions } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { formatBytes, formatCount, renderTable, type TableColumn } from './render.ts'
-import { shortIds } from './short-ids.ts'
+import { shortenIds, shortIds } from './short-ids.ts'
 import type { Style } from './style.ts'
 
 /** What a server answers to the command `hints`; see the cluster's hint-reports.ts. */
@@ -64,7 +64,7 @@ function renderHints(members: readonly HintReport[], style: Style): string {
       : [renderTable(COLUMNS, rows, style).trimEnd()]
   for (const { node, error } of members) {
     if (error === undefined) continue
-    lines.push(`${style.dim('  ->')} what ${nameOf(node)} owes is not known: ${error}`)
+    lines.push(`${style.dim('  ->')} what ${nameOf(node)} owes is not known: ${shortenIds(error)}`)
   }
   if (members.some(({ owes }) => owes.some(({ partitions }) => partitions > 0))) {
     lines.push(`${style.dim('  ->')} partitions are compared whole: see kvcli cluster repair`)

@@ -298,7 +298,7 @@ class DevCluster {
       `    ${key(`npx kvcli dev kill 2${place}`)}          a node dies, as by kill -9`,
       `    ${key(`${client} get demo:greeting`)}`,
       `    ${key(`npx kvcli dev start 2${place}`)}         and comes back`,
-      `    ${key(`${client} cluster status`)}`,
+      `    ${key(`${client} cluster status --wait`)}  until it is GREEN`,
       '',
       '  Ctrl-C stops the nodes; their data stays.',
       '',

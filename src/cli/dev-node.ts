@@ -11,6 +11,7 @@ import type { LogLevel } from '../logger.ts'
 import type { DevNodeState, DevNodeStatus } from './dev-control.ts'
 import type { DevIo, DevProcess } from './dev-io.ts'
 import { type DevNode, parseJson } from './dev-layout.ts'
+import { shortenIds } from './short-ids.ts'
 import type { Style } from './style.ts'
 import { textLogger } from './text-logger.ts'
 
@@ -92,7 +93,8 @@ export class DevNodeRunner {
     const fields = Object.fromEntries(
       Object.entries(others).map(([name, value]) => [name, plain(value)]),
     )
-    const write = (text: string): void => this.#owner.print(`${this.#prefix} ${text.trimEnd()}`)
+    const write = (text: string): void =>
+      this.#owner.print(`${this.#prefix} ${shortenIds(text.trimEnd())}`)
     const wallMs = (): number => Date.parse(time)
     const logger = textLogger({ write, wallMs, level: 'debug', style: this.#style })
     logger[level](message, fields)

@@ -13,7 +13,7 @@ import { decodeArgument, jsonField, showValue } from './data-encoding.ts'
 import { ExitCode } from './exit-code.ts'
 import { consistencyOption, durabilityOption, durationOption, textOption } from './option-values.ts'
 import { formatBytes, renderPairs } from './render.ts'
-import { fetchTrace, newestOf, showVersion } from './trace-command.ts'
+import { fetchTrace, newestOf, showVersion, verdictOf } from './trace-command.ts'
 import { UsageError } from './usage-error.ts'
 
 const KEY_ARGUMENT = { name: 'key', description: '1 to 65,533 bytes' } as const
@@ -112,7 +112,7 @@ async function runMeta(context: CommandContext, key: Uint8Array): Promise<ExitCo
     if (newest !== undefined) pairs.push(['version', showVersion(newest)])
     if (expiryMs !== 0) pairs.push(['expires', new Date(expiryMs).toISOString()])
     if (size !== undefined) pairs.push(['size', formatBytes(size)])
-    pairs.push(['replicas', trace.agreed ? 'agree' : 'differ'])
+    pairs.push(['replicas', verdictOf(trace, output.style)])
     return renderPairs(pairs, output.style).trimEnd()
   })
   return found ? ExitCode.ok : ExitCode.failed

@@ -4,7 +4,7 @@ import { AbortedError } from '../errors.ts'
 import { type CommandContext, callOptions } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { formatCount, renderTable, type TableColumn } from './render.ts'
-import { shortIds } from './short-ids.ts'
+import { shortenIds, shortIds } from './short-ids.ts'
 import { StatusLine } from './status-line.ts'
 import type { Style } from './style.ts'
 
@@ -82,6 +82,6 @@ function renderMembers(members: readonly MemberRepair[], style: Style): string {
     )
     return error === undefined ? reasons : [`${nameOf(node)}: ${error}`]
   })
-  const lines = [...new Set(notes)].map(note => `${style.dim('  ->')} ${note}`)
+  const lines = [...new Set(notes)].map(note => `${style.dim('  ->')} ${shortenIds(note)}`)
   return [renderTable(COLUMNS, rows, style).trimEnd(), ...lines].join('\n')
 }

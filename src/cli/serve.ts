@@ -65,7 +65,8 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
   try {
     const node = await startNode(nodeOptions(settings, directory, logger, io))
     const elapsedMs = Math.round(io.clock.monotonicMs() - startedMs)
-    logger.info('serving', { address: formatAddress(node.address), elapsedMs })
+    const id = Buffer.from(node.identity.nodeId).toString('hex')
+    logger.info('serving', { address: formatAddress(node.address), node: id, elapsedMs })
     if (node.peerAddress !== undefined) {
       logger.info('linked with other nodes', { peerAddress: node.peerAddress })
     }

@@ -11,3 +11,8 @@ export function shortIds(ids: Iterable<string>): (id: string) => string {
   while (digits < longest && new Set(all.map(id => id.slice(0, digits))).size < all.length) digits++
   return id => id.slice(0, digits)
 }
+
+/** The ids of nodes in a text, as short as they mostly are elsewhere. */
+export function shortenIds(text: string): string {
+  return text.replaceAll(/(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])/g, id => id.slice(0, DIGITS_MIN))
+}

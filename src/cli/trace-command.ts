@@ -12,7 +12,7 @@ import {
   renderTable,
   type TableColumn,
 } from './render.ts'
-import { shortIds } from './short-ids.ts'
+import { shortenIds, shortIds } from './short-ids.ts'
 import type { Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -120,11 +120,13 @@ function renderTrace(key: string, trace: KeyTrace, style: Style): string {
   ])
   const place = `partition ${formatCount(trace.partition)} of epoch ${formatCount(trace.epoch)}`
   const lines = [
-    `${key} is in ${place}: ${verdictOf(trace, style)}`,
+    `${key} is in ${place}`,
+    verdictOf(trace, style),
     renderTable(COLUMNS, rows, style).trimEnd(),
   ]
   for (const { node, error } of trace.replicas) {
-    if (error !== undefined) lines.push(`${style.dim('  ->')} ${nameOf(node)}: ${error}`)
+    if (error !== undefined)
+      lines.push(`${style.dim('  ->')} ${nameOf(node)}: ${shortenIds(error)}`)
   }
   return lines.join('\n')
 }
@@ -133,7 +135,7 @@ function isWell(state: string): boolean {
   return state !== 'failed' && state !== 'damaged'
 }
 
-function verdictOf({ replicas, agreed }: KeyTrace, style: Style): string {
+export function verdictOf({ replicas, agreed }: KeyTrace, style: Style): string {
   if (agreed) return style.good('all replicas hold the same')
   const there = replicas.filter(({ state }) => state !== 'failed')
   const missing = replicas.length - there.length

@@ -15,6 +15,8 @@ import { type NodeId, nodeIdBytes } from './ring-member.ts'
 import type { Store } from './store.ts'
 
 const FETCH_TIMEOUT_MS = 5000
+/** Attempts, over a second or so, that may fail before it is told. */
+const ATTEMPTS_QUIET = 3
 const RETRY_MS = 250
 const RETRY_MAX_MS = 5000
 
@@ -51,6 +53,11 @@ export async function discoverRing(options: DiscoveryOptions): Promise<Ring> {
       } catch (error) {
         if (!(error instanceof KvError)) throw error
         if (isHopeless(error)) throw error
+        // Nodes that are started together: the first may take a moment.
+        if (attempt < ATTEMPTS_QUIET) {
+          logger.debug('no cluster to join here yet', { seed, error })
+          continue
+        }
         if (said.get(seed) === error.message) continue
         said.set(seed, error.message)
         logger.warn('no cluster to join here yet; this node goes on asking', { seed, error })

@@ -144,7 +144,8 @@ export class EpochAgreement {
       if (!verdict.isMajority) return this.#lost(verdict, true)
       await ring.accept(proposed)
       const { phase, members } = proposed
-      logger.info('the ring has changed', { epoch, phase, members: members.length })
+      const level = phase === 'stable' ? 'info' : 'debug'
+      logger[level]('the ring has changed', { epoch, phase, members: members.length })
     }
     this.#tellAll(current, proposed)
     return { type: 'decided' }

@@ -18,6 +18,8 @@ import { type NewMember, type NodeId, ownsBefore } from './ring-member.ts'
 const JOIN_TIMEOUT_MS = 60_000
 const RETRY_MS = 200
 const RETRY_MAX_MS = 3000
+/** A wait that is shorter is nothing to worry about: others join, or links are being made. */
+const QUIET_MS = 5000
 
 export interface JoinerOptions {
   readonly peers: Peers
@@ -39,6 +41,7 @@ export interface JoinerOptions {
 export async function joinCluster(options: JoinerOptions): Promise<void> {
   const { clock, random, logger, ring, signal } = options
   const { self } = options.peers
+  const sinceMs = clock.monotonicMs()
   let lastText = ''
   for (let attempt = 0; ; attempt++) {
     signal?.throwIfAborted()
@@ -47,10 +50,12 @@ export async function joinCluster(options: JoinerOptions): Promise<void> {
     const answer = await orAborted(askAnyMember(options), signal)
     if (answer.outcome === 'refused') throw new InvalidArgumentError(answer.text)
     if (answer.outcome === 'joined') continue
-    if (answer.text !== lastText) {
+    // Of nodes that start together, all but one wait for a moment.
+    const isLong = clock.monotonicMs() - sinceMs >= QUIET_MS
+    if (isLong && answer.text !== lastText) {
       logger.warn('this node cannot join yet; it goes on asking', { why: answer.text })
-    }
-    lastText = answer.text
+      lastText = answer.text
+    } else logger.debug('this node cannot join yet', { why: answer.text })
     const waitMs = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** attempt) * (0.5 + random.next())
     await delay(clock, waitMs, { background: true })
   }

@@ -43,6 +43,7 @@ export class PeerNode implements PeerLaneOwner {
   #hintedAddress = ''
   /** The last reason for which there was no link. */
   #lastWhy = ''
+  #isStopped = false
   /** Reasons that were logged since there was one: each is logged once. */
   readonly #logged = new Set<string>()
 
@@ -117,7 +118,9 @@ export class PeerNode implements PeerLaneOwner {
 
   broken(lane: PeerLane, error: KvError): void {
     if (lane.lane !== 'data') return
-    this.#context.logger.warn('the link to a node broke', { node: this.nodeId, error })
+    // That one's own links end with the node is no news, nor that one took another's place.
+    const level = this.#isStopped || error.code === 'KV_CLOSED' ? 'debug' : 'warn'
+    this.#context.logger[level]('the link to a node broke', { node: this.nodeId, error })
     this.#owner.linkChanged(this, false)
   }
 
@@ -156,6 +159,7 @@ export class PeerNode implements PeerLaneOwner {
   }
 
   stop(error: KvError): void {
+    this.#isStopped = true
     for (const lane of LANES) this.#lanes[lane].stop(error)
   }
 }

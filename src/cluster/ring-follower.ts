@@ -19,10 +19,19 @@ export interface RingFollowerOptions {
   readonly logger: Logger
 }
 
+/** So often, before it is told. */
+const MISSED_TOLD = 3
+
+/** The epoch that a node is known to go by, and how often its ring could not be had. */
+interface Missed {
+  readonly epoch: number
+  readonly count: number
+}
+
 export class RingFollower {
   readonly #options: RingFollowerOptions
   /** By node: the epoch that could not be got from it, once that was said. */
-  readonly #missed = new Map<NodeId, number>()
+  readonly #missed = new Map<NodeId, Missed>()
   /** Nodes that are asked for their ring right now. */
   readonly #asking = new Set<NodeId>()
   #isStopped = false
@@ -53,9 +62,12 @@ export class RingFollower {
     const failed = (error: unknown): void => {
       // Whoever is ahead will be heard again.
       if (!(error instanceof KvError)) throw error
-      if (this.#missed.get(from) === epoch) return
-      this.#missed.set(from, epoch)
-      logger.warn('could not get a later ring; asking again when it is heard of', {
+      const before = this.#missed.get(from)
+      const count = before?.epoch === epoch ? before.count + 1 : 1
+      this.#missed.set(from, { epoch, count })
+      // Links come and go while nodes start; what cannot be had again and again is told once.
+      const level = count === MISSED_TOLD ? 'warn' : 'debug'
+      logger[level]('could not get a later ring; asking again when it is heard of', {
         from,
         epoch,
         error,
@@ -94,6 +106,7 @@ export class RingFollower {
     if (verdict !== 'accepted') return
     this.#missed.clear()
     const { epoch, phase, members } = next
-    logger.info('the ring has changed', { epoch, phase, members: members.length, from })
+    const level = phase === 'stable' ? 'info' : 'debug'
+    logger[level]('the ring has changed', { epoch, phase, members: members.length, from })
   }
 }

@@ -190,7 +190,7 @@ describe('cluster status', () => {
       'one that is down is owed something',
       { changes: { [TWO]: down }, hints: [[owing(ONE, TWO), owing(THREE, TWO, { keys: 1 })]] },
       'YELLOW: 3 of 4 nodes are up, 1,501 keys are owed',
-      [/22222222 .* down .* 1,501$/m, /sent when the node is back: see kvcli cluster hints/],
+      [/22222222 .* down .* 1,501$/m, /kept until the node is back: see kvcli cluster hints/],
     ],
     [
       'it is back, and is being sent it',
