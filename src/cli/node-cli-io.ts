@@ -8,6 +8,7 @@ import { nodeCliFiles } from './node-cli-files.ts'
 import { isAlive } from './node-process.ts'
 import { nodeStdout } from './node-stdout.ts'
 import { packageVersion } from './package-version.ts'
+import { watchParent } from './parent-watch.ts'
 
 export function nodeCliIo(): CliIo {
   return {
@@ -24,8 +25,17 @@ export function nodeCliIo(): CliIo {
     stateDirectory: stateDirectory(),
     isAlive,
     onInterrupt(listener) {
+      let isListening = true
       for (const signal of STOP_SIGNALS) process.on(signal, listener)
+      if (process.env['npm_lifecycle_event'] === 'npx') {
+        const gone = (): void => {
+          if (isListening) listener('SIGTERM')
+        }
+        // npx does not pass a signal on before it dies of it.
+        watchParent(systemClock(), () => process.ppid, gone)
+      }
       return () => {
+        isListening = false
         for (const signal of STOP_SIGNALS) process.off(signal, listener)
       }
     },

@@ -2,6 +2,7 @@
 import { type Command, callOptions } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { formatBytes, formatCount, formatDuration, renderPairs, renderTable } from './render.ts'
+import { shortIds } from './short-ids.ts'
 import type { Style } from './style.ts'
 
 export const pingCommand: Command = {
@@ -55,26 +56,59 @@ function renderSection(path: string, members: Figures, style: Style): string {
   let sections = ''
   for (const [name, value] of Object.entries(members)) {
     const inner = path === '' ? name : `${path}.${name}`
-    if (isFigures(value)) sections += renderSection(inner, value, style)
-    else if (isTable(value)) sections += renderRows(inner, value, style)
-    else pairs.push([name, renderFigure(inner, value)])
+    if (isByNode(value)) sections += renderRows(inner, Object.entries(value), style)
+    else if (isFigures(value)) sections += renderSection(inner, value, style)
+    else if (isTable(value)) sections += renderRows(inner, value.map(rowOf), style)
+    else pairs.push([labelOf(name), renderFigure(inner, value)])
   }
   if (pairs.length === 0) return sections
   const title = path === '' ? '' : `${style.bold(path)}\n`
   return `${title}${renderPairs(pairs, style)}${sections}`
 }
 
-/** A list of figures of the same kind, numbered from 0, as levels are. */
-function renderRows(path: string, rows: readonly Figures[], style: Style): string {
-  const names = Object.keys(rows[0] ?? {})
-  const titles = ['', ...names].map(title => ({ title, align: 'right' }) as const)
-  const cells = rows.map((row, index) => [
-    String(index),
-    ...names.map(name => renderFigure(`${path}.${name}`, row[name])),
+/** Figures of the same kind, each with what it is of: a node, or a number from 0, as levels have. */
+function renderRows(path: string, rows: readonly Row[], style: Style): string {
+  const nameOf = shortIds(rows.map(([id]) => id))
+  const flat = rows.map(([id, row]) => [nameOf(id), flatten(row)] as const)
+  const names = [...new Set(flat.flatMap(([, row]) => Object.keys(row)))]
+  const titles = ['', ...names.map(labelOf)].map(title => ({ title, align: 'right' }) as const)
+  const cells = flat.map(([id, row]) => [
+    id,
+    ...names.map(name => (name in row ? renderFigure(`${path}.${name}`, row[name]) : '')),
   ])
   const table = renderTable(titles, cells).split('\n')
   const lines = table.filter(line => line !== '').map(line => `  ${line}\n`)
   return `${style.bold(path)}\n${lines.join('')}`
+}
+
+type Row = readonly [id: string, figures: Figures]
+
+function rowOf(figures: Figures, index: number): Row {
+  const { nodeId, ...rest } = figures
+  return typeof nodeId === 'string' ? [nodeId, rest] : [String(index), figures]
+}
+
+/** Figures within figures become columns of their own. */
+function flatten(figures: Figures): Figures {
+  const flat = Object.entries(figures).flatMap(([name, value]): [string, unknown][] =>
+    isFigures(value) ? Object.entries(value) : [[name, value]],
+  )
+  return Object.fromEntries(flat)
+}
+
+/** The value tells its unit. */
+function labelOf(name: string): string {
+  return name.replace(/Ms$/, '')
+}
+
+/** Figures of nodes, by their ids. */
+function isByNode(value: unknown): value is Readonly<Record<string, Figures>> {
+  if (!isFigures(value)) return false
+  const entries = Object.entries(value)
+  return (
+    entries.length > 0 &&
+    entries.every(([name, inner]) => /^[0-9a-f]{32}$/.test(name) && isFigures(inner))
+  )
 }
 
 function isFigures(value: unknown): value is Figures {

@@ -118,8 +118,8 @@ export class PeerNode implements PeerLaneOwner {
 
   broken(lane: PeerLane, error: KvError): void {
     if (lane.lane !== 'data') return
-    // That one's own links end with the node is no news, nor that one took another's place.
-    const level = this.#isStopped || error.code === 'KV_CLOSED' ? 'debug' : 'warn'
+    // That one's own links end with the node is no news; that the other one stops is no worry.
+    const level = this.#isStopped ? 'debug' : error.code === 'KV_CLOSED' ? 'info' : 'warn'
     this.#context.logger[level]('the link to a node broke', { node: this.nodeId, error })
     this.#owner.linkChanged(this, false)
   }

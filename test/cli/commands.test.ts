@@ -272,6 +272,9 @@ describe('count', () => {
   })
 })
 
+const NODE_A = 'a'.repeat(32)
+const NODE_B = 'b'.repeat(32)
+
 describe('stats and ping', () => {
   const statsKept = {
     node: { id: 'abc', uptimeMs: 61_000 },
@@ -285,6 +288,11 @@ describe('stats and ping', () => {
       none: null,
       empty: [],
     },
+    members: [
+      { nodeId: NODE_A, liveness: 'up', forMs: 1500, states: { load: 3 } },
+      { nodeId: NODE_B, liveness: 'down', forMs: 0 },
+    ],
+    peers: { [NODE_B]: { hintBytes: 2048, isSendable: false } },
   }
 
   test('shows figures with their units, nested ones as sections, lists as tables', async () => {
@@ -292,8 +300,8 @@ describe('stats and ping', () => {
     const { out } = await runCli('stats', { store })
     assert.deepEqual(out.trimEnd().split('\n'), [
       'node',
-      '  id        abc',
-      '  uptimeMs  1m 01s',
+      '  id      abc',
+      '  uptime  1m 01s',
       'engine',
       '  ratio  1.235',
       '  none   null',
@@ -305,6 +313,13 @@ describe('stats and ping', () => {
       '     tables     bytes',
       '  0       1  2.00 KiB',
       '  1      20       0 B',
+      'members',
+      '            liveness     for  load',
+      '  aaaaaaaa        up  1.50 s     3',
+      '  bbbbbbbb      down    0 us',
+      'peers',
+      '            hintBytes  isSendable',
+      '  bbbbbbbb   2.00 KiB       false',
     ])
     const { json } = await runCli('stats --json', { store })
     assert.deepEqual(json, [statsKept])
