@@ -66,7 +66,7 @@ function renderSection(path: string, members: Figures, style: Style): string {
   return `${title}${renderPairs(pairs, style)}${sections}`
 }
 
-/** Figures of the same kind, each with what it is of: a node, or a number from 0, as levels have. */
+/** Figures of the same kind, each of a node, or of a number from 0, as levels are. */
 function renderRows(path: string, rows: readonly Row[], style: Style): string {
   const nameOf = shortIds(rows.map(([id]) => id))
   const flat = rows.map(([id, row]) => [nameOf(id), flatten(row)] as const)

@@ -1,4 +1,4 @@
-// Goal: what src/cluster/GUARANTEES.md promises of writes and has no other test for: what outlives a
+// Goal: what src/cluster/GUARANTEES.md promises of writes and no other test shows: what outlives a
 // disk, all nodes at once, a partition, and what becomes of batches, deletions and expiry.
 // Method: three nodes with real engines on simulated disks, of which one or all are lost; nothing
 // but what writes leave behind brings replicas together.
