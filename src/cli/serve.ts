@@ -68,7 +68,7 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
     const id = Buffer.from(node.identity.nodeId).toString('hex')
     logger.info('serving', { address: formatAddress(node.address), node: id, elapsedMs })
     if (node.peerAddress !== undefined) {
-      logger.info('linked with other nodes', { peerAddress: node.peerAddress })
+      logger.info('listening for other nodes', { peerAddress: node.peerAddress })
     }
     if (!isLoopback(node.address.host)) {
       logger.warn('other machines reach this node, and nothing is encrypted, passwords included')

@@ -10,6 +10,8 @@ import type { Lane } from './peers.ts'
 import type { NodeId } from './ring-member.ts'
 
 const LANES: readonly Lane[] = ['urgent', 'data', 'bulk']
+/** Attempts of a lane that may fail before it is told. */
+const ATTEMPTS_QUIET = 3
 
 /** Reasons that are logged before there is a link again. */
 const REASONS_MAX = 8
@@ -128,7 +130,9 @@ export class PeerNode implements PeerLaneOwner {
     const { logger } = this.#context
     const fields = { node: this.nodeId, lane: lane.lane, attempt, error }
     this.#lastWhy = error.message
-    if (this.#logged.has(error.message) || this.#logged.size >= REASONS_MAX) {
+    // Nodes that are started together find each other within a moment; a refusal is told at once.
+    const isEarly = attempt < ATTEMPTS_QUIET && refusal === undefined
+    if (isEarly || this.#logged.has(error.message) || this.#logged.size >= REASONS_MAX) {
       logger.debug('a node cannot be reached', fields)
     } else {
       this.#logged.add(error.message)
