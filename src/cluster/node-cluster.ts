@@ -59,6 +59,7 @@ export class NodeCluster {
     const membership = await NodeMembership.open({
       ...shared,
       links: peers,
+      ringPeers: seams?.ringPeers?.(peers) ?? peers,
       generation,
       store: db,
       ring,

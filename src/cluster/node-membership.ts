@@ -18,6 +18,7 @@ import { joinCluster } from './joiner.ts'
 import type { LivenessView } from './liveness.ts'
 import { AppState, type AppStateKey, type Profile } from './member-profile.ts'
 import { Membership } from './membership.ts'
+import type { Peers } from './peers.ts'
 import type { Addresses } from './profile-book.ts'
 import { findMember, type Ring } from './ring.ts'
 import { abort } from './ring-change.ts'
@@ -41,6 +42,8 @@ export interface MemberLinks extends Meeting {
 
 export interface NodeMembershipOptions {
   readonly links: MemberLinks
+  /** The same, for what decides on rings and tells them. */
+  readonly ringPeers: Peers
   /** How often the node was started, this time included. */
   readonly generation: number
   readonly store: Store
@@ -71,11 +74,12 @@ export class NodeMembership {
   private constructor(options: NodeMembershipOptions, acceptor: EpochAcceptor) {
     this.#options = options
     const { links: peers, clock, random, logger, ring, addresses, generation, store } = options
-    const follower = new RingFollower({ peers, ring, logger })
-    const agreement = new EpochAgreement({ peers, clock, random, logger, ring, acceptor, follower })
+    const ringParts = { peers: options.ringPeers, ring, logger }
+    const follower = new RingFollower(ringParts)
+    const agreement = new EpochAgreement({ ...ringParts, clock, random, acceptor, follower })
     const { partitionCount } = ring.ring
     const isEmpty = async (): Promise<boolean> => !(await holdsUserData(store, partitionCount))
-    new JoinLeader({ peers, clock, logger, ring, agreement, follower, isEmpty })
+    new JoinLeader({ ...ringParts, clock, agreement, follower, isEmpty })
     this.#membership = new Membership({
       peers,
       clock,

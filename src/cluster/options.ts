@@ -167,5 +167,8 @@ export interface NodeEnvironment {
 export interface NodeSeams {
   readonly store?: (db: Db) => Store
   readonly log?: (db: Db) => ReplicationLog
+  /** Of reads, writes and repair. */
   readonly peers?: (peers: Peers) => Peers
+  /** Of what decides on rings and tells them. */
+  readonly ringPeers?: (peers: Peers) => Peers
 }

@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import type { Consistency } from '../../src/key-value-store.ts'
 import { checkReads } from '../support/simulation/check-reads.ts'
 import { RingWatch } from '../support/simulation/check-rings.ts'
+import { checkScans } from '../support/simulation/check-scans.ts'
 import { checkStoredRecords } from '../support/simulation/check-stored.ts'
 import { checkVersions } from '../support/simulation/check-versions.ts'
 import { History, type Outcome, type Write } from '../support/simulation/history.ts'
@@ -34,9 +35,9 @@ class Script {
     return write
   }
 
-  read(value: string | undefined, consistency: Consistency = 'quorum'): void {
+  read(value: string | undefined, consistency: Consistency = 'quorum', session = false): void {
     const invoked = this.history.nextOrder()
-    this.history.read({ key: 'k', value, client: 'c', consistency, invoked })
+    this.history.read({ key: 'k', value, client: 'c', consistency, session, invoked })
   }
 
   readViolations(): readonly string[] {
@@ -155,6 +156,20 @@ describe('what is read', () => {
     assertBroken(script.readViolations(), 'strong reads do not go back')
   })
 
+  test('a session finds what it wrote, or something later', () => {
+    const script = new Script()
+    script.write('a', '1', 'ok', 'one')
+    script.write('b', '2', 'unknown', 'one')
+    script.read('a', 'one', true)
+    script.read('b', 'one', true)
+    script.write(undefined, '3', 'ok', 'one')
+    script.read(undefined, 'one', true)
+    script.read('b', 'one')
+    assert.deepEqual(script.readViolations(), [])
+    script.read('b', 'one', true)
+    assertBroken(script.readViolations(), 'a session sees what it wrote')
+  })
+
   test('nothing is found only when it may have been deleted', () => {
     const script = new Script()
     script.read(undefined)
@@ -178,6 +193,21 @@ describe('what is read', () => {
     script.read('b')
     assertBroken(script.readViolations(), 'strong reads do not go back')
   })
+})
+
+test('a scan finds every live record once, and no other', () => {
+  const replicas = replicasOf([record('a', '1'), record('a', '1')])
+  const entry = ['k', 'a'] as const
+  const found = (entries: readonly (readonly [string, string])[], count: number) => {
+    const violations = new Violations()
+    checkScans('n1', { entries, count }, replicas, violations)
+    return violations.all
+  }
+  assert.deepEqual(found([entry], 1), [])
+  for (const entries of [[], [entry, entry], [entry, ['j', 'a'] as const]]) {
+    assertBroken(found(entries, 1), 'scans find what is stored')
+  }
+  assertBroken(found([entry], 2), 'scans find what is stored')
 })
 
 test('there is one ring an epoch, and no node goes back', () => {

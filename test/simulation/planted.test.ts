@@ -18,6 +18,7 @@ import {
   hintToWrongOwner,
   purgedEarly,
   repairedWithOlder,
+  staleEpochAccepted,
   withoutRepair,
 } from '../support/simulation/plants.ts'
 import type { Plant } from '../support/simulation/sim-node.ts'
@@ -25,7 +26,7 @@ import { simulate } from '../support/simulation/simulation.ts'
 import { drawWorkload, type Workload } from '../support/simulation/workload.ts'
 
 const SEEDS_MAX = 20
-const SECONDS = 15
+const LIFE = { seconds: 15, leaps: false }
 
 interface Planted {
   readonly what: string
@@ -39,13 +40,21 @@ interface Planted {
   readonly durationMs?: number
   /** So many that what is lost is not written again. @defaultValue 12 */
   readonly keys?: number
+  /** The chance that a node is elsewhere after it ended. @defaultValue 0 */
+  readonly moveProbability?: number
   /** Those before it find nothing. @defaultValue 1 */
   readonly firstSeed?: number
 }
 
-function profileOf({ faults, durationMs = 2000 }: Planted): FaultProfile {
+function profileOf({ faults, durationMs = 2000, moveProbability = 0 }: Planted): FaultProfile {
   const calm = calmProfile()
-  return { ...calm, intervalMs: 2000, durationMs, weights: { ...calm.weights, ...faults } }
+  return {
+    ...calm,
+    moveProbability,
+    intervalMs: 2000,
+    durationMs,
+    weights: { ...calm.weights, ...faults },
+  }
 }
 
 const PLANTED: readonly Planted[] = [
@@ -104,6 +113,15 @@ const PLANTED: readonly Planted[] = [
     keys: 60,
   },
   {
+    what: 'a member agrees to a ring of an epoch that it has left behind',
+    plant: staleEpochAccepted,
+    promise: 'one ring an epoch',
+    firstSeed: 2,
+    nodes: 3,
+    faults: { kill: 1 },
+    moveProbability: 1,
+  },
+  {
     what: 'read repair writes an older value back',
     plant: repairedWithOlder,
     promise: 'strong reads do not go back',
@@ -127,9 +145,9 @@ async function find(planted: Planted): Promise<readonly string[]> {
   const profile = profileOf(planted)
   const all: string[] = []
   for (let seed = firstSeed; seed < firstSeed + SEEDS_MAX; seed++) {
-    const workload = { ...workloadOf(seed), keys }
+    const workload = { ...workloadOf(seed), keys, routes: false, session: false }
     const forming = 'formed'
-    const options = { seed, nodes, plant, profile, workload, forming, seconds: SECONDS } as const
+    const options = { seed, nodes, plant, profile, workload, forming, ...LIFE } as const
     const { violations } = await simulate(options)
     if (violations.some(violation => breaks(violation, promise))) {
       return [`seed ${seed}`, ...violations]

@@ -6,6 +6,8 @@
  *  2. A strong read never goes back: it finds no older version than any strong write acknowledged
  *     before it began, or any strong read that ended before it began, and nothing only when the key
  *     may have been deleted since.
+ *  3. A read of a session finds no older version than any write of its client that was acknowledged
+ *     before it began.
  *
  * Strong: at `quorum` or `all`, or of a key with a single replica.
  */
@@ -23,7 +25,35 @@ export function checkReads({ history, isStrong }: ReadCheck, violations: Violati
   for (const [key, reads] of history.readsByKey()) {
     const strong = reads.filter(isStrong)
     const bounds = boundsOf(history, strong, (writes.get(key) ?? []).filter(isStrong))
-    for (const read of strong) checkBound(read, history, bounds, writes.get(key) ?? [], violations)
+    const all = writes.get(key) ?? []
+    for (const read of strong) checkBound(STRONG, read, history, bounds, all, violations)
+    checkSessions(reads, all, history, violations)
+  }
+}
+
+const STRONG = 'strong reads do not go back'
+const SESSION = 'a session sees what it wrote'
+
+function checkSessions(
+  reads: readonly Read[],
+  writes: readonly Write[],
+  history: History,
+  violations: Violations,
+): void {
+  const ownBounds = new Map<string, readonly Bound[]>()
+  for (const read of reads) {
+    if (!read.session) continue
+    const { client } = read
+    let bounds = ownBounds.get(client)
+    if (bounds === undefined) {
+      bounds = boundsOf(
+        history,
+        [],
+        writes.filter(write => write.client === client),
+      )
+      ownBounds.set(client, bounds)
+    }
+    checkBound(SESSION, read, history, bounds, writes, violations)
   }
 }
 
@@ -70,6 +100,7 @@ function boundsOf(
 }
 
 function checkBound(
+  promise: string,
   read: Read,
   history: History,
   bounds: readonly Bound[],
@@ -88,5 +119,5 @@ function checkBound(
       (version ?? '') >= bound.version,
   )
   if (read.value === undefined && mayBeDeleted) return
-  violations.add('strong reads do not go back', `${describeRead(read)}; before: ${bound.why}`)
+  violations.add(promise, `${describeRead(read)}; before: ${bound.why}`)
 }

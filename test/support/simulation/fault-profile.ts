@@ -35,6 +35,8 @@ export interface FaultProfile {
   /** Machines are wrong by at most so much at the beginning, and set by at most so much. */
   readonly clockErrorMs: number
   readonly driftPpm: number
+  /** The chance that a node has other addresses in its next life. */
+  readonly moveProbability: number
 }
 
 const RARE: Partial<Record<FaultKind, number>> = { powerAll: 0.3, clockStep: 0.5, fullDisk: 0.3 }
@@ -71,6 +73,7 @@ export function drawProfile(random: Random): FaultProfile {
     // A version more than half a second in the future is refused.
     clockErrorMs: random.below(2) === 0 ? 5 : 200,
     driftPpm: random.next() * 300,
+    moveProbability: random.below(3) === 0 ? random.next() * 0.5 : 0,
   }
 }
 
@@ -91,5 +94,6 @@ export function calmProfile(): FaultProfile {
     disk: { syncMinMs: 0.3, syncMaxMs: 0.6, stallProbability: 0, stallMs: 0 },
     clockErrorMs: 0,
     driftPpm: 0,
+    moveProbability: 0,
   }
 }

@@ -31,6 +31,8 @@ export interface Read {
   readonly value: string | undefined
   readonly client: string
   readonly consistency: Consistency
+  /** Its client asked to see what it wrote itself. */
+  readonly session: boolean
   readonly invoked: number
   readonly completed: number
   readonly completedMs: number

@@ -1,14 +1,15 @@
 /**
  * Looks after the cluster once all is repaired, as a person would: writes something through every
- * node, and restarts a node that says it must be.
+ * member, restarts one that says it must be, and looks at everything that each of them finds.
  */
+import { utf8Decode } from '../../../src/bytes.ts'
 import { KvError } from '../../../src/errors.ts'
 import { Client } from '../../../src/net/index.ts'
 import type { Random } from '../../../src/random.ts'
 import type { History } from './history.ts'
 import { MachineClock } from './machine-clock.ts'
 import type { Scheduler } from './scheduler.ts'
-import { CLIENT_PORT, type SimCluster } from './sim-cluster.ts'
+import type { SimCluster } from './sim-cluster.ts'
 import type { SimNetwork } from './sim-network.ts'
 import type { SimNode } from './sim-node.ts'
 import { SimProcess } from './sim-process.ts'
@@ -23,6 +24,12 @@ export interface OperatorOptions {
   readonly random: Random
   readonly history: History
   readonly cluster: SimCluster
+}
+
+/** What a node finds in the whole cluster. */
+export interface Survey {
+  readonly entries: readonly (readonly [key: string, value: string])[]
+  readonly count: number
 }
 
 export class Operator {
@@ -40,31 +47,50 @@ export class Operator {
 
   /** True once every node has taken a write. Tries those that have not. */
   async allTakeWrites(): Promise<boolean> {
-    const { nodes } = this.#options.cluster
-    for (const node of nodes) if (!this.#proven.has(node)) await this.#try(node)
-    return this.#proven.size === nodes.length
+    const { members } = this.#options.cluster
+    for (const node of members) if (!this.#proven.has(node)) await this.#try(node)
+    return members.every(node => this.#proven.has(node))
   }
 
   describe(): string {
     return [...this.#complaints].map(([node, text]) => `${node.name}: ${text}`).join('; ')
   }
 
-  async #try(node: SimNode): Promise<void> {
-    const { history, random } = this.#options
-    const key = `written by way of ${node.name}`
-    const value = history.nextValue(NAME, 0)
-    const write = history.begin({ key, value, client: NAME, consistency: 'one' })
-    const connector = this.#options.network.connector(this.#process, NAME)
-    const client = new Client({
-      nodes: [{ host: node.name, port: CLIENT_PORT }],
+  /** All entries, and their number, as this node tells them. Rejects with what it answers. */
+  async survey(node: SimNode): Promise<Survey> {
+    const client = this.#client(node)
+    try {
+      const entries: [string, string][] = []
+      for await (const [key, value] of client.entries()) {
+        entries.push([utf8Decode(key), utf8Decode(value)])
+      }
+      return { entries, count: await client.count() }
+    } finally {
+      await client.close()
+    }
+  }
+
+  #client(node: SimNode, sent: (version: string) => void = () => undefined): Client {
+    const { random, network, cluster } = this.#options
+    const connector = network.connector(this.#process, NAME)
+    return new Client({
+      nodes: [cluster.clientAddress(node.name)],
       lazy: true,
       clock: this.#process.clock,
       random,
-      connector: tapVersions(connector, (_key, _value, version) => {
-        write.version = version
-      }),
+      connector: tapVersions(connector, (_key, _value, version) => sent(version)),
       timeoutMs: PATIENCE_MS,
       clientName: NAME,
+    })
+  }
+
+  async #try(node: SimNode): Promise<void> {
+    const { history } = this.#options
+    const key = `written by way of ${node.name}`
+    const value = history.nextValue(NAME, 0)
+    const write = history.begin({ key, value, client: NAME, consistency: 'one' })
+    const client = this.#client(node, version => {
+      write.version = version
     })
     try {
       await client.put(key, value)

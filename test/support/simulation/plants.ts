@@ -3,6 +3,11 @@
  * of the seams of a node (NodeSeams), or changes what it is started with.
  */
 import { copyBytes } from '../../../src/bytes.ts'
+import {
+  type AcceptorAnswer,
+  decodeAnswer,
+  encodeAnswer,
+} from '../../../src/cluster/epoch-format.ts'
 import type { NodeSeams } from '../../../src/cluster/index.ts'
 import { Partitioner } from '../../../src/cluster/partition.ts'
 import type { StoredEntry } from '../../../src/cluster/partitioned-store.ts'
@@ -141,6 +146,28 @@ export const repairedWithOlder: Plant = ({ options, environment }) => {
   return seams({ peers })({ options, environment }, '')
 }
 
+/**
+ * A member agrees to a ring for an epoch that it has left behind. Who is behind learns nothing but
+ * what it is answered, so that it does propose one.
+ */
+export const staleEpochAccepted: Plant = ({ options, environment }, node) => {
+  const { epochPrepare, epochAccept, ringFetch, epochCommit } = PeerMessage
+  const agreed: Readonly<Record<number, AcceptorAnswer>> = {
+    [epochPrepare]: { type: 'promised', accepted: undefined },
+    [epochAccept]: { type: 'accepted' },
+  }
+  const ringPeers = (inner: Peers) =>
+    new Between(inner, {
+      mute: kind => kind === ringFetch || kind === epochCommit,
+      answer(kind, body) {
+        const instead = agreed[kind]
+        if (instead === undefined || decodeAnswer(body, node).type !== 'decided') return body
+        return encodeAnswer(instead)
+      },
+    })
+  return seams({ ringPeers })({ options, environment }, node)
+}
+
 interface Meddling {
   /** Messages that fail as if there were no link. */
   readonly mute?: (kind: number) => boolean
@@ -148,6 +175,8 @@ interface Meddling {
   readonly redirect?: (peer: NodeId, kind: number, others: readonly NodeId[]) => NodeId
   /** What arrives instead. */
   readonly receive?: (kind: number, body: Uint8Array) => Uint8Array
+  /** What is answered instead. */
+  readonly answer?: (kind: number, body: Uint8Array) => Uint8Array
 }
 
 /** Links that do something else than they are told. */
@@ -169,8 +198,11 @@ class Between implements Peers {
   }
 
   handle(kind: number, handler: PeerHandler): void {
-    const { receive } = this.#meddling
-    this.#inner.handle(kind, (body, context) => handler(receive?.(kind, body) ?? body, context))
+    const { receive, answer } = this.#meddling
+    this.#inner.handle(kind, async (body, context) => {
+      const given = await handler(receive?.(kind, body) ?? body, context)
+      return answer?.(kind, given) ?? given
+    })
   }
 
   send: Peers['send'] = (peer, lane, kind, body) =>

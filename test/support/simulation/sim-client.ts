@@ -5,6 +5,7 @@
  */
 import { utf8Decode } from '../../../src/bytes.ts'
 import { delay } from '../../../src/clock.ts'
+import { decodeRoutes } from '../../../src/cluster/index.ts'
 import { KvError } from '../../../src/errors.ts'
 import type { BatchOperation, Consistency } from '../../../src/key-value-store.ts'
 import { Client, type Connector, type NodeAddress } from '../../../src/net/index.ts'
@@ -44,6 +45,8 @@ export class SimClient {
       connector: tapVersions(connector, (key, value, version) => this.#sent(key, value, version)),
       timeoutMs: workload.timeoutMs,
       clientName: process.name,
+      session: workload.session,
+      ...(workload.routes ? { decodeRoutes } : {}),
     })
   }
 
@@ -75,7 +78,8 @@ export class SimClient {
     if (draw < puts) await this.#put(this.#key(lane))
     else if (draw < puts + deletes) await this.#delete(this.#key(lane))
     else if (draw < puts + deletes + batches) await this.#batch(lane)
-    else if (draw < puts + deletes + batches + scans) await this.#scan()
+    else if (draw < puts + deletes + batches + scans) await this.#look()
+    else if (random.below(5) === 0) await this.#getMany()
     else await this.#get(this.#readKey())
   }
 
@@ -160,17 +164,55 @@ export class SimClient {
   }
 
   async #get(key: string): Promise<void> {
-    const { history, process } = this.#options
+    const { history } = this.#options
     const consistency = this.#consistency()
     const invoked = history.nextOrder()
-    const client = process.name
     try {
-      const found = await this.#client.get(key, { consistency })
-      const value = found === undefined ? undefined : utf8Decode(found)
-      history.read({ key, value, client, consistency, invoked })
+      this.#found(key, await this.#client.get(key, { consistency }), consistency, invoked)
       history.outcomes.ok++
     } catch (error) {
       this.#failed(`get ${key} ${consistency}`, error)
+    }
+  }
+
+  async #getMany(): Promise<void> {
+    const { history, random } = this.#options
+    const consistency = this.#consistency()
+    const invoked = history.nextOrder()
+    const keys = Array.from({ length: 1 + random.below(5) }, () => this.#readKey())
+    try {
+      const found = await this.#client.getMany(keys, { consistency })
+      for (const [at, key] of keys.entries()) this.#found(key, found[at], consistency, invoked)
+      history.outcomes.ok++
+    } catch (error) {
+      this.#failed(`get ${keys.join(', ')} ${consistency}`, error)
+    }
+  }
+
+  #found(
+    key: string,
+    found: Uint8Array | undefined,
+    consistency: Consistency,
+    invoked: number,
+  ): void {
+    const { history, process, workload } = this.#options
+    const value = found === undefined ? undefined : utf8Decode(found)
+    const { session } = workload
+    history.read({ key, value, client: process.name, consistency, session, invoked })
+  }
+
+  #look(): Promise<void> {
+    return this.#options.random.below(3) === 0 ? this.#count() : this.#scan()
+  }
+
+  async #count(): Promise<void> {
+    const { history, workload } = this.#options
+    try {
+      const count = await this.#client.count()
+      if (count > workload.keys) throw new Error(`a count of ${workload.keys} keys says ${count}`)
+      history.outcomes.ok++
+    } catch (error) {
+      this.#failed('count', error)
     }
   }
 
@@ -188,7 +230,14 @@ export class SimClient {
         }
         last = key
         const value = utf8Decode(valueBytes)
-        history.read({ key, value, client: process.name, consistency: 'one', invoked })
+        history.read({
+          key,
+          value,
+          client: process.name,
+          consistency: 'one',
+          session: false,
+          invoked,
+        })
       }
       history.outcomes.ok++
     } catch (error) {

@@ -1,6 +1,16 @@
-/** The nodes of a simulated cluster: who they are, how they stand, and what their disks hold. */
+/**
+ * The nodes of a simulated cluster: who they are, where they listen, how they stand, and what their
+ * disks hold. Nodes that are no members of the ring, because they were told that they cannot join
+ * any more, are left alone.
+ */
 import { utf8Encode } from '../../../src/bytes.ts'
-import { type Node, type NodeOptions, Partitioner, RingTable } from '../../../src/cluster/index.ts'
+import {
+  type Node,
+  type NodeOptions,
+  Partitioner,
+  type Ring,
+  RingTable,
+} from '../../../src/cluster/index.ts'
 import { encodeRing } from '../../../src/cluster/ring-format.ts'
 import type { Hasher } from '../../../src/hash.ts'
 import type { NodeAddress } from '../../../src/net/index.ts'
@@ -10,11 +20,14 @@ import type { FaultProfile } from './fault-profile.ts'
 import { formedRecords } from './formed-disk.ts'
 import { Machine, type MachineWorld } from './machine.ts'
 import { MachineClock } from './machine-clock.ts'
+import { drawTuning } from './node-tuning.ts'
 import { diskWith, type ReplicaState, readReplica } from './replica-state.ts'
 import { type Plant, SimNode } from './sim-node.ts'
 
-export const CLIENT_PORT = 7300
+const CLIENT_PORT = 7300
 const PEER_PORT = 7301
+/** From one address of a node to the next. */
+const PORT_STEP = 10
 const CLUSTER_SECRET = 'what all simulated nodes know'
 /** Few, so that a scan over all of them and a table of owners cost little. */
 const PARTITION_COUNT = 16
@@ -37,9 +50,13 @@ export interface SimClusterOptions {
 export class SimCluster {
   readonly nodes: readonly SimNode[]
   readonly #options: SimClusterOptions
-  readonly #names = new Map<string, string>()
+  /** By node: how often it has moved. */
+  readonly #moves = new Map<string, number>()
   readonly #partitioner = new Partitioner(PARTITION_COUNT)
+  /** By node: the ring that it went by when it was looked at last. */
+  readonly #seen = new Map<string, Ring>()
   #table: RingTable | undefined
+  #hasFormed = false
 
   constructor(options: SimClusterOptions) {
     this.#options = options
@@ -47,26 +64,54 @@ export class SimCluster {
   }
 
   get replicaCount(): number {
-    return Math.min(REPLICATION_FACTOR, this.nodes.length)
+    return Math.min(REPLICATION_FACTOR, this.members.length)
   }
 
-  /** Where clients reach it. */
+  /** Where clients reach its nodes now. */
   get addresses(): NodeAddress[] {
-    return this.nodes.map(({ name }) => ({ host: name, port: CLIENT_PORT }))
+    return this.nodes.map(({ name }) => this.clientAddress(name))
+  }
+
+  clientAddress(name: string): NodeAddress {
+    return { host: name, port: this.#port(name, CLIENT_PORT) }
+  }
+
+  /** The nodes of the latest ring that one of them goes by. */
+  get members(): readonly SimNode[] {
+    const hosts = new Set(this.#latestRing()?.members.map(({ peerAddress }) => hostOf(peerAddress)))
+    return this.nodes.filter(({ name }) => hosts.has(name))
   }
 
   /** Every node serves, as a member of the whole ring. */
-  get isServing(): boolean {
-    return this.nodes.every(({ node }) => node?.ring.members.length === this.nodes.length)
+  get isWhole(): boolean {
+    return this.isServing && this.members.length === this.nodes.length
   }
 
-  /** All nodes go by the same ring, and nothing is under way. */
+  /** From now on nodes may move: who waits to be taken in knows one address alone. */
+  formed(): void {
+    this.#hasFormed = true
+  }
+
+  /** Every member serves. */
+  get isServing(): boolean {
+    const { members } = this
+    return members.length > 0 && members.every(({ node }) => node !== undefined)
+  }
+
+  /** All members go by the same ring, and nothing is under way. */
   get agreesOnRing(): boolean {
     this.watchRings()
-    const [first] = this.nodes
-    const ring = first?.node?.ring
+    const ring = this.#latestRing()
     if (ring === undefined || ring.phase !== 'stable') return false
-    return this.nodes.every(({ node }) => node?.ring.epoch === ring.epoch)
+    return this.members.every(({ node }) => node?.ring.epoch === ring.epoch)
+  }
+
+  #latestRing(): Ring | undefined {
+    let latest: Ring | undefined
+    for (const { node } of this.nodes) {
+      if (node !== undefined && node.ring.epoch > (latest?.epoch ?? 0)) latest = node.ring
+    }
+    return latest
   }
 
   /** Starts all nodes, which are members of one cluster or become that. */
@@ -99,21 +144,20 @@ export class SimCluster {
 
   /** Names of the nodes that must hold the key. Requires that the nodes agree on the ring. */
   readonly ownersOf = (key: string): readonly string[] => {
-    const ring = this.nodes[0]!.node!.ring
+    const ring = this.#latestRing()!
     if (this.#table?.ring !== ring) this.#table = new RingTable(ring)
     const partition = this.#partitioner.partitionOf(utf8Encode(key))
     const owners: string[] = []
     for (let rank = 0; rank < this.#table.readers.width; rank++) {
-      const { nodeId } = this.#table.readers.memberAt(partition, rank)
-      owners.push(this.#names.get(nodeId)!)
+      owners.push(hostOf(this.#table.readers.memberAt(partition, rank).peerAddress))
     }
     return owners
   }
 
-  /** By node: what its disk holds now. */
+  /** By member: what its disk holds now. */
   async readReplicas(): Promise<Map<string, ReplicaState>> {
     const replicas = new Map<string, ReplicaState>()
-    for (const { name, machine } of this.nodes) {
+    for (const { name, machine } of this.members) {
       replicas.set(name, await readReplica(machine.disk, this.#options.hasher))
     }
     return replicas
@@ -144,25 +188,53 @@ export class SimCluster {
       seed: seed * 64 + index,
       hasher,
       plant,
-      options: this.#nodeOptions(name, index),
-      restartMs: () => draws.next() ** 2 * RESTART_MAX_MS,
+      options: () => this.#nodeOptions(name, index),
+      tuning: drawTuning(random(`sizes of ${name}`)),
+      restartMs: () => {
+        if (this.#hasFormed && draws.next() < profile.moveProbability) this.#move(name)
+        return draws.next() ** 2 * RESTART_MAX_MS
+      },
       onServing: node => this.#sawRing(name, node),
     })
   }
 
   #nodeOptions(name: string, index: number): Omit<NodeOptions, 'directory' | 'logger'> {
     const isFirst = !this.#options.joins || index === 0
-    const join = isFirst ? [] : [`${nameOf(0)}:${PEER_PORT}`]
-    const cluster = { secret: CLUSTER_SECRET, peerHost: name, peerPort: PEER_PORT, join }
-    return { host: name, port: CLIENT_PORT, partitionCount: PARTITION_COUNT, cluster }
+    const hasMoved = this.#moves.size > 0
+    const others = this.nodes.filter(node => node.name !== name)
+    // Who was moved is told where the others are; else all but the first know the first alone.
+    const contacts = hasMoved ? others.map(node => node.name) : isFirst ? [] : [nameOf(0)]
+    const join = contacts.map(contact => `${contact}:${this.#port(contact, PEER_PORT)}`)
+    const peerPort = this.#port(name, PEER_PORT)
+    const cluster = { secret: CLUSTER_SECRET, peerHost: name, peerPort, join }
+    const port = this.#port(name, CLIENT_PORT)
+    return { host: name, port, partitionCount: PARTITION_COUNT, cluster }
+  }
+
+  /** From its next life on it is reached elsewhere. */
+  #move(name: string): void {
+    const { scheduler, trace } = this.#options.world
+    const moves = (this.#moves.get(name) ?? 0) + 1
+    this.#moves.set(name, moves)
+    trace.add(scheduler.nowMs, name, 'moves', moves)
+  }
+
+  #port(name: string, first: number): number {
+    return first + PORT_STEP * (this.#moves.get(name) ?? 0)
   }
 
   #sawRing(name: string, node: Node): void {
     const { ring } = node
-    this.#names.set(Buffer.from(node.identity.nodeId).toString('hex'), name)
+    if (this.#seen.get(name) === ring) return
+    this.#seen.set(name, ring)
     const bytes = Buffer.from(encodeRing(ring)).toString('hex')
     this.#options.rings.saw(name, ring.clusterId, ring.epoch, bytes)
   }
+}
+
+/** Of `host:port`. */
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':'))
 }
 
 function nameOf(index: number): string {

@@ -9,12 +9,12 @@ import {
   startNode,
 } from '../../../src/cluster/index.ts'
 import { BufferPool } from '../../../src/engine/buffer-pool.ts'
-import { InlineExecutor } from '../../../src/engine/index.ts'
+import { type DbTuning, InlineExecutor } from '../../../src/engine/index.ts'
 import type { Hasher } from '../../../src/hash.ts'
 import type { LogFields, Logger } from '../../../src/logger.ts'
 import { seededRandom } from '../../../src/random.ts'
 import type { CrashKind, Machine, MachineWorld } from './machine.ts'
-import { NODE_DIRECTORY, NODE_TUNING } from './node-tuning.ts'
+import { NODE_DIRECTORY } from './node-tuning.ts'
 import type { SimProcess } from './sim-process.ts'
 
 /** Of the buffers of its background jobs, as a job thread has. */
@@ -24,8 +24,9 @@ export interface SimNodeOptions {
   readonly machine: Machine
   readonly seed: number
   readonly hasher: Hasher
-  /** What the node is started with, besides its directory. */
-  readonly options: Omit<NodeOptions, 'directory' | 'logger'>
+  /** What the next life is started with, besides its directory. */
+  readonly options: () => Omit<NodeOptions, 'directory' | 'logger'>
+  readonly tuning: DbTuning
   /** How long after the end of a life the next one begins. Milliseconds. */
   readonly restartMs: () => number
   /** The node, once more, serves. */
@@ -86,7 +87,7 @@ export class SimNode {
     const process = this.machine.start()
     this.#note('start', life)
     const given: NodeStart = {
-      options: { ...options, directory: NODE_DIRECTORY, logger: this.#logger(process) },
+      options: { ...options(), directory: NODE_DIRECTORY, logger: this.#logger(process) },
       environment: this.#environment(process, life),
     }
     const start = plant?.(given, this.name) ?? given
@@ -106,7 +107,7 @@ export class SimNode {
 
   #environment(process: SimProcess, life: number): NodeEnvironment {
     const { machine } = this
-    const { seed, hasher } = this.#options
+    const { seed, hasher, tuning } = this.#options
     const { network } = this.#world
     const random = seededRandom(seed * 1009 + life)
     const { clock } = process
@@ -119,7 +120,7 @@ export class SimNode {
       fileSystem,
       executor: new InlineExecutor({ fileSystem, hasher, clock, buffers }),
       hasher,
-      tuning: NODE_TUNING,
+      tuning,
       connector: network.connector(process, machine.name),
       acceptor: network.acceptor(process, machine.name),
     }

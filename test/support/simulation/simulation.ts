@@ -9,6 +9,7 @@ import { loadHasher, xxh32 } from '../../../src/hash.ts'
 import { type Random, seededRandom } from '../../../src/random.ts'
 import { checkReads } from './check-reads.ts'
 import { RingWatch } from './check-rings.ts'
+import { checkScans } from './check-scans.ts'
 import { checkStoredRecords, findDifference } from './check-stored.ts'
 import { checkVersions } from './check-versions.ts'
 import { drawProfile, type FaultProfile } from './fault-profile.ts'
@@ -27,8 +28,11 @@ import { Trace } from './trace.ts'
 import { Violations } from './violations.ts'
 import { drawWorkload, type Workload } from './workload.ts'
 
-/** How nodes come to be one cluster: they are from the beginning, or join, amid faults or not. */
-export type Forming = 'formed' | 'joining' | 'amid faults'
+/**
+ * How nodes come to be one cluster: they are from the beginning, or join; amid faults or not; or
+ * amid faults and while clients write already, so that some of them come too late and stay outside.
+ */
+export type Forming = 'formed' | 'joining' | 'amid faults' | 'amid writes'
 
 /** How many of a hundred simulations have so many nodes: 3 is what most clusters have. */
 const SHARES_OF_NODES: readonly (readonly [nodes: number, share: number])[] = [
@@ -48,7 +52,10 @@ function drawNodeCount(random: Random): number {
   return 3
 }
 
-const FORMINGS: readonly Forming[] = ['formed', 'joining', 'amid faults']
+const FORMINGS: readonly Forming[] = [
+  ...(['formed', 'formed', 'formed', 'formed'] as const),
+  ...(['joining', 'amid faults', 'amid faults', 'amid writes'] as const),
+]
 
 export interface SimulationOptions {
   readonly seed: number
@@ -60,7 +67,7 @@ export interface SimulationOptions {
   readonly profile?: FaultProfile | undefined
   /** @defaultValue drawn from the seed */
   readonly workload?: Workload | undefined
-  /** All is suspended for hours now and then. @defaultValue false */
+  /** All is suspended for hours now and then. @defaultValue drawn from the seed, mostly false */
   readonly leaps?: boolean | undefined
   /** @defaultValue drawn from the seed */
   readonly forming?: Forming | undefined
@@ -94,9 +101,13 @@ const TAIL_LINES = 60
 /** Within so much of the repair everything is as it should be. */
 const CONVERGENCE_MS = 60_000
 const POLL_MS = 2000
+const WATCH_MS = 500
 const START_MS = 60_000
 /** Nodes that join amid faults have so long before all is repaired. */
 const FAULTY_START_MS = 30_000
+/** Joins take about a second each. */
+const BEGIN_MAX_MS = 4000
+const SYNCED_MS = 500
 /** Clients go on for so long after the repair. */
 const AFTERMATH_MS = 3000
 /** Beside those of other faults, which are about 1 each. */
@@ -123,17 +134,19 @@ class Simulation {
   readonly #faults: Faults
   readonly #operator: Operator
   readonly #forming: Forming
+  readonly #leaps: boolean
   readonly #clientNames: readonly string[]
   #convergedMs: number | undefined
 
   constructor(options: SimulationOptions, hasher: Hasher) {
     this.#options = options
     this.#nodeCount = options.nodes ?? drawNodeCount(this.#random('nodes'))
-    this.#forming = options.forming ?? FORMINGS[this.#random('forming').below(4)] ?? 'formed'
+    this.#forming = options.forming ?? FORMINGS[this.#random('forming').below(FORMINGS.length)]!
     this.#trace = new Trace(options.print)
     this.#history = new History(() => this.#scheduler.nowMs)
     const profile = options.profile ?? drawProfile(this.#random('profile'))
-    const leap = options.leaps === true ? LEAP_WEIGHT : 0
+    this.#leaps = options.leaps ?? this.#random('leaps').below(5) === 0
+    const leap = this.#leaps ? LEAP_WEIGHT : 0
     this.#profile = { ...profile, weights: { ...profile.weights, leap } }
     this.#workload = options.workload ?? drawWorkload(this.#random('workload'))
     const scheduler = this.#scheduler
@@ -216,7 +229,9 @@ class Simulation {
   async #live(): Promise<void> {
     const { seconds = SECONDS } = this.#options
     await this.#sleep(0)
-    await this.#form()
+    this.#watchRings()
+    if (this.#forming === 'amid writes') await this.#formLater()
+    else await this.#form()
     const clients = this.#clientNames.map(name => this.#client(name))
     for (const client of clients) client.start()
     if (this.#forming !== 'amid faults') this.#faults.start()
@@ -231,6 +246,17 @@ class Simulation {
     if (this.#cluster.isServing && this.#cluster.agreesOnRing) await this.#check()
   }
 
+  #watchRings(): void {
+    this.#cluster.watchRings()
+    this.#scheduler.after(WATCH_MS, () => this.#watchRings())
+  }
+
+  /** Clients begin, and faults, before, while or after nodes join. */
+  async #formLater(): Promise<void> {
+    await this.#cluster.start()
+    await this.#sleep(this.#random('begin').next() * BEGIN_MAX_MS)
+  }
+
   /** Nodes join only while nothing was written, so clients begin when the cluster is whole. */
   async #form(): Promise<void> {
     const cluster = this.#cluster
@@ -238,13 +264,13 @@ class Simulation {
     if (this.#forming === 'amid faults') {
       this.#faults.start()
       const endMs = this.#scheduler.nowMs + FAULTY_START_MS
-      while (!cluster.isServing && this.#scheduler.nowMs < endMs) {
+      while (!cluster.isWhole && this.#scheduler.nowMs < endMs) {
         await this.#sleep(POLL_MS)
-        cluster.watchRings()
       }
-      if (!cluster.isServing) this.#faults.heal()
+      if (!cluster.isWhole) this.#faults.heal()
     }
-    await this.#until('the cluster forms', START_MS, async () => cluster.isServing)
+    await this.#until('the cluster forms', START_MS, async () => cluster.isWhole)
+    cluster.formed()
   }
 
   async #converge(healedMs: number): Promise<void> {
@@ -298,6 +324,11 @@ class Simulation {
     const isStrong = ({ consistency }: { readonly consistency: string }) =>
       replicaCount === 1 || consistency !== 'one'
     checkReads({ history, isStrong }, this.#violations)
+    // What is on a disk is shown once it is synced.
+    await this.#sleep(SYNCED_MS)
+    for (const node of this.#cluster.members) {
+      checkScans(node.name, await this.#operator.survey(node), replicas, this.#violations)
+    }
   }
 
   #client(name: string): SimClient {
@@ -312,9 +343,20 @@ class Simulation {
       connector: this.#network.connector(process, name),
       nodes: this.#cluster.addresses,
       history: this.#history,
-      workload: this.#workload,
+      workload: { ...this.#workload, routes: this.#workload.routes || this.#moves },
       note: (what, why) => this.#trace.add(this.#scheduler.nowMs, name, what, why),
     })
+  }
+
+  get #moves(): boolean {
+    return this.#profile.moveProbability > 0
+  }
+
+  #traits(): string[] {
+    const { session, routes } = this.#workload
+    const traits = { session, routes, moves: this.#moves, leaps: this.#leaps }
+    const names = Object.entries(traits).filter(([, is]) => is)
+    return [`${this.#nodeCount} nodes`, this.#forming, ...names.map(([name]) => name)]
   }
 
   #note(what: string): void {
@@ -325,7 +367,7 @@ class Simulation {
     return {
       seed: this.#options.seed,
       nodes: this.#nodeCount,
-      traits: [`${this.#nodeCount} nodes`, this.#forming],
+      traits: this.#traits(),
       violations: this.#violations.all,
       traceHash: this.#trace.hash,
       tail: this.#trace.tail(TAIL_LINES),

@@ -19,6 +19,10 @@ export interface Workload {
   /** Shares of calls at this consistency; what is left is `one`. */
   readonly quorums: number
   readonly alls: number
+  /** Clients ask to see what they wrote themselves. */
+  readonly session: boolean
+  /** Clients go by the ring; else any node is asked, and passes on. */
+  readonly routes: boolean
 }
 
 export function drawWorkload(random: Random): Workload {
@@ -40,5 +44,7 @@ export function drawWorkload(random: Random): Workload {
     scans: random.next() * 0.02,
     quorums: [0, 0.3, 1][random.below(3)]! * (random.below(10) === 0 ? 0.5 : 1),
     alls: [0, 0, 0.1][random.below(3)]!,
+    session: random.below(3) === 0,
+    routes: random.below(3) > 0,
   }
 }
