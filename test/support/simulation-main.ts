@@ -21,7 +21,7 @@ const HELP = `npm run test:sim -- [options]
   --nodes <count>    nodes of the cluster (default drawn from the seed: 3 in 72 of 100, else 1 to 5)
   --seconds <count>  simulated seconds with faults (default 60)
   --processes <n>    so many at a time (default one a processor)
-  --leaps            all is suspended for hours now and then
+  --leaps            all is suspended for hours now and then (default in one of five seeds)
   --trace            prints what happens, line by line; one process
 `
 /** After so many failures more of them tell nothing new. */
@@ -37,7 +37,8 @@ interface Settings {
   readonly seeds: number
   readonly nodes: number | undefined
   readonly seconds: number | undefined
-  readonly leaps: boolean
+  /** Undefined: the seed says. */
+  readonly leaps: boolean | undefined
 }
 
 function read(): { settings: Settings; processes: number; trace: boolean } | undefined {
@@ -48,7 +49,7 @@ function read(): { settings: Settings; processes: number; trace: boolean } | und
       nodes: { type: 'string' },
       seconds: { type: 'string' },
       processes: { type: 'string' },
-      leaps: { type: 'boolean', default: false },
+      leaps: { type: 'boolean' },
       trace: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
