@@ -369,7 +369,8 @@ class AgreedRead {
     const { choice, store, figures, epoch, marks } = this.#options
     for (const entries of this.#entriesOf(indices)) {
       if (node === choice.self) {
-        await store.applyStored(await marks.withoutPurged(entries, Number.POSITIVE_INFINITY))
+        const kept = await marks.withoutPurged(entries, Number.POSITIVE_INFINITY)
+        await store.applyStored(kept, 'sync')
       } else {
         const keyMarks = entries.map(entry => marks.markMs(enginePartition(entry.engineKey)))
         const body = encodeRepair({ epoch, markMs: Math.min(...keyMarks), entries })

@@ -165,7 +165,12 @@ export class HintStore {
   async confirmMarks(): Promise<void> {
     for (const [peer, partitions] of [...this.#unsure]) {
       this.#unsure.delete(peer)
-      await this.mark(peer, [...partitions])
+      try {
+        await this.mark(peer, [...partitions])
+      } catch (error) {
+        for (const partition of partitions) addTo(this.#unsure, peer, partition)
+        throw error
+      }
     }
   }
 

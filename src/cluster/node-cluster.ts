@@ -65,6 +65,7 @@ export class NodeCluster {
       ring,
       addresses: () => ({ clientAddress: clientAddress(), peerAddress: links.address }),
       seeds,
+      inForce: async () => (await work?.writes.replication.inForce()) ?? ring.ring.epoch,
       states: () => statesOf(work),
     })
     work = await ClusterNode.open({

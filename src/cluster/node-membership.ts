@@ -57,6 +57,8 @@ export interface NodeMembershipOptions {
   readonly addresses: () => Addresses
   /** Addresses of members that the operator gave: first contact, where the ring's are old. */
   readonly seeds: readonly string[]
+  /** Resolves, once writes go by the current ring, to the epoch that they go by. */
+  readonly inForce: () => Promise<number>
   /** What all members are told of this node, once a second. */
   readonly states: () => Iterable<readonly [AppStateKey, number]>
 }
@@ -75,10 +77,15 @@ export class NodeMembership {
     this.#options = options
     const { links: peers, clock, random, logger, ring, addresses, generation, store } = options
     const ringParts = { peers: options.ringPeers, ring, logger }
-    const follower = new RingFollower(ringParts)
+    const { inForce } = options
+    const follower = new RingFollower({ ...ringParts, inForce })
     const agreement = new EpochAgreement({ ...ringParts, clock, random, acceptor, follower })
     const { partitionCount } = ring.ring
-    const isEmpty = async (): Promise<boolean> => !(await holdsUserData(store, partitionCount))
+    const isEmpty = async (): Promise<boolean> => {
+      // What was submitted by an earlier ring comes before what makes it visible.
+      await inForce()
+      return !(await holdsUserData(store, partitionCount))
+    }
     new JoinLeader({ ...ringParts, clock, agreement, follower, isEmpty })
     this.#membership = new Membership({
       peers,

@@ -20,7 +20,7 @@ import { ReadFigures, readAgreed } from './agreed-read.ts'
 import { firstAnswer } from './first-answer.ts'
 import type { LivenessView } from './liveness.ts'
 import { eachLocalForm } from './local-replica.ts'
-import { engineUserKey } from './partition.ts'
+import { enginePartition, engineUserKey } from './partition.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import { PeerMessage, type Peers } from './peers.ts'
 import type { PurgeMarks } from './purge-marks.ts'
@@ -256,8 +256,12 @@ export class ReadCoordinator {
     bytesMax: number,
   ): Promise<Values> {
     const keys = allKeys.slice(0, bytesMax < UINT32_MAX ? KEYS_AT_ONCE_MAX : undefined)
-    const isRecent = (forms: Values): boolean =>
-      forms.every((stored, at) => isAtLeast(stored, terms.least?.[at]))
+    const { marks } = this.#options
+    const isRecent = (stored: Uint8Array | undefined, at: number): boolean =>
+      isAtLeast(stored, terms.least?.[at])
+    // A deletion that is older than the mark is forgotten: there is nothing as recent any more.
+    const isForgotten = (stored: Uint8Array | undefined, at: number): boolean =>
+      stored === undefined && marks.isSettled(enginePartition(keys[at]!), terms.least![at]!)
     const reachable = set.nodes.filter(node => this.choice.isReachable(node)).length
     const steps = [terms.consistency === 'all' ? set.nodes.length : set.quorum, reachable]
     if (terms.consistency === 'one') {
@@ -266,11 +270,12 @@ export class ReadCoordinator {
         own.push(form.state === 'found' ? form.stored : undefined)
         return 'next'
       })
-      if (isRecent(own)) return this.#live(keys, own)
+      if (own.every(isRecent)) return this.#live(keys, own)
     }
     for (const needed of steps) {
       const forms = await this.#stored(set, keys, needed, terms)
-      if (isRecent(forms)) return this.#live(keys, forms)
+      const isAnswer = forms.every((form, at) => isRecent(form, at) || isForgotten(form, at))
+      if (isAnswer) return this.#live(keys, forms)
     }
     throw new UnavailableError(
       'no replica that can be reached has what this session wrote: try again in a moment',

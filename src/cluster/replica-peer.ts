@@ -20,6 +20,8 @@ export const PENDING_BYTES_MAX = 4 * 1024 * 1024
  */
 export const UNREPLICATED_BYTES_MAX = 8 * 1024 * 1024
 export const UNREPLICATED_AGE_MAX_MS = 1000
+/** What whoever waits for its acknowledgements may add to that. */
+export const PATIENT_BYTES_MAX = 32 * 1024 * 1024
 /** A write that is owed for longer becomes a hint, so that it does not hold the log. */
 export const PENDING_AGE_MAX_MS = 5000
 
@@ -91,9 +93,9 @@ export class ReplicaPeer {
     return this.#queue.bytes >= PENDING_BYTES_MAX
   }
 
-  /** So much waits for it that nothing may be added. */
-  get isOverfull(): boolean {
-    return this.#queue.bytes >= UNREPLICATED_BYTES_MAX
+  /** So much waits for it that nothing may be added, by whoever waits for it or does not. */
+  isOverfull(isPatient: boolean): boolean {
+    return this.#queue.bytes >= (isPatient ? PATIENT_BYTES_MAX : UNREPLICATED_BYTES_MAX)
   }
 
   get pendingBytes(): number {

@@ -108,10 +108,13 @@ export class ReplicaQueue {
 
   /** Of those not acknowledged, the one that was pushed first. */
   get oldest(): OwedEntry | undefined {
-    const sent = this.#messages.find(({ state }) => state !== 'done')?.entries[0]
-    const queued = this.#queued[0]
-    if (sent === undefined || queued === undefined) return sent ?? queued
-    return sent.floor <= queued.floor ? sent : queued
+    let oldest = this.#queued[0]
+    // What went back into the queue once left again behind messages with younger entries.
+    for (const { state, entries } of this.#messages) {
+      const first = entries[0]!
+      if (state !== 'done' && (oldest === undefined || first.floor < oldest.floor)) oldest = first
+    }
+    return oldest
   }
 
   /** Takes over the bytes of the entry, which must not change any more. */

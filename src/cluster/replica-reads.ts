@@ -110,7 +110,8 @@ class ReplicaReads {
       epoch,
       entries.map(({ engineKey }) => enginePartition(engineKey)),
     )
-    await store.applyStored(await marks.withoutPurged(entries, markMs))
+    // Whatever the node asks of its clients' writes: who reads next must not see less.
+    await store.applyStored(await marks.withoutPurged(entries, markMs), 'sync')
     return NO_ANSWER
   }
 

@@ -32,7 +32,7 @@ const NO_PUTS: readonly StorePut[] = []
 export interface ReplicatedWriteOptions {
   /** Undefined when nobody waits for peers. */
   readonly acks: WriteAcks | undefined
-  /** Its client waits for peers: it is pushed also where much waits already. */
+  /** Its client waits for peers: more of it is pushed where much waits already. */
   readonly isPatient: boolean
   readonly nowMs: number
 }
@@ -138,7 +138,7 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
   }
 
   #canPush(peer: ReplicaPeer): boolean {
-    return peer.isSendable && (this.#options.isPatient || !peer.isOverfull)
+    return peer.isSendable && !peer.isOverfull(this.#options.isPatient)
   }
 
   #entry(engineKey: Uint8Array, stored: Uint8Array, floor: number, isDuty: boolean): OwedEntry {

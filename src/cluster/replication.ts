@@ -216,10 +216,7 @@ export class Replication {
     if (number !== undefined) await this.hints.unmark(number, partition)
   }
 
-  /**
-   * Goes by this ring from now on. Resolves once new members can be owed something, which must be
-   * waited for before anything is written by that ring: await `ready`.
-   */
+  /** Goes by this ring from now on: once new members can be owed something, when it resolves. */
   changeRing(table: RingTable): Promise<void> {
     const changed = this.#changing.then(async () => {
       checkPartitions(table)
@@ -228,6 +225,12 @@ export class Replication {
     })
     this.#changing = changed.catch(() => undefined)
     return changed
+  }
+
+  /** Resolves once no change of the ring is under way, to the epoch that writes go by. */
+  async inForce(): Promise<number> {
+    await this.#changing
+    return this.#table.ring.epoch
   }
 
   /** The other owners of the partition that take writes. */

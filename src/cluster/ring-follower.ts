@@ -17,6 +17,8 @@ export interface RingFollowerOptions {
   readonly peers: Peers
   readonly ring: CurrentRing
   readonly logger: Logger
+  /** Resolves, once writes go by the current ring, to the epoch that they go by. */
+  readonly inForce: () => Promise<number>
 }
 
 /** So often, before it is told. */
@@ -38,14 +40,14 @@ export class RingFollower {
 
   constructor(options: RingFollowerOptions) {
     this.#options = options
-    const { peers, ring } = options
+    const { peers, ring, inForce } = options
     peers.handle(PeerMessage.ringFetch, (body, { from }) => {
       this.heard(from, decodeEpoch(body, from))
       return encodeCommit(ring.bytes)
     })
     peers.handle(PeerMessage.epochCommit, async (body, { from }) => {
       await this.take(decodeCommit(body, from), from)
-      return encodeEpoch(ring.ring.epoch)
+      return encodeEpoch(await inForce())
     })
   }
 

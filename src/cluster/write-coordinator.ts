@@ -11,9 +11,10 @@
  * or it is unknown, and may surface later, as replication goes on. See `outcome` of the errors.
  *
  * At `one` a node acknowledges what it alone has, but never more of it than a second or 8 MiB for
- * each peer that is there: above that a write waits for one more replica, and before a peer's queue
- * is full for good it waits for room. Peers that are not there do not count: then hints stand for
- * them, and how much is unreplicated has no limit but the disk.
+ * each peer that is there: above that a write waits for one more replica. Where the queues of all
+ * peers that are there are full, every write waits for room, and beyond a limit a peer that does
+ * not keep up gets hints, whatever the write asked for. Peers that are not there do not count: then
+ * hints stand for them, and how much is unreplicated has no limit but the disk.
  */
 import { copyBytes } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
@@ -79,7 +80,7 @@ export class WriteCoordinator {
     if (operations.length > LARGE_COUNT) return this.#batchLarge(operations, terms)
     const partitions = operations.map(operation => this.#partitionOf(operation))
     const own = this.#ownAmong(partitions)
-    if (terms.consistency !== 'one' || !this.#isFull(own)) {
+    if (!this.#isFull(own)) {
       return this.#batch(operations, partitions, own, terms)
     }
     return this.#batchWithRoom(operations.map(copyOperation), partitions, terms)
@@ -108,8 +109,7 @@ export class WriteCoordinator {
       if (partitions.length % LARGE_COUNT === LARGE_COUNT - 1 && slice.isOver) await slice.pause()
       partitions.push(this.#partitionOf(operation))
     }
-    if (terms.consistency === 'one') return this.#batchWithRoom(operations, partitions, terms)
-    return this.#batch(operations, partitions, this.#ownAmong(partitions), terms)
+    return this.#batchWithRoom(operations, partitions, terms)
   }
 
   #batch(
@@ -139,7 +139,7 @@ export class WriteCoordinator {
     }
     const own = new Set(entries.map(({ engineKey }) => enginePartition(engineKey)))
     const room = this.#roomWithin(terms.deadlineMs)
-    while (terms.consistency === 'one' && this.#isFull(own)) await room()
+    while (this.#isFull(own)) await room()
     const { durability } = terms
     await this.#writeOwn(own, terms, write => store.applyStored(entries, durability, write))
   }

@@ -11,6 +11,7 @@ import type { ReadTerms } from '../../src/cluster/read-coordinator.ts'
 import { storedVersion } from '../../src/cluster/versioned-value.ts'
 import { CorruptionError, KvError, TimeoutError, UnavailableError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
+import { versionTimeMs } from '../../src/write-version.ts'
 import { FakeCluster, type FakeMember } from '../support/fake-cluster.ts'
 import { printSeed } from '../support/seed.ts'
 
@@ -304,6 +305,16 @@ describe('reads across the cluster', () => {
     }
     const early = cluster.settle(Promise.resolve(a.reads.get(KEY, unknown)))
     await assert.rejects(early, UnavailableError)
+    // What the session deleted long ago is deleted, and forgotten by all.
+    const gone = utf8Encode('gone')
+    const partitions = [a.store.partitioner.partitionOf(gone)]
+    const old = versionTimeMs(least[0]!) + 1
+    for (const { marks } of cluster.members) await marks.advance(partitions, old)
+    for (const member of cluster.members) {
+      const terms: ReadTerms = { ...quorum(cluster), consistency: 'one', least }
+      const value = await cluster.settle(Promise.resolve(member.reads.get(gone, terms)))
+      assert.equal(value, undefined)
+    }
   })
 
   test('a node of another epoch than the last is refused', async t => {

@@ -72,7 +72,10 @@ export class SimRings {
     const acceptor = await EpochAcceptor.open(engine, '/data', ring)
     const peers = this.network.start(id)
     const logger = silentLogger
-    const follower = new RingFollower({ peers, ring, logger })
+    const follower = new RingFollower({
+      ...{ peers, ring, logger },
+      inForce: async () => ring.ring.epoch,
+    })
     const { clock, random } = { clock: peers.clock, random: this.random }
     const agreement = new EpochAgreement({ peers, clock, random, logger, ring, acceptor, follower })
     const isEmpty = async (): Promise<boolean> => !this.filled.has(id)

@@ -1,0 +1,93 @@
+// Goal: the oldest entry that a peer was not seen to have is known whatever happened to messages:
+// the log is kept for it; and no queue grows without bound, whatever writes ask for.
+// Method: a peer that refuses or never answers, and a ring that changes under a message.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Breaker } from '../../src/cluster/breaker.ts'
+import type { Peers } from '../../src/cluster/peers.ts'
+import { ReplicaPeer } from '../../src/cluster/replica-peer.ts'
+import { type OwedEntry, ReplicaQueue } from '../../src/cluster/replica-queue.ts'
+import { ReplicatedWrite } from '../../src/cluster/replicated-write.ts'
+import type { Replication } from '../../src/cluster/replication.ts'
+import type { RingTable } from '../../src/cluster/ring-table.ts'
+import { UnavailableError } from '../../src/errors.ts'
+import { SimClock } from '../support/sim-clock.ts'
+
+const PEER = '1'.repeat(32)
+
+function entryOf(floor: number, partition: number): OwedEntry {
+  const write = { acks: undefined, isCancelled: false, wasSent: false }
+  const engineKey = Uint8Array.of(0, partition, floor)
+  const stored = new Uint8Array(18)
+  return { engineKey, stored, floor, sinceMs: 0, isDuty: true, write }
+}
+
+test('the oldest entry is known after the ring has changed under its message', async () => {
+  const clock = new SimClock()
+  const owned = new Set([1, 2])
+  const isOwner: RingTable['isOwner'] = partition => owned.has(partition)
+  const answers: ((error: Error) => void)[] = []
+  const peers = {
+    request: () => new Promise((_resolve, reject) => answers.push(reject)),
+  } as unknown as Peers
+  const nothing = (): void => undefined
+  const moved: OwedEntry[] = []
+  const queue = new ReplicaQueue({
+    ...{ peer: PEER, peers, clock, onProgress: nothing, onNewerEpoch: nothing, onFailure: nothing },
+    breaker: new Breaker({ clock, probe: async () => false, onChange: nothing }),
+    table: () => ({ ring: { epoch: 1 }, isOwner }) as unknown as RingTable,
+    onMoved: entries => void moved.push(...entries),
+  })
+  const [kept, gone, later] = [entryOf(1, 1), entryOf(2, 2), entryOf(3, 1)]
+  queue.push(kept!)
+  queue.push(gone!)
+  await clock.advanceAsync(1, 1)
+  queue.push(later!)
+  await clock.advanceAsync(1, 1)
+  assert.equal(answers.length, 2, 'two messages are on their way')
+  owned.delete(2)
+  answers[0]!(new UnavailableError('not now'))
+  await clock.advanceAsync(100, 1)
+  assert.equal(answers.length, 3, 'what is left of the first went out again')
+  assert.deepEqual(moved, [gone])
+  assert.equal(queue.oldest, kept)
+  assert.deepEqual(
+    queue.takeAll().sort((a, b) => a.floor - b.floor),
+    [kept, later],
+  )
+  assert.equal(queue.oldest, undefined)
+})
+
+/** Bytes that a peer which never answers is sent by writes of a mebibyte, before it gets hints. */
+function bytesQueued(isPatient: boolean): number {
+  const clock = new SimClock()
+  const nothing = (): void => undefined
+  const link = { isLinked: () => true, request: () => new Promise(nothing) }
+  const peer = new ReplicaPeer({
+    ...{ nodeId: PEER, number: 0, peers: link as unknown as Peers, clock },
+    ...{ onProgress: nothing, onNewerEpoch: nothing, onFailure: nothing, onMoved: nothing },
+    ...{ onGivenUp: nothing, onReturned: nothing },
+    liveness: { liveness: () => 'up', onLiveness: () => nothing },
+    table: () => ({ ring: { epoch: 1 }, isOwner: () => true }) as unknown as RingTable,
+  })
+  let hinted = 0
+  const replication = {
+    ...{ table: { ring: { epoch: 1 } }, ownersOf: () => [peer], ledger: { holdHere: () => 0 } },
+    ...{ hints: { put: () => void hinted++ }, replay: nothing, watch: nothing },
+  } as unknown as Replication
+  const key = Uint8Array.of(0, 1, 1)
+  const stored = new Uint8Array(1024 * 1024)
+  for (let count = 0; count < 40; count++) {
+    const write = new ReplicatedWrite(replication, { acks: undefined, isPatient, nowMs: 0 })
+    write.submitting([key], [stored])
+  }
+  assert.ok(hinted > 0)
+  const { pendingBytes } = peer
+  peer.stop()
+  return pendingBytes
+}
+
+test('a peer that does not keep up gets hints from some bytes on', () => {
+  const mebibytes = [false, true].map(isPatient => Math.round(bytesQueued(isPatient) / 2 ** 20))
+  assert.deepEqual(mebibytes, [8, 32])
+})
