@@ -139,6 +139,7 @@ async function load(db: Db, from: number): Promise<void> {
     // Nothing may be written that was not announced.
     flushReports()
     if (setup.plant === 'reorder') positions.reverse()
+    if (setup.plant === 'end-by-itself') throw new Error('out of its own mind')
     const burst = Promise.all(positions.map(each => submit(db, each)))
     await before
     before = burst

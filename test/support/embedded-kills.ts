@@ -314,7 +314,8 @@ class Child {
   #checkAlive(): void {
     const { exitCode, signalCode } = this.#process
     if (this.#killed || (exitCode === null && signalCode === null)) return
-    throw new OracleError(`the store's process ended by itself: ${this.#errors}`)
+    // No OracleError: it judges nothing that a bug did, and must not pass for one that was caught.
+    throw new Error(`the store's process ended by itself: ${this.#errors}`)
   }
 
   #receive(chunk: Buffer): void {

@@ -33,7 +33,8 @@ export const PLANTS = [
   'forget-deletions',
   'lose-one-write',
 ] as const
-export type EmbeddedPlant = (typeof PLANTS)[number]
+/** Or, which is no such bug and must be told from them, a process that ends by itself. */
+export type EmbeddedPlant = (typeof PLANTS)[number] | 'end-by-itself'
 
 /** What a child is told when it is started. */
 export interface EmbeddedSetup {
