@@ -9,7 +9,7 @@
  * a hit hashes nothing. In that array
  *   slot >= 0             the block is cached there
  *   NO_SLOT (-1)          it is not
- *   UNCACHEABLE (-2)      the budget does not allow for a block of this size
+ *   UNCACHEABLE (-2)      no budget of this cache allows for a block of this size
  *   less                  it was evicted on probation at time -3 - value (eviction-queue.ts)
  *
  * Invariants:
@@ -156,7 +156,11 @@ export class BlockCache {
 
   /** Whether a block of this size can be inserted at all. */
   canHold(size: number): boolean {
-    const room = this.#budget - this.#bookkeeping
+    return this.#fits(size, this.#budget)
+  }
+
+  #fits(size: number, budget: number): boolean {
+    const room = budget - this.#bookkeeping
     return size <= SLOT_SIZE
       ? room >= this.#chunkSlots * SLOT_SIZE
       : size <= room * BLOCK_SHARE_MAX && this.#slabSlots > 0
@@ -177,7 +181,7 @@ export class BlockCache {
     if (before >= 0) return
     const length = end - start
     if (!this.canHold(length)) {
-      reader.slots[ordinal] = UNCACHEABLE
+      this.#refuse(reader, ordinal, length)
       return
     }
     const slot = length <= SLOT_SIZE ? this.#takeSlot() : this.#takeBuffer(new Uint8Array(length))
@@ -200,11 +204,21 @@ export class BlockCache {
     if (before >= 0) return true
     assert(block.length > SLOT_SIZE, 'small blocks are copied')
     if (!this.canHold(block.length)) {
-      reader.slots[ordinal] = UNCACHEABLE
+      this.#refuse(reader, ordinal, block.length)
       return false
     }
     this.#enter(reader, ordinal, this.#takeBuffer(block), before)
     return true
+  }
+
+  /**
+   * Notes that the block is too big, unless it may fit once the budget is what it was, and its
+   * stored size tells until then that it does not.
+   */
+  #refuse(reader: SstableReader, ordinal: number, length: number): void {
+    const isForNow = this.#fits(length, this.#budgetMax)
+    if (isForNow && !this.canHold(reader.storedSize(ordinal))) return
+    reader.slots[ordinal] = UNCACHEABLE
   }
 
   /** `slot` holds the block, of which the reader remembered `before`. */

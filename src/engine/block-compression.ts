@@ -15,7 +15,12 @@
 import * as zlib from 'node:zlib'
 import { CorruptionError, InvalidArgumentError, VersionMismatchError } from '../errors.ts'
 import { KEY_SIZE_MAX, VALUE_SIZE_MAX } from '../key-value-store.ts'
-import { BlockCodec, type BlockFile, type CompressedBlockCodec } from './block-codec.ts'
+import {
+  BLOCK_TRAILER_SIZE,
+  BlockCodec,
+  type BlockFile,
+  type CompressedBlockCodec,
+} from './block-codec.ts'
 
 /** How the data blocks of a level are stored. */
 export type Compression = 'none' | 'deflate' | 'zstd'
@@ -136,6 +141,17 @@ export async function decompressLargeBlock(
   }
   checkSize(block, size, file, offset)
   return new Uint8Array(block.buffer, block.byteOffset, size)
+}
+
+/**
+ * Bytes of the block that is stored in `bytes[start, end)`, trailer included, as it says itself:
+ * nothing was checked yet. For who decides where it is decompressed.
+ */
+export function plainSize(bytes: Uint8Array, start: number, end: number): number {
+  const dataEnd = end - BLOCK_TRAILER_SIZE
+  const isCompressed = bytes[dataEnd] !== BlockCodec.none
+  if (!isCompressed || dataEnd - start < BLOCK_SIZE_SIZE) return Math.max(0, dataEnd - start)
+  return new DataView(bytes.buffer, bytes.byteOffset + start).getUint32(0, true)
 }
 
 /** The compressed bytes, and the size that they say the block has. */

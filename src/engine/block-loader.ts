@@ -10,9 +10,11 @@
  *  3. A reader is retained while one of its blocks is being read.
  */
 import { CorruptionError, IoError, OverloadedError } from '../errors.ts'
-import { type BlockCache, UNCACHEABLE } from './block-cache.ts'
+import type { BlockCache } from './block-cache.ts'
+import { plainSize } from './block-compression.ts'
 import { BlockView, showBlock } from './block-source.ts'
 import type { BufferPool } from './buffer-pool.ts'
+import type { LargeBlock, LargeBlocks } from './large-blocks.ts'
 import { LARGE_SIZE_MIN, uninitialized } from './slices.ts'
 import type { SstableReader } from './sstable-reader.ts'
 
@@ -24,17 +26,8 @@ const WAITING_RETRY_MS = 20
 /** Entries already served that may stand at the front of the queue. */
 const WAITING_TRIM = 1024
 const READ_AHEAD_BYTES_MAX = 256 * 1024
-/** Large blocks that are kept outside of the cache: one is in use, one may just have come. */
-const LARGE_BLOCKS_MAX = 2
 /** The share of the cache that one read may fill. */
 const READ_AHEAD_SHARE = 1 / 64
-
-/** A large block that the cache does not take. */
-interface LargeBlock {
-  readonly reader: SstableReader
-  readonly ordinal: number
-  readonly block: Uint8Array
-}
 
 /** The blocks that the last load of a table brought. */
 interface Run {
@@ -46,24 +39,19 @@ interface Run {
 export class BlockLoader {
   readonly #cache: BlockCache
   readonly #buffers: BufferPool
-  readonly #loads = new Map<SstableReader, Map<number, Promise<void>>>()
+  readonly #large: LargeBlocks
+  readonly #loads = new Map<SstableReader, Map<number, Promise<LargeBlock | undefined>>>()
   readonly #runs = new WeakMap<SstableReader, Run>()
   readonly #view = new BlockView()
   #active = 0
   #waiting: (() => void)[] = []
   #waitingStart = 0
-  /** For those who waited for them and look now; the latest first. */
-  #large: readonly LargeBlock[] = []
 
-  /** `buffers` are lent for each read. */
-  constructor(cache: BlockCache, buffers: BufferPool) {
+  /** `buffers` are lent for each read; `large` gets what the cache does not take. */
+  constructor(cache: BlockCache, buffers: BufferPool, large: LargeBlocks) {
     this.#cache = cache
     this.#buffers = buffers
-  }
-
-  /** A large block that was loaded lately and that the cache did not take. */
-  loaded(reader: SstableReader, ordinal: number): Uint8Array | undefined {
-    return this.#large.find(other => other.reader === reader && other.ordinal === ordinal)?.block
+    this.#large = large
   }
 
   /** Reads that are under way or wait. */
@@ -71,12 +59,15 @@ export class BlockLoader {
     return this.#active + this.#waiting.length - this.#waitingStart
   }
 
-  /** Resolves when the block is in the cache, or known not to fit it. */
-  load(reader: SstableReader, ordinal: number): Promise<void> {
-    const loads = this.#loads.get(reader) ?? new Map<number, Promise<void>>()
+  /**
+   * Resolves when the block is in the cache, or known not to fit it: with the block then, if it is
+   * large. Of blocks that were loaded together it may be another one.
+   */
+  load(reader: SstableReader, ordinal: number): Promise<LargeBlock | undefined> {
+    const loads = this.#loads.get(reader) ?? new Map<number, Promise<LargeBlock | undefined>>()
     const underWay = loads.get(ordinal)
     if (underWay !== undefined) return underWay
-    if (reader.slots[ordinal]! >= 0) return Promise.resolve()
+    if (reader.slots[ordinal]! >= 0) return Promise.resolve(undefined)
     if (this.#waiting.length - this.#waitingStart >= WAITING_MAX) {
       return Promise.reject(
         new OverloadedError(`${WAITING_MAX} reads wait for the disk`, WAITING_RETRY_MS),
@@ -119,55 +110,89 @@ export class BlockLoader {
     return [first, last]
   }
 
-  async #load(reader: SstableReader, ordinal: number, first: number, last: number): Promise<void> {
+  async #load(
+    reader: SstableReader,
+    ordinal: number,
+    first: number,
+    last: number,
+  ): Promise<LargeBlock | undefined> {
     if (this.#active >= READS_MAX) await new Promise<void>(resolve => this.#waiting.push(resolve))
     else this.#active++
-    if (reader.storedSize(ordinal) > LARGE_SIZE_MIN) {
-      try {
-        await this.#loadLarge(reader, ordinal)
-      } finally {
-        this.#releasePermit()
-      }
-      return
+    try {
+      const isLarge = reader.storedSize(ordinal) > LARGE_SIZE_MIN
+      return await (isLarge
+        ? this.#loadLarge(reader, ordinal)
+        : this.#loadRun(reader, ordinal, first, last))
+    } finally {
+      this.#releasePermit()
     }
+  }
+
+  async #loadRun(
+    reader: SstableReader,
+    ordinal: number,
+    first: number,
+    last: number,
+  ): Promise<LargeBlock | undefined> {
     const position = reader.blockOffset(first)
     const size = reader.blockOffset(last + 1) - position
     const bytes = this.#buffers.take(size)
     try {
       const length = await reader.file.read(bytes, 0, size, position)
-      if (reader.closed) return
+      if (reader.closed) return undefined
       const stored = { bytes, length, position }
-      this.#insert(reader, ordinal, stored)
+      const large = await this.#insertWanted(reader, ordinal, stored)
+      if (reader.closed) return undefined
+      if (large === undefined) this.#large.passedOver()
       for (let block = first; block <= last; block++) {
         if (block !== ordinal && !this.#insertAhead(reader, block, stored)) break
       }
+      return large
     } finally {
       this.#buffers.giveBack(bytes)
-      this.#releasePermit()
     }
   }
 
+  /** Inserts the block that was asked for; one that becomes large is decompressed elsewhere. */
+  async #insertWanted(
+    reader: SstableReader,
+    ordinal: number,
+    stored: StoredBlocks,
+  ): Promise<LargeBlock | undefined> {
+    const [start, end] = placeIn(reader, ordinal, stored)
+    const { bytes, length } = stored
+    if (end > length) throw reader.shortRead(ordinal, Math.max(length - start, 0))
+    if (plainSize(bytes, start, end) <= LARGE_SIZE_MIN) {
+      this.#insert(reader, ordinal, stored)
+      return undefined
+    }
+    const block = await reader.verifyLargeBlock(ordinal, bytes.subarray(start, end))
+    return this.#take(reader, ordinal, block)
+  }
+
   /** Nothing of it takes long on this thread, and nothing is copied. */
-  async #loadLarge(reader: SstableReader, ordinal: number): Promise<void> {
+  async #loadLarge(reader: SstableReader, ordinal: number): Promise<LargeBlock | undefined> {
     const size = reader.storedSize(ordinal)
     const bytes = uninitialized(size)
     const length = await reader.file.read(bytes, 0, size, reader.blockOffset(ordinal))
     if (length !== size) throw reader.shortRead(ordinal, length)
-    const block = await reader.verifyLargeBlock(ordinal, bytes)
-    if (reader.closed) return
-    if (block.length > LARGE_SIZE_MIN && this.#cache.adopt(reader, ordinal, block)) return
-    reader.slots[ordinal] = UNCACHEABLE
-    const others = this.#large.filter(other => !other.reader.closed && other.block !== block)
-    this.#large = [{ reader, ordinal, block }, ...others].slice(0, LARGE_BLOCKS_MAX)
+    return this.#take(reader, ordinal, await reader.verifyLargeBlock(ordinal, bytes))
+  }
+
+  /** Puts a block that nobody else uses in the cache, or among those that it does not take. */
+  #take(reader: SstableReader, ordinal: number, block: Uint8Array): LargeBlock | undefined {
+    if (reader.closed) return undefined
+    if (block.length > LARGE_SIZE_MIN) this.#cache.adopt(reader, ordinal, block)
+    else this.#cache.insert(reader, ordinal, block, 0, block.length)
+    if (reader.slots[ordinal]! >= 0) return undefined
+    return this.#large.add(reader, ordinal, block)
   }
 
   #insert(reader: SstableReader, ordinal: number, stored: StoredBlocks): void {
-    const { bytes, length, position } = stored
-    const start = reader.blockOffset(ordinal) - position
-    const size = reader.storedSize(ordinal)
-    if (start + size > length) throw reader.shortRead(ordinal, Math.max(length - start, 0))
+    const [start, end] = placeIn(reader, ordinal, stored)
+    if (end > stored.length) throw reader.shortRead(ordinal, Math.max(stored.length - start, 0))
     const view = this.#view
-    showBlock(reader, ordinal, bytes, start, size, view)
+    showBlock(reader, ordinal, stored.bytes, start, end - start, view)
     this.#cache.insert(reader, ordinal, view.bytes, view.start, view.end)
     view.bytes = view.scratch
   }
@@ -175,6 +200,8 @@ export class BlockLoader {
   /** Inserts a block that nobody asked for yet. Its damage is told to whoever asks for it. */
   #insertAhead(reader: SstableReader, ordinal: number, stored: StoredBlocks): boolean {
     try {
+      const [start, end] = placeIn(reader, ordinal, stored)
+      if (end <= stored.length && plainSize(stored.bytes, start, end) > LARGE_SIZE_MIN) return false
       this.#insert(reader, ordinal, stored)
       return true
     } catch (error) {
@@ -211,4 +238,14 @@ interface StoredBlocks {
   /** Bytes that the file gave. */
   readonly length: number
   readonly position: number
+}
+
+/** Where the block stands in the bytes, trailer included. */
+function placeIn(
+  reader: SstableReader,
+  ordinal: number,
+  { position }: StoredBlocks,
+): [start: number, end: number] {
+  const start = reader.blockOffset(ordinal) - position
+  return [start, start + reader.storedSize(ordinal)]
 }

@@ -22,6 +22,9 @@
  *  3. The source for synchronous cursors, which hold many blocks at once, never inserts.
  */
 import { BLOCK_TRAILER_SIZE } from './block-codec.ts'
+import { plainSize } from './block-compression.ts'
+import type { LargeBlock } from './large-blocks.ts'
+import { LARGE_SIZE_MIN } from './slices.ts'
 import type { SstableReader } from './sstable-reader.ts'
 import type { TableMetadata } from './table-metadata.ts'
 
@@ -53,8 +56,9 @@ export abstract class BlockSource {
 /** Loads what a BlockMiss was thrown for. */
 export interface MissLoader {
   openTable(table: TableMetadata): Promise<unknown>
-  loadBlock(reader: SstableReader, ordinal: number): Promise<void>
-  /** A large block that was loaded lately and that the cache did not take, if that is it. */
+  /** Resolves with the block when it is a large one that the cache does not take. */
+  loadBlock(reader: SstableReader, ordinal: number): Promise<LargeBlock | undefined>
+  /** A large block that is kept although the cache does not take it. */
   loadedBlock(reader: SstableReader, ordinal: number): Uint8Array | undefined
 }
 
@@ -87,23 +91,53 @@ export class BlockMiss extends Error {
   }
 
   /**
-   * Resolves when the missing part is in memory; the lookup then starts again. Rejects with
-   * CorruptionError or IoError.
+   * Resolves when the missing part is in memory, or with a large block that stays there only while
+   * it is held (large-blocks.ts); the lookup then starts again. Rejects with CorruptionError or
+   * IoError.
    */
-  async load(): Promise<void> {
-    if (this.#reader !== undefined) await this.#loader.loadBlock(this.#reader, this.#ordinal)
-    else if (this.#table !== undefined) await this.#loader.openTable(this.#table)
+  async load(): Promise<LargeBlock | undefined> {
+    if (this.#reader !== undefined) {
+      const ordinal = this.#ordinal
+      const block = await this.#loader.loadBlock(this.#reader, ordinal)
+      return block?.ordinal === ordinal ? block : undefined
+    }
+    if (this.#table !== undefined) await this.#loader.openTable(this.#table)
+    return undefined
   }
 }
 
 /** Reads and verifies a block into `view.scratch` and points `view` at it. */
 export function readBlockSync(reader: SstableReader, ordinal: number, view: BlockView): void {
+  showBlock(reader, ordinal, readStored(reader, ordinal, view), 0, reader.storedSize(ordinal), view)
+}
+
+/**
+ * readBlockSync for who has to answer soon: returns false, and points at nothing, when the block is
+ * compressed and becomes a large one.
+ */
+export function readSmallBlockSync(
+  reader: SstableReader,
+  ordinal: number,
+  view: BlockView,
+): boolean {
+  const stored = readStored(reader, ordinal, view)
   const size = reader.storedSize(ordinal)
-  if (view.scratch.length < size) view.scratch = new Uint8Array(size)
-  const { scratch } = view
+  if (plainSize(stored, 0, size) > LARGE_SIZE_MIN) return false
+  showBlock(reader, ordinal, stored, 0, size, view)
+  return true
+}
+
+/** The stored block, from the start of a buffer. A large one is not kept as scratch. */
+function readStored(reader: SstableReader, ordinal: number, view: BlockView): Uint8Array {
+  const size = reader.storedSize(ordinal)
+  let { scratch } = view
+  if (scratch.length < size) {
+    scratch = new Uint8Array(size)
+    if (size <= LARGE_SIZE_MIN) view.scratch = scratch
+  }
   const length = reader.file.readSync(scratch, 0, size, reader.blockOffset(ordinal))
   if (length !== size) throw reader.shortRead(ordinal, length)
-  showBlock(reader, ordinal, scratch, 0, size, view)
+  return scratch
 }
 
 /** Verifies the stored block in `bytes[start, start + size)` and points `view` at its content. */

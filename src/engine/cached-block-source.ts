@@ -9,6 +9,7 @@ import {
   type BlockView,
   type MissLoader,
   readBlockSync,
+  readSmallBlockSync,
 } from './block-source.ts'
 import { LARGE_SIZE_MIN } from './slices.ts'
 import type { SstableReader } from './sstable-reader.ts'
@@ -26,11 +27,13 @@ export interface OpenTables {
 export class PointBlockSource extends BlockSource {
   readonly #tables: OpenTables
   readonly #cache: BlockCache
+  readonly #loader: MissLoader
 
-  constructor(tables: OpenTables, cache: BlockCache) {
+  constructor(tables: OpenTables, cache: BlockCache, loader: MissLoader) {
     super()
     this.#tables = tables
     this.#cache = cache
+    this.#loader = loader
   }
 
   override open(table: TableMetadata): SstableReader {
@@ -39,6 +42,7 @@ export class PointBlockSource extends BlockSource {
 
   override fetch(reader: SstableReader, ordinal: number, view: BlockView): void {
     if (this.#cache.show(reader, ordinal, view)) return
+    if (showLoaded(this.#loader, reader, ordinal, view)) return
     readBlockSync(reader, ordinal, view)
     this.#cache.insert(reader, ordinal, view.bytes, view.start, view.end)
   }
@@ -46,8 +50,8 @@ export class PointBlockSource extends BlockSource {
 
 /**
  * For lookups and cursors that may wait: throws BlockMiss. Of the blocks that the cache has no room
- * for in principle the small ones are read at once, since loading them would lead nowhere, and the
- * large ones are handed over by the loader.
+ * for in principle the small ones are read at once, since loading them would lead nowhere. The
+ * large ones, as they are or once they are decompressed, are handed over by the loader.
  */
 export class DeferredBlockSource extends BlockSource {
   readonly #tables: OpenTables
@@ -74,27 +78,38 @@ export class DeferredBlockSource extends BlockSource {
     const size = reader.storedSize(ordinal)
     const isTooBig = reader.slots[ordinal] === UNCACHEABLE || !this.#cache.canHold(size)
     if (!isTooBig) throw this.#miss.forBlock(reader, ordinal)
-    if (size <= LARGE_SIZE_MIN) {
-      readBlockSync(reader, ordinal, view)
-      return
-    }
-    const block = this.#loader.loadedBlock(reader, ordinal)
-    if (block === undefined) throw this.#miss.forBlock(reader, ordinal)
-    view.bytes = block
-    view.start = 0
-    view.end = block.length
+    if (showLoaded(this.#loader, reader, ordinal, view)) return
+    if (size <= LARGE_SIZE_MIN && readSmallBlockSync(reader, ordinal, view)) return
+    throw this.#miss.forBlock(reader, ordinal)
   }
+}
+
+/** Points `view` at a large block that is kept beside the cache; false when it is not. */
+function showLoaded(
+  loader: MissLoader,
+  reader: SstableReader,
+  ordinal: number,
+  view: BlockView,
+): boolean {
+  const block = loader.loadedBlock(reader, ordinal)
+  if (block === undefined) return false
+  view.bytes = block
+  view.start = 0
+  view.end = block.length
+  return true
 }
 
 /** For synchronous cursors: uses what is cached, reads the rest at once, and caches nothing. */
 export class TransientBlockSource extends BlockSource {
   readonly #tables: OpenTables
   readonly #cache: BlockCache
+  readonly #loader: MissLoader
 
-  constructor(tables: OpenTables, cache: BlockCache) {
+  constructor(tables: OpenTables, cache: BlockCache, loader: MissLoader) {
     super()
     this.#tables = tables
     this.#cache = cache
+    this.#loader = loader
   }
 
   override open(table: TableMetadata): SstableReader {
@@ -103,6 +118,7 @@ export class TransientBlockSource extends BlockSource {
 
   override fetch(reader: SstableReader, ordinal: number, view: BlockView): void {
     if (this.#cache.show(reader, ordinal, view)) return
+    if (showLoaded(this.#loader, reader, ordinal, view)) return
     readBlockSync(reader, ordinal, view)
   }
 }

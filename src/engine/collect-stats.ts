@@ -88,11 +88,12 @@ function levelsOf(version: Version): LevelStats[] {
 
 function memoryOf({ options, state, tables, flusher, writes }: StatsSources): DbStats['memory'] {
   const memtables = [state.memtable, ...state.frozen]
-  const { blocks, tableBytes } = tables.stats
+  const { blocks, tableBytes, largeBytes } = tables.stats
   const consumers = {
     memtables: memtables.reduce((sum, memtable) => sum + memtable.memorySize, 0),
     spareMemtables: flusher.spareBytes,
     blockCache: blocks.usedBytes,
+    largeBlocks: largeBytes,
     tables: tableBytes,
     writeQueue: writes.stats.queuedBytes,
     jobs: jobBudget(options),

@@ -54,6 +54,8 @@ export interface DbStats {
     /** Of flushed memtables, kept for the next ones. */
     readonly spareMemtables: number
     readonly blockCache: number
+    /** Blocks too large for the cache that reads need, or the last one needed. */
+    readonly largeBlocks: number
     /** Indices, filters and range tombstones of open tables. */
     readonly tables: number
     /** Writes that wait. */

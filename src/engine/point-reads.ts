@@ -19,6 +19,7 @@ import { BlockMiss, type BlockSource } from './block-source.ts'
 import { CopyPool } from './copy-pool.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import { EntryKind, EXPIRY_SIZE, readExpiry } from './internal-key.ts'
+import type { LargeBlockHold } from './large-blocks.ts'
 import { LookupResult } from './lookup-result.ts'
 import type { Memtable } from './memtable.ts'
 import { coveringSequence } from './range-fragment.ts'
@@ -94,8 +95,12 @@ export class PointReads {
   readSync(key: Uint8Array, sequence: number | undefined): Uint8Array | undefined {
     this.#reads++
     const { points } = this.#tables
-    if (!this.#lookup(key, sequence ?? this.#state.visibleSequence, points)) return undefined
-    return this.#copyNow()
+    try {
+      if (!this.#lookup(key, sequence ?? this.#state.visibleSequence, points)) return undefined
+      return this.#copyNow()
+    } finally {
+      this.#letGo(points)
+    }
   }
 
   /** Whether the key is there: a read that copies no value. */
@@ -116,7 +121,7 @@ export class PointReads {
     } catch (error) {
       if (!(error instanceof BlockMiss)) throw error
       // The caller may reuse its buffer once this call returns.
-      return this.#readLater(copyBytes(key), sequence, wantsValue, this.#load(error))
+      return this.#readLater(copyBytes(key), sequence, wantsValue, error)
     }
   }
 
@@ -124,35 +129,51 @@ export class PointReads {
     key: Uint8Array,
     sequence: number | undefined,
     wantsValue: boolean,
-    firstLoad: Promise<void>,
+    miss: BlockMiss,
   ): Promise<Uint8Array | undefined> {
     const { deferred, points } = this.#tables
-    let load = firstLoad
+    using hold = this.#tables.holdLarge()
+    let load = this.#load(miss, hold)
     for (let attempt = 1; attempt < ATTEMPTS_MAX; attempt++) {
       await load
       const at = sequence ?? this.#state.visibleSequence
       try {
-        return this.#lookup(key, at, deferred) ? this.#value(wantsValue) : undefined
+        if (!this.#lookup(key, at, deferred)) return undefined
+        // What it is copied from is held until then.
+        return await this.#value(wantsValue)
       } catch (error) {
         if (!(error instanceof BlockMiss)) throw error
-        load = this.#load(error)
+        load = this.#load(error, hold)
+      } finally {
+        this.#letGo(deferred)
       }
     }
     await load
-    const isThere = this.#lookup(key, sequence ?? this.#state.visibleSequence, points)
-    if (!isThere) return undefined
-    return wantsValue ? this.#copyNow() : NOTHING
+    try {
+      const isThere = this.#lookup(key, sequence ?? this.#state.visibleSequence, points)
+      if (!isThere) return undefined
+      return wantsValue ? this.#copyNow() : NOTHING
+    } finally {
+      this.#letGo(points)
+    }
   }
 
-  async #load(miss: BlockMiss): Promise<void> {
+  async #load(miss: BlockMiss, hold: LargeBlockHold): Promise<void> {
     this.#waits++
     const { version } = this.#state
     try {
-      await miss.load()
+      hold.keep(await miss.load())
     } catch (error) {
       // A table that a compaction replaced meanwhile is not needed any more: look again.
       if (version === this.#state.version) throw error
     }
+  }
+
+  /** A block that is too large for the cache must not stay in memory for a view that shows it. */
+  #letGo({ lookupView }: BlockSource): void {
+    if (lookupView.bytes.length <= LARGE_SIZE_MIN) return
+    lookupView.bytes = NOTHING
+    this.#result.valueBytes = NOTHING
   }
 
   /** Whether there is a value; then it is described in #result. May throw BlockMiss. */
@@ -175,7 +196,10 @@ export class PointReads {
   #value(wantsValue: boolean): Uint8Array | Promise<Uint8Array> {
     if (!wantsValue) return NOTHING
     const { valueStart, valueEnd } = this.#result
-    return valueEnd - valueStart <= LARGE_SIZE_MIN ? this.#copyNow() : this.#copyLarge()
+    if (valueEnd - valueStart <= LARGE_SIZE_MIN) return this.#copyNow()
+    const copy = this.#copyLarge()
+    this.#letGo(this.#tables.deferred)
+    return copy
   }
 
   #copyNow(): Uint8Array {

@@ -23,6 +23,7 @@ import { CopyPool } from './copy-pool.ts'
 import type { Cursor } from './cursor.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import { NO_SEQUENCE } from './internal-key.ts'
+import type { LargeBlockHold } from './large-blocks.ts'
 import { LevelCursor } from './level-cursor.ts'
 import { mergeCursors } from './merging-cursor.ts'
 import { compareKey, RangeProgress, seekPlace } from './range-progress.ts'
@@ -85,28 +86,50 @@ export class RangeReads {
       if (this.#gather(chunk, at, true)) return chunk
     } catch (error) {
       if (!(error instanceof BlockMiss)) throw error
-      return this.#gatherLater(chunk, at, this.#load(error))
+      return this.#gatherLater(chunk, at, error)
     }
     return this.#gatherLater(chunk, at, yieldToEventLoop())
   }
 
-  async #gatherLater(chunk: Chunk, sequence: number, firstWait: Promise<void>): Promise<Chunk> {
+  #gatherLater(chunk: Chunk, sequence: number, first: Promise<void> | BlockMiss): Promise<Chunk> {
+    const slice = (mayMiss: boolean) => (this.#gather(chunk, sequence, mayMiss) ? chunk : undefined)
+    return this.#goOn(chunk, sequence, first, slice)
+  }
+
+  /**
+   * Waits for `first`, and takes one slice after the other until one gives a result. Of the large
+   * blocks that it waits for it holds those that its slices still come to.
+   */
+  async #goOn<Result>(
+    run: { readonly advances: number },
+    sequence: number,
+    first: Promise<void> | BlockMiss,
+    slice: (mayMiss: boolean) => Result | undefined,
+  ): Promise<Result> {
     using _snapshot = this.#state.snapshots.take(sequence)
-    let wait: Promise<void> | undefined = firstWait
+    using hold = this.#tables.holdLarge()
+    let wait: Promise<void> | undefined =
+      first instanceof BlockMiss ? this.#load(first, hold) : first
     let fruitlessWaits = 0
     for (;;) {
       await wait
       wait = this.#order()
       if (wait !== undefined) continue
-      const { advances } = chunk
+      const { advances } = run
+      hold.beginSlice()
       try {
-        if (this.#gather(chunk, sequence, fruitlessWaits < FRUITLESS_WAITS_MAX)) return chunk
+        const result = slice(fruitlessWaits < FRUITLESS_WAITS_MAX)
+        if (result !== undefined) return result
         wait = yieldToEventLoop()
       } catch (error) {
         if (!(error instanceof BlockMiss)) throw error
-        wait = this.#load(error)
+        wait = this.#load(error, hold)
       }
-      fruitlessWaits = chunk.advances > advances ? 0 : fruitlessWaits + 1
+      if (run.advances === advances) fruitlessWaits++
+      else {
+        fruitlessWaits = 0
+        hold.dropPassed()
+      }
     }
   }
 
@@ -138,10 +161,10 @@ export class RangeReads {
     }
   }
 
-  async #load(miss: BlockMiss): Promise<void> {
+  async #load(miss: BlockMiss, hold: LargeBlockHold): Promise<void> {
     const { version } = this.#state
     try {
-      await miss.load()
+      hold.keep(await miss.load())
     } catch (error) {
       // A table that a compaction replaced meanwhile is not needed any more: look again.
       if (version === this.#state.version) throw error
@@ -160,6 +183,8 @@ export class RangeReads {
         else cursor.next()
       }
     } catch (error) {
+      // What comes behind a full chunk is for the next one to load.
+      if (error instanceof BlockMiss && chunk.isFull) return true
       chunk.advanceTo(cursor.place)
       throw error
     }
@@ -195,30 +220,13 @@ export class RangeReads {
       return isAtEnd ?? this.#leapLater(run, at, yieldToEventLoop())
     } catch (error) {
       if (!(error instanceof BlockMiss)) throw error
-      return this.#leapLater(run, at, this.#load(error))
+      return this.#leapLater(run, at, error)
     }
   }
 
-  async #leapLater(run: LeapRun, sequence: number, firstWait: Promise<void>): Promise<boolean> {
-    using _snapshot = this.#state.snapshots.take(sequence)
-    let wait: Promise<void> | undefined = firstWait
-    let fruitlessWaits = 0
-    for (;;) {
-      await wait
-      wait = this.#order()
-      if (wait !== undefined) continue
-      const { advances } = run
-      try {
-        const mayMiss = fruitlessWaits < FRUITLESS_WAITS_MAX
-        const isAtEnd = run.go(this.#leapCursor(run.read, sequence, mayMiss))
-        if (isAtEnd !== undefined) return isAtEnd
-        wait = yieldToEventLoop()
-      } catch (error) {
-        if (!(error instanceof BlockMiss)) throw error
-        wait = this.#load(error)
-      }
-      fruitlessWaits = run.advances > advances ? 0 : fruitlessWaits + 1
-    }
+  #leapLater(run: LeapRun, sequence: number, first: Promise<void> | BlockMiss): Promise<boolean> {
+    const slice = (mayMiss: boolean) => run.go(this.#leapCursor(run.read, sequence, mayMiss))
+    return this.#goOn(run, sequence, first, slice)
   }
 
   #leapCursor(read: LeapRead, sequence: number, mayMiss: boolean): VisibleCursor {
@@ -373,6 +381,12 @@ class Chunk implements RangeChunk {
     return this.#progress.advances
   }
 
+  /** Whether it takes no more. */
+  get isFull(): boolean {
+    const count = this.#count
+    return count >= this.#countMax || (this.size >= this.#bytesMax && count > 0)
+  }
+
   /** The next slice goes on there; undefined: nothing was passed in this one. */
   advanceTo(place: CursorPlace | undefined): void {
     this.#progress.advanceTo(place)
@@ -406,8 +420,8 @@ class Chunk implements RangeChunk {
       this.done = true
       return false
     }
+    if (this.isFull) return false
     const count = this.#count
-    if (count >= this.#countMax || (this.size >= this.#bytesMax && count > 0)) return false
     const { keyStart, keyEnd, valueStart, valueEnd } = cursor
     // Not push(): these arrays begin as arrays of numbers for the compiler, which then calls it.
     this.keys[count] = this.#copies.copy(cursor.keyBytes, keyStart, keyEnd)

@@ -1,6 +1,7 @@
 /**
  * Open tables, and the blocks of them that are in memory, under one budget: what the indices and
- * filters of open tables take, and the writes that wait, is taken from the block cache.
+ * filters of open tables take, large blocks that the cache does not take, and the writes that wait,
+ * is taken from the block cache.
  *
  * Invariants:
  *  1. At most `openFilesMax` tables are open, except during a synchronous slice whose cursors need
@@ -23,11 +24,16 @@ import {
 import { formatFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath } from './file-system.ts'
 import { ioFailure, ReportingFile } from './io-failure.ts'
+import { type LargeBlock, type LargeBlockHold, LargeBlocks } from './large-blocks.ts'
 import { SstableReader } from './sstable-reader.ts'
 import type { TableMetadata } from './table-metadata.ts'
 
 /** Of the budget, for indices and filters. */
 const TABLE_SHARE_MAX = 1 / 2
+/** Of the budget, for large blocks that nobody needs just now. */
+const LARGE_SHARE_MAX = 1 / 2
+/** Of what is left for blocks, the share of all others however large some are. */
+const BLOCK_SHARE_MIN = 1 / 4
 /** Bytes of buffers for reading that lie unused at most. */
 const SPARE_BUFFERS_MAX = 1024 * 1024
 
@@ -44,6 +50,8 @@ export interface TableCacheStats {
   readonly openTables: number
   /** Bytes of indices and filters. */
   readonly tableBytes: number
+  /** Bytes of large blocks beside the cache. */
+  readonly largeBytes: number
   readonly blocks: BlockCacheStats
 }
 
@@ -56,6 +64,7 @@ export class TableCache implements OpenTables, MissLoader {
   readonly transient: BlockSource
   readonly #options: TableCacheOptions
   readonly #blocks: BlockCache
+  readonly #large: LargeBlocks
   readonly #loader: BlockLoader
   readonly #buffers = new BufferPool(SPARE_BUFFERS_MAX)
   readonly #readers = new Map<number, SstableReader>()
@@ -71,16 +80,19 @@ export class TableCache implements OpenTables, MissLoader {
   constructor(options: TableCacheOptions) {
     this.#options = options
     this.#blocks = new BlockCache(options.budget)
-    this.#loader = new BlockLoader(this.#blocks, this.#buffers)
-    this.points = new PointBlockSource(this, this.#blocks)
+    const largeBytesMax = options.budget * LARGE_SHARE_MAX
+    this.#large = new LargeBlocks(largeBytesMax, () => this.#resizeBlocks())
+    this.#loader = new BlockLoader(this.#blocks, this.#buffers, this.#large)
+    this.points = new PointBlockSource(this, this.#blocks, this)
     this.deferred = new DeferredBlockSource(this, this.#blocks, this)
-    this.transient = new TransientBlockSource(this, this.#blocks)
+    this.transient = new TransientBlockSource(this, this.#blocks, this)
   }
 
   get stats(): TableCacheStats {
     return {
       openTables: this.#readers.size,
       tableBytes: this.#tableBytes,
+      largeBytes: this.#large.bytes,
       blocks: this.#blocks.stats,
     }
   }
@@ -124,14 +136,20 @@ export class TableCache implements OpenTables, MissLoader {
   }
 
   loadedBlock(reader: SstableReader, ordinal: number): Uint8Array | undefined {
-    return this.#loader.loaded(reader, ordinal)
+    return this.#large.find(reader, ordinal)
   }
 
-  /** Resolves when the block is in memory, or known not to fit in it. */
-  async loadBlock(reader: SstableReader, ordinal: number): Promise<void> {
+  /** Resolves when the block is in memory, with it when it is large and the cache takes it not. */
+  async loadBlock(reader: SstableReader, ordinal: number): Promise<LargeBlock | undefined> {
     this.#checkOpen()
-    await this.#loader.load(reader, ordinal)
+    const large = await this.#loader.load(reader, ordinal)
     this.#trim(reader)
+    return large
+  }
+
+  /** Holds large blocks for a read that waits for them. */
+  holdLarge(): LargeBlockHold {
+    return this.#large.hold()
   }
 
   /**
@@ -202,6 +220,7 @@ export class TableCache implements OpenTables, MissLoader {
     this.#blocks.forget(reader)
     reader.close()
     this.#tableBytes -= reader.memorySize
+    this.#large.tableClosed()
     this.#resizeBlocks()
   }
 
@@ -228,6 +247,9 @@ export class TableCache implements OpenTables, MissLoader {
   }
 
   #resizeBlocks(): void {
-    this.#blocks.resize(this.#options.budget - this.#tableBytes - this.#lentBytes)
+    const { budget } = this.#options
+    const left = budget - this.#tableBytes - this.#lentBytes
+    const large = Math.min(this.#large.bytes, left * (1 - BLOCK_SHARE_MIN))
+    this.#blocks.resize(left - Math.max(0, large))
   }
 }
