@@ -83,10 +83,16 @@ describe('what is lost', () => {
         return cluster.settle(cluster.write(member, [put(name)], CONSISTENCIES[at % 3]!))
       }),
     )
+    // These are on one node alone when it happens.
+    const [first, ...others] = cluster.members as [WriteMember, ...WriteMember[]]
+    for (const { id } of others) cluster.network.pause(id)
+    for (const name of ['last', 'very last'])
+      await cluster.settle(cluster.write(first, [put(name)]))
     for (const member of cluster.members) await cluster.crash(member)
+    cluster.network.mend()
     for (const member of cluster.members) await cluster.start(member)
     await cluster.pass(8000)
-    for (const name of written) await theSame(cluster, name)
+    for (const name of [...written, 'last', 'very last']) await theSame(cluster, name)
     await cluster.stopAll()
   })
 })
@@ -183,6 +189,9 @@ test('a deletion reaches a node that was away and has the key', async t => {
   await cluster.kill(third)
   const deletion: StoreWrite = { type: 'del', key: utf8Encode('k') }
   await cluster.settle(cluster.write(second, [deletion], 'quorum'))
+  // Who owes it forgets it in no restart.
+  await cluster.crash(second)
+  await cluster.start(second)
   await cluster.start(third)
   await cluster.pass(8000)
   assert.ok(isTombstone(await theSame(cluster, 'k')))
