@@ -47,6 +47,16 @@ export function loadDuramen(): Promise<DuramenModule> {
   return load<DuramenModule>('index.js')
 }
 
+/** A client of one server, as `duramen/net` makes it: it follows no ring to other servers. */
+export interface StatsClient {
+  stats(): Promise<Readonly<Record<string, unknown>>>
+  close(): Promise<void>
+}
+
+export function loadNet(): Promise<{ connect(url: string): Promise<StatsClient> }> {
+  return load('net', 'index.js')
+}
+
 /** The embedded store alone, as `duramen/engine` exports it. */
 export function loadEngine(): Promise<typeof Engine> {
   return load<typeof Engine>('engine', 'index.js')

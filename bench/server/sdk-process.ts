@@ -1,4 +1,5 @@
 /** One process with many callers on one client: Duramen's SDK or ioredis with auto-pipelining. */
+import type { CallOptions } from '../../src/key-value-store.ts'
 import { type DuramenModule, loadDuramen } from '../built.ts'
 import { serveParent } from '../child.ts'
 import { chooseKeys, keyChooser } from '../key-chooser.ts'
@@ -15,6 +16,9 @@ export interface ClientArgument {
   readonly port: number
   readonly keyCount: number
   readonly valueSize: number
+  /** Of Duramen: servers to use instead, and what each call asks for. */
+  readonly url?: string
+  readonly consistency?: string
 }
 
 export interface CallersArgument {
@@ -41,10 +45,12 @@ interface Client {
 const KEYS_CHOSEN = 100_000
 
 async function openDuramen(open: DuramenModule['open'], place: ClientArgument): Promise<Client> {
-  const store = await open(`kv://${place.host}:${place.port}`)
+  const store = await open(place.url ?? `kv://${place.host}:${place.port}`)
+  const { consistency } = place
+  const options = consistency === undefined ? undefined : ({ consistency } as CallOptions)
   return {
-    put: (key, value) => store.put(key, value),
-    get: key => store.get(key),
+    put: (key, value) => store.put(key, value, options),
+    get: key => store.get(key, options),
     close: () => store.close(),
   }
 }

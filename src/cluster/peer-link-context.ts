@@ -41,6 +41,9 @@ export interface PeerStats {
   requestsReceived: number
   messagesSent: number
   messagesReceived: number
+  /** Of frames, handshakes included. */
+  bytesSent: number
+  bytesReceived: number
   /** Not sent or not taken, because a limit was reached. */
   dropped: number
 }
@@ -54,6 +57,8 @@ export function newPeerStats(): PeerStats {
     requestsReceived: 0,
     messagesSent: 0,
     messagesReceived: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
     dropped: 0,
   }
 }

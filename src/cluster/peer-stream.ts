@@ -17,6 +17,7 @@ import type { Logger } from '../logger.ts'
 import { FrameDecoder, OutputBuffer, type ReceiveBudget, type Wire } from '../net/index.ts'
 import type { PeerFlusher } from './peer-flusher.ts'
 import { PeerFrameHeader } from './peer-frame.ts'
+import type { PeerStats } from './peer-link-context.ts'
 
 const SLICE_MS = 0.5
 const FRAMES_PER_LOOK = 16
@@ -34,6 +35,7 @@ export interface StreamParts {
   readonly logger: Logger
   readonly flusher: PeerFlusher
   readonly budget: ReceiveBudget
+  readonly stats: Pick<PeerStats, 'bytesSent' | 'bytesReceived'>
   readonly frameSizeMax: number
 }
 
@@ -51,8 +53,6 @@ export class PeerStream {
   flushScheduled = false
   /** When anything came last. */
   receivedMs: number
-  bytesReceived = 0
-  bytesSent = 0
   readonly #parts: StreamParts
   readonly #owner: StreamOwner
   readonly #decoder: FrameDecoder
@@ -115,7 +115,7 @@ export class PeerStream {
   flush(): void {
     const { output } = this
     if (output.length === 0 || this.#closed || this.#wire === undefined) return
-    this.bytesSent += output.length
+    this.#parts.stats.bytesSent += output.length
     this.#backlogged = !this.#wire.write(output.written)
     if (this.#backlogged) output.release()
     else output.reset()
@@ -125,7 +125,7 @@ export class PeerStream {
   received(bytes: Uint8Array, size: number): void {
     if (this.#closed || this.#ending) return
     this.receivedMs = this.#parts.clock.monotonicMs()
-    this.bytesReceived += size
+    this.#parts.stats.bytesReceived += size
     this.#contain(() => {
       this.#decoder.push(bytes, size)
       this.#process()
