@@ -154,8 +154,8 @@ async function main(): Promise<void> {
     const head = [
       ...machineLines(machine, SEED),
       `load     ${machine.load.toFixed(1)} before the start`,
-      `keys     ${options.keyCount}, values of ${options.valueSize} B; ${options.callers} callers ` +
-        'of one client, and all nodes, on this machine',
+      `keys     ${options.keyCount}, values of ${options.valueSize} B`,
+      `client   ${options.callers} callers, beside all nodes on this machine`,
       'cells    operations a second, latency, processor time of all nodes for one; what nodes',
       '         send each other for one, and for each byte of key and value that is copied',
     ]
