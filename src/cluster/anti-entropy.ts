@@ -24,7 +24,7 @@ import type { RingTable } from './ring-table.ts'
 import { WorkPlaces } from './work-places.ts'
 
 /** Bytes that repair may send and receive in a second. */
-const BYTES_PER_SECOND = 4 * 1024 * 1024
+const BYTES_PER_SECOND = 16 * 1024 * 1024
 /** Peers that are compared with at once. */
 const PAIRS_AT_ONCE = 2
 /** How often the members of the ring are looked at. */

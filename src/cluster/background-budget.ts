@@ -6,8 +6,10 @@ import { type Clock, delay } from '../clock.ts'
 
 /** A timer that fires so much later than it should says that the loop has too much to do. */
 const LAG_MAX_MS = 50
-/** Background work rests for so long then. */
-const REST_MS = 500
+/** Background work then rests for so many times as long, */
+const REST_FACTOR = 4
+/** and no longer than this: what differs must be evened out on a busy machine, too. */
+const REST_MAX_MS = 500
 const PROBE_MS = 5
 
 export class BackgroundBudget {
@@ -40,7 +42,9 @@ export class BackgroundBudget {
     const beganMs = this.#clock.monotonicMs()
     await delay(this.#clock, PROBE_MS, { background: true })
     const lateMs = this.#clock.monotonicMs() - beganMs - PROBE_MS
-    if (lateMs > LAG_MAX_MS) await delay(this.#clock, REST_MS, { background: true })
+    if (lateMs <= LAG_MAX_MS) return
+    const restMs = Math.min(REST_MAX_MS, REST_FACTOR * lateMs)
+    await delay(this.#clock, restMs, { background: true })
   }
 
   #refill(): void {

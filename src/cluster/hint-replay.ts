@@ -1,7 +1,7 @@
 /**
  * Sends a peer that has returned what it is owed by hints: the stored form that each key has now,
- * on the lane `bulk`, one message at a time, as fast as the peer takes it. It begins one to five
- * seconds after the peer is there, so that not everybody begins at once.
+ * on the lane `bulk`, one message at a time, as fast as the peer takes it. It begins half a
+ * second to two after the peer is there, so that not everybody begins at once.
  *
  * A hint whose peer owns the partition no longer is made into hints for those who do. That needs no
  * peer, so it is done for nodes that left the ring, too.
@@ -33,8 +33,8 @@ import type { StorePut } from './store.ts'
 import { checkStored } from './versioned-value.ts'
 import { otherOwners } from './write-acks.ts'
 
-const START_MIN_MS = 1000
-const START_SPREAD_MS = 4000
+const START_MIN_MS = 500
+const START_SPREAD_MS = 1500
 /** Hints of one message, at most. */
 const PAGE_COUNT = 256
 /** A peer that does not answer hints in that time has other worries. */

@@ -6,7 +6,9 @@
  *
  * An ordinary round compares the half of the partitions that this node begins with, spread over
  * ROUND_MS; a full one, after the peer has been away or when somebody asks for it, all of them
- * without a pause. Partitions that are marked dirty for the peer come first in either.
+ * without a pause. Partitions that are marked dirty for the peer come first in either. Full rounds
+ * begin anywhere, each side with its own half: of the nodes that compare with one that returned,
+ * none then repeats what another one does at the same time.
  *
  * Invariants:
  *  1. One batch is under way at a time.
@@ -194,17 +196,18 @@ export class RepairPair {
   #beginRound(): void {
     if (this.#round !== undefined && !this.#isFullWanted) return
     const isFull = this.#isFullWanted
-    const { shared, dirty, peer, self } = this.#options
+    const { shared, dirty, peer, self, random } = this.#options
     const dirtyOnes = new Set(dirty.partitionsOf(peer))
     // Each partition is begun by one of the two.
     const parity = self < peer ? 0 : 1
     const all = shared()
-    const own = all.filter(
-      partition => isFull || partition % 2 === parity || dirtyOnes.has(partition),
-    )
+    const start = isFull && all.length > 0 ? random.below(all.length) : 0
+    const turned = [...all.slice(start), ...all.slice(0, start)]
+    const clean = turned.filter(partition => !dirtyOnes.has(partition))
     const waiting = [
-      ...own.filter(partition => dirtyOnes.has(partition)),
-      ...own.filter(partition => !dirtyOnes.has(partition)),
+      ...all.filter(partition => dirtyOnes.has(partition)),
+      ...clean.filter(partition => partition % 2 === parity),
+      ...(isFull ? clean.filter(partition => partition % 2 !== parity) : []),
     ]
     const demands = [...(this.#round?.demands ?? []), ...this.#demands]
     this.#demands = []

@@ -8,6 +8,7 @@
  *
  * Hints come when nobody waits for them, from several peers at once after an absence. A bucket that
  * all of them share says how long each has to wait before its next message: the receiver's credits.
+ * A message costs more when it took long, for then clients wait for the same disk and processor.
  */
 import { DecodeError } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
@@ -25,9 +26,13 @@ import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
 import type { MaybePromise } from './store.ts'
 
-/** What all peers together may send of hints in a second. */
-const HINT_BYTES_PER_SECOND = 4 * 1024 * 1024
-const HINT_ENTRIES_PER_SECOND = 5000
+/** What all peers together may send of hints in a second while this node takes them quickly. */
+const HINT_BYTES_PER_SECOND = 16 * 1024 * 1024
+const HINT_ENTRIES_PER_SECOND = 20_000
+/** Of its time a node gives one part in so many to hints; */
+const HINT_TIME_PART = 2
+/** However slow it is, no less than one in so many of the above: who is behind must catch up. */
+const HINT_SLOWDOWN_MAX = 4
 /** A burst that nobody has to wait for. */
 const HINT_BURST_MS = 100
 
@@ -86,11 +91,14 @@ export class ReplicaApply {
 
   /** Answers `hints`. */
   async hints(body: Uint8Array, context: PeerContext): Promise<Uint8Array> {
+    const { clock } = this.#options
     const before = this.#applied
+    const beganMs = clock.monotonicMs()
     const answer = await this.#apply(body, context.from)
     const count = this.#applied - before
     this.#hinted += count
-    return encodeAnswer({ ...answer, pauseMs: this.#charge(body.length, count) })
+    const tookMs = clock.monotonicMs() - beganMs
+    return encodeAnswer({ ...answer, pauseMs: this.#charge(body.length, count, tookMs) })
   }
 
   async #apply(body: Uint8Array, from: NodeId): Promise<ReplicaAnswer> {
@@ -134,11 +142,13 @@ export class ReplicaApply {
   }
 
   /** Takes a message from the bucket; how long it is empty then. */
-  #charge(bytes: number, entries: number): number {
+  #charge(bytes: number, entries: number, tookMs: number): number {
     const nowMs = this.#options.clock.monotonicMs()
     const byBytes = (bytes / HINT_BYTES_PER_SECOND) * 1000
     const byEntries = (entries / HINT_ENTRIES_PER_SECOND) * 1000
-    const costMs = Math.max(byBytes, byEntries)
+    const leastMs = Math.max(byBytes, byEntries)
+    const byTime = Math.min(tookMs * HINT_TIME_PART, leastMs * HINT_SLOWDOWN_MAX)
+    const costMs = Math.max(leastMs, byTime)
     this.#fullAtMs = Math.max(this.#fullAtMs, nowMs) + costMs
     return Math.max(0, this.#fullAtMs - HINT_BURST_MS - nowMs)
   }

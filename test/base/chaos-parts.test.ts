@@ -62,7 +62,19 @@ test('replies of Redis are read however they are cut', async () => {
 })
 
 test('the table has a line for each scenario, also one without load', () => {
-  const rest = { lost: 1, behind: 0, foreign: 0, wholeMs: 100, hintsMs: undefined, owedAtEnd: 0 }
+  const rest = {
+    lost: 1,
+    behind: 0,
+    foreign: 0,
+    wholeMs: 100,
+    hintsMs: undefined,
+    owedAtEnd: 0,
+    nodesCpu: 0,
+    notes: ['as it should be'],
+  }
   const table = chaosTable([{ scenario: 'quiet', load: undefined, equalMs: 2345, ...rest }])
-  assert.match(table, /^scenario .*equal s\nquiet +1 +0 +0\.1 +- +2\.3\n$/)
+  assert.match(
+    table,
+    /^scenario .*load\nquiet +1 +0 +0\.1 +- +2\.3 +\n\n- quiet: as it should be\.\n$/,
+  )
 })

@@ -22,6 +22,7 @@ const WRITER = new Uint8Array(8).fill(7)
 
 async function startReplica(seed = 1) {
   const node = await startFakeNode()
+  const slowness = { ms: 0 }
   const random = seededRandom(seed)
   const ring = ringOf(random, {
     partitionCount: 16,
@@ -38,6 +39,10 @@ async function startReplica(seed = 1) {
     store,
     clock,
     table: () => table,
+    fence: entries => {
+      clock.advance(slowness.ms)
+      return entries
+    },
     onNewerEpoch: (from, epoch) => {
       assert.equal(from, peer)
       newer.push(epoch)
@@ -59,7 +64,7 @@ async function startReplica(seed = 1) {
   const raise = (): void => {
     table = new RingTable(createRing({ ...ring, epoch: table.ring.epoch + 1 }))
   }
-  return { ...node, ring, replica, send, keyWhere, newer, raise }
+  return { ...node, ring, replica, send, keyWhere, newer, raise, slowness }
 }
 
 describe('a replica', () => {
@@ -105,18 +110,30 @@ describe('a replica', () => {
   })
 
   test('asks those that send hints to wait, all of them together', async () => {
-    const { send, ring, store, clock } = await startReplica()
+    const { send, ring, store, clock, slowness } = await startReplica()
     const stored = encodeValue(encodeVersion(clock.wallMs(), 0, WRITER), new Uint8Array(400_000), 0)
     const key = utf8Encode('k0')
     const entries = [{ engineKey: store.partitioner.engineKey(key), stored }]
-    let pauseMs = 0
-    for (let count = 0; count < 10; count++) {
-      pauseMs = (await send(ring.epoch, entries, 'hints')).pauseMs
+    const pauseOf = async (messages: number): Promise<number> => {
+      clock.advance(10_000)
+      let pauseMs = 0
+      for (let count = 0; count < messages; count++) {
+        pauseMs = (await send(ring.epoch, entries, 'hints')).pauseMs
+      }
+      return pauseMs
     }
-    // 4 MB at 4 MiB a second.
-    assert.ok(pauseMs > 700 && pauseMs < 1000, `${pauseMs}`)
-    clock.advance(2000)
-    assert.equal((await send(ring.epoch, entries, 'hints')).pauseMs, 0)
+    assert.equal(await pauseOf(1), 0)
+    // 4 MB at 16 MiB a second, and a tenth of a second before anybody has to wait.
+    const pauseMs = await pauseOf(10)
+    assert.ok(pauseMs > 130 && pauseMs < 150, `${pauseMs}`)
+    // Each takes longer than it should cost: half of the time is for others.
+    slowness.ms = 20
+    const slowMs = await pauseOf(10)
+    assert.ok(slowMs > 110 && slowMs < 130, `${slowMs}`)
+    // However slow, a quarter of the usual goes.
+    slowness.ms = 60
+    const slowestMs = await pauseOf(10)
+    assert.ok(slowestMs > 300 && slowestMs < 330, `${slowestMs}`)
   })
 
   test('refuses what makes no sense', async () => {

@@ -3,8 +3,8 @@
  * promises while nodes are killed, hang, and are cut off from each other, and what Redis Cluster
  * does under the same.
  *
- *   npm run test:chaos -- --minutes 5 --nodes 3
- *   npm run test:chaos -- --subjects duramen,redis --scenarios baseline,kills,all
+ *   npm run test:chaos -- --nodes 3
+ *   npm run test:chaos -- --subjects duramen,redis --scenarios kills --away 20
  *
  * Fails when an acknowledged write is lost by kvd, or a replica never gets one. Cutting the network
  * takes root and iproute2; without them, and with --loopback, that scenario is left out.
@@ -15,19 +15,19 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { KvError } from '../../src/errors.ts'
 import { seededRandom, systemRandom } from '../../src/random.ts'
+import { type ChaosLengths, type ChaosRow, runScenario } from './chaos/chaos-run.ts'
 import { DuramenCluster } from './chaos/duramen-cluster.ts'
 import { keyText, valueText, WriteHistory } from './chaos/history.ts'
 import type { ChaosClient } from './chaos/load.ts'
 import { NetworkLab } from './chaos/network-lab.ts'
 import { RedisCluster } from './chaos/redis-cluster.ts'
-import { chaosTable } from './chaos/report.ts'
-import { type ChaosRow, runScenario, SCENARIOS } from './chaos/scenarios.ts'
+import { chaosTable, comparisonTable } from './chaos/report.ts'
+import { SCENARIOS } from './chaos/scenarios.ts'
 import type { ChaosSubject } from './chaos/subject.ts'
 import { ProgressLine } from './progress-line.ts'
 
 const HELP = `npm run test:chaos -- [options]
 
-  --minutes <count>     about how long in all, for one subject (default 5)
   --nodes <count>       of kvd, 3 or more (default 3); Redis has three masters and three replicas
   --subjects <list>     duramen, redis (default duramen)
   --scenarios <list>    ${SCENARIOS.map(({ name }) => name).join(', ')} (default all)
@@ -36,7 +36,13 @@ const HELP = `npm run test:chaos -- [options]
   --clients <count>     SDK clients that they share, each with a connection a node (default 50)
   --reads <percent>     of the calls (default 80)
   --keys <count>        that there are, written before (default 100000)
-  --divergent <count>   keys that a node loses behind its back (default 100000)
+  --divergent <count>   keys that are written during a cut, or that a node loses behind its back
+                        (default 100000)
+  --kills <count>       one after the other (default 5)
+  --away <seconds>      from a kill to the start of the node (default 10)
+  --pause <seconds>     for which a node hangs (default 30)
+  --cut <seconds>       for which the network is cut in two (default 60)
+  --baseline <seconds>  without any fault (default 60)
   --memory-budget <s>   of each kvd (default 96MiB)
   --port <port>         the first one (default 17700)
   --loopback            all nodes on 127.0.0.1: no partition
@@ -44,10 +50,10 @@ const HELP = `npm run test:chaos -- [options]
   --dir <directory>     where the data goes (default: the system's temporary directory)
   --keep                keeps the directory
   --json                prints one JSON object
+  --markdown            prints tables in Markdown
 `
 
 const OPTIONS = {
-  minutes: { type: 'string', default: '5' },
   nodes: { type: 'string', default: '3' },
   subjects: { type: 'string', default: 'duramen' },
   scenarios: { type: 'string', default: SCENARIOS.map(({ name }) => name).join(',') },
@@ -57,6 +63,11 @@ const OPTIONS = {
   reads: { type: 'string', default: '80' },
   keys: { type: 'string', default: '100000' },
   divergent: { type: 'string', default: '100000' },
+  kills: { type: 'string', default: '5' },
+  away: { type: 'string', default: '10' },
+  pause: { type: 'string', default: '30' },
+  cut: { type: 'string', default: '60' },
+  baseline: { type: 'string', default: '60' },
   'memory-budget': { type: 'string', default: '96MiB' },
   port: { type: 'string', default: '17700' },
   loopback: { type: 'boolean', default: false },
@@ -64,13 +75,12 @@ const OPTIONS = {
   dir: { type: 'string' },
   keep: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
+  markdown: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values']
 
-/** The lengths of time of the scenarios come to about so many minutes. */
-const MINUTES_USUAL = 5
 const TIMEOUT_MS = 3000
 const INTERRUPTED = 130
 const PRELOAD_CALLS = 256
@@ -80,6 +90,16 @@ function count(text: string): number {
   const value = Number(text)
   if (Number.isFinite(value) && value > 0) return value
   throw new Error(`'${text}' is not a number above 0`)
+}
+
+function lengthsOf(values: Values): ChaosLengths {
+  return {
+    baseline: count(values.baseline),
+    kills: count(values.kills),
+    away: count(values.away),
+    pause: count(values.pause),
+    cut: count(values.cut),
+  }
 }
 
 function print(text: string): void {
@@ -172,7 +192,7 @@ async function runSubject(
         callers: count(values.callers),
         rate: count(values.rate),
         readPart: count(values.reads) / 100,
-        scale: count(values.minutes) / MINUTES_USUAL,
+        lengths: lengthsOf(values),
         divergentKeys: count(values.divergent),
       })
       rows.push(row)
@@ -212,8 +232,10 @@ async function main(): Promise<void> {
       const rows = await runSubject(subject, values, seed, line)
       results[name] = rows
       line.clear()
-      if (!values.json) print(`${describe(subject, values, seed)}\n${chaosTable(rows)}\n`)
+      if (values.json) continue
+      print(`${describe(subject, values, seed)}\n\n${chaosTable(rows, values.markdown)}\n`)
     }
+    if (!values.json) print(comparisonOf(results))
     const isBroken = (results['duramen'] ?? []).some(({ lost, behind, foreign }) => {
       return lost + behind + foreign > 0
     })
@@ -231,13 +253,28 @@ async function main(): Promise<void> {
   }
 }
 
+/** Of what was done to more than one subject. */
+function comparisonOf(results: Readonly<Record<string, readonly ChaosRow[]>>): string {
+  const names = Object.keys(results)
+  if (names.length < 2) return ''
+  const titles = results[names[0]!]!.filter(({ load }) => load !== undefined)
+  return titles
+    .map(({ scenario }) => {
+      const entries = names.map(name => {
+        return [name, results[name]!.find(row => row.scenario === scenario)] as const
+      })
+      return `${comparisonTable(Object.fromEntries(entries), scenario)}\n`
+    })
+    .join('')
+}
+
 function describe({ name, nodeCount }: ChaosSubject, values: Values, seed: number): string {
   const { callers, clients, rate, reads, keys } = values
   return (
     `${name}, ${nodeCount} nodes: ${callers} callers of ${clients} clients, ${rate} calls a ` +
     `second in an open loop, ${reads} % reads, ${keys} keys; seed ${seed}, Node.js ` +
-    `${process.version}, ${cpus().length} cores. Times behind 'behind' count from the end of ` +
-    'the load.'
+    `${process.version}, ${cpus().length} cores. 'whole', 'owed' and 'equal' count from the end ` +
+    'of the last fault.'
   )
 }
 

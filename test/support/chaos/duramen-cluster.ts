@@ -6,13 +6,15 @@ import { delay, systemClock } from '../../../src/clock.ts'
 import { decodeRoutes } from '../../../src/cluster/index.ts'
 import { open } from '../../../src/engine/index.ts'
 import { KvError } from '../../../src/errors.ts'
+import type { Consistency } from '../../../src/key-value-store.ts'
 import { type Client, connect, type Routes } from '../../../src/net/index.ts'
 import { secureBytes, systemRandom } from '../../../src/random.ts'
 import { programArguments } from '../kvd-process.ts'
 import { formedRecords } from '../simulation/formed-disk.ts'
 import type { ChaosClient } from './load.ts'
 import type { NetworkLab } from './network-lab.ts'
-import type { ChaosSubject, Copy } from './subject.ts'
+import { ProcessCpu } from './process-cpu.ts'
+import type { ChaosSubject, Copy, CuttableNetwork, Owed, Probe } from './subject.ts'
 
 const PASSWORD = 'chaos'
 const OUTPUT_KEPT = 4000
@@ -21,6 +23,7 @@ const START_MS_MAX = 60_000
 const PARTITION_COUNT = 1024
 const REPLICATION_FACTOR = 3
 const COPIES_AT_ONCE = 1000
+const PROBE_MS_MAX = 2000
 /** Below the partitions' keys and above them lie the node's own records. */
 const OWN_PREFIX = 0xff
 
@@ -46,6 +49,7 @@ export class DuramenCluster implements ChaosSubject {
   readonly #options: DuramenOptions
   readonly #processes: (Process | undefined)[] = []
   readonly #direct: (Client | undefined)[] = []
+  readonly #cpu = new ProcessCpu()
   #routes: Routes | undefined
 
   constructor(options: DuramenOptions) {
@@ -191,7 +195,16 @@ export class DuramenCluster implements ChaosSubject {
     }
   }
 
+  victims(): Promise<readonly number[]> {
+    return Promise.resolve(Array.from({ length: this.nodeCount }, (_, index) => index + 1))
+  }
+
+  cpuMs(): number {
+    return this.#cpu.total(this.#processes.map(each => each?.child))
+  }
+
   async kill(node: number): Promise<void> {
+    this.#cpu.look(this.#processes[node]!.child)
     this.#signal(node, 'SIGKILL')
     await this.#processes[node]!.gone
     const client = this.#direct[node]
@@ -217,13 +230,39 @@ export class DuramenCluster implements ChaosSubject {
     this.#processes[node]?.child.kill(signal)
   }
 
-  get cut(): ((nodes: readonly number[]) => Promise<void>) | undefined {
+  get network(): CuttableNetwork | undefined {
     const { network } = this.#options
-    return network === undefined ? undefined : nodes => network.cut(nodes)
+    if (network === undefined) return undefined
+    return {
+      cut: nodes => network.cut(nodes),
+      heal: () => network.heal(),
+      replicas: async key => {
+        const routes = await this.#knownRoutes()
+        return (await this.victims()).filter(node => this.#isOwner(routes, node, key))
+      },
+      probe: (node, kind, key, consistency) => this.#probe(node, kind, key, consistency),
+    }
   }
 
-  async heal(): Promise<void> {
-    await this.#options.network?.heal()
+  async #probe(
+    node: number,
+    kind: 'read' | 'write',
+    key: string,
+    consistency: Consistency,
+  ): Promise<Probe> {
+    const client: Client | undefined = await this.#directTo(node)
+    if (client === undefined) return { error: 'unreachable', tookMs: 0 }
+    const clock = systemClock()
+    const startMs = clock.monotonicMs()
+    const options = { consistency, timeoutMs: PROBE_MS_MAX }
+    try {
+      if (kind === 'read') await client.get(key, options)
+      else await client.put(key, 'probe', options)
+      return { error: undefined, tookMs: clock.monotonicMs() - startMs }
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      return { error: error.code, tookMs: clock.monotonicMs() - startMs }
+    }
   }
 
   async isWhole(): Promise<boolean> {
@@ -234,16 +273,19 @@ export class DuramenCluster implements ChaosSubject {
     return true
   }
 
-  async owedBytes(): Promise<number | undefined> {
+  async owed(): Promise<Owed | undefined> {
+    let hints = 0
     let pending = 0
     for (let node = 1; node <= this.nodeCount; node++) {
       const peers = (await this.#stats(node))?.cluster?.writes.peers
-      if (peers === undefined) return undefined
+      // It does not answer, so nothing is known of what it owes.
+      if (peers === undefined) return { hintBytes: Number.NaN, pendingBytes: Number.NaN }
       for (const { hintBytes, pendingBytes } of Object.values(peers)) {
-        pending += hintBytes + pendingBytes
+        hints += hintBytes
+        pending += pendingBytes
       }
     }
-    return pending
+    return { hintBytes: hints, pendingBytes: pending }
   }
 
   async #knownRoutes(): Promise<Routes> {
@@ -312,12 +354,6 @@ export class DuramenCluster implements ChaosSubject {
 interface Figures {
   readonly node?: { readonly ring?: { readonly members: number; readonly phase: string } }
   readonly cluster?: { readonly writes: { readonly peers: Readonly<Record<string, Owed>> } }
-}
-
-/** What a node owes to another one, in bytes. */
-interface Owed {
-  readonly hintBytes: number
-  readonly pendingBytes: number
 }
 
 function textOf(value: Uint8Array | undefined): string | undefined {

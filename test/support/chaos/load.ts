@@ -31,6 +31,8 @@ export interface LoadOptions {
 export interface LoadReport {
   readonly operations: number
   readonly failures: number
+  /** Acknowledged. */
+  readonly writes: number
   readonly seconds: number
   readonly p50Ms: number
   readonly p99Ms: number
@@ -41,6 +43,12 @@ export interface LoadReport {
   /** Of time with failures, in tenths of a second. */
   readonly errorSeconds: number
   readonly errors: Readonly<Record<string, number>>
+  /** Of each kind one, for who looks into it. */
+  readonly messages: readonly string[]
+  /** The longest time without a success. */
+  readonly longestSilenceMs: number
+  /** Processors that this process kept busy, the clients in it included. */
+  readonly cpu: number
 }
 
 const TICK_MS = 5
@@ -51,10 +59,15 @@ export class OpenLoopLoad {
   readonly #clock = systemClock()
   readonly #latency = new LatencyHistogram()
   readonly #errors = new Map<string, number>()
+  readonly #messages = new Map<string, string>()
   readonly #errorSlots = new Set<number>()
   readonly #calls = new Set<Promise<void>>()
   #startMs = 0
   #begun = 0
+  #writes = 0
+  #successMs = 0
+  #longestSilenceMs = 0
+  #startCpu = process.cpuUsage()
   #cancelTick: CancelTimer | undefined
 
   constructor(options: LoadOptions) {
@@ -63,6 +76,8 @@ export class OpenLoopLoad {
 
   start(): void {
     this.#startMs = this.#clock.monotonicMs()
+    this.#successMs = this.#startMs
+    this.#startCpu = process.cpuUsage()
     this.#tick()
   }
 
@@ -85,6 +100,7 @@ export class OpenLoopLoad {
     try {
       if (random.next() < readPart || history.isBusy(key)) await client.get(keyText(key))
       else await this.#write(client, key)
+      this.#succeeded()
     } catch (error) {
       this.#failed(error)
     }
@@ -104,14 +120,22 @@ export class OpenLoopLoad {
     try {
       await client.put(keyText(key), valueText(key, number))
       history.acknowledged(key, number)
+      this.#writes++
     } catch (error) {
       history.failed(key, number, !(error instanceof KvError) || error.outcome === 'unknown')
       throw error
     }
   }
 
+  #succeeded(): void {
+    const nowMs = this.#clock.monotonicMs()
+    this.#longestSilenceMs = Math.max(this.#longestSilenceMs, nowMs - this.#successMs)
+    this.#successMs = nowMs
+  }
+
   #failed(error: unknown): void {
     if (!(error instanceof KvError)) throw error
+    this.#messages.set(error.code, error.message)
     this.#errors.set(error.code, (this.#errors.get(error.code) ?? 0) + 1)
     this.#errorSlots.add(Math.floor((this.#clock.monotonicMs() - this.#startMs) / SLOT_MS))
   }
@@ -120,14 +144,27 @@ export class OpenLoopLoad {
   async stop(): Promise<LoadReport> {
     this.#cancelTick?.()
     const seconds = (this.#clock.monotonicMs() - this.#startMs) / 1000
+    const { user, system } = process.cpuUsage(this.#startCpu)
     await Promise.all(this.#calls)
     const { p50Ms, p99Ms, p999Ms, maxMs, count } = this.#latency.summary()
     const failures = [...this.#errors.values()].reduce((sum, each) => sum + each, 0)
     return {
-      ...{ operations: count, failures, seconds, p50Ms, p99Ms, p999Ms, maxMs },
+      ...{
+        operations: count,
+        failures,
+        writes: this.#writes,
+        seconds,
+        p50Ms,
+        p99Ms,
+        p999Ms,
+        maxMs,
+      },
       longestBurstMs: longestRun(this.#errorSlots) * SLOT_MS,
       errorSeconds: (this.#errorSlots.size * SLOT_MS) / 1000,
       errors: Object.fromEntries(this.#errors),
+      messages: [...this.#messages.values()],
+      longestSilenceMs: this.#longestSilenceMs,
+      cpu: (user + system) / 1e6 / seconds,
     }
   }
 }

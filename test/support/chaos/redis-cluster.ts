@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { delay, systemClock } from '../../../src/clock.ts'
 import type { ChaosClient } from './load.ts'
+import { ProcessCpu } from './process-cpu.ts'
 import { RedisClusterClient, RedisConnection, RedisError, type RedisReply } from './redis-client.ts'
 import type { ChaosSubject, Copy } from './subject.ts'
 
@@ -26,10 +27,11 @@ export interface RedisOptions {
 export class RedisCluster implements ChaosSubject {
   readonly name = 'redis'
   readonly nodeCount = NODE_COUNT
-  readonly cut = undefined
+  readonly network = undefined
   readonly damage = undefined
   readonly #options: RedisOptions
   readonly #children: (ChildProcess | undefined)[] = []
+  readonly #cpu = new ProcessCpu()
 
   constructor(options: RedisOptions) {
     this.#options = options
@@ -82,6 +84,7 @@ export class RedisCluster implements ChaosSubject {
   async kill(node: number): Promise<void> {
     const child = this.#children[node]
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    this.#cpu.look(child)
     const gone = new Promise(resolve => child.once('close', resolve))
     child.kill('SIGKILL')
     await gone
@@ -100,8 +103,18 @@ export class RedisCluster implements ChaosSubject {
     this.#children[node]?.kill('SIGCONT')
   }
 
-  heal(): Promise<void> {
-    return Promise.resolve()
+  /** Masters: a replica is missed by nobody. */
+  async victims(): Promise<readonly number[]> {
+    const masters: number[] = []
+    for (let node = 1; node <= NODE_COUNT; node++) {
+      const role = await ask(this.#port(node), 'INFO', 'replication')
+      if (typeof role === 'string' && role.includes('role:master')) masters.push(node)
+    }
+    return masters
+  }
+
+  cpuMs(): number {
+    return this.#cpu.total(this.#children)
   }
 
   /** Every node says that the cluster is well, and every replica is linked to its master. */
@@ -118,7 +131,7 @@ export class RedisCluster implements ChaosSubject {
     return masters === NODE_COUNT / 2
   }
 
-  owedBytes(): Promise<undefined> {
+  owed(): Promise<undefined> {
     return Promise.resolve(undefined)
   }
 
