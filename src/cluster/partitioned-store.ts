@@ -16,12 +16,11 @@
  */
 
 import { assert } from '../assert.ts'
-import { attempt } from '../attempt.ts'
 import { copyBytes, DecodeError, utf8Decode } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { AbortedError, CorruptionError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
-import type { Durability, Snapshot } from '../key-value-store.ts'
+import type { Durability } from '../key-value-store.ts'
 import { WorkTurns } from '../work-turns.ts'
 import { versionCounter, versionTimeMs } from '../write-version.ts'
 import { chunkAllocator, slabAllocator } from './byte-slab.ts'
@@ -30,7 +29,9 @@ import {
   SKEW_AHEAD_MAX_MS,
   SKEW_BEHIND_MAX_MS,
 } from './hybrid-logical-clock.ts'
+import type { LargeWrite } from './large-write.ts'
 import { LatestVersions } from './latest-versions.ts'
+import { readMany } from './many-reads.ts'
 import { engineUserKey, NodeKey, nodeKey, type Partitioner } from './partition.ts'
 import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
 import { encodeOperation, sizeOf } from './store-operation.ts'
@@ -46,7 +47,7 @@ import {
   storedTimeMs,
   storedVersion,
 } from './versioned-value.ts'
-import { type LargeWrite, VersionedWriter, type VersionedWriterStats } from './versioned-writer.ts'
+import { VersionedWriter, type VersionedWriterStats } from './versioned-writer.ts'
 import { WorkPlaces } from './work-places.ts'
 import { WriteCounts } from './write-counts.ts'
 import type { LargeDuties, WriteDuties } from './write-duties.ts'
@@ -54,12 +55,6 @@ import type { LargeDuties, WriteDuties } from './write-duties.ts'
 /** How long tombstones outlive their version: longer than any older version is accepted. */
 export const TOMBSTONE_RETENTION_MS = SKEW_BEHIND_MAX_MS + 60_000
 
-/**
- * Reads of one getMany that are under way at the same time, and so the values that it may hold
- * beyond its bytesMax when small values made it expect more of them. Node's thread pool has four
- * threads: twice as many keep it busy.
- */
-const READS_AT_ONCE_MAX = 8
 /** Calls of getMany that read at the same time; the others hold nothing but their keys. */
 const GET_MANY_AT_ONCE = 32
 /** Operations of one batch up to which it is prepared at once, in about a millisecond. */
@@ -203,9 +198,7 @@ export class PartitionedStore {
 
   /**
    * One result per key, of one moment. Answers only the first of them, at least one, once the
-   * values come to `bytesMax`. Nobody knows how large a value is before it is read, so it reads a
-   * single one first, then as many at once as would fit if they were like the largest so far.
-   * `client` is whom it is for; absent: a client of its own.
+   * values come to `bytesMax`. `client` is whom it is for; absent: a client of its own.
    */
   getMany(
     keys: readonly Uint8Array[],
@@ -218,39 +211,13 @@ export class PartitionedStore {
       await slice.begin()
       const snapshot = this.store.snapshot()
       try {
-        return await this.#readMany(engineKeys, bytesMax, snapshot, slice)
+        const { store } = this
+        const live = this.#live.bind(this)
+        return await readMany({ store, engineKeys, snapshot, slice, bytesMax, live })
       } finally {
         snapshot.release()
       }
     })
-  }
-
-  async #readMany(
-    engineKeys: readonly Uint8Array[],
-    bytesMax: number,
-    snapshot: Snapshot,
-    slice: TimeSlice,
-  ): Promise<(Uint8Array | undefined)[]> {
-    const values: (Uint8Array | undefined)[] = []
-    let bytes = 0
-    let sizeMax = 1
-    let atOnce = 1
-    while (values.length < engineKeys.length) {
-      if (slice.isOver) await slice.pause()
-      const part = engineKeys.slice(values.length, values.length + atOnce)
-      const reads = part.map(engineKey => attempt(() => this.store.read(engineKey, snapshot)))
-      const found = reads.some(read => read instanceof Promise) ? await Promise.all(reads) : reads
-      for (const [index, stored] of (found as (Uint8Array | undefined)[]).entries()) {
-        const value = this.#live(part[index]!, stored)
-        values.push(value)
-        bytes += value?.length ?? 0
-        sizeMax = Math.max(sizeMax, stored?.length ?? 0)
-        if (bytes >= bytesMax) return values
-      }
-      const fitting = Math.ceil((bytesMax - bytes) / sizeMax)
-      atOnce = Math.min(2 * atOnce, READS_AT_ONCE_MAX, fitting)
-    }
-    return values
   }
 
   put(key: Uint8Array, value: Uint8Array, ttlMs: number, terms: WriteTerms): Promise<void> {

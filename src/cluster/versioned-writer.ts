@@ -34,11 +34,13 @@ import { attempt } from '../attempt.ts'
 import { equalBytes } from '../bytes.ts'
 import type { Durability } from '../key-value-store.ts'
 import { InFlightWrites, type OrderedWrite } from './in-flight-writes.ts'
+import { KeyLocks } from './key-locks.ts'
+import type { LargeWrite } from './large-write.ts'
 import { keyName, lastOfKeys } from './last-of-keys.ts'
 import type { MaybePromise, Store, StorePut } from './store.ts'
 import { hasLost, isIntact } from './stored-entries.ts'
 import { compareStored } from './versioned-value.ts'
-import type { LargeDuties, WriteDuties } from './write-duties.ts'
+import type { WriteDuties } from './write-duties.ts'
 
 /** Operations of a large write between two looks at the clock. */
 const OPERATIONS_PER_LOOK = 32
@@ -50,23 +52,6 @@ const WINNER_BYTES_MAX = 1024 * 1024
 /** A write that is compared; the names of its keys correspond by index, too. */
 interface ComparedWrite extends OrderedWrite {
   readonly names: readonly string[]
-}
-
-/** A write of many operations that is prepared over several turns; see PartitionedStore. */
-export interface LargeWrite {
-  readonly count: number
-  readonly durability: Durability | undefined
-  readonly duties?: LargeDuties | undefined
-  /** The engine key of operation `at`. */
-  keyAt(at: number): Uint8Array
-  /** Fixes the version. Called once: no other write to the keys is submitted from here on. */
-  begin(): void
-  /** Whether the version is known to be the latest of the key of operation `at`. After begin(). */
-  isLatestAt(at: number): boolean
-  /** The stored form of operation `at`. */
-  storedAt(at: number): Uint8Array
-  /** Undefined to go on, else a promise to do so after. May throw to give the write up. */
-  pause(): Promise<void> | undefined
 }
 
 /** What follows from the stored forms of the keys of an update. */
@@ -93,12 +78,6 @@ interface Update<T> {
   readonly durability: Durability | undefined
 }
 
-/** The keys of a large write that are locked so far: the last operation on each, by name. */
-interface LargeLock {
-  readonly last: Map<string, number>
-  readonly over: Promise<void>
-}
-
 export interface VersionedWriterStats {
   /** Writes whose keys were read first. */
   readonly compared: number
@@ -121,10 +100,7 @@ export interface VersionedWriterOptions {
 export class VersionedWriter {
   readonly #options: VersionedWriterOptions
   readonly #inFlight: InFlightWrites
-  /** Keys that are being compared, and when that is over. */
-  readonly #locks = new Map<string, Promise<void>>()
-  /** The large write that is being prepared. */
-  #large: LargeLock | undefined
+  readonly #locks = new KeyLocks()
   #compared = 0
   #superseded = 0
 
@@ -153,11 +129,10 @@ export class VersionedWriter {
     const all = { keys, stored, durability, duties }
     const write = last === undefined ? all : selectIndices(all, last)
     duties?.asked(write.keys, write.stored)
-    const isUnlocked = this.#locks.size === 0 && this.#large === undefined
-    if (isNewest && isUnlocked) return this.#submit(write)
+    if (isNewest && this.#locks.isEmpty) return this.#submit(write)
     const named = { ...write, names: write.keys.map(keyName) }
     if (!isNewest) this.#compared++
-    else if (this.#locksOn(named).length === 0) return this.#submit(write)
+    else if (this.#locks.on(named.names).length === 0) return this.#submit(write)
     return this.#compareAndSubmit(named)
   }
 
@@ -166,7 +141,7 @@ export class VersionedWriter {
     for (let round = 0; ; round++) {
       // From the moment at which nothing is left to wait for to the submission, or to the lock,
       // nothing else is submitted.
-      const locks = this.#locksOn(write)
+      const locks = this.#locks.on(write.names)
       if (locks.length > 0) await Promise.all(locks)
       else if (this.#isNewestInFlight(write)) break
       else write = await this.#withoutLost(write, round)
@@ -178,7 +153,7 @@ export class VersionedWriter {
     if (!currents.some(current => current instanceof Promise)) {
       return this.#submitNewer(write, currents as (Uint8Array | undefined)[])
     }
-    const release = this.#lock(names)
+    const release = this.#locks.lock(names)
     try {
       return this.#submitNewer(write, await Promise.all(currents))
     } finally {
@@ -197,19 +172,18 @@ export class VersionedWriter {
     durability: Durability | undefined,
   ): MaybePromise<Updated<T>> {
     const update = { keys, names: keys.map(keyName), decide, durability }
-    if (this.#locks.size > 0 || this.#large !== undefined) return this.#updateLater(update)
+    if (!this.#locks.isEmpty) return this.#updateLater(update)
     const currents = this.#currentsOf(update)
     if (currents.some(current => current instanceof Promise)) return this.#updateLater(update)
     return this.#decide(update, currents as (Uint8Array | undefined)[])
   }
 
   async #updateLater<T>(update: Update<T>): Promise<Updated<T>> {
-    const { keys, names } = update
-    const locked = { keys, names, stored: [], durability: undefined, duties: undefined }
-    for (let locks = this.#locksOn(locked); locks.length > 0; locks = this.#locksOn(locked)) {
-      await Promise.all(locks)
+    const { names } = update
+    for (let on = this.#locks.on(names); on.length > 0; on = this.#locks.on(names)) {
+      await Promise.all(on)
     }
-    const release = this.#lock(names)
+    const release = this.#locks.lock(names)
     try {
       return this.#decide(update, await Promise.all(this.#currentsOf(update)))
     } finally {
@@ -247,11 +221,10 @@ export class VersionedWriter {
   async purge(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): Promise<number> {
     const { store } = this.#options
     const names = keys.map(keyName)
-    const write = { keys, stored, names, durability: undefined, duties: undefined }
-    for (let locks = this.#locksOn(write); locks.length > 0; locks = this.#locksOn(write)) {
-      await Promise.all(locks)
+    for (let on = this.#locks.on(names); on.length > 0; on = this.#locks.on(names)) {
+      await Promise.all(on)
     }
-    const release = this.#lock(names)
+    const release = this.#locks.lock(names)
     try {
       const currents = await Promise.all(keys.map(key => attempt(() => store.read(key))))
       const gone = keys.filter((_, at) => {
@@ -268,33 +241,18 @@ export class VersionedWriter {
     }
   }
 
-  #locksOn(write: ComparedWrite): Promise<void>[] {
-    const large = this.#large
-    return write.names.flatMap(name => {
-      const lock = this.#locks.get(name)
-      if (lock !== undefined) return lock
-      return large?.last.has(name) === true ? large.over : []
-    })
-  }
-
   /**
    * All operations or none, under a version that it gets when all its keys are locked. Resolves to
    * the promise of the write, in an object, once it was submitted. Requires that no other large
    * write is being prepared.
    */
   async writeLarge(write: LargeWrite): Promise<{ readonly done: Promise<void> }> {
-    assert(this.#large === undefined, 'one large write is prepared at a time')
-    let release: () => void = () => undefined
-    const over = new Promise<void>(resolve => {
-      release = resolve
-    })
     const last = new Map<string, number>()
-    this.#large = { last, over }
+    const release = this.#locks.lockLarge(last)
     try {
       await this.#lockLarge(write, last)
       return await this.#submitLarge(write, last)
     } finally {
-      this.#large = undefined
       release()
     }
   }
@@ -304,8 +262,9 @@ export class VersionedWriter {
       const pause = at % OPERATIONS_PER_LOOK === 0 ? write.pause() : undefined
       if (pause !== undefined) await pause
       const name = keyName(write.keyAt(at))
-      for (let lock = this.#locks.get(name); lock !== undefined; lock = this.#locks.get(name)) {
+      for (let lock = this.#locks.comparing(name); lock !== undefined; ) {
         await lock
+        lock = this.#locks.comparing(name)
       }
       last.set(name, at)
     }
@@ -418,18 +377,6 @@ export class VersionedWriter {
       }),
     )
     return this.#select(write, index => !lost[index])
-  }
-
-  #lock(names: readonly string[]): () => void {
-    let resolve: () => void
-    const over = new Promise<void>(settle => {
-      resolve = settle
-    })
-    for (const name of names) this.#locks.set(name, over)
-    return () => {
-      for (const name of names) this.#locks.delete(name)
-      resolve()
-    }
   }
 
   /** Leaves out what has lost against what is there, or owes what is there in its place. */
