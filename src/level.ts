@@ -6,7 +6,6 @@
  * resolves unless it asks for less, keys have at most 65,535 bytes, and files are Duramen's own.
  */
 
-import { attempt } from './attempt.ts'
 import {
   type Db,
   type DbOptions,
@@ -15,16 +14,23 @@ import {
   type RangeChunk,
   repairDirectory,
 } from './engine/index.ts'
-import { type Snapshot as EngineSnapshot, KEY_SIZE_MAX } from './key-value-store.ts'
 import { AbstractLevel } from './level-base.ts'
 import { LevelError, levelError } from './level-error.ts'
+import {
+  getValue,
+  getValueSync,
+  getValues,
+  hasKeys,
+  type LevelReadOptions,
+  sourceFor,
+} from './level-gets.ts'
 import {
   LevelEntryIterator,
   type LevelIteratorOptions,
   LevelKeyIterator,
   LevelValueIterator,
 } from './level-iterator.ts'
-import { dataBytes, formatted, type LevelData, type LevelFormat, storedKey } from './level-key.ts'
+import { dataBytes, type LevelData, storedKey } from './level-key.ts'
 import {
   type BatchOperation,
   type BatchOptions,
@@ -48,8 +54,8 @@ import {
   type ValueIteratorOptions,
 } from './level-options.ts'
 import { levelProperty } from './level-property.ts'
-import { deletedRange, type LevelRange, LevelReader, type LevelSource } from './level-reader.ts'
-import { engineSnapshot, LevelSnapshot } from './level-snapshot.ts'
+import { deletedRange, type LevelRange, LevelReader } from './level-reader.ts'
+import { LevelSnapshot } from './level-snapshot.ts'
 import {
   engineOperation,
   type LevelOperation,
@@ -71,12 +77,6 @@ const MANIFEST = {
 
 /** Deletions that clear() sends at once where it cannot delete the range as one. */
 const CLEAR_BATCH_COUNT = 1000
-
-interface LevelReadOptions {
-  readonly keyEncoding: LevelFormat
-  readonly valueEncoding: LevelFormat
-  readonly snapshot?: LevelSnapshot | null | undefined
-}
 
 /**
  * An abstract-level database in a directory.
@@ -160,64 +160,27 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
   }
 
   protected async _get(key: LevelData, options: LevelReadOptions): Promise<LevelData | undefined> {
-    try {
-      const value = await this.#read(key, engineSnapshot(options.snapshot))
-      return value === undefined ? undefined : formatted(value, options.valueEncoding)
-    } catch (error) {
-      throw levelError(error)
-    }
+    return await getValue(this.#open(), key, options)
   }
 
   protected _getSync(key: LevelData, options: LevelReadOptions): LevelData | undefined {
-    try {
-      const stored = storedKey(key)
-      if (stored.length > KEY_SIZE_MAX) return undefined
-      const snapshot = engineSnapshot(options.snapshot)
-      const value = this.#open().getSync(stored, snapshot === undefined ? undefined : { snapshot })
-      return value === undefined ? undefined : formatted(value, options.valueEncoding)
-    } catch (error) {
-      throw levelError(error)
-    }
+    return getValueSync(this.#open(), key, options)
   }
 
   protected async _getMany(
     keys: LevelData[],
     options: LevelReadOptions,
   ): Promise<(LevelData | undefined)[]> {
-    try {
-      const { snapshot, isOwned } = this.#snapshotFor(options)
-      try {
-        const values = await Promise.all(keys.map(key => attempt(() => this.#read(key, snapshot))))
-        return values.map(value => value && formatted(value, options.valueEncoding))
-      } finally {
-        if (isOwned) snapshot.release()
-      }
-    } catch (error) {
-      throw levelError(error)
-    }
+    return await getValues(this.#open(), keys, options)
   }
 
   protected async _has(key: LevelData, options: LevelReadOptions): Promise<boolean> {
-    const [present] = await this._hasMany([key], options)
+    const [present] = await hasKeys(this.#open(), [key], options)
     return present === true
   }
 
   protected async _hasMany(keys: LevelData[], options: LevelReadOptions): Promise<boolean[]> {
-    try {
-      const { db, snapshot, isOwned } = this.#snapshotFor(options)
-      try {
-        return await Promise.all(
-          keys.map(key => {
-            const stored = storedKey(key)
-            return stored.length > KEY_SIZE_MAX ? false : db.has(stored, { snapshot })
-          }),
-        )
-      } finally {
-        if (isOwned) snapshot.release()
-      }
-    } catch (error) {
-      throw levelError(error)
-    }
+    return await hasKeys(this.#open(), keys, options)
   }
 
   protected async _put(
@@ -252,7 +215,7 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
     options: LevelRange & { limit: number; snapshot?: LevelSnapshot } & LevelWriteOptions,
   ): Promise<void> {
     if (options.limit < 0 && !options.snapshot) return this.#clearRange(options)
-    const source = this.#snapshotFor(options)
+    const source = sourceFor(this.#open(), options)
     const reader = new LevelReader(source, { ...options, values: false }, storedKeyAt)
     try {
       let left = options.limit < 0 ? Number.POSITIVE_INFINITY : options.limit
@@ -280,15 +243,15 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
   }
 
   protected _iterator(options: LevelIteratorOptions & LevelReadOptions): object {
-    return new LevelEntryIterator(this, this.#snapshotFor(options), options)
+    return new LevelEntryIterator(this, sourceFor(this.#open(), options), options)
   }
 
   protected _keys(options: LevelIteratorOptions & LevelReadOptions): object {
-    return new LevelKeyIterator(this, this.#snapshotFor(options), options)
+    return new LevelKeyIterator(this, sourceFor(this.#open(), options), options)
   }
 
   protected _values(options: LevelIteratorOptions & LevelReadOptions): object {
-    return new LevelValueIterator(this, this.#snapshotFor(options), options)
+    return new LevelValueIterator(this, sourceFor(this.#open(), options), options)
   }
 
   protected _snapshot(options: { owner: object }): LevelSnapshot {
@@ -358,22 +321,6 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
   #open(): Db {
     if (this.#db !== undefined) return this.#db
     throw new LevelError('LEVEL_DATABASE_NOT_OPEN', 'Database is not open')
-  }
-
-  /** A key that is longer than keys can be is absent. */
-  #read(
-    key: LevelData,
-    snapshot: EngineSnapshot | undefined,
-  ): Uint8Array | undefined | Promise<Uint8Array | undefined> {
-    const stored = storedKey(key)
-    return stored.length > KEY_SIZE_MAX ? undefined : this.#open().read(stored, snapshot)
-  }
-
-  /** The snapshot to read from: the caller's, or one of this moment that the reader releases. */
-  #snapshotFor(options: Pick<LevelReadOptions, 'snapshot'>): LevelSource {
-    const db = this.#open()
-    const given = engineSnapshot(options.snapshot)
-    return { db, snapshot: given ?? db.snapshot(), isOwned: given === undefined }
   }
 }
 

@@ -8,7 +8,8 @@ import { BlockSource, type BlockView, showBlock } from './block-source.ts'
 import { BufferPool } from './buffer-pool.ts'
 import { formatFileName } from './file-names.ts'
 import { type FileSystem, joinPath } from './file-system.ts'
-import { type OpenOptions, SstableReader } from './sstable-reader.ts'
+import { SstableReader } from './sstable-reader.ts'
+import type { OpenOptions } from './sstable-sections.ts'
 import type { TableMetadata } from './table-metadata.ts'
 
 /** Bytes of a read; several runs have a window each. */

@@ -17,7 +17,7 @@ import {
   type Footer,
   type TableProperties,
 } from './sstable-format.ts'
-import { located } from './sstable-reader.ts'
+import { located } from './sstable-sections.ts'
 import type { TableMetadata } from './table-metadata.ts'
 
 /** The footer of the file. Throws CorruptionError, or VersionMismatchError. */
