@@ -9,6 +9,7 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { AntiEntropy } from './anti-entropy.ts'
+import { ClockWatch } from './clock-watch.ts'
 import { ClusterScans } from './cluster-scans.ts'
 import { ClusterWrites } from './cluster-writes.ts'
 import { HintReports } from './hint-reports.ts'
@@ -42,6 +43,13 @@ export interface ClusterNodeOptions {
   readonly abort: () => Promise<Ring>
 }
 
+interface ClusterNodeParts {
+  readonly reads: ReadCoordinator
+  readonly writes: ClusterWrites
+  readonly marks: PurgeMarks
+  readonly clocks: ClockWatch
+}
+
 export class ClusterNode implements ClusterParts {
   readonly reads: ReadCoordinator
   readonly scans: ClusterScans
@@ -49,13 +57,12 @@ export class ClusterNode implements ClusterParts {
   readonly repair: AntiEntropy
   readonly admin: ClusterParts['admin']
 
-  private constructor(
-    options: ClusterNodeOptions,
-    reads: ReadCoordinator,
-    writes: ClusterWrites,
-    marks: PurgeMarks,
-  ) {
+  readonly #clocks: ClockWatch
+
+  private constructor(options: ClusterNodeOptions, parts: ClusterNodeParts) {
+    const { reads, writes, marks } = parts
     const { sets, choice } = reads
+    this.#clocks = parts.clocks
     this.reads = reads
     this.scans = new ClusterScans({ ...options, sets, choice })
     this.writes = writes
@@ -69,7 +76,7 @@ export class ClusterNode implements ClusterParts {
       },
     })
     const { peers, ring, abort } = options
-    const members = () => ring().ring.members.map(({ nodeId }) => nodeId)
+    const members = () => membersOf(ring())
     const repairs = new RepairRuns({ peers, members, repair: this.repair })
     const { replication } = writes
     const hints = new HintReports({ peers, clock: options.clock, members, replication })
@@ -84,13 +91,16 @@ export class ClusterNode implements ClusterParts {
     const { choice } = reads
     const table = ring()
     const fence = (entries: readonly StoredEntry[]) => marks.fence(entries)
-    const terms = { self: peers.self, table, choice, fence }
+    const clocks = new ClockWatch({ ...options, members: () => membersOf(ring()) })
+    const checkClock = () => clocks.check()
+    const terms = { self: peers.self, table, choice, fence, checkClock }
     const writes = await ClusterWrites.open({ ...options, ...terms })
-    return new ClusterNode(options, reads, writes, marks)
+    return new ClusterNode(options, { reads, writes, marks, clocks })
   }
 
   /** Begins to compare with the peers. */
   start(): void {
+    this.#clocks.start()
     this.repair.start()
   }
 
@@ -106,12 +116,18 @@ export class ClusterNode implements ClusterParts {
       scans: this.scans.figures,
       writes: this.writes.figures(),
       repair: this.repair.stats,
+      clock: { offMs: Math.round(this.#clocks.offMs) },
     }
   }
 
   /** What is owed stays in log and hints. */
   async close(): Promise<void> {
+    this.#clocks.close()
     this.repair.close()
     await this.writes.close()
   }
+}
+
+function membersOf({ ring }: RingTable): NodeId[] {
+  return ring.members.map(({ nodeId }) => nodeId)
 }

@@ -22,6 +22,8 @@ export interface ClusterWritesOptions extends ReplicationOptions {
   readonly choice: ReplicaChoice
   /** Of what peers sent, what may be applied (PurgeMarks.fence). Absent: all. */
   readonly fence?: ReplicaFence
+  /** Throws when this node's clock must not order writes. Absent: it may. */
+  readonly checkClock?: () => void
 }
 
 export interface ClusterWritesFigures extends ReplicationFigures {
@@ -37,12 +39,12 @@ export class ClusterWrites {
   readonly #apply: ReplicaApply
 
   private constructor(options: ClusterWritesOptions, replication: Replication) {
-    const { self, store, clock, choice, peers, onNewerEpoch, fence } = options
+    const { self, store, clock, choice, peers, onNewerEpoch, fence, checkClock } = options
     const table = () => replication.table
     this.replication = replication
     this.#forwarding = new WriteForwarding({ store, choice, clock, table })
     this.#coordinator = new WriteCoordinator({
-      ...{ store, replication, clock, forwarding: this.#forwarding },
+      ...{ store, replication, clock, forwarding: this.#forwarding, checkClock },
     })
     this.#apply = new ReplicaApply({ self, store, clock, table, onNewerEpoch, fence })
     peers.handle(PeerMessage.replicate, (body, context) => this.#apply.replicate(body, context))

@@ -16,6 +16,7 @@ export const PeerMessage = {
   probeRequest: 2,
   gossip: 3,
   fullState: 4,
+  clock: 5,
   /** Ring and forming: 16 to 31. */
   ringFetch: 16,
   epochPrepare: 17,

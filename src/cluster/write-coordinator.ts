@@ -58,6 +58,8 @@ export interface WriteCoordinatorOptions {
   readonly replication: Replication
   readonly forwarding: WriteForwarding
   readonly clock: Clock
+  /** Throws when this node's clock must not order writes (ClockWatch). Absent: it may. */
+  readonly checkClock?: (() => void) | undefined
 }
 
 /** Writes the node's own part, and tells `write` of it. */
@@ -77,6 +79,7 @@ export class WriteCoordinator {
   batch(operations: readonly StoreWrite[], terms: CoordinatedTerms): Promise<void> {
     const { store, replication } = this.#options
     if (!replication.hasPeers || operations.length === 0) return store.batch(operations, terms)
+    this.#options.checkClock?.()
     if (operations.length > LARGE_COUNT) return this.#batchLarge(operations, terms)
     const partitions = operations.map(operation => this.#partitionOf(operation))
     const own = this.#ownAmong(partitions)
@@ -127,6 +130,7 @@ export class WriteCoordinator {
   /** Writes what another node passed on. Rejects, and writes nothing, what is not this node's. */
   async entries(entries: readonly StoredEntry[], terms: CoordinatedTerms): Promise<void> {
     const { store, replication } = this.#options
+    this.#options.checkClock?.()
     for (const { engineKey } of entries) {
       const partition = enginePartition(engineKey)
       if (store.partitioner.partitionOf(engineUserKey(engineKey)) !== partition) {

@@ -8,7 +8,7 @@ import { delay } from '../../src/clock.ts'
 import type { StoreWrite } from '../../src/cluster/partitioned-store.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import { encodeAnswer } from '../../src/cluster/replica-message.ts'
-import { KvError, OverloadedError } from '../../src/errors.ts'
+import { KvError, OverloadedError, UnavailableError } from '../../src/errors.ts'
 import type { Consistency } from '../../src/key-value-store.ts'
 import { seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
@@ -76,6 +76,28 @@ describe('a write', () => {
       [await copies(cluster, 'all'), await copies(cluster, 'quorum'), await copies(cluster, 'one')],
       [0, 0, 3],
     )
+    await cluster.stopAll()
+  })
+
+  test('is not ordered by a node whose clock is off, and passed on to another one', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await WriteCluster.start({ random, nodes: 3, replicationFactor: 2 })
+    const isFirst = (name: string) => cluster.owners(utf8Encode(name)).includes(cluster.members[0]!)
+    const names = Array.from({ length: 30 }, (_, index) => `k${index}`)
+    const [off] = cluster.members as [WriteMember]
+    cluster.checkClock = member => {
+      if (member === off) throw new UnavailableError('its clock is off')
+    }
+    const error = await failure(cluster.settle(cluster.write(off, [put('k')])))
+    assert.equal(error.outcome, 'rejected')
+    const [, ...well] = cluster.members
+    for (const name of names) {
+      const outside = well.find(member => !cluster.owners(utf8Encode(name)).includes(member))
+      if (outside === undefined || !isFirst(name)) continue
+      await cluster.settle(cluster.write(outside, [put(name)]))
+    }
+    await cluster.pass(1000)
+    for (const name of names.filter(isFirst)) assert.equal(await copies(cluster, name), 2, name)
     await cluster.stopAll()
   })
 

@@ -58,6 +58,8 @@ export class WriteCluster {
   readonly random: Random
   readonly #options: WriteClusterOptions
   readonly newerEpochs: number[] = []
+  /** Throws when the clock of a member is off. */
+  checkClock: (member: WriteMember) => void = () => undefined
   table: RingTable
 
   private constructor(options: WriteClusterOptions, ring: Ring) {
@@ -107,6 +109,7 @@ export class WriteCluster {
     const opening = ClusterWrites.open({
       ...{ self: member.id, log, store, table: this.table, peers, liveness, clock },
       random,
+      checkClock: () => this.checkClock(member),
       logger: silentLogger,
       path: '/db',
       choice: new ReplicaChoice({ peers, liveness, monotonicMs: () => clock.monotonicMs() }),
