@@ -67,10 +67,13 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
     const elapsedMs = Math.round(io.clock.monotonicMs() - startedMs)
     const id = Buffer.from(node.identity.nodeId).toString('hex')
     logger.info('serving', { address: formatAddress(node.address), node: id, elapsedMs })
+    if (node.respAddress !== undefined) {
+      logger.info('serving Redis clients', { address: formatAddress(node.respAddress) })
+    }
     if (node.peerAddress !== undefined) {
       logger.info('listening for other nodes', { peerAddress: node.peerAddress })
     }
-    if (!isLoopback(node.address.host)) {
+    if (![node.address, node.respAddress ?? node.address].every(({ host }) => isLoopback(host))) {
       logger.warn('other machines reach this node, and nothing is encrypted, passwords included')
     }
     if (!settings.jsonLogs) io.stderr.write(banner(node, directory, resolved, io, style))
@@ -162,6 +165,7 @@ function nodeOptions(
     }),
     host: settings.host,
     port: settings.port,
+    ...respOptions(settings),
     allowInsecureRemote: settings.allowInsecureRemote,
     credentials: { user: settings.user, password: passwordOf(settings, io) },
     durability: settings.durability,
@@ -175,6 +179,10 @@ function nodeOptions(
     version: io.packageVersion,
     logger,
   }
+}
+
+function respOptions({ respHost, respPort }: Settings): Pick<NodeOptions, 'resp'> {
+  return respPort === undefined ? {} : { resp: { host: respHost, port: respPort } }
 }
 
 /** A file that was named is meant, whatever the environment has left over. */
@@ -272,6 +280,7 @@ function banner(
     '',
     `  ${style.bold(`kvd ${io.packageVersion}`)}  node ${id}, ${place}`,
     `  listening   ${style.key(formatAddress(address))}`,
+    ...(node.respAddress ? [`  for Redis   ${style.key(formatAddress(node.respAddress))}`] : []),
     ...(node.peerAddress ? [`  for nodes   ${style.key(node.peerAddress)}`] : []),
     `  data        ${style.key(directory)}`,
     `  settings    durability ${durability}, memory ${memory}; all of them: kvd config`,

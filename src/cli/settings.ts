@@ -38,6 +38,8 @@ export interface Settings {
   readonly coldDir: string | undefined
   readonly host: string
   readonly port: number
+  readonly respHost: string
+  readonly respPort: number | undefined
   readonly allowInsecureRemote: boolean
   readonly user: string
   readonly passwordFile: string | undefined
@@ -98,6 +100,18 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     standard: DEFAULT_PORT,
     argument: 'port',
     description: 'port to listen on; 0 lets the system choose',
+  },
+  respHost: {
+    kind: textValue('a host name or address'),
+    standard: '127.0.0.1',
+    argument: 'host',
+    description: 'address to listen on for Redis clients',
+  },
+  respPort: {
+    kind: optionalValue(integerValue(0, 65_535), 'none'),
+    standard: undefined,
+    argument: 'port',
+    description: 'port to listen on for Redis clients, 6379 for instance; none without it',
   },
   allowInsecureRemote: {
     kind: switchValue(),

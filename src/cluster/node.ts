@@ -18,14 +18,13 @@ import {
   DEFAULT_PORT,
   DEFAULT_SERVER_LIMITS,
   type ListenAddress,
-  type ListenOptions,
-  Server,
   tcpAcceptor,
   tcpConnector,
 } from '../net/index.ts'
 import { secureBytes, systemRandom } from '../random.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
 import { CurrentRing, type RingShape } from './current-ring.ts'
+import { FrontDoors, listenOptions } from './front-doors.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
 import { adoptIfNew, checkMayJoin } from './node-adoption.ts'
@@ -51,6 +50,8 @@ export interface Node {
   readonly identity: NodeIdentity
   /** The ring of the current epoch. */
   readonly ring: Ring
+  /** Where Redis clients reach it; undefined when they do not. */
+  readonly respAddress: ListenAddress | undefined
   /** Where other nodes reach it; undefined when it stands alone, empty when it does not know. */
   readonly peerAddress: string | undefined
   /** Resolves, if ever, when the node has stopped by itself, to what made it stop. */
@@ -96,6 +97,7 @@ async function checkOptions(options: NodeOptions, { acceptor }: NodeEnvironment)
   if (partitionCount !== undefined) checkPartitionCount(partitionCount)
   const policy = { allowInsecureRemote, asksForPassword: credentials?.password !== undefined }
   await checkListen(listenOptions(options), policy, acceptor)
+  if (options.resp !== undefined) await checkListen(options.resp, policy, acceptor)
   if (cluster === undefined) return
   checkClusterOptions(cluster)
   await checkListen(peerListenOptions(cluster), peerPolicy(allowInsecureRemote), acceptor)
@@ -157,33 +159,24 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     engine: db.stats(),
   })
   const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work, nodeId)
-  const server = new Server({
-    handler,
-    acceptor,
-    clock,
-    timeMs: () => versions.timeMs,
-    random,
-    logger,
-    nodeId,
-    limits: options.limits ?? {},
-    serverVersion: options.version ?? '',
-    allowInsecureRemote: options.allowInsecureRemote ?? false,
-    credentials: options.credentials ?? {},
+  const doors = new FrontDoors(options, {
+    ...{ handler, acceptor, clock, random, logger, nodeId, timeMs: () => versions.timeMs },
   })
+  const { server } = doors
   ring.onChange(() => server.pushRing(ring.bytes))
   try {
     await links?.start()
     await cluster?.enter(fence.signal)
-    const address = await server.listen(listenOptions(options))
+    const address = await doors.listen()
     bound = address
-    const parts = { address, identity, ring, server, links, cluster, versions, db, stats }
+    const parts = { address, identity, ring, doors, links, cluster, versions, db, stats }
     const node = new RunningNode(parts)
     fence.guard(node)
     await ring.moveTo(reachableAddress(address), links?.address ?? '')
     cluster?.moved()
     return node
   } catch (error) {
-    await server.close({ graceMs: 0 })
+    await doors.close({ graceMs: 0 })
     await cluster?.close()
     await links?.close()
     throw error
@@ -259,10 +252,6 @@ async function openCluster(
   return links === undefined ? undefined : NodeCluster.open({ ...parts, links })
 }
 
-function listenOptions({ host, port }: NodeOptions): ListenOptions {
-  return { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) }
-}
-
 /** The clock goes on above the mark that the last process left. */
 async function startClock(
   db: Db,
@@ -306,7 +295,7 @@ interface NodeParts {
   readonly address: ListenAddress
   readonly identity: NodeIdentity
   readonly ring: CurrentRing
-  readonly server: Server
+  readonly doors: FrontDoors
   readonly links: NodeLinks | undefined
   readonly cluster: NodeCluster | undefined
   readonly versions: HybridLogicalClock
@@ -331,6 +320,10 @@ class RunningNode implements Node {
     })
   }
 
+  get respAddress(): ListenAddress | undefined {
+    return this.#parts.doors.respAddress
+  }
+
   get peerAddress(): string | undefined {
     return this.#parts.links?.address
   }
@@ -340,7 +333,7 @@ class RunningNode implements Node {
   }
 
   stats(): NodeStats {
-    return { ...this.#parts.stats(), net: this.#parts.server.stats() }
+    return { ...this.#parts.stats(), ...this.#parts.doors.stats() }
   }
 
   close(options?: CloseOptions): Promise<void> {
@@ -361,8 +354,8 @@ class RunningNode implements Node {
   }
 
   async #close(options: CloseOptions | undefined): Promise<void> {
-    const { server, links, cluster, versions, db } = this.#parts
-    await server.close(options)
+    const { doors, links, cluster, versions, db } = this.#parts
+    await doors.close(options)
     await cluster?.close()
     await links?.close()
     try {

@@ -88,6 +88,9 @@ export interface NodeOptions {
    */
   readonly virtualNodes?: number
 
+  /** Where Redis clients reach it, too, under the same rules as `host`. @defaultValue nowhere */
+  readonly resp?: RespOptions
+
   /** Makes it a node that others may be linked with. @defaultValue it stands alone */
   readonly cluster?: ClusterOptions
 
@@ -99,6 +102,14 @@ export interface NodeOptions {
 
   /** @defaultValue silent */
   readonly logger?: Logger
+}
+
+/** The door for Redis clients. */
+export interface RespOptions {
+  /** @defaultValue '127.0.0.1' */
+  readonly host?: string
+  /** 0 lets the system choose. */
+  readonly port: number
 }
 
 /** How a node is linked with the other nodes of its cluster. */

@@ -89,6 +89,8 @@ export type StoreWrite =
       readonly value: Uint8Array
       /** Milliseconds from the version on; 0 for never. */
       readonly ttlMs: number
+      /** Instead of ttlMs: milliseconds since the Unix epoch; 0 for never. */
+      readonly expiryMs?: number
     }
   | { readonly type: 'del'; readonly key: Uint8Array }
 

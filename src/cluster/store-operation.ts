@@ -22,7 +22,10 @@ export function encodeOperation(
   allocate: Allocate,
 ): Uint8Array {
   if (operation.type === 'del') return encodeTombstone(version, allocate)
-  const { ttlMs, value } = operation
+  const { ttlMs, value, expiryMs } = operation
+  if (expiryMs !== undefined) {
+    return encodeValue(version, value, Math.min(expiryMs, UINT48_MAX), allocate)
+  }
   if (ttlMs === 0) return encodeValue(version, value, 0, allocate)
   if (!(ttlMs > 0)) throw new InvalidArgumentError(`ttlMs must be positive, got ${ttlMs}`)
   const until = Math.ceil(versionTimeMs(version) + ttlMs)

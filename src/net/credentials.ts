@@ -40,10 +40,13 @@ export function encodeCredentials({ user = DEFAULT_USER, password }: Credentials
 
 /** What a server holds the credentials of its clients against. */
 export class Doorkeeper {
+  /** Whom clients must be, where there is a password. */
+  readonly user: string
   readonly #secret: Secret | undefined
 
   /** Without a password everybody may enter, and nobody may bring one. */
   constructor(credentials: Credentials) {
+    this.user = credentials.user ?? DEFAULT_USER
     const encoded = encodeCredentials(credentials)
     this.#secret = encoded.length === 0 ? undefined : new Secret(encoded)
   }

@@ -50,6 +50,7 @@ export type {
   ScanPage,
   ScanSession,
 } from './request-handler.ts'
+export { RespDoor } from './resp/index.ts'
 /** For programs that speak the protocol themselves, such as load generators and proxies. */
 export { decodeResponse, encodeResponse, type Response } from './response.ts'
 export { type Backoff, backoffMs } from './retry.ts'

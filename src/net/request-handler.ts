@@ -45,6 +45,8 @@ export interface HandlerPut {
   readonly value: Uint8Array
   /** Milliseconds from now; 0 for never. */
   readonly ttlMs: number
+  /** Instead of ttlMs, when it expires: milliseconds since the Unix epoch; 0 for never. */
+  readonly expiryMs?: number
 }
 
 export interface HandlerDelete {

@@ -21,6 +21,8 @@ const EXAMPLES: { readonly [Name in SettingName]: readonly [text: string, value:
   coldDir: ['/slow/x', '/slow/x'],
   host: ['::1', '::1'],
   port: ['0', 0],
+  respHost: ['127.0.0.2', '127.0.0.2'],
+  respPort: ['6380', 6380],
   allowInsecureRemote: ['true', true],
   user: ['me', 'me'],
   passwordFile: ['/run/secrets/kv', '/run/secrets/kv'],

@@ -1,0 +1,19 @@
+/** What a client of Redis is told of an error that a command met. */
+import { InvalidArgumentError, KvError } from '../../errors.ts'
+import type { ServerContext } from '../server-context.ts'
+import { statusOfError } from '../status-error.ts'
+import { CommandError } from './reply.ts'
+
+/**
+ * Errors of commands as they are. Of the store's those that tell of a mistake of the client begin
+ * with ERR, others with their code, as `KV_TIMEOUT`: clients take the first word for the kind.
+ */
+export function errorReply(error: unknown, context: ServerContext, client: string): CommandError {
+  if (error instanceof CommandError) return error
+  context.stats.countError(statusOfError(error))
+  if (error instanceof InvalidArgumentError) return new CommandError(`ERR ${error.message}`)
+  if (error instanceof KvError) return new CommandError(`${error.code} ${error.message}`)
+  const stack = error instanceof Error ? error.stack : undefined
+  context.logger.error('a command failed with a bug of the server', { client, error, stack })
+  return new CommandError('KV_INTERNAL the server met a bug of its own; its log says more')
+}

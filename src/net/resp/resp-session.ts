@@ -1,0 +1,483 @@
+/**
+ * The server's side of a conversation with a Redis client.
+ *
+ *   strange --AUTH or HELLO, or no password is asked for--> open --QUIT, malformed input--> ending
+ *
+ * Invariants:
+ *  1. Every command gets exactly one reply, in the order of the commands.
+ *  2. A command sees what the commands before it on this connection wrote, although these may not
+ *     be durable yet: what is still on its way is read in an update, where the handler can do
+ *     that, and waited for where it cannot.
+ *  3. What works on all keys begins when everything before it is over, and nothing begins behind it
+ *     until it is over.
+ *  4. While `blocked`, no command is begun. A run of commands ends after SLICE_MS, with input left.
+ *  5. Nothing a client sends throws out of this class.
+ */
+import type { KvError } from '../../errors.ts'
+import { AuthenticationError, OverloadedError, TimeoutError } from '../../errors.ts'
+import type { Share } from '../admission.ts'
+import type { Conversation, ConversationSink } from '../conversation.ts'
+import { DEFAULT_USER, encodeCredentials } from '../credentials.ts'
+import { describeForeignBytes } from '../foreign-bytes.ts'
+import { OutputBuffer } from '../output-buffer.ts'
+import type { ServerContext } from '../server-context.ts'
+import type { LateAnswer } from '../shared-waits.ts'
+import type { KeyedCommand } from './command.ts'
+import { DECLINED } from './command.ts'
+import { CommandArguments } from './command-arguments.ts'
+import type { Command, RunCommand } from './command-table.ts'
+import { errorReply } from './error-reply.ts'
+import type { KeyViewTerms } from './key-view.ts'
+import { applyInUpdate, applyLoosely, applyToRead, refusedInCluster } from './keyed-call.ts'
+import { ProtocolViolation } from './protocol-violation.ts'
+import { CommandError, encodeReply, QUEUED, type Reply, type RespVersion } from './reply.ts'
+import { ReplyLine } from './reply-line.ts'
+import { RespDecoder } from './resp-decoder.ts'
+import type { RespDoor } from './resp-door.ts'
+import { RespRequest } from './resp-request.ts'
+import { Transaction } from './transaction.ts'
+
+/** Output is handed to the socket during a long run of commands once it exceeds this. */
+const FLUSH_BYTES = 64 * 1024
+const SLICE_MS = 0.5
+const COMMANDS_PER_LOOK = 8
+const OUTPUT_CAPACITY = 1024
+const FIRST_BYTES_MAX = 16
+/** With fewer free places than this part, connections that say nothing are closed. */
+const SCARCE = 0.25
+
+/** A command that must wait before it begins. */
+interface Stalled {
+  readonly command: Command
+  readonly args: CommandArguments
+  readonly request: RespRequest
+}
+
+export class RespSession implements Conversation, LateAnswer<RespRequest> {
+  readonly output = new OutputBuffer(OUTPUT_CAPACITY)
+  readonly share: Share
+  readonly context: ServerContext
+  readonly sink: ConversationSink
+  readonly id: number
+  readonly connectedMs: number
+  version: RespVersion = 2
+  clientName = ''
+  library = { name: '', version: '' }
+  /** The last command, for CLIENT LIST. */
+  lastCommand = ''
+  lastRequestMs: number
+  frameBeganMs: number | undefined
+  transaction: Transaction | undefined
+  readonly #door: RespDoor
+  readonly #decoder: RespDecoder
+  readonly #args: CommandArguments
+  readonly #line: ReplyLine
+  #request: RespRequest
+  #isAdmitted = false
+  #hasJoined = false
+  #isEnding = false
+  #failure: string | undefined
+  #stalled: Stalled | undefined
+  /** True while a command runs that nothing may pass. */
+  #isAlone = false
+  #pendingWrites = 0
+  #receivedMs: number
+  #answeredCount = 0
+  #firstBytes: number[] = []
+
+  constructor(
+    door: RespDoor,
+    context: ServerContext,
+    sink: ConversationSink,
+    nowMs: number,
+    id: number,
+  ) {
+    this.#door = door
+    this.context = context
+    this.sink = sink
+    this.id = id
+    this.share = context.admission.share()
+    const { valueSizeMax, frameSizeMax } = context.limits
+    const limits = { bulkSizeMax: Math.max(valueSizeMax, LINE), commandSizeMax: frameSizeMax }
+    this.#decoder = new RespDecoder(limits, this.share)
+    this.#args = new CommandArguments(this.#decoder)
+    this.#line = new ReplyLine(reply => this.#encode(reply))
+    this.#request = new RespRequest(this.share)
+    this.lastRequestMs = this.#receivedMs = this.connectedMs = nowMs
+    if (context.doorkeeper.asksForPassword) this.#decoder.isStranger = true
+    else this.#admit()
+  }
+
+  get open(): boolean {
+    return this.#isAdmitted
+  }
+
+  get ending(): boolean {
+    return this.#isEnding
+  }
+
+  get failure(): string | undefined {
+    return this.#failure
+  }
+
+  get waitingCount(): number {
+    return this.#line.length
+  }
+
+  get backlogBytes(): number {
+    return this.sink.backlogBytes + this.output.length + this.#line.bytes
+  }
+
+  get blocked(): boolean {
+    const { limits } = this.context
+    return (
+      this.#isAlone ||
+      (this.#stalled !== undefined && this.#line.length > 0) ||
+      this.#line.length >= limits.connectionInFlightMax ||
+      this.backlogBytes > limits.outputPauseBytes
+    )
+  }
+
+  get hasInput(): boolean {
+    return this.#decoder.pending > 0 || this.#stalled !== undefined
+  }
+
+  /** Clients of Redis expect to be left alone: strangers are not, and when places are scarce. */
+  get idleTimeoutMs(): number {
+    const { limits, freePlaces } = this.context
+    const isScarce = freePlaces() < limits.connectionsMax * SCARCE
+    return this.#isAdmitted && !isScarce ? Number.POSITIVE_INFINITY : limits.idleTimeoutMs
+  }
+
+  receive(bytes: Uint8Array, size: number, nowMs: number): void {
+    if (this.#isEnding) return
+    if (!this.#isAdmitted) this.#rememberFirst(bytes.subarray(0, size))
+    this.#receivedMs = nowMs
+    this.#decoder.push(bytes, size)
+    this.process(nowMs)
+  }
+
+  keepInput(): boolean {
+    return this.#decoder.keep()
+  }
+
+  #rememberFirst(chunk: Uint8Array): void {
+    const missing = FIRST_BYTES_MAX - this.#firstBytes.length
+    if (missing > 0) this.#firstBytes.push(...chunk.subarray(0, missing))
+  }
+
+  describeFirstBytes(): string {
+    return describeForeignBytes(Uint8Array.from(this.#firstBytes))
+  }
+
+  process(nowMs: number): void {
+    const before = this.#answeredCount
+    const { clock } = this.context
+    const endMs = nowMs + SLICE_MS
+    let count = 0
+    try {
+      if (!this.blocked) this.#goOnWithStalled()
+      while (!this.#isEnding && !this.blocked && this.#decoder.next()) {
+        this.lastRequestMs = nowMs
+        this.frameBeganMs = undefined
+        this.#begin(this.#args)
+        if (this.output.length > FLUSH_BYTES) this.sink.flush()
+        if (++count % COMMANDS_PER_LOOK === 0 && clock.monotonicMs() >= endMs) break
+      }
+    } catch (error) {
+      this.#failInput(error)
+    }
+    this.frameBeganMs = this.#decoder.incomplete ? (this.frameBeganMs ?? nowMs) : undefined
+    const answeredCount = this.#answeredCount - before
+    if (answeredCount > 0) {
+      this.context.stats.latency.record(clock.monotonicMs() - this.#receivedMs, answeredCount)
+    }
+  }
+
+  #begin(args: CommandArguments): void {
+    const request = this.#request
+    request.receivedMs = this.#receivedMs
+    request.deadlineMs = this.#receivedMs + this.context.limits.budgetDefaultMs
+    request.size = args.size
+    request.reply = undefined
+    request.isDone = request.cancelled = request.isAlone = request.isWrite = false
+    let isQueued = this.transaction !== undefined
+    try {
+      const command = this.#door.table.find(args)
+      this.lastCommand = command.name
+      this.#door.countCommand(command.name)
+      if (!this.#isAdmitted && !command.flags.includes('no_auth')) throw noAuth(command)
+      if (!('apply' in command) && command.isImmediate === true) isQueued = false
+      if (isQueued) {
+        this.transaction?.queue(command, args)
+        this.#answer(request, QUEUED)
+      } else this.#dispatch(command, args, request)
+    } catch (error) {
+      if (isQueued && this.transaction !== undefined) this.transaction.isBroken = true
+      this.#fail(request, error)
+    }
+  }
+
+  #goOnWithStalled(): void {
+    const stalled = this.#stalled
+    if (stalled === undefined) return
+    this.#stalled = undefined
+    const { command, args, request } = stalled
+    try {
+      this.#dispatch(command, args, request)
+    } catch (error) {
+      this.#fail(request, error)
+    }
+  }
+
+  /** Keeps the command until everything before it is over. */
+  #stall(command: Command, args: CommandArguments, request: RespRequest): void {
+    this.#stalled = { command, args: args.detached(), request }
+    if (request === this.#request) this.#request = new RespRequest(this.share)
+  }
+
+  #dispatch(command: Command, args: CommandArguments, request: RespRequest): void {
+    if ('apply' in command) this.#dispatchKeyed(command, args, request)
+    else if (command.isAlone === true && this.#line.length > 0) this.#stall(command, args, request)
+    else this.#run(command, args, request)
+  }
+
+  #dispatchKeyed(command: KeyedCommand, args: CommandArguments, request: RespRequest): void {
+    const { handler } = this.context
+    this.share.check(request.size)
+    const isRead = command.flags[0] === 'readonly'
+    const seesWrites = !isRead || this.#pendingWrites > 0
+    if (command.quick !== undefined && (!isRead || !seesWrites)) {
+      const { nowMs } = this.keyTerms
+      const result = command.quick({ handler, args, request, nowMs })
+      if (result !== DECLINED) {
+        this.#settle(request, result, !isRead)
+        return
+      }
+    }
+    if (!seesWrites) {
+      this.#settle(request, applyToRead({ handler, command, args, request }, this.keyTerms), false)
+    } else if (handler.canUpdate === true) {
+      const call = { handler, command, args: args.detached(), request }
+      const { reply, promise } = applyInUpdate(call, this.keyTerms)
+      request.reply = reply
+      this.#settle(request, promise, !isRead)
+    } else if (this.#line.length > 0) this.#stall(command, args, request)
+    else if (isRead) {
+      this.#settle(request, applyToRead({ handler, command, args, request }, this.keyTerms), false)
+    } else if (command.loose === true) {
+      const call = { handler, command, args: args.detached(), request }
+      this.#settle(request, applyLoosely(call, this.keyTerms), true)
+    } else throw refusedInCluster(command)
+  }
+
+  get keyTerms(): KeyViewTerms {
+    const { clock, limits } = this.context
+    return { nowMs: Math.floor(clock.wallMs()), valueSizeMax: limits.valueSizeMax }
+  }
+
+  #run(command: RunCommand, args: CommandArguments, request: RespRequest): void {
+    if (command.isAlone === true) {
+      request.deadlineMs = request.receivedMs + this.context.limits.budgetMaxMs
+      request.isAlone = true
+    }
+    const call = { session: this, door: this.#door, context: this.context, args, request }
+    const result = command.run(call)
+    if (result instanceof Promise) {
+      if (request.isAlone) this.#isAlone = true
+      this.#settle(request, result, request.isWrite)
+    } else this.#answer(request, result)
+  }
+
+  /** Replies with the result, now or when it comes. */
+  #settle(request: RespRequest, result: unknown, isWrite: boolean): void {
+    if (!(result instanceof Promise)) {
+      this.#answer(request, request.reply ?? ((result ?? null) as Reply))
+      return
+    }
+    if (request === this.#request) this.#request = new RespRequest(this.share)
+    request.isWrite = isWrite
+    if (isWrite) this.#pendingWrites++
+    this.share.begin(request.size)
+    this.#line.push(request)
+    this.context.waits.wait(result, request, this)
+  }
+
+  #answer(request: RespRequest, reply: Reply): void {
+    this.#answeredCount++
+    if (this.#line.length === 0) {
+      this.#encode(reply)
+      return
+    }
+    if (request === this.#request) this.#request = new RespRequest(this.share)
+    request.reply = reply
+    request.isDone = true
+    this.#line.push(request)
+  }
+
+  #fail(request: RespRequest, error: unknown): void {
+    this.#answer(request, this.#errorReply(error))
+  }
+
+  #errorReply(error: unknown): CommandError {
+    return errorReply(error, this.context, this.sink.remoteAddress)
+  }
+
+  resolved(request: RespRequest, value: unknown): void {
+    this.#endWait(request, request.reply ?? ((value ?? null) as Reply))
+  }
+
+  rejected(request: RespRequest, error: unknown): void {
+    if (!request.isDone) this.#endWait(request, this.#errorReply(error))
+  }
+
+  #endWait(request: RespRequest, reply: Reply): void {
+    if (request.isDone) return
+    this.share.end(request.size)
+    if (request.isWrite) this.#pendingWrites--
+    if (request.isAlone) this.#isAlone = false
+    const elapsedMs = this.context.clock.monotonicMs() - request.receivedMs
+    this.context.stats.latency.record(elapsedMs)
+    this.#line.done(request, reply)
+    this.sink.scheduleFlush()
+  }
+
+  #encode(reply: Reply): void {
+    const before = this.output.length
+    encodeReply(this.output, reply, this.version)
+    const size = this.output.length - before
+    if (size <= FLUSH_BYTES) return
+    const { outputBytesMax } = this.context.limits
+    try {
+      if (this.backlogBytes > outputBytesMax) throw slowReader(this.context)
+      this.share.checkOutput(this.backlogBytes - this.share.outputBytes)
+    } catch (error) {
+      this.output.truncate(before)
+      encodeReply(this.output, this.#errorReply(error), this.version)
+    }
+  }
+
+  /** Throws AuthenticationError. */
+  login(user: string, password: string): void {
+    const { doorkeeper } = this.context
+    if (doorkeeper.asksForPassword) {
+      if (password === '') throw new AuthenticationError('the password is empty')
+      doorkeeper.admit(encodeCredentials({ user, password }))
+    } else if (user !== DEFAULT_USER) throw new AuthenticationError(`there is no user ${user}`)
+    this.#admit()
+  }
+
+  #admit(): void {
+    if (!this.#hasJoined) this.share.join()
+    this.#hasJoined = this.#isAdmitted = true
+    this.#decoder.isStranger = false
+  }
+
+  /** Back to how it began, the password included. */
+  reset(): void {
+    this.version = 2
+    this.clientName = ''
+    this.endTransaction()
+    if (!this.context.doorkeeper.asksForPassword) return
+    this.#isAdmitted = false
+    this.#decoder.isStranger = true
+  }
+
+  beginTransaction(): void {
+    this.transaction = new Transaction(this.context.limits, this.share)
+  }
+
+  endTransaction(): void {
+    this.transaction?.dispose()
+    this.transaction = undefined
+  }
+
+  /** Fails commands whose deadline passed without an answer. */
+  sweep(nowMs: number): void {
+    if (this.blocked) this.frameBeganMs = undefined
+    for (const request of this.#line.expired(nowMs)) {
+      request.cancelled = true
+      request.reply = undefined
+      const late = new TimeoutError('the server found no answer within the deadline')
+      this.#endWait(request, this.#errorReply(late))
+    }
+  }
+
+  outputDrained(): void {
+    // Commands produce all of their reply at once: nobody waits for room.
+  }
+
+  goAway(): void {
+    // The protocol has no word for it; who is silent is disconnected.
+  }
+
+  pushRing(): void {
+    // Clients of Redis know no rings: any node answers for all.
+  }
+
+  refuse(error: KvError): void {
+    const isFull = error instanceof OverloadedError
+    const reply = isFull
+      ? new CommandError('ERR max number of clients reached')
+      : this.#errorReply(error)
+    encodeReply(this.output, reply, this.version)
+    this.#failure = error.message
+    this.end()
+  }
+
+  endInput(): void {
+    this.end()
+  }
+
+  /** Reads nothing more; what waits is still answered. */
+  end(): void {
+    this.#isEnding = true
+  }
+
+  /** The input cannot be cut into commands any more. */
+  #failInput(error: unknown): void {
+    const isMalformed = error instanceof ProtocolViolation
+    if (!isMalformed && !(error instanceof OverloadedError)) throw error
+    const reply = isMalformed
+      ? new CommandError(`ERR Protocol error: ${error.message}`)
+      : this.#errorReply(error)
+    this.#answer(this.#request, reply)
+    const isForeign = !this.#isAdmitted
+    this.#failure = isForeign
+      ? `${error.message}; it sent ${this.describeFirstBytes()}`
+      : error.message
+    this.end()
+  }
+
+  dispose(): void {
+    this.end()
+    this.endTransaction()
+    for (const request of this.#line.waiting()) {
+      request.cancelled = true
+      request.isDone = true
+      this.share.end(request.size)
+    }
+    this.#line.clear()
+    this.#stalled = undefined
+    this.#isAlone = false
+    this.#decoder.dispose()
+    this.share.leave()
+    this.#door.closed(this)
+  }
+}
+
+/** Keys may be longer than values, where these are kept short. */
+const LINE = 65_535
+
+function slowReader({ admission }: ServerContext): OverloadedError {
+  return admission.overloaded('this client does not take its replies quickly enough')
+}
+
+function noAuth({ name }: Command): CommandError {
+  if (name !== 'hello') return new CommandError('NOAUTH Authentication required.')
+  return new CommandError(
+    'NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO ' +
+      '<proto> AUTH <user> <pass> option can be used to authenticate the client and select the ' +
+      'RESP protocol version at the same time',
+  )
+}
