@@ -23,6 +23,7 @@ export interface RespTargetOptions {
 export interface RespTarget {
   readonly port: number
   readonly server: Server
+  readonly handler: RequestHandler
 }
 
 /** It ends with the test. Without a handler there is an engine in a directory of its own. */
@@ -39,9 +40,10 @@ export async function startResp(
     options.handler === undefined
       ? await engineTarget(join(temporaryDirectory(t), 'data'))
       : undefined
+  const handler = options.handler ?? engine!.handler
   const random = seededRandom(1)
   const server = new Server({
-    handler: options.handler ?? engine!.handler,
+    handler,
     clock: systemClock(),
     random,
     protocol: new RespDoor(random),
@@ -52,5 +54,5 @@ export async function startResp(
   closing.push(() => server.close({ graceMs: 0 }))
   if (engine !== undefined) closing.push(() => engine.close())
   const { port } = await server.listen({ port: 0 })
-  return { port, server }
+  return { port, server, handler }
 }

@@ -1,0 +1,246 @@
+// Goal: replies come in the order of the commands whatever answers first; a command sees what came
+// before it; nobody waits for ever; strangers get nowhere; a cluster refuses what it cannot do; and
+// in the end nothing is held.
+// Method: a session without a socket, over handlers that answer when they are told to.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { yieldToEventLoop } from '../../src/clock.ts'
+import { OverloadedError } from '../../src/errors.ts'
+import type { HandlerOperation, HandlerPut } from '../../src/net/request-handler.ts'
+import { seededRandom } from '../../src/random.ts'
+import { MemoryHandler } from '../support/memory-handler.ts'
+import { RespClient } from '../support/resp-client.ts'
+import { RespHarness, type RespHarnessOptions } from '../support/resp-harness.ts'
+import { startResp } from '../support/resp-target.ts'
+import { printSeed } from '../support/seed.ts'
+import { Later } from '../support/session-harness.ts'
+
+/** Writes become visible, and are answered, when `settle` is called. */
+class SlowWrites extends MemoryHandler {
+  readonly writes: { readonly later: Later<void>; readonly apply: () => void }[] = []
+
+  override put(put: HandlerPut): Promise<void> {
+    const own = { ...put, key: put.key.slice(), value: put.value.slice() }
+    return this.#later(() => void super.put(own, { ...CONTEXT }))
+  }
+
+  override batch(operations: readonly HandlerOperation[]): Promise<void> {
+    return this.#later(() => void super.batch(operations, { ...CONTEXT }))
+  }
+
+  #later(apply: () => void): Promise<void> {
+    const later = new Later<void>()
+    this.writes.push({ later, apply })
+    return later.promise
+  }
+
+  /** Lets the oldest write be done, or fail. */
+  async settle(error?: Error): Promise<void> {
+    const { later, apply } = this.writes.shift()!
+    if (error === undefined) apply()
+    if (error === undefined) later.resolve()
+    else later.reject(error)
+    await yieldToEventLoop()
+  }
+}
+
+const CONTEXT = {
+  deadlineMs: 0,
+  consistency: 'one',
+  durability: undefined,
+  version: undefined,
+} as const
+
+function slow(options: Partial<RespHarnessOptions> = {}) {
+  const handler = new SlowWrites()
+  return { handler, client: new RespHarness({ handler, ...options }) }
+}
+
+describe('resp session', () => {
+  test('replies come in the order of the commands, whatever is answered first', async () => {
+    const { handler, client } = slow()
+    client.send('set a 1', 'ping', 'set b 2', 'echo x')
+    assert.deepEqual(client.replies(), [])
+    const [, second] = handler.writes.splice(0)
+    handler.writes.push(second!)
+    await handler.settle()
+    assert.deepEqual(client.replies(), [])
+    handler.writes.length = 0
+  })
+
+  test('a reply leaves when all before it have', async () => {
+    const { handler, client } = slow()
+    client.send('set a 1', 'ping', 'set b 2', 'echo x')
+    await handler.settle()
+    assert.deepEqual(client.replies(), ['+OK', '+PONG'])
+    await handler.settle()
+    assert.deepEqual(client.replies(), ['+OK', '$1 x'])
+    assert.equal(client.session.waitingCount, 0)
+  })
+
+  test('where there are no updates a read waits for the writes before it', async () => {
+    const { handler, client } = slow()
+    client.send('set a 1', 'get a', 'set a 2', 'get a')
+    assert.ok(client.session.blocked)
+    assert.ok(client.session.hasInput)
+    await handler.settle()
+    client.goOn()
+    assert.deepEqual(client.replies(), ['+OK', '$1 1'])
+    await handler.settle()
+    client.goOn()
+    assert.deepEqual(client.replies(), ['+OK', '$1 2'])
+  })
+
+  test('what is about all keys begins alone, and nothing passes it', async () => {
+    const { handler, client } = slow()
+    client.send('set a 1', 'flushall', 'set b 2', 'ping')
+    await handler.settle()
+    client.goOn()
+    assert.deepEqual(client.replies(), ['+OK'])
+    for (let turn = 0; handler.writes.length === 0 && turn < 10; turn++) await yieldToEventLoop()
+    assert.equal(handler.writes.length, 1, 'the deletion alone')
+    await handler.settle()
+    await yieldToEventLoop()
+    client.goOn()
+    assert.deepEqual(client.replies(), ['+OK'])
+    await handler.settle()
+    assert.deepEqual(client.replies(), ['+OK', '+PONG'])
+    assert.equal(handler.size, 1)
+  })
+
+  test('a command without an answer fails at its deadline, and the next go on', async () => {
+    const { handler, client } = slow({ limits: { budgetDefaultMs: 1000 } })
+    client.send('set a 1', 'ping')
+    client.clock.advance(1001)
+    client.session.sweep(client.clock.monotonicMs())
+    const [late, pong] = client.replies()
+    assert.match(late!, /^-KV_TIMEOUT /)
+    assert.equal(pong, '+PONG')
+    await handler.settle()
+    assert.deepEqual(client.replies(), [])
+    assert.equal(client.admission.inFlight, 0)
+  })
+
+  test('errors of the store have their code, bugs are logged', async () => {
+    const { handler, client } = slow()
+    client.send('set a 1', 'set b 2')
+    await handler.settle(new OverloadedError('full', 1))
+    await handler.settle(new TypeError('a bug'))
+    const replies = client.replies()
+    assert.equal(replies[0], '-KV_OVERLOADED full')
+    assert.match(replies[1]!, /^-KV_INTERNAL /)
+    assert.match(client.errors.join(), /a bug/)
+  })
+
+  test('with too many unanswered commands nothing more is begun', async () => {
+    const { handler, client } = slow({ limits: { connectionInFlightMax: 2 } })
+    client.send('set a 1', 'set b 2', 'set c 3')
+    assert.equal(handler.writes.length, 2)
+    assert.ok(client.session.blocked)
+    await handler.settle()
+    client.goOn()
+    assert.equal(handler.writes.length, 2)
+    client.session.dispose()
+    assert.deepEqual(
+      [client.admission.inFlight, client.admission.receiveBytes, client.admission.clients],
+      [0, 0, 0],
+    )
+  })
+
+  test('a stranger is told to say the password, and may send little', () => {
+    const handler = new MemoryHandler()
+    const credentials = { user: 'me', password: 'secret' }
+    const client = new RespHarness({ handler, credentials })
+    client.send('get a', 'auth wrong', 'auth default secret', 'multi', 'hello 3')
+    const replies = client.replies()
+    assert.equal(replies[0], '-NOAUTH Authentication required.')
+    assert.match(replies[1]!, /^-WRONGPASS/)
+    assert.match(replies[2]!, /^-WRONGPASS/)
+    assert.match(replies[3]!, /^-NOAUTH/)
+    assert.match(replies[4]!, /^-NOAUTH HELLO must be called/)
+    assert.equal(client.session.open, false)
+    client.send('auth secret', 'get a', 'reset', 'get a', 'hello 3 auth me secret')
+    assert.deepEqual(client.replies().slice(0, 4), [
+      ...['+OK', '$-1', '+RESET', '-NOAUTH Authentication required.'],
+    ])
+    assert.ok(client.session.open)
+    const stranger = new RespHarness({ handler, credentials })
+    stranger.write(Buffer.from('*11\r\n'))
+    assert.deepEqual(stranger.replies(), ['-ERR Protocol error: unauthenticated multibulk length'])
+    assert.ok(stranger.session.ending)
+  })
+
+  test('where other nodes write, too, what reads and writes is refused', async () => {
+    const handler = new MemoryHandler()
+    const client = new RespHarness({ handler })
+    client.send('set a 1', 'mset b 2 c 3', 'get a', 'mget a b x', 'exists a b x')
+    await yieldToEventLoop()
+    client.goOn()
+    await yieldToEventLoop()
+    client.goOn()
+    await yieldToEventLoop()
+    assert.deepEqual(client.replies(), ['+OK', '+OK', '$1 1', '*3 $1 1 $1 2 $-1', ':2'])
+    const refused = ['incr a', 'set a 1 nx', 'getdel a', 'expire a 1', 'rename a b', 'append a x']
+    for (const command of refused) {
+      client.send(command)
+      const [reply] = client.replies()
+      assert.match(reply!, /which a cluster of several nodes does not offer/, command)
+    }
+    client.send('multi')
+    assert.match(client.replies()[0]!, /^-ERR transactions are not offered in a cluster/)
+    client.send('del a x b')
+    await yieldToEventLoop()
+    assert.deepEqual(client.replies(), [':2'])
+    assert.equal(handler.size, 1)
+  })
+})
+
+describe('over an engine', () => {
+  test('counters of many connections count each increment once, also in transactions', async t => {
+    const { port } = await startResp(t)
+    const clients = await Promise.all(Array.from({ length: 10 }, () => RespClient.connect(port)))
+    const seen: string[] = []
+    await Promise.all(
+      clients.map(async client => {
+        const commands: string[][] = []
+        for (let round = 0; round < 20; round++) {
+          commands.push(['incr', 'a'], ['multi'], ['incr', 'a'], ['incr', 'b'], ['exec'])
+        }
+        const replies = await Promise.all(commands.map(command => client.ask(...command)))
+        seen.push(...replies.filter(reply => reply.startsWith(':')))
+        for (const reply of replies.filter(reply => reply.startsWith('*'))) {
+          seen.push(reply.split('\r\n').slice(1)[0]!.concat('\r\n'))
+        }
+      }),
+    )
+    assert.equal(new Set(seen).size, 400)
+    assert.equal(await clients[0]!.ask('mget', 'a', 'b'), '*2\r\n$3\r\n400\r\n$3\r\n200\r\n')
+    for (const client of clients) client.end()
+  })
+
+  test('SCAN returns whatever is there all the time, while others come and go', async t => {
+    const random = seededRandom(printSeed(t))
+    const { port } = await startResp(t)
+    const client = await RespClient.connect(port)
+    const other = await RespClient.connect(port)
+    const stay = Array.from({ length: 500 }, (_, at) => `stay:${at}`)
+    await client.ask('mset', ...stay.flatMap(key => [key, '1']))
+    const found: string[] = []
+    let cursor = '0'
+    do {
+      const name = `come:${random.below(100)}`
+      await other.ask(...(random.below(2) === 0 ? ['set', name, 'x'] : ['del', name]))
+      const count = String(1 + random.below(50))
+      const reply = await client.ask('scan', cursor, 'match', '*a*', 'count', count)
+      const parts = reply.split('\r\n')
+      cursor = parts[2]!
+      found.push(...parts.slice(4).filter((_, at) => at % 2 === 1))
+    } while (cursor !== '0')
+    const kept = found.filter(key => key.startsWith('stay:'))
+    assert.deepEqual(new Set(kept), new Set(stay))
+    assert.equal(kept.length, stay.length)
+    assert.match(await client.ask('scan', '12345'), /^-ERR invalid cursor/)
+    client.end()
+    other.end()
+  })
+})
