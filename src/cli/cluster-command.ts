@@ -42,6 +42,7 @@ export const clusterCommand: Command = {
   examples: [
     { line: 'kvcli cluster status', says: 'are all of them there?' },
     { line: 'kvcli cluster status --wait', says: 'tell me when all is well again' },
+    { line: 'kvcli cluster hints', says: 'what do nodes that were away lack?' },
     { line: 'kvcli cluster ring', says: 'who has how much?' },
     { line: 'kvcli cluster ring --json', says: 'with addresses, racks and weights' },
     { line: 'kvcli cluster owners user:1', says: 'where does it lie?' },

@@ -33,7 +33,12 @@ export interface ClusterHealth {
   readonly partitionsWithoutQuorum: number
 }
 
-export function clusterHealth(table: RingTable, members: readonly MemberHealth[]): ClusterHealth {
+/** `isAllTold`: every member has said what it owes. */
+export function clusterHealth(
+  table: RingTable,
+  members: readonly MemberHealth[],
+  isAllTold: boolean,
+): ClusterHealth {
   const away = members.filter(({ liveness }) => liveness !== 'up')
   const behind = members.filter(({ epoch }) => epoch !== undefined && epoch !== table.ring.epoch)
   const owedKeys = members.reduce((sum, member) => sum + member.owedKeys, 0)
@@ -71,7 +76,7 @@ export function clusterHealth(table: RingTable, members: readonly MemberHealth[]
   if (isOwed) findings.push(owedFinding(members))
   return {
     colour,
-    summary: [upOf(members.length, away.length), owedOf(owedKeys, owedPartitions)].join(', '),
+    summary: `${upOf(members.length, away.length)}, ${owedOf(owedKeys, owedPartitions, isAllTold)}`,
     findings,
     partitionsWithoutReplica,
     partitionsWithoutQuorum,
@@ -80,11 +85,14 @@ export function clusterHealth(table: RingTable, members: readonly MemberHealth[]
 
 function upOf(all: number, away: number): string {
   if (all === 1) return away === 0 ? '1 node is up' : '1 node, and it is not up'
-  return `${formatCount(all - away)} of ${formatCount(all)} nodes are up`
+  const up = all - away
+  return `${formatCount(up)} of ${formatCount(all)} nodes ${isAre(up)} up`
 }
 
-function owedOf(keys: number, partitions: number): string {
-  if (keys === 0 && partitions === 0) return 'nothing is owed'
+function owedOf(keys: number, partitions: number, isAllTold: boolean): string {
+  if (keys === 0 && partitions === 0) {
+    return isAllTold ? 'nothing is owed' : 'nothing is known to be owed'
+  }
   const parts: string[] = []
   if (keys > 0) parts.push(keys === 1 ? '1 key' : `${formatCount(keys)} keys`)
   if (partitions > 0) {

@@ -98,6 +98,7 @@ async function fetchStatus(context: CommandContext, table: RingTable): Promise<S
     rows.map(({ member, figures: { liveness, epoch }, owedKeys, owedPartitions }) => {
       return { nodeId: member.nodeId, liveness, epoch, owedKeys, owedPartitions }
     }),
+    hints.every(({ error }) => error === undefined),
   )
   return { table, rows, health }
 }

@@ -22,8 +22,11 @@ export interface DevRequest {
   readonly signal?: string | undefined
 }
 
-/** `running`: it serves, as far as it has said. `stopped`: it was told to. */
-export type DevNodeState = 'starting' | 'running' | 'stopped' | 'crashed'
+/**
+ * `running`: it serves, as far as it has said. `paused`: it was sent SIGSTOP, and no SIGCONT since.
+ * `stopped`: it was told to end.
+ */
+export type DevNodeState = 'starting' | 'running' | 'paused' | 'stopped' | 'crashed'
 
 export interface DevNodeStatus {
   readonly number: number

@@ -35,6 +35,7 @@ export class DevNodeRunner {
   #ended: string | undefined
   /** True once it was told to end: how it does is no crash. */
   #isStopping = false
+  #isPaused = false
 
   constructor(node: DevNode, io: DevIo, style: Style, owner: DevNodeOwner) {
     this.node = node
@@ -60,12 +61,14 @@ export class DevNodeRunner {
     const { number, port } = this.node
     const pid = this.isAlive ? (this.#process?.pid ?? null) : null
     const ended = this.#ended ?? null
-    return { number, state: this.#state, pid, address: `127.0.0.1:${port}`, ended }
+    const state = this.isAlive && this.#isPaused ? 'paused' : this.#state
+    return { number, state, pid, address: `127.0.0.1:${port}`, ended }
   }
 
   /** Requires that it does not run. */
   start(args: readonly string[]): void {
     this.#isStopping = false
+    this.#isPaused = false
     const process = this.#io.spawnNode(args)
     this.#process = process
     process.onLine(line => this.#took(line))
@@ -78,7 +81,10 @@ export class DevNodeRunner {
     if (!this.isAlive || this.#process === undefined) return false
     const wasStopping = this.#isStopping
     this.#isStopping ||= !isPause(signal)
-    if (this.#process.kill(signal)) return true
+    if (this.#process.kill(signal)) {
+      if (isPause(signal)) this.#isPaused = signal === 'SIGSTOP'
+      return true
+    }
     this.#isStopping = wasStopping
     return false
   }

@@ -2,6 +2,7 @@
 import { KvError, type KvErrorAction, OverloadedError, UnavailableError } from '../errors.ts'
 import { PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
 import { RefusedError } from './refused-error.ts'
+import { shortenIds } from './short-ids.ts'
 import { PLAIN_STYLE, type Style } from './style.ts'
 import { padEnd, padStart, textWidth } from './text-width.ts'
 import { UsageError } from './usage-error.ts'
@@ -120,7 +121,8 @@ export function renderError(error: unknown, url: string, style: Style = PLAIN_ST
   const { code, message } = describeError(error)
   // What is wrong with a command line, or who stopped it, is plain; a code helps nobody.
   const shownCode = isUsage(error) || code === 'KV_ABORTED' ? '' : ` ${style.dim(`[${code}]`)}`
-  return `${style.bad('error:')} ${message}${shownCode}\n${advice(error, url, style)}`
+  const text = shortenIds(message)
+  return `${style.bad('error:')} ${text}${shownCode}\n${advice(error, url, style)}`
 }
 
 function isUsage(error: unknown): boolean {

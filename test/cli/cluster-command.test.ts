@@ -193,6 +193,12 @@ describe('cluster status', () => {
       [/22222222 .* down .* 1,501$/m, /kept until the node is back: see kvcli cluster hints/],
     ],
     [
+      'one that is down cannot say what it owes',
+      { changes: { [TWO]: down }, hints: [[{ node: TWO, owes: [], error: 'no link' }]] },
+      'YELLOW: 3 of 4 nodes are up, nothing is known to be owed',
+      [/22222222 .* down .* 0$/m],
+    ],
+    [
       'it is back, and is being sent it',
       { hints: [[owing(ONE, TWO, { partitions: 2, isSendable: true })]] },
       'YELLOW: 4 of 4 nodes are up, 1,500 keys and 2 partitions are owed',
@@ -213,7 +219,7 @@ describe('cluster status', () => {
     [
       'three are down, so that some have no replica',
       { changes: { [TWO]: down, [THREE]: down, [FOURTH]: down } },
-      'RED: 1 of 4 nodes are up, nothing is owed',
+      'RED: 1 of 4 nodes is up, nothing is owed',
       [/the keys of \d+ of 64 partitions cannot be read or written/, /no quorum for 64 of 64/],
     ],
     [

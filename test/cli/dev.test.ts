@@ -228,8 +228,10 @@ describe('kvcli dev', () => {
   test('kills, pauses and starts nodes', async () => {
     const made = await Dev.serving()
     const paused = await made.kvcli('kill 1 --signal STOP')
-    assert.deepEqual(stateOf(paused.harness), ['running', 'running', 'running'])
+    assert.deepEqual(stateOf(paused.harness), ['paused', 'running', 'running'])
     assert.deepEqual(made.node(1).signals, ['SIGSTOP'])
+    const goesOn = await made.kvcli('kill 1 --signal CONT')
+    assert.deepEqual(stateOf(goesOn.harness), ['running', 'running', 'running'])
     assert.equal((await made.kvcli('kill 2')).code, 0)
     assert.match(made.text, /kvcli: SIGKILL to node 2\nnode 2 was stopped \(SIGKILL\)/)
     const again = await made.kvcli('kill 2')
