@@ -72,6 +72,7 @@ export class ClusterNode implements ClusterParts {
       owesBefore: timeMs => writes.replication.owesBefore(timeMs),
       dirty: {
         partitionsOf: peer => writes.dirtyPartitions(peer),
+        beginCompare: peer => writes.replication.beginCompare(peer),
         clear: (peer, partition) => writes.replication.clearDirty(peer, partition),
       },
     })

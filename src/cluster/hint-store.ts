@@ -10,7 +10,9 @@
  * Invariants:
  *  1. A hint is removed only when nothing was hinted for its key since begin() was called, and all
  *     that was hinted before was visible when the form was read that the peer acknowledged.
- *  2. The hints of a peer take at most `bytesMax`, by an estimate that counts a key as often as it
+ *  2. A mark is removed only when nothing went without a hint for its sake since beginCompare(),
+ *     and all that did before was visible when the comparison began.
+ *  3. The hints of a peer take at most `bytesMax`, by an estimate that counts a key as often as it
  *     was hinted; a count of what is there corrects it. Above that, marks take their place.
  */
 import type { Durability } from '../key-value-store.ts'
@@ -29,6 +31,13 @@ import { enginePartition, NodeKey, nodeKey } from './partition.ts'
 import type { Store, StoreChunk, StoreDelete, StorePut } from './store.ts'
 
 const NOTHING = new Uint8Array(0)
+/** Something to write when only what was written before matters. */
+const BARRIER: StorePut = {
+  type: 'put',
+  key: nodeKey(NodeKey.barrier),
+  value: NOTHING,
+  expiryMs: 0,
+}
 /** Records of one batch, so that none takes the event loop a millisecond. */
 const RECORDS_PER_BATCH = 512
 const BYTES_PER_BATCH = 256 * 1024
@@ -63,6 +72,8 @@ export class HintStore {
   /** By peer number and name of an engine key: whether it was hinted again since begin(). */
   readonly #replayed = new Map<number, Map<string, boolean>>()
   readonly #counting = new Set<number>()
+  /** By peer number, partitions whose marks stand for something since beginCompare(). */
+  readonly #relied = new Map<number, Set<number>>()
   /** Numbers of peers for which there are hints in batches that may not be visible yet. */
   readonly #unseen = new Set<number>()
 
@@ -121,6 +132,7 @@ export class HintStore {
     const { count, bytes } = this.#heldFor(peer)
     if (engineKey.length > HINTED_KEY_SIZE_MAX || bytes + size > this.#bytesMax) {
       const partition = enginePartition(engineKey)
+      addTo(this.#relied, peer, partition)
       if (this.#dirty.get(peer)?.has(partition) === true) return undefined
       addTo(this.#unsure, peer, partition)
       return recordPut(dirtyKey(peer, partition))
@@ -134,6 +146,7 @@ export class HintStore {
   async add(peer: number, engineKeys: readonly Uint8Array[]): Promise<void> {
     let puts: StorePut[] = []
     let bytes = 0
+    let isUnsynced = false
     for (const [index, engineKey] of engineKeys.entries()) {
       const put = this.put(peer, engineKey)
       if (put !== undefined) puts.push(put)
@@ -141,7 +154,9 @@ export class HintStore {
       const isLast = index === engineKeys.length - 1
       if (!isLast && puts.length < RECORDS_PER_BATCH && bytes < BYTES_PER_BATCH) continue
       // The log is written in order: the sync of the last batch covers the others.
+      if (isLast && isUnsynced && puts.length === 0) puts = [BARRIER]
       await this.#write(puts, isLast ? 'sync' : 'none')
+      isUnsynced ||= puts.length > 0
       puts = []
       bytes = 0
     }
@@ -174,8 +189,21 @@ export class HintStore {
     }
   }
 
-  /** Takes a mark away: the peer was found to have all of the partition. */
+  /**
+   * Partitions with marks are about to be compared with the peer: resolves to those, once all that
+   * went without a hint for their sake is visible.
+   */
+  async beginCompare(peer: number): Promise<number[]> {
+    this.#relied.delete(peer)
+    const partitions = this.dirtyPartitions(peer)
+    // Comes behind all that was submitted before.
+    if (partitions.length > 0) await this.#write([BARRIER], 'none')
+    return partitions
+  }
+
+  /** Takes a mark away, unless it is needed again: the peer was found to have the partition. */
   async unmark(peer: number, partition: number): Promise<void> {
+    if (this.#relied.get(peer)?.has(partition) === true) return
     const wasUnsure = this.#unsure.get(peer)?.delete(partition) === true
     if (this.#dirty.get(peer)?.delete(partition) !== true && !wasUnsure) return
     await this.#store.write([{ type: 'del', key: dirtyKey(peer, partition) }], {
@@ -209,7 +237,7 @@ export class HintStore {
     if (!this.#unseen.delete(peer)) return
     try {
       // Comes behind all that was submitted before.
-      await this.#store.write([recordPut(nodeKey(NodeKey.barrier))], { durability: 'none' })
+      await this.#write([BARRIER], 'none')
     } catch (error) {
       this.#unseen.add(peer)
       throw error

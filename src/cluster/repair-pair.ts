@@ -37,7 +37,9 @@ const RETURN_JITTER_MS = 250
 /** Partitions that only a comparison of all of them can heal; kept by whoever owes the peer. */
 export interface DirtyMarks {
   partitionsOf(peer: NodeId): readonly number[]
-  /** The partition was compared, and both hold the same. */
+  /** The same, once all that their marks stand for is visible: they are compared from then on. */
+  beginCompare(peer: NodeId): Promise<readonly number[]>
+  /** The partition was compared since, and both hold the same: it goes unless needed meanwhile. */
   clear(peer: NodeId, partition: number): Promise<void>
 }
 
@@ -169,9 +171,9 @@ export class RepairPair {
     const round = this.#round!
     const batch = round.waiting.slice(0, BATCH)
     const beganMs = clock.monotonicMs()
-    // A mark that is made meanwhile is for what came after.
-    const marked = new Set(this.#options.dirty.partitionsOf(peer))
     try {
+      // A mark that is made meanwhile is for what came after.
+      const marked = new Set(await this.#options.dirty.beginCompare(peer))
       const outcomes = await places.use(this, () => exchange.compare(peer, batch))
       for (const [partition, outcome] of outcomes) {
         if (outcome === 'skipped') round.skipped++

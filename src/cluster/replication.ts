@@ -210,7 +210,13 @@ export class Replication {
     return false
   }
 
-  /** The peer was found to have all of the partition that this node has. */
+  /** As dirtyPartitions, once what the marks stand for is visible: to be compared from then on. */
+  async beginCompare(peer: NodeId): Promise<readonly number[]> {
+    const number = this.#numbers.numberOf(peer)
+    return number === undefined ? [] : await this.hints.beginCompare(number)
+  }
+
+  /** The peer was found to have all of the partition that this node had when that began. */
   async clearDirty(peer: NodeId, partition: number): Promise<void> {
     const number = this.#numbers.numberOf(peer)
     if (number !== undefined) await this.hints.unmark(number, partition)

@@ -149,6 +149,7 @@ export class FakeCluster {
       },
       dirty: {
         partitionsOf: peer => [...(dirty.get(peer) ?? [])],
+        beginCompare: async peer => [...(dirty.get(peer) ?? [])],
         clear: async (peer, partition) => {
           await Promise.resolve()
           dirty.get(peer)?.delete(partition)
