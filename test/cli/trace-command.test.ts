@@ -2,9 +2,10 @@
 // to people and to programs, and end with a code that a script can go by.
 // Method: the whole program over a store that gives the answers of a cluster.
 import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
 import { describe, test } from 'node:test'
 import { ExitCode } from '../../src/cli/exit-code.ts'
-import { runCli } from '../support/cli-harness.ts'
+import { CapturedOutput, CliHarness, runCli, until } from '../support/cli-harness.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 
 const VERSION = { timeMs: 1_767_225_600_000, counter: 2, writer: 'ab'.repeat(8) }
@@ -80,6 +81,28 @@ describe('trace', () => {
 
 describe('cluster repair', () => {
   const done = { node: 'a', isRunning: false, compared: 64, total: 64, divergent: 5, failures: [] }
+
+  test('shows one line of how it goes where somebody looks, and none of it elsewhere', async () => {
+    const running = { ...done, isRunning: true, divergent: 0 }
+    const answers = [16, 48].map(compared => ({ members: [{ ...running, compared }] }))
+    const run = async (stderr: CapturedOutput): Promise<CliHarness> => {
+      const store = storeWith('repair', ...answers, { members: [done] })
+      const harness = new CliHarness({ argv: 'cluster repair', store, stderr })
+      const running = harness.run()
+      for (let poll = 0; poll < answers.length; poll++) {
+        await until(
+          () => harness.clock.timerCount > 0,
+          () => harness.err,
+        )
+        harness.clock.advance(500)
+      }
+      assert.equal(await running, ExitCode.ok)
+      return harness
+    }
+    const watched = await run(new CapturedOutput(new PassThrough().resume()))
+    assert.match(watched.err, /^\rrepairing {2}25 % .*\rrepairing {2}75 %[^\n]*$/)
+    assert.equal((await run(new CapturedOutput())).err, '')
+  })
 
   test('says what differed, and who could not be compared', async () => {
     const store = storeWith('repair', { members: [done] })
