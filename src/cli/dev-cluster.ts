@@ -29,6 +29,7 @@ import {
 import { DevNodeRunner, isPause } from './dev-node.ts'
 import { ExitCode } from './exit-code.ts'
 import { stopsWithParent, watchParent } from './parent-watch.ts'
+import { shortenIds } from './short-ids.ts'
 import { colourWanted, createStyle, type Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -37,6 +38,8 @@ const LOOK_INTERVAL_MS = 200
 const ANSWER_WAIT_MS = 3000
 /** npm passes on the Ctrl-C that the terminal sent to us as well: that is one, not two. */
 const REPEATED_SIGNAL_MS = 500
+/** Of a node's id, as `kvcli cluster status` shows it. */
+const ID_DIGITS = 8
 
 export interface DevOptions {
   /** Absolute. */
@@ -173,7 +176,12 @@ class DevCluster {
 
   /** DevNodeOwner. */
   print(line: string): void {
-    this.#io.stderr.write(`${line}\n`)
+    const nameOf = (id: string): string => {
+      const known = this.#runners.find(({ nodeId }) => nodeId === id)
+      const short = id.slice(0, ID_DIGITS)
+      return known === undefined ? short : `${short} (node ${known.node.number})`
+    }
+    this.#io.stderr.write(`${shortenIds(line, nameOf)}\n`)
   }
 
   /** DevNodeOwner. */

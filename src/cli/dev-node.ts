@@ -11,7 +11,6 @@ import type { LogLevel } from '../logger.ts'
 import type { DevNodeState, DevNodeStatus } from './dev-control.ts'
 import type { DevIo, DevProcess } from './dev-io.ts'
 import { type DevNode, parseJson } from './dev-layout.ts'
-import { shortenIds } from './short-ids.ts'
 import type { Style } from './style.ts'
 import { textLogger } from './text-logger.ts'
 
@@ -36,6 +35,7 @@ export class DevNodeRunner {
   /** True once it was told to end: how it does is no crash. */
   #isStopping = false
   #isPaused = false
+  #nodeId: string | undefined
 
   constructor(node: DevNode, io: DevIo, style: Style, owner: DevNodeOwner) {
     this.node = node
@@ -50,6 +50,11 @@ export class DevNodeRunner {
 
   get isAlive(): boolean {
     return this.#state === 'starting' || this.#state === 'running'
+  }
+
+  /** As it is called in logs of the nodes; undefined until it has served. */
+  get nodeId(): string | undefined {
+    return this.#nodeId
   }
 
   /** How its last process ended. */
@@ -99,12 +104,13 @@ export class DevNodeRunner {
     const fields = Object.fromEntries(
       Object.entries(others).map(([name, value]) => [name, plain(value)]),
     )
-    const write = (text: string): void =>
-      this.#owner.print(`${this.#prefix} ${shortenIds(text.trimEnd())}`)
+    const write = (text: string): void => this.#owner.print(`${this.#prefix} ${text.trimEnd()}`)
     const wallMs = (): number => Date.parse(time)
     const logger = textLogger({ write, wallMs, level: 'debug', style: this.#style })
     logger[level](message, fields)
-    if (message === SERVING_MESSAGE && this.#state === 'starting') this.#become('running')
+    if (message !== SERVING_MESSAGE) return
+    if (event.node !== undefined) this.#nodeId = event.node
+    if (this.#state === 'starting') this.#become('running')
   }
 
   get #prefix(): string {
@@ -140,4 +146,6 @@ interface LogEvent {
   readonly time: string
   readonly level: Exclude<LogLevel, 'silent'>
   readonly message: string
+  /** Of the line that says that it serves: its id. */
+  readonly node?: string
 }

@@ -12,7 +12,10 @@ export function shortIds(ids: Iterable<string>): (id: string) => string {
   return id => id.slice(0, digits)
 }
 
-/** The ids of nodes in a text, as short as they mostly are elsewhere. */
-export function shortenIds(text: string): string {
-  return text.replaceAll(/(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])/g, id => id.slice(0, DIGITS_MIN))
+/** The ids of nodes in a text, as short as they mostly are elsewhere, or as `nameOf` has them. */
+export function shortenIds(
+  text: string,
+  nameOf = (id: string): string => id.slice(0, DIGITS_MIN),
+): string {
+  return text.replaceAll(/(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])/g, id => nameOf(id))
 }

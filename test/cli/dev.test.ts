@@ -209,6 +209,19 @@ describe('nodes', () => {
     assert.equal(made.text, `${expected}node 3 Segmentation fault\n`)
   })
 
+  test('are called by their number once they have said which id they have', async () => {
+    const made = await Dev.serving()
+    const id = 'ab'.repeat(16)
+    made.text = ''
+    made.node(3).log('a member is up', { node: id })
+    assert.match(made.text, /^node 3 .* a member is up {2}node=abababab\n$/)
+    made.node(2).log('serving', { node: id })
+    made.text = ''
+    made.node(3).log('a member is down', { node: id, error: { message: `no link to ${id}` } })
+    const named = /node="?abababab \(node 2\)"? {2}error="no link to abababab \(node 2\)"\n$/
+    assert.match(made.text, named)
+  })
+
   test('that crash are shown and not started again', async () => {
     const made = await Dev.serving()
     made.node(3).exit('SIGSEGV')
