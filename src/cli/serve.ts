@@ -193,7 +193,7 @@ function passwordOf({ passwordFile }: Settings, io: DaemonIo): string | undefine
 
 /** What makes the node one of a cluster: the secret. Without one it stands alone. */
 function clusterOptions(settings: Settings, io: DaemonIo): Pick<NodeOptions, 'cluster'> {
-  const { peerHost, peerPort, peerAddress, init, join } = settings
+  const { peerHost, peerPort, peerAddress, init, join, rack, weight } = settings
   if (init && join !== undefined) {
     throw new UsageError(
       'init begins a new cluster, join enters one that there is: choose one of them',
@@ -207,7 +207,11 @@ function clusterOptions(settings: Settings, io: DaemonIo): Pick<NodeOptions, 'cl
         'file that cluster-secret-file names',
     )
   }
-  const place = peerAddress === undefined ? {} : { peerAddress }
+  const place = {
+    ...(peerAddress === undefined ? {} : { peerAddress }),
+    ...(rack === undefined ? {} : { rack }),
+    ...(weight === undefined ? {} : { weight }),
+  }
   const seeds = join === undefined ? {} : { join }
   return { cluster: { secret, peerHost, peerPort, ...place, ...seeds } }
 }

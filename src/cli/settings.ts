@@ -7,6 +7,7 @@ import {
   PEER_PORT_DEFAULT,
   REPLICATION_FACTOR_MAX,
   VIRTUAL_NODES_MAX,
+  WEIGHT_MAX,
 } from '../cluster/index.ts'
 import { closestWord } from '../edit-distance.ts'
 import type { Compression } from '../engine/index.ts'
@@ -49,6 +50,8 @@ export interface Settings {
   readonly clusterSecretFile: string | undefined
   readonly init: boolean
   readonly join: readonly string[] | undefined
+  readonly rack: string | undefined
+  readonly weight: number | undefined
   readonly replicationFactor: number | undefined
   readonly virtualNodes: number | undefined
   readonly durability: Durability
@@ -171,6 +174,22 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     description:
       'peer addresses of nodes whose cluster this one joins, while that is empty; for a member, ' +
       'where to look for the others first',
+  },
+  rack: {
+    kind: optionalValue(textValue('a name'), 'as it has'),
+    standard: undefined,
+    argument: 'name',
+    description:
+      'what fails together with this node; replicas are spread over racks; fixed when it ' +
+      'becomes a member',
+  },
+  weight: {
+    kind: optionalValue(integerValue(1, WEIGHT_MAX), 'as it has'),
+    standard: undefined,
+    argument: 'count',
+    description:
+      'how much of the data this node takes, in relation to others; fixed when it becomes a ' +
+      'member (then 1 unless given)',
   },
   replicationFactor: {
     kind: optionalValue(integerValue(1, REPLICATION_FACTOR_MAX), 'as made'),

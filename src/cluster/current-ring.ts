@@ -11,10 +11,10 @@ import { equalBytes } from '../bytes.ts'
 import { CorruptionError, InvalidArgumentError, ProtocolError } from '../errors.ts'
 import type { NodeIdentity } from './node-identity.ts'
 import { NodeKey, nodeKey } from './partition.ts'
-import type { Ring } from './ring.ts'
+import { findMember, type Ring } from './ring.ts'
 import { initRing, readdress } from './ring-change.ts'
 import { decodeRingRecord, encodeRing } from './ring-format.ts'
-import { type NodeId, nodeIdOf } from './ring-member.ts'
+import { type NewMember, type NodeId, nodeIdOf, type RingMember } from './ring-member.ts'
 import { RingTable } from './ring-table.ts'
 import type { Store } from './store.ts'
 
@@ -36,6 +36,9 @@ export interface RingShape {
   readonly replicationFactor?: number
   readonly virtualNodes?: number
 }
+
+/** What of a member is fixed when it becomes one, as far as the operator says. */
+export type MemberPlace = Pick<NewMember, 'rack' | 'weight'>
 
 interface State {
   readonly table: RingTable
@@ -69,6 +72,7 @@ export class CurrentRing {
     identity: NodeIdentity,
     clientAddress: string,
     shape: RingShape = {},
+    place: MemberPlace = {},
   ): Promise<CurrentRing> {
     const nodeId = nodeIdOf(identity.nodeId)
     const record = await store.read(nodeKey(NodeKey.ring))
@@ -76,11 +80,12 @@ export class CurrentRing {
       const ring = decodeRingRecord(record, path)
       checkIdentity(ring, identity, path)
       checkShape(ring, shape, path)
+      checkPlace(findMember(ring, nodeId), place, path)
       return new CurrentRing(store, nodeId, ring, record)
     }
     const clusterId = nodeIdOf(identity.clusterId)
     const { partitionCount } = identity
-    const member = { nodeId, clientAddress, peerAddress: '' }
+    const member = { nodeId, clientAddress, peerAddress: '', ...place }
     const ring = initRing(member, { clusterId, partitionCount, ...shape })
     const bytes = encodeRing(ring)
     await writeRing(store, bytes)
@@ -205,6 +210,18 @@ function checkShape(ring: Ring, shape: RingShape, path: string): void {
     throw new InvalidArgumentError(
       `${path} belongs to a cluster with ${what} of ${ring[name]}, fixed when it was made: start ` +
         `it without that setting, or with ${ring[name]}`,
+    )
+  }
+}
+
+function checkPlace(own: RingMember | undefined, place: MemberPlace, path: string): void {
+  for (const name of ['rack', 'weight'] as const) {
+    const wanted = place[name]
+    if (own === undefined || wanted === undefined || wanted === own[name]) continue
+    const has = own[name] === '' ? 'no rack' : `${name} ${own[name]}`
+    throw new InvalidArgumentError(
+      `the node of ${path} has ${has}, fixed when it became a member: start it without that ` +
+        'setting, or with what it has',
     )
   }
 }

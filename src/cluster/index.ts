@@ -44,6 +44,7 @@ export {
 } from './ring-change.ts'
 export { decodeRingMessage, encodeRing } from './ring-format.ts'
 export type { MemberState, NewMember, NodeId, RingMember } from './ring-member.ts'
+export { WEIGHT_MAX } from './ring-member.ts'
 export { RingTable } from './ring-table.ts'
 export { chooseTokenSalt } from './token-salt.ts'
 export { STORED_HEADER_SIZE_MAX } from './versioned-value.ts'

@@ -7,7 +7,7 @@
 import type { Db } from '../engine/index.ts'
 import type { Logger } from '../logger.ts'
 import { ClusterNode } from './cluster-node.ts'
-import type { CurrentRing } from './current-ring.ts'
+import type { CurrentRing, MemberPlace } from './current-ring.ts'
 import { AppState, type AppStateKey } from './member-profile.ts'
 import type { NodeLinks } from './node-links.ts'
 import { NodeMembership } from './node-membership.ts'
@@ -28,6 +28,8 @@ export interface NodeClusterParts {
   readonly clientAddress: () => string
   /** Peer addresses that the operator gave. */
   readonly seeds: readonly string[]
+  /** What it is as a member, should it join. */
+  readonly place: MemberPlace
 }
 
 export class NodeCluster {
@@ -51,7 +53,7 @@ export class NodeCluster {
 
   /** Reads what an earlier process owed its peers; nothing may have been written yet. */
   static async open(parts: NodeClusterParts): Promise<NodeCluster> {
-    const { db, store, ring, links, environment, logger, path, clientAddress, seeds } = parts
+    const { db, store, ring, links, environment, logger, path, clientAddress, seeds, place } = parts
     const { clock, random, seams } = environment
     const { peers, generation } = links
     const shared = { clock, random, logger, path }
@@ -65,6 +67,7 @@ export class NodeCluster {
       ring,
       addresses: () => ({ clientAddress: clientAddress(), peerAddress: links.address }),
       seeds,
+      place,
       inForce: async () => (await work?.writes.replication.inForce()) ?? ring.ring.epoch,
       states: () => statesOf(work),
     })

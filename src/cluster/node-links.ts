@@ -22,7 +22,7 @@ import { BOOT_NONCE_SIZE, NO_CLUSTER } from './peer-hello.ts'
 import { DEFAULT_PEER_LIMITS, type PeerLimits } from './peer-limits.ts'
 import { PeerLinks } from './peer-links.ts'
 import type { Ring } from './ring.ts'
-import { checkAddress, type NodeId, nodeIdOf } from './ring-member.ts'
+import { checkAddress, checkRack, checkWeight, type NodeId, nodeIdOf } from './ring-member.ts'
 import { countStart } from './start-count.ts'
 import type { Store } from './store.ts'
 
@@ -44,8 +44,10 @@ export interface NodeLinksParts {
 
 /** Throws InvalidArgumentError for what no node can be linked with. */
 export function checkClusterOptions(options: ClusterOptions): void {
-  const { secret, peerAddress = '', join = [] } = options
+  const { secret, peerAddress = '', join = [], rack = '', weight = 1 } = options
   checkAddress(peerAddress)
+  checkRack(rack)
+  checkWeight(weight)
   for (const address of join) parsePeerAddress(address)
   const size = secretBytes(secret).length
   if (size >= CLUSTER_SECRET_SIZE_MIN) return

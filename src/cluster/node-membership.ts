@@ -10,7 +10,7 @@ import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { AddressKeeper } from './address-keeper.ts'
 import type { Meeting } from './cluster-discovery.ts'
-import type { CurrentRing } from './current-ring.ts'
+import type { CurrentRing, MemberPlace } from './current-ring.ts'
 import { EpochAcceptor } from './epoch-acceptor.ts'
 import { EpochAgreement } from './epoch-agreement.ts'
 import { JoinLeader } from './join-leader.ts'
@@ -57,6 +57,8 @@ export interface NodeMembershipOptions {
   readonly addresses: () => Addresses
   /** Addresses of members that the operator gave: first contact, where the ring's are old. */
   readonly seeds: readonly string[]
+  /** What it is as a member, should it join. */
+  readonly place: MemberPlace
   /** Resolves, once writes go by the current ring, to the epoch that they go by. */
   readonly inForce: () => Promise<number>
   /** What all members are told of this node, once a second. */
@@ -153,13 +155,13 @@ export class NodeMembership {
    * Rejects with InvalidArgumentError when it can never be, and with the signal's reason.
    */
   async enter(signal: AbortSignal): Promise<void> {
-    const { links, ring, clock, random, logger, addresses, seeds } = this.#options
+    const { links, ring, clock, random, logger, addresses, seeds, place } = this.#options
     this.#follow()
     if (seeds.length > 0) void this.#meetSeeds()
     this.#watch()
     if (this.#isMember) return
     logger.info('joining a cluster', { clusterId: ring.ring.clusterId })
-    const member = () => ({ nodeId: links.self, ...addresses() })
+    const member = () => ({ nodeId: links.self, ...place, ...addresses() })
     const follower = this.#follower
     const removed = new AbortController()
     const stopListening = links.onRemoved(why => removed.abort(new InvalidArgumentError(why)))

@@ -23,7 +23,7 @@ import {
 } from '../net/index.ts'
 import { secureBytes, systemRandom } from '../random.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
-import { CurrentRing, type RingShape } from './current-ring.ts'
+import { CurrentRing, type MemberPlace, type RingShape } from './current-ring.ts'
 import { FrontDoors, listenOptions } from './front-doors.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
@@ -143,6 +143,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   const cluster = await openCluster(links, {
     ...{ db, store, ring, environment, logger, path, seeds: options.cluster?.join ?? [] },
     clientAddress: () => (bound === undefined ? expected : reachableAddress(bound)),
+    place: memberPlace(options),
   })
   const stats = (): NodeStats => ({
     node: {
@@ -201,7 +202,8 @@ async function openIdentityAndRing(
   await adoptIfNew(db, options, environment, signal)
   const wallMs = () => clock.wallMs()
   const identity = await openIdentity(db, { path, partitionCount, wallMs, entropy })
-  const ring = await CurrentRing.open(db, path, identity, expected, ringShape(options))
+  const place = memberPlace(options)
+  const ring = await CurrentRing.open(db, path, identity, expected, ringShape(options), place)
   const nodeId = nodeIdOf(identity.nodeId)
   if (options.cluster === undefined) checkStandsAlone(ring.ring, nodeId, path)
   checkMayJoin(ring.ring, nodeId, options, logger)
@@ -213,6 +215,15 @@ function ringShape({ replicationFactor, virtualNodes }: NodeOptions): RingShape 
   return {
     ...(replicationFactor === undefined ? {} : { replicationFactor }),
     ...(virtualNodes === undefined ? {} : { virtualNodes }),
+  }
+}
+
+/** What the operator says of the node's place in it. */
+function memberPlace({ cluster }: NodeOptions): MemberPlace {
+  const { rack, weight } = cluster ?? {}
+  return {
+    ...(rack === undefined ? {} : { rack }),
+    ...(weight === undefined ? {} : { weight }),
   }
 }
 

@@ -142,6 +142,22 @@ export interface ClusterOptions {
    */
   readonly join?: readonly string[]
 
+  /**
+   * What fails together with the node: letters, digits, `_`, `.` and `-`. Replicas of a key are in
+   * as many racks as there are. Fixed when the node becomes a member.
+   *
+   * @defaultValue what it has, for a new member none: all without one count as one rack
+   */
+  readonly rack?: string
+
+  /**
+   * How much of the data it takes, in relation to others: 1 to 64. Fixed when the node becomes a
+   * member.
+   *
+   * @defaultValue what it has, 1 for a new member
+   */
+  readonly weight?: number
+
   /** Ends a start that waits for a cluster to take the node in. @defaultValue it waits for ever */
   readonly signal?: AbortSignal
 

@@ -11,6 +11,7 @@ import {
   type NodeOptions,
   startNode,
 } from '../../src/cluster/index.ts'
+import { RingTable } from '../../src/cluster/ring-table.ts'
 import { AuthenticationError, InvalidArgumentError } from '../../src/errors.ts'
 import { jsonLogger } from '../../src/logger.ts'
 import { connect } from '../../src/net/index.ts'
@@ -202,6 +203,29 @@ describe('forming a cluster', () => {
     await assert.rejects(nodes.start('b', { join }, { partitionCount: 32 }), /has 16 partitions/)
     await nodes.stop(first)
     await assert.rejects(nodes.start('a', {}, { replicationFactor: 2 }), /replication factor of 3/)
+  })
+
+  test('nodes have the racks and weights that they are given, for ever', async t => {
+    const nodes = new Nodes(t)
+    const options = { partitionCount: 64, replicationFactor: 2, virtualNodes: 16 }
+    const first = await nodes.start('a', { rack: 'east', weight: 2 }, options)
+    const join = [first.peerAddress!]
+    await nodes.start('b', { rack: 'east', join })
+    await nodes.start('c', { rack: 'west', weight: 2, join })
+    await nodes.settled(3)
+    const { members } = first.ring
+    const places = members.map(({ rack, weight }) => `${rack} ${weight}`).sort()
+    assert.deepEqual(places, ['east 1', 'east 2', 'west 2'])
+    const table = new RingTable(first.ring)
+    for (let partition = 0; partition < 64; partition++) {
+      const racks = new Set([0, 1].map(slot => table.ownerAfter(partition, slot)!.rack))
+      assert.equal(racks.size, 2, 'every partition is in both')
+    }
+    await nodes.stopAll()
+    await assert.rejects(nodes.start('a', { rack: 'west' }), /has rack east, fixed when it/)
+    await assert.rejects(nodes.start('a', { weight: 1 }), /has weight 2, fixed when it/)
+    await assert.rejects(nodes.start('a', { rack: 'a b' }), InvalidArgumentError)
+    await nodes.start('a', { rack: 'east' })
   })
 })
 
