@@ -26,7 +26,7 @@ import { simulate } from '../support/simulation/simulation.ts'
 import { drawWorkload, type Workload } from '../support/simulation/workload.ts'
 
 const SEEDS_MAX = 20
-const LIFE = { seconds: 15, leaps: false }
+const LIFE = { seconds: 15, leaps: false, convergenceMs: 12_000 }
 
 interface Planted {
   readonly what: string

@@ -23,6 +23,12 @@ const HELP = `npm run test:sim -- [options]
   --processes <n>    so many at a time (default one a processor)
   --leaps            all is suspended for hours now and then (default in one of five seeds)
   --trace            prints what happens, line by line; one process
+
+Simulated are clocks (wrong, drifting, set), the network (latency, loss, slow, cut one way or both,
+reset, hanging), disks (slow, stalling, full, cut off by a power loss), programs (kill -9, power
+loss at any moment or within a file call, pause, stop, restart elsewhere), the forming of the
+cluster (amid faults and writes, too), and clients (all calls, consistencies, sessions, with and
+without routes); see simulation/simulation.ts.
 `
 /** After so many failures more of them tell nothing new. */
 const FAILURES_MAX = 5

@@ -3,6 +3,7 @@
  * before the way is free again. What is neither taken by the reader nor on its way waits with the
  * sender, whose buffer is bounded: the rest is its backlog.
  */
+import { copyBytes } from '../../../src/bytes.ts'
 import type { Scheduler } from './scheduler.ts'
 
 /** The conditions of the way from one machine to another. */
@@ -63,7 +64,7 @@ export class Pipe {
 
   /** Copies the bytes. */
   write(bytes: Uint8Array): void {
-    this.#send(Uint8Array.from(bytes))
+    this.#send(copyBytes(bytes))
     if (this.backlogBytes > 0) this.#wasFull = true
   }
 

@@ -2,7 +2,7 @@
  * Listens on the connections of a client for the versions that its writes get: the SDK assigns
  * them, once, and no caller ever sees them.
  */
-import { utf8Decode } from '../../../src/bytes.ts'
+import { copyBytes, utf8Decode } from '../../../src/bytes.ts'
 import { FrameDecoder } from '../../../src/net/frame.ts'
 import type { Connector, Wire } from '../../../src/net/index.ts'
 import { type DecodedRequest, decodeRequest } from '../../../src/net/request.ts'
@@ -34,7 +34,7 @@ function tapWire(wire: Wire, listener: VersionListener): Wire {
       return wire.backlogBytes
     },
     write(bytes) {
-      decoder.push(Uint8Array.from(bytes))
+      decoder.push(copyBytes(bytes))
       while (decoder.next()) {
         tell(decodeRequest(decoder.bytes, decoder.start, decoder.end), listener)
       }
