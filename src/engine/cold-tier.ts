@@ -14,6 +14,7 @@
 import { equalBytes } from '../bytes.ts'
 import { CorruptionError, InvalidArgumentError, NotFoundError } from '../errors.ts'
 import {
+  type ColdPointer,
   isOwnedSync,
   lookAtColdPointerSync,
   readColdOwnerSync,
@@ -79,7 +80,10 @@ export class ColdTier {
     if (path === undefined) return undefined
     requireOutside(fileSystem, directory, path)
     if (pointer === undefined) fileSystem.makeDirectorySync(path)
-    else requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
+    else {
+      requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
+      if (path !== pointer.path) requireWhole(fileSystem, path, pointer)
+    }
     const lock = fileSystem.lockSync(path)
     try {
       if (pointer === undefined) requireUnused(fileSystem, directory, path)
@@ -192,10 +196,7 @@ export function requireOwned(
 ): void {
   if (isOwnedSync(fileSystem, path, databaseId)) return
   if (path !== recordedPath && isOwnedSync(fileSystem, recordedPath, databaseId)) {
-    throw new InvalidArgumentError(
-      `the database keeps tables in ${recordedPath}: move that directory to ${path} while the ` +
-        'database is closed, or open it with coldDirectory null until they have come back',
-    )
+    throw elsewhere(path, recordedPath)
   }
   if (readColdOwnerSync(fileSystem, path) !== undefined) throw foreignColdDirectory(path)
   if (holdsTablesOnly(fileSystem, path)) {
@@ -209,6 +210,35 @@ export function requireOwned(
     `${path}, where the database keeps tables of its last level, is missing or empty: mount it, ` +
       'or give its new place as coldDirectory; when it is lost for good, give up what was there ' +
       'with: kvcli debug repair --cold-directory-lost',
+  )
+}
+
+/** Throws InvalidArgumentError while the recorded directory has tables that `path` lacks. */
+function requireWhole(
+  fileSystem: FileSystem,
+  path: string,
+  { path: recordedPath, databaseId }: ColdPointer,
+): void {
+  const there = tablesIfOwned(fileSystem, recordedPath, databaseId)
+  const here = new Set(fileSystem.listSync(path))
+  if (there.some(name => !here.has(name))) throw elsewhere(path, recordedPath)
+}
+
+/** Names of the tables there; none where that cannot be read, or is not the database's any more. */
+function tablesIfOwned(fileSystem: FileSystem, path: string, databaseId: Uint8Array): string[] {
+  try {
+    if (!isOwnedSync(fileSystem, path, databaseId)) return []
+    return fileSystem.listSync(path).filter(name => parseFileName(name)?.kind === 'table')
+  } catch (error) {
+    if (error instanceof CorruptionError || systemErrorCode(error) !== undefined) return []
+    throw error
+  }
+}
+
+function elsewhere(path: string, recordedPath: string): InvalidArgumentError {
+  return new InvalidArgumentError(
+    `the database keeps tables in ${recordedPath}: move that directory to ${path} while the ` +
+      'database is closed, or open it with coldDirectory null until they have come back',
   )
 }
 

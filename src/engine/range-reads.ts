@@ -26,6 +26,7 @@ import { NO_SEQUENCE } from './internal-key.ts'
 import type { LargeBlockHold } from './large-blocks.ts'
 import { LevelCursor } from './level-cursor.ts'
 import { mergeCursors } from './merging-cursor.ts'
+import { Chunk } from './range-gathering.ts'
 import { compareKey, RangeProgress, seekPlace } from './range-progress.ts'
 import type { LeapRead, RangeChunk, RangeRead } from './range-read.ts'
 import { scanShapes } from './scan-shapes.ts'
@@ -33,7 +34,7 @@ import { EngineSnapshot } from './snapshots.ts'
 import type { TableCache } from './table-cache.ts'
 import type { TreeState } from './tree-state.ts'
 import { UndeletedCursors } from './undeleted-cursor.ts'
-import { type CursorPlace, VisibleCursor } from './visible-cursor.ts'
+import { VisibleCursor } from './visible-cursor.ts'
 
 /** Entries passed in one synchronous slice: below a millisecond. */
 const SLICE_STEPS = 1024
@@ -339,110 +340,5 @@ class LeapRun {
     if (end === undefined) return false
     const order = compareKey(cursor, end)
     return reverse ? order <= 0 : order >= 0
-  }
-}
-
-/**
- * The entries gathered so far, and where to go on. The range is taken apart once: ranges come in
- * many shapes, and looking up their properties for each entry took a tenth of a scan.
- */
-class Chunk implements RangeChunk {
-  readonly keys: Uint8Array[] = []
-  readonly values: Uint8Array[] = []
-  size = 0
-  done = false
-  readonly reverse: boolean
-  readonly #first: Uint8Array | undefined
-  readonly #isFirstWanted: boolean
-  readonly #last: Uint8Array | undefined
-  readonly #isLastWanted: boolean
-  readonly #keysOnly: boolean
-  readonly #countMax: number
-  readonly #bytesMax: number
-  readonly #copies: CopyPool
-  #count = 0
-  readonly #progress = new RangeProgress()
-
-  constructor(range: RangeRead, copies: CopyPool) {
-    const { gt, gte, lt, lte } = range
-    this.reverse = range.reverse
-    this.#first = gt ?? gte
-    this.#isFirstWanted = gt === undefined
-    this.#last = lt ?? lte
-    this.#isLastWanted = lt === undefined
-    this.#keysOnly = range.keysOnly
-    this.#countMax = range.countMax
-    this.#bytesMax = range.bytesMax
-    this.#copies = copies
-  }
-
-  /** How often it got on. */
-  get advances(): number {
-    return this.#progress.advances
-  }
-
-  /** Whether it takes no more. */
-  get isFull(): boolean {
-    const count = this.#count
-    return count >= this.#countMax || (this.size >= this.#bytesMax && count > 0)
-  }
-
-  /** The next slice goes on there; undefined: nothing was passed in this one. */
-  advanceTo(place: CursorPlace | undefined): void {
-    this.#progress.advanceTo(place)
-  }
-
-  /** No wanted key is smaller; undefined when there is no bound. */
-  get smallest(): Uint8Array | undefined {
-    return (this.reverse ? undefined : this.#progress.place?.key) ?? this.#first
-  }
-
-  /** No wanted key is larger; undefined when there is no bound. */
-  get largest(): Uint8Array | undefined {
-    return (this.reverse ? this.#progress.place?.key : undefined) ?? this.#last
-  }
-
-  /** Puts the cursor on the first entry that is wanted and not yet passed. */
-  seek(cursor: VisibleCursor): void {
-    const { reverse } = this
-    const { place } = this.#progress
-    const start = reverse ? this.#last : this.#first
-    const isWanted = reverse ? this.#isLastWanted : this.#isFirstWanted
-    if (place !== undefined) seekPlace(cursor, place, reverse)
-    else if (start !== undefined) seekPlace(cursor, { key: start, isDone: !isWanted }, reverse)
-    else if (reverse) cursor.seekToLast()
-    else cursor.seekToFirst()
-  }
-
-  /** Takes the cursor's entry. Returns false when the chunk is complete. */
-  take(cursor: VisibleCursor): boolean {
-    if (!cursor.valid || this.#isPastEnd(cursor)) {
-      this.done = true
-      return false
-    }
-    if (this.isFull) return false
-    const count = this.#count
-    const { keyStart, keyEnd, valueStart, valueEnd } = cursor
-    // Not push(): these arrays begin as arrays of numbers for the compiler, which then calls it.
-    this.keys[count] = this.#copies.copy(cursor.keyBytes, keyStart, keyEnd)
-    this.#count = count + 1
-    this.size += keyEnd - keyStart
-    if (this.#keysOnly) return true
-    this.values[count] = this.#copies.copy(cursor.valueBytes, valueStart, valueEnd)
-    this.size += valueEnd - valueStart
-    return true
-  }
-
-  #isPastEnd(cursor: VisibleCursor): boolean {
-    if (this.reverse) {
-      const first = this.#first
-      if (first === undefined) return false
-      const order = compareKey(cursor, first)
-      return order < 0 || (order === 0 && !this.#isFirstWanted)
-    }
-    const last = this.#last
-    if (last === undefined) return false
-    const order = compareKey(cursor, last)
-    return order > 0 || (order === 0 && !this.#isLastWanted)
   }
 }

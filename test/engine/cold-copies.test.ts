@@ -124,11 +124,23 @@ describe('a copy of the second directory that is older', () => {
     assert.equal((await repair(disk, options)).changed, false)
   })
 
-  test('may be checked', async () => {
+  test('is not opened, and nothing is called missing', async () => {
     const disk = new MemoryFileSystem()
-    await coldDatabase(disk)
+    const state = await withOldCopy(disk)
+    const before = filesOf(disk)
+    const message = /keeps tables in \/slow\/cold/
+    await assert.rejects(begin(disk, OLD), { ...INVALID, message })
+    assert.deepEqual(filesOf(disk), before)
+    assert.deepEqual(await stateOf(disk), state)
+  })
+
+  test('may be checked and opened while it has all that the right one has', async () => {
+    const disk = new MemoryFileSystem()
+    const state = await coldDatabase(disk)
     copy(disk, COLD, OLD)
     assert.equal((await verify(disk, { coldDirectory: OLD })).ok, true)
+    assert.deepEqual(await stateOf(disk, OLD), state)
+    assert.deepEqual(await stateOf(disk), state)
   })
 })
 
