@@ -9,7 +9,7 @@ import { OverloadedError } from '../../src/errors.ts'
 import type { HandlerOperation, HandlerPut } from '../../src/net/request-handler.ts'
 import { seededRandom } from '../../src/random.ts'
 import { MemoryHandler } from '../support/memory-handler.ts'
-import { RespClient } from '../support/resp-client.ts'
+import { commandOf, RespClient } from '../support/resp-client.ts'
 import { RespHarness, type RespHarnessOptions } from '../support/resp-harness.ts'
 import { startResp } from '../support/resp-target.ts'
 import { printSeed } from '../support/seed.ts'
@@ -216,6 +216,42 @@ describe('over an engine', () => {
     assert.equal(new Set(seen).size, 400)
     assert.equal(await clients[0]!.ask('mget', 'a', 'b'), '*2\r\n$3\r\n400\r\n$3\r\n200\r\n')
     for (const client of clients) client.end()
+  })
+
+  test('sets of a pipeline are answered one by one, and fail one by one', async t => {
+    const { port } = await startResp(t)
+    const client = await RespClient.connect(port)
+    const commands = [
+      ...[
+        ['set', 'a', '1'],
+        ['set', 'a', '2'],
+        ['set', '', 'x'],
+        ['set', 'b', 'y'.repeat(5000)],
+      ],
+      ...[
+        ['psetex', 'c', '100000', '3'],
+        ['set', 'c', 'x', 'px', '0'],
+        ['incr', 'a'],
+      ],
+      ...Array.from({ length: 300 }, (_, at) => ['set', `k${at % 200}`, String(at)]),
+      ...[
+        ['get', 'a'],
+        ['strlen', 'b'],
+        ['ttl', 'c'],
+        ['get', 'k7'],
+        ['get', 'k150'],
+      ],
+    ]
+    client.socket.write(Buffer.concat(commands.map(command => commandOf(...command))))
+    const replies = await client.take(commands.length)
+    assert.match(replies[2]!, /^-ERR key must have 1 to/)
+    assert.match(replies[5]!, /^-ERR invalid expire time in 'set' command/)
+    assert.equal(replies[6], ':3\r\n')
+    const others = [...replies.slice(0, 2), ...replies.slice(3, 5), ...replies.slice(7, 307)]
+    assert.deepEqual(new Set(others), new Set(['+OK\r\n']))
+    const expected = ['$1\r\n3\r\n', ':5000\r\n', ':100\r\n', '$3\r\n207\r\n', '$3\r\n150\r\n']
+    assert.deepEqual(replies.slice(307), expected)
+    client.end()
   })
 
   test('SCAN returns whatever is there all the time, while others come and go', async t => {

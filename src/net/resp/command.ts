@@ -7,7 +7,7 @@
  *   quick   the same for the most frequent cases, straight to the handler.
  *   run     everything else: about the connection, the server, or all keys.
  */
-import type { MaybePromise, RequestHandler } from '../request-handler.ts'
+import type { HandlerPut, MaybePromise, RequestHandler } from '../request-handler.ts'
 import type { CommandArguments } from './command-arguments.ts'
 import type { KeyView } from './key-view.ts'
 import { CommandError, type Reply } from './reply.ts'
@@ -71,6 +71,8 @@ export interface KeyedCommand extends CommandDescription {
   readonly keys: KeyPlaces
   readonly apply: Apply
   readonly quick?: (call: QuickCall) => QuickResult
+  /** A write of one key that nothing is read for; its reply is OK. */
+  readonly put?: (args: CommandArguments, nowMs: number) => HandlerPut | typeof DECLINED
   /** Reads more of an entry than its value. */
   readonly needsExpiry?: boolean
   /** Can be had without atomicity; see COMMANDS.md. */

@@ -5,14 +5,13 @@
  *
  * Invariants:
  *  1. Every command gets exactly one reply, in the order of the commands.
- *  2. A command sees what the commands before it on this connection wrote, although these may not
- *     be durable yet: what is still on its way is read in an update, where the handler can do
- *     that, and waited for where it cannot.
+ *  2. A command sees what the commands before it on this connection wrote (keyed-dispatch.ts).
  *  3. What works on all keys begins when everything before it is over, and nothing begins behind it
  *     until it is over.
  *  4. While `blocked`, no command is begun. A run of commands ends after SLICE_MS, with input left.
  *  5. Nothing a client sends throws out of this class.
  */
+
 import type { KvError } from '../../errors.ts'
 import { AuthenticationError, OverloadedError, TimeoutError } from '../../errors.ts'
 import type { Share } from '../admission.ts'
@@ -21,14 +20,11 @@ import { DEFAULT_USER, encodeCredentials } from '../credentials.ts'
 import { describeForeignBytes } from '../foreign-bytes.ts'
 import { OutputBuffer } from '../output-buffer.ts'
 import type { ServerContext } from '../server-context.ts'
-import type { LateAnswer } from '../shared-waits.ts'
-import type { KeyedCommand } from './command.ts'
-import { DECLINED } from './command.ts'
 import { CommandArguments } from './command-arguments.ts'
 import type { Command, RunCommand } from './command-table.ts'
 import { errorReply } from './error-reply.ts'
 import type { KeyViewTerms } from './key-view.ts'
-import { applyInUpdate, applyLoosely, applyToRead, refusedInCluster } from './keyed-call.ts'
+import { KeyedDispatch, type KeyedOwner } from './keyed-dispatch.ts'
 import { ProtocolViolation } from './protocol-violation.ts'
 import { CommandError, encodeReply, QUEUED, type Reply, type RespVersion } from './reply.ts'
 import { ReplyLine } from './reply-line.ts'
@@ -53,7 +49,7 @@ interface Stalled {
   readonly request: RespRequest
 }
 
-export class RespSession implements Conversation, LateAnswer<RespRequest> {
+export class RespSession implements Conversation, KeyedOwner {
   readonly output = new OutputBuffer(OUTPUT_CAPACITY)
   readonly share: Share
   readonly context: ServerContext
@@ -72,6 +68,7 @@ export class RespSession implements Conversation, LateAnswer<RespRequest> {
   readonly #decoder: RespDecoder
   readonly #args: CommandArguments
   readonly #line: ReplyLine
+  readonly #keyed: KeyedDispatch
   #request: RespRequest
   #isAdmitted = false
   #hasJoined = false
@@ -80,7 +77,8 @@ export class RespSession implements Conversation, LateAnswer<RespRequest> {
   #stalled: Stalled | undefined
   /** True while a command runs that nothing may pass. */
   #isAlone = false
-  #pendingWrites = 0
+  /** Writes that wait for their answer. */
+  pendingWrites = 0
   #receivedMs: number
   #answeredCount = 0
   #firstBytes: number[] = []
@@ -102,6 +100,7 @@ export class RespSession implements Conversation, LateAnswer<RespRequest> {
     this.#decoder = new RespDecoder(limits, this.share)
     this.#args = new CommandArguments(this.#decoder)
     this.#line = new ReplyLine(reply => this.#encode(reply))
+    this.#keyed = new KeyedDispatch(context, this)
     this.#request = new RespRequest(this.share)
     this.lastRequestMs = this.#receivedMs = this.connectedMs = nowMs
     if (context.doorkeeper.asksForPassword) this.#decoder.isStranger = true
@@ -122,6 +121,10 @@ export class RespSession implements Conversation, LateAnswer<RespRequest> {
 
   get waitingCount(): number {
     return this.#line.length
+  }
+
+  get hasMoreInput(): boolean {
+    return this.#decoder.pending > 0
   }
 
   get backlogBytes(): number {
@@ -175,6 +178,7 @@ export class RespSession implements Conversation, LateAnswer<RespRequest> {
     const { clock } = this.context
     const endMs = nowMs + SLICE_MS
     let count = 0
+    this.#keyed.begin()
     try {
       if (!this.blocked) this.#goOnWithStalled()
       while (!this.#isEnding && !this.blocked && this.#decoder.next()) {
@@ -187,6 +191,7 @@ export class RespSession implements Conversation, LateAnswer<RespRequest> {
     } catch (error) {
       this.#failInput(error)
     }
+    this.#keyed.submitGathered()
     this.frameBeganMs = this.#decoder.incomplete ? (this.frameBeganMs ?? nowMs) : undefined
     const answeredCount = this.#answeredCount - before
     if (answeredCount > 0) {
@@ -231,49 +236,28 @@ export class RespSession implements Conversation, LateAnswer<RespRequest> {
   }
 
   /** Keeps the command until everything before it is over. */
-  #stall(command: Command, args: CommandArguments, request: RespRequest): void {
+  stall(command: Command, args: CommandArguments, request: RespRequest): void {
     this.#stalled = { command, args: args.detached(), request }
     if (request === this.#request) this.#request = new RespRequest(this.share)
   }
 
   #dispatch(command: Command, args: CommandArguments, request: RespRequest): void {
-    if ('apply' in command) this.#dispatchKeyed(command, args, request)
-    else if (command.isAlone === true && this.#line.length > 0) this.#stall(command, args, request)
+    if ('apply' in command) {
+      this.#keyed.dispatch(command, args, request)
+      return
+    }
+    this.#keyed.submitGathered()
+    if (command.isAlone === true && this.#line.length > 0) this.stall(command, args, request)
     else this.#run(command, args, request)
   }
 
-  #dispatchKeyed(command: KeyedCommand, args: CommandArguments, request: RespRequest): void {
-    const { handler } = this.context
-    this.share.check(request.size)
-    const isRead = command.flags[0] === 'readonly'
-    const seesWrites = !isRead || this.#pendingWrites > 0
-    if (command.quick !== undefined && (!isRead || !seesWrites)) {
-      const { nowMs } = this.keyTerms
-      const result = command.quick({ handler, args, request, nowMs })
-      if (result !== DECLINED) {
-        this.#settle(request, result, !isRead)
-        return
-      }
-    }
-    if (!seesWrites) {
-      this.#settle(request, applyToRead({ handler, command, args, request }, this.keyTerms), false)
-    } else if (handler.canUpdate === true) {
-      const call = { handler, command, args: args.detached(), request }
-      const { reply, promise } = applyInUpdate(call, this.keyTerms)
-      request.reply = reply
-      this.#settle(request, promise, !isRead)
-    } else if (this.#line.length > 0) this.#stall(command, args, request)
-    else if (isRead) {
-      this.#settle(request, applyToRead({ handler, command, args, request }, this.keyTerms), false)
-    } else if (command.loose === true) {
-      const call = { handler, command, args: args.detached(), request }
-      this.#settle(request, applyLoosely(call, this.keyTerms), true)
-    } else throw refusedInCluster(command)
+  get keyTerms(): KeyViewTerms {
+    return this.#keyed.terms
   }
 
-  get keyTerms(): KeyViewTerms {
-    const { clock, limits } = this.context
-    return { nowMs: Math.floor(clock.wallMs()), valueSizeMax: limits.valueSizeMax }
+  /** Nothing behind the request begins until it is answered. */
+  runAlone(request: RespRequest): void {
+    request.isAlone = this.#isAlone = true
   }
 
   #run(command: RunCommand, args: CommandArguments, request: RespRequest): void {
@@ -285,22 +269,27 @@ export class RespSession implements Conversation, LateAnswer<RespRequest> {
     const result = command.run(call)
     if (result instanceof Promise) {
       if (request.isAlone) this.#isAlone = true
-      this.#settle(request, result, request.isWrite)
+      this.settle(request, result, request.isWrite)
     } else this.#answer(request, result)
   }
 
   /** Replies with the result, now or when it comes. */
-  #settle(request: RespRequest, result: unknown, isWrite: boolean): void {
+  settle(request: RespRequest, result: unknown, isWrite: boolean): void {
     if (!(result instanceof Promise)) {
       this.#answer(request, request.reply ?? ((result ?? null) as Reply))
       return
     }
+    this.enter(request, isWrite)
+    this.context.waits.wait(result, request, this)
+  }
+
+  /** The request waits for its answer from here on. */
+  enter(request: RespRequest, isWrite: boolean): void {
     if (request === this.#request) this.#request = new RespRequest(this.share)
     request.isWrite = isWrite
-    if (isWrite) this.#pendingWrites++
+    if (isWrite) this.pendingWrites++
     this.share.begin(request.size)
     this.#line.push(request)
-    this.context.waits.wait(result, request, this)
   }
 
   #answer(request: RespRequest, reply: Reply): void {
@@ -334,7 +323,7 @@ export class RespSession implements Conversation, LateAnswer<RespRequest> {
   #endWait(request: RespRequest, reply: Reply): void {
     if (request.isDone) return
     this.share.end(request.size)
-    if (request.isWrite) this.#pendingWrites--
+    if (request.isWrite) this.pendingWrites--
     if (request.isAlone) this.#isAlone = false
     const elapsedMs = this.context.clock.monotonicMs() - request.receivedMs
     this.context.stats.latency.record(elapsedMs)

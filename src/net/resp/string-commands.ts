@@ -1,4 +1,6 @@
 /** Commands that read and write values. Their semantics and error texts are those of t_string.c. */
+
+import type { HandlerPut } from '../request-handler.ts'
 import {
   type Apply,
   DECLINED,
@@ -22,7 +24,7 @@ function bulkOf(entry: { readonly value: Uint8Array } | undefined): Reply {
   return entry === undefined ? null : entry.value
 }
 
-function quickSet({ handler, args, request, nowMs }: QuickCall): QuickResult {
+function putOfSet(args: CommandArguments, nowMs: number): HandlerPut | typeof DECLINED {
   let expiryMs = 0
   if (args.count > 3) {
     const options = setOptions(args)
@@ -30,9 +32,7 @@ function quickSet({ handler, args, request, nowMs }: QuickCall): QuickResult {
     if (condition !== undefined || get || keepTtl) return DECLINED
     expiryMs = expiryOf(options, nowMs, 'set')
   }
-  request.reply = OK
-  const key = args.at(1)
-  return handler.put({ type: 'put', key, value: args.at(2), ttlMs: 0, expiryMs }, request)
+  return { type: 'put', key: args.at(1), value: args.at(2), ttlMs: 0, expiryMs }
 }
 
 const set: Apply = (view, args) => {
@@ -55,11 +55,9 @@ function spanExpiry(args: CommandArguments, nowMs: number): number {
   return expiryOf({ expiry: { unit, bytes: args.at(2) } }, nowMs, name)
 }
 
-function quickSetex({ handler, args, request, nowMs }: QuickCall): QuickResult {
+function putOfSetex(args: CommandArguments, nowMs: number): HandlerPut {
   const expiryMs = spanExpiry(args, nowMs)
-  request.reply = OK
-  const key = args.at(1)
-  return handler.put({ type: 'put', key, value: args.at(3), ttlMs: 0, expiryMs }, request)
+  return { type: 'put', key: args.at(1), value: args.at(3), ttlMs: 0, expiryMs }
 }
 
 const getex: Apply = (view, args) => {
@@ -149,7 +147,7 @@ const commands: KeyedCommand[] = [
     ...{ name: 'set', arity: -3, group: 'string', since: '1.0.0', keys: ONE_KEY },
     flags: ['write', 'denyoom'],
     summary: 'Sets the value of a key, with an expiry and conditions',
-    quick: quickSet,
+    put: putOfSet,
     apply: set,
   },
   {
@@ -168,7 +166,7 @@ const commands: KeyedCommand[] = [
     return {
       ...{ name, arity: 4, group: 'string', since, keys: ONE_KEY, flags: ['write', 'denyoom'] },
       summary: `Sets the value of a key, and in how many ${unit} it expires`,
-      quick: quickSetex,
+      put: putOfSetex,
       apply: (view, args) => {
         view.set(args.at(1), args.at(3), spanExpiry(args, view.nowMs))
         return OK

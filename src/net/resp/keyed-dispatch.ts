@@ -1,0 +1,138 @@
+/**
+ * How a command about keys is run, now and here:
+ *
+ *   put                          handed to the store at once, or with the next of the pipeline
+ *   read, no writes pending      reads
+ *   one node                     an atomic update, which sees what is still on its way
+ *   several nodes                reads wait until the writes before them are over; DEL reads, then
+ *                                writes, alone; all else is refused
+ */
+import { attempt } from '../../attempt.ts'
+import type { Share } from '../admission.ts'
+import type { HandlerPut } from '../request-handler.ts'
+import type { ServerContext } from '../server-context.ts'
+import type { LateAnswer } from '../shared-waits.ts'
+import { DECLINED, type KeyedCommand } from './command.ts'
+import type { CommandArguments } from './command-arguments.ts'
+import { GatheredPuts } from './gathered-puts.ts'
+import type { KeyViewTerms } from './key-view.ts'
+import { applyInUpdate, applyLoosely, applyToRead, refusedInCluster } from './keyed-call.ts'
+import { OK } from './reply.ts'
+import type { RespRequest } from './resp-request.ts'
+
+/** The session, as the one whose commands they are. */
+export interface KeyedOwner extends LateAnswer<RespRequest> {
+  readonly share: Share
+  /** Writes that wait for their answer. */
+  readonly pendingWrites: number
+  readonly waitingCount: number
+  /** True when bytes came behind the command at hand. */
+  readonly hasMoreInput: boolean
+  /** Replies with the result, or what the request says, now or when it comes. */
+  settle(request: RespRequest, result: unknown, isWrite: boolean): void
+  /** The request waits for its answer from here on. */
+  enter(request: RespRequest, isWrite: boolean): void
+  /** Keeps the command until everything before it is over. */
+  stall(command: KeyedCommand, args: CommandArguments, request: RespRequest): void
+  /** Nothing behind the request begins until it is answered. */
+  runAlone(request: RespRequest): void
+}
+
+export class KeyedDispatch {
+  readonly #context: ServerContext
+  readonly #owner: KeyedOwner
+  /** Puts that are not handed to the store yet; none between runs of commands. */
+  #gathered: GatheredPuts | undefined
+  #terms: KeyViewTerms = { nowMs: 0, valueSizeMax: 0 }
+
+  constructor(context: ServerContext, owner: KeyedOwner) {
+    this.#context = context
+    this.#owner = owner
+  }
+
+  /** Of the present run of commands. */
+  get terms(): KeyViewTerms {
+    return this.#terms
+  }
+
+  /** A run of commands begins. */
+  begin(): void {
+    const { clock, limits } = this.#context
+    this.#terms = { nowMs: Math.floor(clock.wallMs()), valueSizeMax: limits.valueSizeMax }
+  }
+
+  /** Throws what the client is told. */
+  dispatch(command: KeyedCommand, args: CommandArguments, request: RespRequest): void {
+    const { handler } = this.#context
+    this.#owner.share.check(request.size)
+    if (command.put !== undefined) {
+      const put = command.put(args, this.terms.nowMs)
+      if (put !== DECLINED) {
+        this.#put(put, request)
+        return
+      }
+    }
+    this.submitGathered()
+    const isRead = command.flags[0] === 'readonly'
+    const seesWrites = !isRead || this.#owner.pendingWrites > 0
+    if (command.quick !== undefined && (!isRead || !seesWrites)) {
+      const { nowMs } = this.terms
+      const result = command.quick({ handler, args, request, nowMs })
+      if (result !== DECLINED) {
+        this.#owner.settle(request, result, !isRead)
+        return
+      }
+    }
+    if (!seesWrites) {
+      this.#owner.settle(
+        request,
+        applyToRead({ handler, command, args, request }, this.terms),
+        false,
+      )
+    } else if (handler.canUpdate === true) {
+      const call = { handler, command, args: args.detached(), request }
+      const { reply, promise } = applyInUpdate(call, this.terms)
+      request.reply = reply
+      this.#owner.settle(request, promise, !isRead)
+    } else if (this.#owner.waitingCount > 0) this.#owner.stall(command, args, request)
+    else if (isRead) {
+      this.#owner.settle(
+        request,
+        applyToRead({ handler, command, args, request }, this.terms),
+        false,
+      )
+    } else if (command.loose === true) {
+      const call = { handler, command, args: args.detached(), request }
+      // What is written behind it must not be deleted by it.
+      this.#owner.runAlone(request)
+      this.#owner.settle(request, applyLoosely(call, this.terms), true)
+    } else throw refusedInCluster(command)
+  }
+
+  /** Writes at once, or, with more input at hand, together with the next. */
+  #put(put: HandlerPut, request: RespRequest): void {
+    const { handler } = this.#context
+    request.reply = OK
+    const isLast = this.#gathered === undefined && !this.#owner.hasMoreInput
+    if (isLast || handler.canUpdate !== true || !GatheredPuts.takes(put)) {
+      this.submitGathered()
+      this.#owner.settle(request, handler.put(put, request), true)
+      return
+    }
+    this.#gathered ??= new GatheredPuts()
+    this.#gathered.add(put, request)
+    this.#owner.enter(request, true)
+    if (this.#gathered.isFull) this.submitGathered()
+  }
+
+  /** Hands what was gathered to the store. */
+  submitGathered(): void {
+    const gathered = this.#gathered
+    if (gathered === undefined) return
+    this.#gathered = undefined
+    const written = attempt(() => gathered.submit(this.#context.handler))
+    // Their replies wait for those before them, so none is needed now.
+    const promise = written instanceof Promise ? written : Promise.resolve()
+    for (const request of gathered.requests) this.#context.waits.wait(promise, request, this.#owner)
+  }
+}
