@@ -57,6 +57,8 @@ export const TOMBSTONE_RETENTION_MS = SKEW_BEHIND_MAX_MS + 60_000
 
 /** Calls of getMany that read at the same time; the others hold nothing but their keys. */
 const GET_MANY_AT_ONCE = 32
+/** How far the clocks of replicas may be ahead that sent what an earlier process took. */
+const REPLICAS_AHEAD_MS = 2000
 /** Operations of one batch up to which it is prepared at once, in about a millisecond. */
 export const LARGE_COUNT = 512
 /** Larger ones under way at once: one is prepared while the engine has another. */
@@ -153,8 +155,9 @@ export class PartitionedStore {
     this.#path = options.path
     this.writeCounts = new WriteCounts(options.partitioner.count)
     // An earlier process may have accepted what lay so far ahead, and died before its mark did.
-    const wallMs = Math.floor(options.clock.wallMs()) + SKEW_AHEAD_MAX_MS
-    this.#latest = new LatestVersions(Math.max(options.versions.timeMs, wallMs))
+    const aheadMs = options.isReplicated?.() === true ? REPLICAS_AHEAD_MS : 0
+    const floorMs = Math.floor(options.clock.wallMs()) + SKEW_AHEAD_MAX_MS + aheadMs
+    this.#latest = new LatestVersions(Math.max(options.versions.timeMs, floorMs))
     this.#writer = new VersionedWriter({
       store: options.store,
       // Others have what cannot be read here: then whatever comes is better.

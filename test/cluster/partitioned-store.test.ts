@@ -287,6 +287,20 @@ describe('partitioned store', () => {
     assert.equal(await textAt(second.store), 'after')
   })
 
+  test('what a replica with a fast clock sent wins after a restart, too', async () => {
+    const first = await startFakeNode({ isReplicated: true })
+    const { partitioner } = first.store
+    const wallMs = first.clock.wallMs()
+    const version = encodeVersion(wallMs + 1500, 0, new Uint8Array(8).fill(9))
+    const stored = encodeValue(version, utf8Encode('theirs'), 0)
+    await first.store.applyStored([{ engineKey: partitioner.engineKey(KEY), stored }])
+    const engine = first.engine.crashed()
+    const second = await startFakeNode({ isReplicated: true, clock: first.clock, engine })
+    first.clock.advance(600)
+    await second.store.put(KEY, utf8Encode('earlier'), 0, from(wallMs + 1000))
+    assert.equal(await textAt(second.store), 'theirs')
+  })
+
   // A promise that nobody owns fails the test when it rejects.
   test('getMany leaves no read to itself when another one fails at once', async () => {
     const { store, engine } = await startFakeNode()
