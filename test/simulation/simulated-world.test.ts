@@ -126,6 +126,27 @@ describe('time', () => {
     )
   })
 
+  test('ends when nothing is waited for any more, but no time passes', async () => {
+    const scheduler = new Scheduler()
+    const again = (): void => {
+      scheduler.after(0, again)
+    }
+    again()
+    await assert.rejects(
+      scheduler.run(() => false),
+      /spins/,
+    )
+    const turning = new Scheduler()
+    const turn = async (): Promise<void> => {
+      for (;;) await yieldToEventLoop()
+    }
+    turning.after(1, () => void turn())
+    await assert.rejects(
+      turning.run(() => false),
+      /spins/,
+    )
+  })
+
   test('runs at another rate on a machine whose clock is fast, and can be set', async () => {
     const scheduler = new Scheduler()
     const machine = new MachineClock(scheduler, 1000, 100_000)

@@ -12,6 +12,8 @@ import { EventQueue } from './event-queue.ts'
 
 /** Turns of the event loop that one event may take; code that needs more waits for time to pass. */
 const TURNS_MAX = 200_000
+/** Events without any time between them; what goes on like that does not end. */
+const EVENTS_AT_ONCE_MAX = 300_000
 /** Events until the real event loop has a turn, for the messages and signals of this process. */
 const SLICE_EVENTS = 256
 
@@ -20,6 +22,7 @@ export class Scheduler {
   #nowMs = 0
   #leaptMs = 0
   #eventCount = 0
+  #eventsAtOnce = 0
   /** What was given to `setImmediate` and did not run yet. */
   #turns: (() => void)[] = []
   #failure: unknown
@@ -115,8 +118,13 @@ export class Scheduler {
     if (event?.run === undefined) return false
     const { run } = event
     event.run = undefined
-    // What fell due during a leap happens after it.
-    this.#nowMs = Math.max(this.#nowMs, event.atMs)
+    if (event.atMs > this.#nowMs) {
+      this.#nowMs = event.atMs
+      this.#eventsAtOnce = 0
+    } else if (++this.#eventsAtOnce > EVENTS_AT_ONCE_MAX) {
+      // What fell due during a leap happens after it, at once; but that comes to an end.
+      this.fail(new Error(`${EVENTS_AT_ONCE_MAX} events, and no time has passed: it spins`))
+    }
     this.#eventCount++
     this.#guard(run)
     return true
