@@ -2,6 +2,7 @@
  * The long form of test/net/fuzz.test.ts, over the handler that `kvd` has.
  *
  *   npm run test:fuzz -- [--frames 100000] [--seed random] [--handler engine | memory]
+ *   npm run test:fuzz -- --door resp [--frames 10000] [--seed random]     (conversations)
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,14 +11,17 @@ import { parseArgs } from 'node:util'
 import { systemRandom } from '../../src/random.ts'
 import { fuzzServer } from './frame-fuzz.ts'
 import { engineTarget, memoryTarget } from './fuzz-target.ts'
+import { fuzzResp } from './resp-fuzz.ts'
 
 const FRAMES_DEFAULT = 100_000
+const CONVERSATIONS_DEFAULT = 10_000
 
 const { values } = parseArgs({
   options: {
     frames: { type: 'string' },
     seed: { type: 'string' },
     handler: { type: 'string', default: 'engine' },
+    door: { type: 'string', default: 'binary' },
   },
 })
 
@@ -30,14 +34,20 @@ function integerOf(name: string, given: string | undefined, otherwise: number): 
 if (values.handler !== 'engine' && values.handler !== 'memory') {
   throw new Error(`--handler is engine or memory, got ${values.handler}`)
 }
-const frames = integerOf('frames', values.frames, FRAMES_DEFAULT)
+if (values.door !== 'binary' && values.door !== 'resp') {
+  throw new Error(`--door is binary or resp, got ${values.door}`)
+}
+const isResp = values.door === 'resp'
+const standard = isResp ? CONVERSATIONS_DEFAULT : FRAMES_DEFAULT
+const frames = integerOf('frames', values.frames, standard)
 const seed = integerOf('seed', values.seed, systemRandom().below(2 ** 31))
 process.stdout.write(`${frames} frames; replay with --seed ${seed} --handler ${values.handler}\n`)
 const directory = mkdtempSync(join(tmpdir(), 'duramen-fuzz-'))
 try {
   const target =
     values.handler === 'engine' ? await engineTarget(join(directory, 'data')) : memoryTarget()
-  const report = await fuzzServer(seed, frames, target)
+  const fuzz = isResp ? fuzzResp : fuzzServer
+  const report = await fuzz(seed, frames, target)
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
 } finally {
   rmSync(directory, { recursive: true, force: true })
