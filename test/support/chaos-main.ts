@@ -196,6 +196,9 @@ async function runSubject(
         divergentKeys: count(values.divergent),
       })
       rows.push(row)
+      line.clear()
+      // What is known must not be lost when a later scenario fails.
+      process.stderr.write(`${chaosTable([row])}\n`)
     }
   } finally {
     for (const client of clients) await client.close()
