@@ -46,6 +46,8 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
   readonly #options: ReplicatedWriteOptions
   /** What was asked for and not submitted yet. */
   readonly #left = new Map<Uint8Array, Uint8Array>()
+  /** Keys of a large write that lost against what is there, which nobody else may owe. */
+  readonly #lost: Uint8Array[] = []
   #reservation: Reservation | undefined
   /** What of a large write is being pushed. */
   #pushing: Promise<void> | undefined
@@ -61,7 +63,10 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
         const owners = replication.ownersOf(enginePartition(key))
         runs.add(owners.map(({ number }) => number))
       },
-      lost: (key, stored) => this.asked([key], [stored]),
+      lost: (key, stored) => {
+        this.asked([key], [stored])
+        this.#lost.push(key)
+      },
       get logData() {
         return runs.encoded
       },
@@ -129,6 +134,11 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
     }
     this.#left.clear()
     this.acks?.seal()
+  }
+
+  /** Resolves once hints stand for what a large write lost against; undefined: nothing did. */
+  oweLost(): Promise<void> | undefined {
+    return this.#lost.length === 0 ? undefined : this.#replication.oweByHints(this.#lost)
   }
 
   /** The node could not write its own part. */

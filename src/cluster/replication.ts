@@ -287,6 +287,18 @@ export class Replication {
     void this.#makeHints(new Map([[peer.number, keys]])).then(() => reservation.release())
   }
 
+  /** Makes hints of these keys for all others that own them; resolves once they are durable. */
+  async oweByHints(keys: readonly Uint8Array[]): Promise<void> {
+    const byNumber = new Map<number, Uint8Array[]>()
+    for (const key of keys) {
+      for (const { number } of this.ownersOf(enginePartition(key))) addTo(byNumber, number, key)
+    }
+    for (const [number, owed] of byNumber) {
+      await this.hints.add(number, owed)
+      this.#replay.start(number)
+    }
+  }
+
   /** Waits a little for peers to take what they are owed, and stops. The rest stays in the log. */
   async close(): Promise<void> {
     const { clock } = this.#options

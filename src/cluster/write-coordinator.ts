@@ -200,6 +200,8 @@ export class WriteCoordinator {
       write.cancel()
       throw write.wasSent ? unknownOutcome(error) : error
     }
+    const owing = write.oweLost()
+    if (owing !== undefined) await owing.catch(failAsUnknown)
     const written = write.written()
     if (acks === undefined) return
     await written
@@ -282,6 +284,11 @@ export class WriteCoordinator {
       outcome: 'unknown',
     })
   }
+}
+
+/** What is written is there. */
+function failAsUnknown(error: unknown): never {
+  throw unknownOutcome(error)
 }
 
 /** Throws InvalidArgumentError for what does not fit a message to another replica. */

@@ -175,23 +175,27 @@ describe('replication', () => {
 
   test('of a write that lost against one that its coordinator has lost', async t => {
     const random = seededRandom(printSeed(t))
-    const cluster = await WriteCluster.start({ random, nodes: 3 })
-    const [first, second, third] = cluster.members as [WriteMember, WriteMember, WriteMember]
-    const versionAt = (counter: number) =>
-      encodeVersion(Math.floor(cluster.clock.wallMs()), counter, new Uint8Array(8).fill(7))
-    const [earlier, later] = [versionAt(1), versionAt(2)]
-    cluster.network.pause(third.id)
-    const disk = first.disk.crashClone(random, { keep: 'random' })
-    cluster.write(first, [put('k', 'later')], 'one', later).catch(() => undefined)
-    await cluster.pass(100, 5)
-    await cluster.crash(first)
-    first.disk = disk
-    await cluster.settle(cluster.write(second, [put('k', 'earlier')], 'one', earlier))
-    cluster.network.mend()
-    await cluster.start(first)
-    await cluster.pass(20_000)
-    await assertEverywhere(cluster, ['k'])
-    await cluster.stopAll()
+    for (const count of [1, 600]) {
+      const cluster = await WriteCluster.start({ random, nodes: 3 })
+      const [first, second, third] = cluster.members as [WriteMember, WriteMember, WriteMember]
+      const versionAt = (counter: number) =>
+        encodeVersion(Math.floor(cluster.clock.wallMs()), counter, new Uint8Array(8).fill(7))
+      const [earlier, later] = [versionAt(1), versionAt(2)]
+      const names = Array.from({ length: count }, (_, index) => `k${index}`)
+      const puts = (value: string) => names.map(name => put(name, value))
+      cluster.network.pause(third.id)
+      const disk = first.disk.crashClone(random, { keep: 'random' })
+      cluster.write(first, puts('later'), 'one', later).catch(() => undefined)
+      await cluster.pass(100, 5)
+      await cluster.crash(first)
+      first.disk = disk
+      await cluster.settle(cluster.write(second, puts('earlier'), 'one', earlier))
+      cluster.network.mend()
+      await cluster.start(first)
+      await cluster.pass(20_000)
+      await assertEverywhere(cluster, names)
+      await cluster.stopAll()
+    }
   })
 
   test('of what is damaged here is left to others, and holds up nothing', async t => {
