@@ -1,0 +1,79 @@
+// Goal: on a cluster of several nodes a Redis client may ask any of them: what can be had without
+// an update is right, wherever the keys are, and what cannot is refused and changes nothing.
+// Method: two real nodes with one copy of each key, so that each owns about half of them; written
+// through one, read through the other.
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { delay, systemClock } from '../../src/clock.ts'
+import { type Node, startNode } from '../../src/cluster/index.ts'
+import { RespClient } from '../support/resp-client.ts'
+import { temporaryDirectory } from '../support/temp-directory.ts'
+
+const SECRET = 'a secret of at least sixteen bytes'
+const KEYS = 60
+const FORM_MS_MAX = 30_000
+const FAR_MS = 4_000_000_000_123
+
+test('two nodes, written through one, read through the other', async t => {
+  const running: Node[] = []
+  const root = temporaryDirectory({
+    after: remove => {
+      t.after(async () => {
+        await Promise.all(running.map(node => node.close({ graceMs: 0 })))
+        remove()
+      })
+    },
+  })
+  const start = async (name: string, join_?: string): Promise<Node> => {
+    const node = await startNode({
+      directory: join(root, name),
+      port: 0,
+      partitionCount: 64,
+      replicationFactor: 1,
+      resp: { port: 0 },
+      cluster: { secret: SECRET, peerPort: 0, ...(join_ === undefined ? {} : { join: [join_] }) },
+    })
+    running.push(node)
+    return node
+  }
+  const first = await start('one')
+  const second = await start('two', first.peerAddress)
+  const clock = systemClock()
+  const endMs = clock.monotonicMs() + FORM_MS_MAX
+  while (running.some(({ ring }) => ring.members.length < 2 || ring.phase !== 'stable')) {
+    assert.ok(clock.monotonicMs() < endMs, 'the cluster was formed')
+    await delay(clock, 20)
+  }
+  const clients = await Promise.all(
+    [first, second].map(node => RespClient.connect(node.respAddress!.port)),
+  )
+  const [writer, reader] = clients as [RespClient, RespClient]
+  assert.equal(await writer.ask('set', 'counter', 1), '+OK\r\n')
+  const keys = Array.from({ length: KEYS }, (_, at) => `key:${at}`)
+  for (const [at, key] of keys.entries()) {
+    assert.equal(await writer.ask('set', key, at, 'pxat', FAR_MS + at), '+OK\r\n')
+  }
+  for (const [at, key] of keys.entries()) {
+    assert.equal(await reader.ask('get', key), `$${String(at).length}\r\n${at}\r\n`)
+    assert.equal(await reader.ask('pexpiretime', key), `:${FAR_MS + at}\r\n`)
+  }
+  assert.equal(await writer.ask('mset', ...keys.flatMap(key => [key, 'x'])), '+OK\r\n')
+  assert.equal(await reader.ask('mget', ...keys), `*${KEYS}\r\n${'$1\r\nx\r\n'.repeat(KEYS)}`)
+  assert.equal(await reader.ask('exists', ...keys, 'none'), `:${KEYS}\r\n`)
+  assert.equal(await reader.ask('ttl', keys[7]!), ':-1\r\n')
+  assert.equal(await reader.ask('dbsize'), `:${KEYS + 1}\r\n`)
+  const scanned = await reader.ask('scan', '0', 'match', 'key:*', 'count', '1000')
+  assert.ok(scanned.startsWith(`*2\r\n$1\r\n0\r\n*${KEYS}\r\n`), scanned.slice(0, 40))
+  for (const client of clients) {
+    assert.match(await client.ask('incr', 'counter'), /^-ERR 'incr' reads a key and writes/)
+    assert.match(await client.ask('set', 'key:1', 'y', 'nx'), /^-ERR 'set' reads a key/)
+    assert.match(await client.ask('multi'), /^-ERR transactions are not offered/)
+    assert.equal(await client.ask('get', 'counter'), '$1\r\n1\r\n')
+  }
+  assert.equal(await reader.ask('del', ...keys.slice(0, 10), 'none'), ':10\r\n')
+  assert.equal(await writer.ask('exists', ...keys), `:${KEYS - 10}\r\n`)
+  assert.equal(await writer.ask('flushall'), '+OK\r\n')
+  assert.equal(await reader.ask('dbsize'), ':0\r\n')
+  for (const client of clients) client.end()
+})
