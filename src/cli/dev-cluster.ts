@@ -48,6 +48,8 @@ export interface DevOptions {
   readonly nodes: number | undefined
   /** The first port for clients; only where the directory is new. */
   readonly port: number
+  /** Where node 1 listens for Redis clients, each further one a port above. Absent: nowhere. */
+  readonly respPort?: number
   /** For `kvd serve` of each node. */
   readonly nodeArguments: readonly string[]
 }
@@ -160,7 +162,7 @@ class DevCluster {
 
   /** In a new cluster all join the first node, which joins nobody; later each may ask any. */
   #argumentsOf(node: DevNode): readonly string[] {
-    const { directory } = this.#options
+    const { directory, respPort } = this.#options
     const { nodes } = this.#layout
     const known = this.#isNew ? nodes.slice(0, 1) : nodes
     const others = known.filter(other => other !== node).map(peerAddress)
@@ -169,6 +171,7 @@ class DevCluster {
       ...['--dir', nodeDirectory(directory, node)],
       ...['--port', String(node.port), '--peer-port', String(node.peerPort)],
       ...['--cluster-secret-file', secretPath(directory)],
+      ...(respPort === undefined ? [] : ['--resp-port', String(respPort + node.number - 1)]),
       ...(others.length === 0 ? ['--init'] : ['--join', others.join(',')]),
       '--json-logs',
     ]

@@ -16,6 +16,7 @@ export interface DevFlags {
   readonly nodes?: string
   readonly dir?: string
   readonly port?: string
+  readonly respPort?: string
   readonly memoryBudget?: string
 }
 
@@ -24,18 +25,22 @@ export const DEV_FLAGS: readonly (readonly [flags: string, description: string])
   ['--nodes <count>', `how many, in a new directory (default: ${DEV_NODES_DEFAULT})`],
   ['--dir <directory>', `where the cluster is kept (default: ${DEV_DIRECTORY})`],
   ['--port <port>', `first port to look for free ones, once (default: ${DEFAULT_PORT})`],
+  ['--resp-port <port>', 'of node 1 for Redis clients, of the next one more (default: none)'],
   ['--memory-budget <size>', `of each node (default: ${MEMORY_BUDGET})`],
 ]
 
 /** Throws UsageError that names the flag. */
 export function devOptions(flags: DevFlags, io: DaemonIo): DevOptions {
-  const { nodes, dir = DEV_DIRECTORY, port, memoryBudget = MEMORY_BUDGET } = flags
+  const { nodes, dir = DEV_DIRECTORY, port, respPort, memoryBudget = MEMORY_BUDGET } = flags
   parse(sizeValue(MIB, 1024 * 1024 * MIB), '--memory-budget', memoryBudget)
   const count = integerValue(1, DEV_NODES_MAX)
   return {
     directory: io.absolutePath(dir),
     nodes: nodes === undefined ? undefined : parse(count, '--nodes', nodes),
     port: port === undefined ? DEFAULT_PORT : parse(integerValue(1, PORT_MAX), '--port', port),
+    ...(respPort !== undefined && {
+      respPort: parse(integerValue(1, PORT_MAX), '--resp-port', respPort),
+    }),
     nodeArguments: ['--memory-budget', memoryBudget],
   }
 }

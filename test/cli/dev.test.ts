@@ -176,7 +176,13 @@ describe('a new cluster', () => {
     })
   }
 
-  for (const line of ['--nodes 0', '--nodes 10', '--port x', '--memory-budget lots']) {
+  for (const line of [
+    '--nodes 0',
+    '--nodes 10',
+    '--port x',
+    '--resp-port 0',
+    '--memory-budget lots',
+  ]) {
     test(`takes no ${line}`, async () => {
       const made = new Dev()
       await made.run(line)
@@ -184,6 +190,15 @@ describe('a new cluster', () => {
       assert.match(made.text, new RegExp(line.split(' ')[0]!))
     })
   }
+
+  test('serves Redis clients at ports that follow each other, where it is told to', async () => {
+    const made = new Dev()
+    await made.run('--nodes 2 --resp-port 6379')
+    made.dev.running[0]!.serve()
+    await made.settle()
+    const ports = made.dev.spawned.map(({ args }) => args[args.indexOf('--resp-port') + 1])
+    assert.deepEqual(ports, ['6379', '6380'])
+  })
 
   test('whose node cannot start tells why, and ends', async () => {
     const made = new Dev()
