@@ -15,11 +15,17 @@
 
 /** A power of two. Two writes a few milliseconds apart then seldom share a slot by chance. */
 const SLOT_COUNT = 1 << 18
+/** Slots that get their memory together, with the first write to one of them. */
+const PAGE_BITS = 8
+const PAGE_SLOTS = 1 << PAGE_BITS
+
+interface Page {
+  readonly times: Float64Array
+  readonly counters: Uint16Array
+}
 
 export class LatestVersions {
-  readonly #times = new Float64Array(SLOT_COUNT)
-  readonly #counters = new Uint16Array(SLOT_COUNT)
-
+  readonly #pages = new Array<Page | undefined>(SLOT_COUNT / PAGE_SLOTS).fill(undefined)
   readonly #floorMs: number
 
   /** Everything up to `floorMs` may have been used before. */
@@ -29,16 +35,28 @@ export class LatestVersions {
 
   isLatest(hash: number, timeMs: number, counter: number): boolean {
     if (timeMs <= this.#floorMs) return false
-    const slot = hash & (SLOT_COUNT - 1)
-    const slotMs = this.#times[slot]!
-    return timeMs > slotMs || (timeMs === slotMs && counter > this.#counters[slot]!)
+    const page = this.#pages[pageOf(hash)]
+    if (page === undefined) return true
+    const slot = hash & (PAGE_SLOTS - 1)
+    const slotMs = page.times[slot]!
+    return timeMs > slotMs || (timeMs === slotMs && counter > page.counters[slot]!)
   }
 
   /** Takes note of a write. Its writer does not count: of equals none is the latest. */
   raise(hash: number, timeMs: number, counter: number): void {
     if (!this.isLatest(hash, timeMs, counter)) return
-    const slot = hash & (SLOT_COUNT - 1)
-    this.#times[slot] = timeMs
-    this.#counters[slot] = counter
+    const index = pageOf(hash)
+    let page = this.#pages[index]
+    if (page === undefined) {
+      page = { times: new Float64Array(PAGE_SLOTS), counters: new Uint16Array(PAGE_SLOTS) }
+      this.#pages[index] = page
+    }
+    const slot = hash & (PAGE_SLOTS - 1)
+    page.times[slot] = timeMs
+    page.counters[slot] = counter
   }
+}
+
+function pageOf(hash: number): number {
+  return (hash & (SLOT_COUNT - 1)) >>> PAGE_BITS
 }

@@ -21,6 +21,8 @@ import type { PeerStats } from './peer-link-context.ts'
 
 const SLICE_MS = 0.5
 const FRAMES_PER_LOOK = 16
+/** Many links of a large cluster carry no more than gossip, and grow when they do. */
+const OUTPUT_SIZE_START = 2048
 /** Within a tick more than this is not gathered: it leaves at once. */
 const GATHERED_MAX = 256 * 1024
 
@@ -48,7 +50,7 @@ export interface StreamOwner {
 }
 
 export class PeerStream {
-  readonly output = new OutputBuffer()
+  readonly output = new OutputBuffer(OUTPUT_SIZE_START)
   /** True while the flusher has it. */
   flushScheduled = false
   /** When anything came last. */

@@ -12,6 +12,7 @@ import {
   RingTable,
 } from '../../../src/cluster/index.ts'
 import { encodeRing } from '../../../src/cluster/ring-format.ts'
+import { BufferPool } from '../../../src/engine/buffer-pool.ts'
 import type { Hasher } from '../../../src/hash.ts'
 import type { NodeAddress } from '../../../src/net/index.ts'
 import type { Random } from '../../../src/random.ts'
@@ -33,6 +34,7 @@ const CLUSTER_SECRET = 'what all simulated nodes know'
 const PARTITION_COUNT = 16
 const REPLICATION_FACTOR = 3
 const RESTART_MAX_MS = 5000
+const SPARE_BYTES_MAX = 4 * 1024 * 1024
 
 export interface SimClusterOptions {
   readonly world: MachineWorld
@@ -50,6 +52,8 @@ export interface SimClusterOptions {
 export class SimCluster {
   readonly nodes: readonly SimNode[]
   readonly #options: SimClusterOptions
+  /** One for all nodes: jobs run one at a time, and leave nothing in it that another may see. */
+  readonly #buffers = new BufferPool(SPARE_BYTES_MAX)
   /** By node: how often it has moved. */
   readonly #moves = new Map<string, number>()
   readonly #partitioner = new Partitioner(PARTITION_COUNT)
@@ -187,6 +191,7 @@ export class SimCluster {
       machine: new Machine(name, world, random(`disk of ${name}`), clock, profile.disk),
       seed: seed * 64 + index,
       hasher,
+      buffers: this.#buffers,
       plant,
       options: () => this.#nodeOptions(name, index),
       tuning: drawTuning(random(`sizes of ${name}`)),

@@ -8,7 +8,7 @@ import {
   type NodeOptions,
   startNode,
 } from '../../../src/cluster/index.ts'
-import { BufferPool } from '../../../src/engine/buffer-pool.ts'
+import type { BufferPool } from '../../../src/engine/buffer-pool.ts'
 import { type DbTuning, InlineExecutor } from '../../../src/engine/index.ts'
 import type { Hasher } from '../../../src/hash.ts'
 import type { LogFields, Logger } from '../../../src/logger.ts'
@@ -17,13 +17,12 @@ import type { CrashKind, Machine, MachineWorld } from './machine.ts'
 import { NODE_DIRECTORY } from './node-tuning.ts'
 import type { SimProcess } from './sim-process.ts'
 
-/** Of the buffers of its background jobs, as a job thread has. */
-const SPARE_BYTES_MAX = 1024 * 1024
-
 export interface SimNodeOptions {
   readonly machine: Machine
   readonly seed: number
   readonly hasher: Hasher
+  /** Of background jobs, as a job thread has. */
+  readonly buffers: BufferPool
   /** What the next life is started with, besides its directory. */
   readonly options: () => Omit<NodeOptions, 'directory' | 'logger'>
   readonly tuning: DbTuning
@@ -107,12 +106,11 @@ export class SimNode {
 
   #environment(process: SimProcess, life: number): NodeEnvironment {
     const { machine } = this
-    const { seed, hasher, tuning } = this.#options
+    const { seed, hasher, buffers, tuning } = this.#options
     const { network } = this.#world
     const random = seededRandom(seed * 1009 + life)
     const { clock } = process
     const fileSystem = machine.disk
-    const buffers = new BufferPool(SPARE_BYTES_MAX)
     return {
       clock,
       random,
