@@ -254,6 +254,24 @@ describe('over an engine', () => {
     client.end()
   })
 
+  test('INFO tells what clients look for, and COMMAND all that there is', async t => {
+    const { port } = await startResp(t)
+    const client = await RespClient.connect(port)
+    const info = await client.ask('info')
+    for (const line of ['redis_version:7', 'loading:0', 'role:master', 'connected_clients:1']) {
+      assert.ok(info.includes(`\r\n${line}`), line)
+    }
+    assert.match(info, /\r\nused_memory:[1-9]/)
+    assert.match(await client.ask('info', 'memory'), /^\$\d+\r\n# Memory\r\n/)
+    const count = Number((await client.ask('command', 'count')).slice(1))
+    const list = await client.ask('command', 'list')
+    assert.ok(list.startsWith(`*${count}\r\n`))
+    await client.ask('hello', '3')
+    const docs = await client.ask('command', 'docs', 'get')
+    assert.match(docs, /^%1\r\n\$3\r\nget\r\n%3\r\n\$7\r\nsummary\r\n/)
+    client.end()
+  })
+
   test('SCAN returns whatever is there all the time, while others come and go', async t => {
     const random = seededRandom(printSeed(t))
     const { port } = await startResp(t)

@@ -102,8 +102,9 @@ export async function infoText(call: RunCall, wanted: readonly string[]): Promis
 
 /** What the engine holds in memory, where the statistics of the handler tell it. */
 function memoryOf(stats: Readonly<Record<string, unknown>>): number {
-  const engine = stats['engine'] as { readonly memoryBytes?: unknown } | undefined
-  return typeof engine?.memoryBytes === 'number' ? engine.memoryBytes : 0
+  const engine = stats['engine'] as { readonly memory?: { readonly total?: unknown } } | undefined
+  const total = engine?.memory?.total
+  return typeof total === 'number' ? total : 0
 }
 
 function human(bytes: number): string {
