@@ -244,7 +244,7 @@ export class Connection implements ConversationSink, AcceptedEvents {
     } else if (!this.session.open && !this.session.ending) {
       if (this.#drainingMs !== undefined && nowMs - this.#drainingMs > DRAIN_IDLE_MS) {
         this.destroy()
-      } else if (nowMs - this.#acceptedMs > limits.handshakeTimeoutMs) {
+      } else if (nowMs - this.#strangeSinceMs > limits.handshakeTimeoutMs) {
         this.#fail(`no HELLO came in time; it sent ${this.session.describeFirstBytes()}`)
       }
     } else if (this.#isOverdue(nowMs)) {
@@ -253,6 +253,10 @@ export class Connection implements ConversationSink, AcceptedEvents {
       this.session.endInput()
       this.flush()
     }
+  }
+
+  get #strangeSinceMs(): number {
+    return Math.max(this.#acceptedMs, this.session.strangeSinceMs)
   }
 
   #isOverdue(nowMs: number): boolean {

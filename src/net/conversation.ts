@@ -34,6 +34,8 @@ export interface Conversation {
   readonly clientName: string
   /** True once the client may ask for anything. */
   readonly open: boolean
+  /** When it became a stranger again, in monotonic milliseconds; 0: it is one from the start. */
+  readonly strangeSinceMs: number
   /** True once nothing more will be read. */
   readonly ending: boolean
   /** Why it ended early; undefined when it did not. */

@@ -77,6 +77,7 @@ export interface SessionSink {
 export class Session implements Conversation, Responder, LateAnswer<ServerRequest> {
   readonly output = new OutputBuffer(OUTPUT_CAPACITY)
   readonly share: Share
+  readonly strangeSinceMs = 0
   /** Named in the log. */
   clientName = ''
   /** See Responder. */

@@ -159,11 +159,14 @@ describe('resp session', () => {
     assert.match(replies[3]!, /^-NOAUTH/)
     assert.match(replies[4]!, /^-NOAUTH HELLO must be called/)
     assert.equal(client.session.open, false)
+    client.clock.advance(10_000)
     client.send('auth secret', 'get a', 'reset', 'get a', 'hello 3 auth me secret')
     assert.deepEqual(client.replies().slice(0, 4), [
       ...['+OK', '$-1', '+RESET', '-NOAUTH Authentication required.'],
     ])
     assert.ok(client.session.open)
+    // Who is a stranger again has the time of a new one to say the password.
+    assert.equal(client.session.strangeSinceMs, client.clock.monotonicMs())
     const stranger = new RespHarness({ handler, credentials })
     stranger.write(Buffer.from('*11\r\n'))
     assert.deepEqual(stranger.replies(), ['-ERR Protocol error: unauthenticated multibulk length'])

@@ -58,6 +58,7 @@ export class RespSession implements Conversation, KeyedOwner {
   readonly connectedMs: number
   version: RespVersion = 2
   clientName = ''
+  strangeSinceMs = 0
   library = { name: '', version: '' }
   /** The last command, for CLIENT LIST. */
   lastCommand = ''
@@ -369,6 +370,7 @@ export class RespSession implements Conversation, KeyedOwner {
     this.endTransaction()
     if (!this.context.doorkeeper.asksForPassword) return
     this.#isAdmitted = false
+    this.strangeSinceMs = this.context.clock.monotonicMs()
     this.#decoder.isStranger = true
   }
 
