@@ -5,17 +5,28 @@ import type { Violations } from './violations.ts'
 
 const PROMISE = 'scans find what is stored'
 
-/** What `node` found while nothing was written, against what replicas hold that are equal. */
+/** By key, what the owners hold, who are equal. Who was an owner once may hold something older. */
+export function liveRecords(
+  replicas: ReadonlyMap<string, ReplicaState>,
+  ownersOf: (key: string) => readonly string[],
+): ReadonlyMap<string, string> {
+  const live = new Map<string, string>()
+  for (const [node, records] of replicas) {
+    for (const [key, { value }] of records) {
+      if (value !== undefined && ownersOf(key)[0] === node) live.set(key, value)
+    }
+  }
+  return live
+}
+
+/** What `node` found while nothing was written, against what there is. */
 export function checkScans(
   node: string,
   { entries, count }: Survey,
-  replicas: ReadonlyMap<string, ReplicaState>,
+  records: ReadonlyMap<string, string>,
   violations: Violations,
 ): void {
-  const live = new Map<string, string>()
-  for (const records of replicas.values()) {
-    for (const [key, { value }] of records) if (value !== undefined) live.set(key, value)
-  }
+  const live = new Map(records)
   if (count !== live.size) {
     violations.add(PROMISE, `${node} counts ${count} keys, there are ${live.size}`)
   }

@@ -25,7 +25,7 @@ import { loadHasher, xxh32 } from '../../../src/hash.ts'
 import { type Random, seededRandom } from '../../../src/random.ts'
 import { checkReads } from './check-reads.ts'
 import { RingWatch } from './check-rings.ts'
-import { checkScans } from './check-scans.ts'
+import { checkScans, liveRecords } from './check-scans.ts'
 import { checkStoredRecords, findDifference } from './check-stored.ts'
 import { checkVersions } from './check-versions.ts'
 import { drawProfile, type FaultProfile } from './fault-profile.ts'
@@ -349,8 +349,9 @@ class Simulation {
     checkReads({ history, isStrong }, this.#violations)
     // What is on a disk is shown once it is synced.
     await this.#sleep(SYNCED_MS)
+    const live = liveRecords(replicas, ownersOf)
     for (const node of this.#cluster.members) {
-      checkScans(node.name, await this.#operator.survey(node), replicas, this.#violations)
+      checkScans(node.name, await this.#operator.survey(node), live, this.#violations)
     }
   }
 
