@@ -4,7 +4,7 @@
  * one, whose tables are there. Both name the database, so neither can be taken for another's.
  *
  *   cold  := path "\n" id " " sum "\n"        an absolute path
- *   owner := id " " sum "\n"
+ *   owner := [ home "\n" ] id " " sum "\n"       the database's directory, an absolute path
  *   id    := the database id, 32 hexadecimal digits
  *   sum   := XXH32 (seed 0) of all before the space in front of it, eight hexadecimal digits
  *
@@ -28,6 +28,13 @@ export interface ColdPointer {
   readonly databaseId: Uint8Array
 }
 
+/** What OWNER says. */
+export interface ColdOwner {
+  /** The absolute path of the database's own directory; undefined where an older build wrote it. */
+  readonly home: string | undefined
+  readonly databaseId: Uint8Array
+}
+
 /** Undefined when there is none. Throws CorruptionError. */
 export function readColdPointerSync(
   fileSystem: FileSystem,
@@ -36,9 +43,8 @@ export function readColdPointerSync(
   const path = joinPath(directory, COLD_FILE_NAME)
   const text = readSealed(fileSystem, path)
   if (text === undefined) return undefined
-  const end = text.lastIndexOf('\n')
-  const databaseId = decodeId(text.slice(end + 1))
-  if (end > 0 && databaseId !== undefined) return { path: text.slice(0, end), databaseId }
+  const named = decode(text)
+  if (named?.path !== undefined) return { path: named.path, databaseId: named.databaseId }
   throw new CorruptionError({ path, offset: 0 }, 'COLD does not name a directory')
 }
 
@@ -63,16 +69,16 @@ export function writeColdPointerSync(
   writeSealed(fileSystem, directory, COLD_FILE_NAME, `${path}\n${encodeId(databaseId)}`)
 }
 
-/** The id of the database whose tables are in the directory; undefined when nobody's are. */
+/** The database whose tables are in the directory; undefined when nobody's are. */
 export function readColdOwnerSync(
   fileSystem: FileSystem,
   coldDirectory: string,
-): Uint8Array | undefined {
+): ColdOwner | undefined {
   const path = joinPath(coldDirectory, OWNER_FILE_NAME)
   const text = readSealed(fileSystem, path)
   if (text === undefined) return undefined
-  const databaseId = decodeId(text)
-  if (databaseId !== undefined) return databaseId
+  const named = decode(text)
+  if (named !== undefined) return { home: named.path, databaseId: named.databaseId }
   throw new CorruptionError({ path, offset: 0 }, 'OWNER does not name a database')
 }
 
@@ -80,9 +86,9 @@ export function readColdOwnerSync(
 export function lookAtColdOwnerSync(
   fileSystem: FileSystem,
   coldDirectory: string,
-): { readonly databaseId?: Uint8Array | undefined; readonly damage?: CorruptionError } {
+): { readonly owner?: ColdOwner | undefined; readonly damage?: CorruptionError } {
   try {
-    return { databaseId: readColdOwnerSync(fileSystem, coldDirectory) }
+    return { owner: readColdOwnerSync(fileSystem, coldDirectory) }
   } catch (error) {
     if (error instanceof CorruptionError) return { damage: error }
     throw error
@@ -92,9 +98,9 @@ export function lookAtColdOwnerSync(
 export function writeColdOwnerSync(
   fileSystem: FileSystem,
   coldDirectory: string,
-  databaseId: Uint8Array,
+  { home, databaseId }: { readonly home: string; readonly databaseId: Uint8Array },
 ): void {
-  writeSealed(fileSystem, coldDirectory, OWNER_FILE_NAME, encodeId(databaseId))
+  writeSealed(fileSystem, coldDirectory, OWNER_FILE_NAME, `${home}\n${encodeId(databaseId)}`)
 }
 
 /** Whether the directory is there and holds the tables of this database. */
@@ -104,7 +110,17 @@ export function isOwnedSync(
   databaseId: Uint8Array,
 ): boolean {
   const owner = readColdOwnerSync(fileSystem, coldDirectory)
-  return owner !== undefined && equalBytes(owner, databaseId)
+  return owner !== undefined && equalBytes(owner.databaseId, databaseId)
+}
+
+/** The path, if there is one, and the id; undefined when the text is neither. */
+function decode(
+  text: string,
+): { readonly path: string | undefined; readonly databaseId: Uint8Array } | undefined {
+  const end = text.lastIndexOf('\n')
+  const databaseId = decodeId(text.slice(end + 1))
+  if (databaseId === undefined || end === 0) return undefined
+  return { path: end < 0 ? undefined : text.slice(0, end), databaseId }
 }
 
 function encodeId(databaseId: Uint8Array): string {

@@ -7,11 +7,13 @@
  *     damaged or gone COLD does, or the MANIFEST, whose tables are all there.
  *  2. An empty directory without OWNER, as of a disk that is not mounted, is no location.
  *  3. What is to be written to is never another directory than the one that COLD names while that
- *     is there: a copy that was left behind would take its place.
+ *     is there: a copy that was left behind would take its place. Nor is it one that belongs to a
+ *     database of which this one is a copy.
  */
 import { checkFlag, checkPath } from '../arguments.ts'
 import { equalBytes } from '../bytes.ts'
 import { CorruptionError, InvalidArgumentError, NotFoundError } from '../errors.ts'
+import { refuseRivalSync, rivalOfSync } from './cold-claim.ts'
 import { type ColdPointer, lookAtColdOwnerSync, lookAtColdPointerSync } from './cold-files.ts'
 import { foreignColdDirectory, holdsTablesOnly, requireOutside, requireOwned } from './cold-tier.ts'
 import { COLD_FILE_NAME, formatFileName, OWNER_FILE_NAME } from './file-names.ts'
@@ -46,8 +48,36 @@ export type ColdPurpose = 'read' | 'write'
  * The directory that the caller gives, or else the one that COLD names; undefined when nobody says
  * one, or when it is lost. An OWNER that is damaged or gone is made up for by COLD or the MANIFEST.
  * Throws NotFoundError, InvalidArgumentError, and CorruptionError when nothing says whose it is.
+ * Requires that `directory` is locked.
  */
 export function findColdDirectorySync(
+  fileSystem: FileSystem,
+  directory: string,
+  options: ColdOptions,
+  purpose: ColdPurpose,
+): ColdLocation | undefined {
+  const found = locate(fileSystem, directory, options, purpose)
+  if (found === undefined || purpose === 'read') return found
+  const known = knownIdSync(fileSystem, directory)
+  // Where it is another database's altogether the work says so.
+  const isCopy = known === undefined || equalBytes(known, found.databaseId)
+  if (isCopy) refuseRivalSync(fileSystem, directory, found.path)
+  return found
+}
+
+/** The id of the database, as COLD says, or else the MANIFEST; undefined when neither can. */
+function knownIdSync(fileSystem: FileSystem, directory: string): Uint8Array | undefined {
+  const { pointer } = lookAtColdPointerSync(fileSystem, directory)
+  if (pointer !== undefined) return pointer.databaseId
+  try {
+    return readManifestStateSync(fileSystem, directory)?.state.databaseId
+  } catch (error) {
+    if (error instanceof CorruptionError) return undefined
+    throw error
+  }
+}
+
+function locate(
   fileSystem: FileSystem,
   directory: string,
   { coldDirectory: given, coldDirectoryLost = false }: ColdOptions,
@@ -60,19 +90,19 @@ export function findColdDirectorySync(
   requireOutside(fileSystem, directory, path)
   const isRecorded = path === pointer?.path
   if (pointer !== undefined && !isRecorded && purpose === 'write') {
-    refuseSecond(fileSystem, path, pointer)
+    refuseSecond(fileSystem, directory, path, pointer)
   }
-  const owner = lookAtColdOwnerSync(fileSystem, path)
-  if (owner.databaseId !== undefined) {
+  const { owner, damage } = lookAtColdOwnerSync(fileSystem, path)
+  if (owner !== undefined) {
     if (pointer !== undefined) requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
     return { path, databaseId: owner.databaseId, isRecorded }
   }
   if (pointer !== undefined) {
     const { databaseId } = pointer
-    if (owner.damage !== undefined) return { path, databaseId, isRecorded }
+    if (damage !== undefined) return { path, databaseId, isRecorded }
     if (isRecorded && holdsTablesOnly(fileSystem, path)) return { path, databaseId, isRecorded }
   }
-  if (owner.damage !== undefined) throw owner.damage
+  if (damage !== undefined) throw damage
   const databaseId = idByTables(fileSystem, directory, path, coldDirectoryLost)
   if (databaseId !== undefined) return { path, databaseId, isRecorded }
   if (pointer !== undefined && !holdsTablesOnly(fileSystem, path)) {
@@ -87,10 +117,13 @@ export function findColdDirectorySync(
 /** Throws InvalidArgumentError while the directory that COLD names is there, as a second one. */
 function refuseSecond(
   fileSystem: FileSystem,
+  directory: string,
   path: string,
   { path: named, databaseId }: ColdPointer,
 ) {
   if (!isThere(fileSystem, named, databaseId)) return
+  // A copy of both directories: what COLD still names is the original's.
+  if (rivalOfSync(fileSystem, directory, named) !== undefined) return
   throw new InvalidArgumentError(
     `the database keeps tables in ${named}, which is there: leave coldDirectory out to repair ` +
       `with it. If ${path} is to take its place, move or unmount ${named} first`,
@@ -100,9 +133,9 @@ function refuseSecond(
 /** Whether the directory is this database's, or may be: OWNER is damaged or gone. */
 function isThere(fileSystem: FileSystem, path: string, databaseId: Uint8Array): boolean {
   try {
-    const owner = lookAtColdOwnerSync(fileSystem, path)
-    if (owner.databaseId !== undefined) return equalBytes(owner.databaseId, databaseId)
-    return owner.damage !== undefined || holdsTablesOnly(fileSystem, path)
+    const { owner, damage } = lookAtColdOwnerSync(fileSystem, path)
+    if (owner !== undefined) return equalBytes(owner.databaseId, databaseId)
+    return damage !== undefined || holdsTablesOnly(fileSystem, path)
   } catch (error) {
     // A disk that cannot be read has nothing to lose.
     if (systemErrorCode(error) === undefined) throw error
@@ -160,10 +193,10 @@ export function checkColdLocationSync(
     findings.damage(path, 0, 'COLD is missing, although tables are in a second directory')
   }
   if (cold === undefined) return
-  const owner = lookAtColdOwnerSync(fileSystem, cold.path)
+  const found = lookAtColdOwnerSync(fileSystem, cold.path)
   const ownerPath = joinPath(cold.path, OWNER_FILE_NAME)
-  if (owner.damage !== undefined) findings.addError(owner.damage, ownerPath)
-  else if (owner.databaseId === undefined) findings.damage(ownerPath, 0, 'OWNER is missing')
+  if (found.damage !== undefined) findings.addError(found.damage, ownerPath)
+  else if (found.owner === undefined) findings.damage(ownerPath, 0, 'OWNER is missing')
   if (databaseId === undefined) return
   if (!equalBytes(cold.databaseId, databaseId)) throw foreignColdDirectory(cold.path)
 }

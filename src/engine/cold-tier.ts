@@ -7,12 +7,14 @@
  *   last table gone -> feature out of the MANIFEST -> COLD gone -> OWNER gone
  *
  * Invariants:
- *  1. The directory is locked while the database is open, and its OWNER names this database.
+ *  1. The directory is locked while the database is open, and its OWNER names this database, also
+ *     by its directory: what is a copy of it is told apart by that (cold-claim.ts).
  *  2. Which tables are there is known from its list of names at opening and from finished jobs.
  *  3. Tables are there only while the MANIFEST has the feature: else nothing is done to them.
  */
 import { equalBytes } from '../bytes.ts'
 import { CorruptionError, InvalidArgumentError, NotFoundError } from '../errors.ts'
+import { refuseRivalSync } from './cold-claim.ts'
 import {
   type ColdPointer,
   isOwnedSync,
@@ -95,18 +97,19 @@ export class ColdTier {
   }
 
   /**
-   * Throws InvalidArgumentError unless the directory is the database's, or nobody's, and
+   * Throws InvalidArgumentError unless the directory is the database's own, or nobody's, and
    * CorruptionError when it holds tables and the MANIFEST knows of no second directory: to it they
    * would be orphans. Call it before anything is removed.
    */
   check({ databaseId, state }: Manifest): void {
     const ids = [
       lookAtColdPointerSync(this.#fileSystem, this.#directory).pointer?.databaseId,
-      readColdOwnerSync(this.#fileSystem, this.path),
+      readColdOwnerSync(this.#fileSystem, this.path)?.databaseId,
     ]
     for (const id of ids) {
       if (id !== undefined && !equalBytes(id, databaseId)) throw foreignColdDirectory(this.path)
     }
+    refuseRivalSync(this.#fileSystem, this.#directory, this.path)
     if (this.#numbers.size === 0 || (state.features & Feature.coldDirectory) !== 0) return
     throw new CorruptionError(
       { path: joinPath(this.path, OWNER_FILE_NAME), offset: 0 },
@@ -165,7 +168,10 @@ export class ColdTier {
     }
     const { pointer } = lookAtColdPointerSync(this.#fileSystem, this.#directory)
     const owner = readColdOwnerSync(this.#fileSystem, this.path)
-    if (owner === undefined) writeColdOwnerSync(this.#fileSystem, this.path, databaseId)
+    const home = this.#fileSystem.resolveSync(this.#directory)
+    if (owner?.home !== home) {
+      writeColdOwnerSync(this.#fileSystem, this.path, { home, databaseId })
+    }
     if (pointer?.path !== this.path) {
       writeColdPointerSync(this.#fileSystem, this.#directory, { path: this.path, databaseId })
     }

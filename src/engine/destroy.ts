@@ -9,6 +9,7 @@
 import { yieldToEventLoop } from '../clock.ts'
 import { CorruptionError } from '../errors.ts'
 import { backupNumbers } from './backup-files.ts'
+import { rivalOfSync } from './cold-claim.ts'
 import { isOwnedSync, lookAtColdPointerSync } from './cold-files.ts'
 import { COLD_FILE_NAME, CURRENT_FILE_NAME, OWNER_FILE_NAME, parseFileName } from './file-names.ts'
 import { type DirectoryLock, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
@@ -60,6 +61,11 @@ function takeColdTables(
   if (pointer === undefined) return undefined
   const { path, databaseId } = pointer
   try {
+    const rival = rivalOfSync(fileSystem, directory, path)
+    if (rival !== undefined) {
+      findings.notice(path, 0, `belongs to the database in ${rival}, of which this is a copy`)
+      return undefined
+    }
     if (isOwnedSync(fileSystem, path, databaseId)) return { path, lock: fileSystem.lockSync(path) }
     findings.notice(path, 0, 'is missing or not the directory of the database any more')
   } catch (error) {

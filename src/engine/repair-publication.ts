@@ -147,7 +147,9 @@ function replaceColdPointer(
   lost: string,
   { coldDirectory, databaseId }: RepairPublication,
 ): void {
-  if (coldDirectory !== undefined) replaceColdOwner(fileSystem, lost, coldDirectory, databaseId)
+  if (coldDirectory !== undefined) {
+    replaceColdOwner(fileSystem, directory, lost, coldDirectory, databaseId)
+  }
   const { pointer, damage } = lookAtColdPointerSync(fileSystem, directory)
   if (damage === undefined && pointer?.path === coldDirectory) return
   saveCopy(fileSystem, directory, lost, COLD_FILE_NAME)
@@ -162,14 +164,16 @@ function replaceColdPointer(
 /** Makes OWNER name the database if it is damaged or gone. */
 function replaceColdOwner(
   fileSystem: FileSystem,
+  directory: string,
   lost: string,
   coldDirectory: string,
   databaseId: Uint8Array,
 ): void {
-  if (lookAtColdOwnerSync(fileSystem, coldDirectory).databaseId !== undefined) return
+  if (lookAtColdOwnerSync(fileSystem, coldDirectory).owner !== undefined) return
   saveCopy(fileSystem, coldDirectory, lost, OWNER_FILE_NAME)
   fileSystem.syncDirectorySync(lost)
-  writeColdOwnerSync(fileSystem, coldDirectory, databaseId)
+  const home = fileSystem.resolveSync(directory)
+  writeColdOwnerSync(fileSystem, coldDirectory, { home, databaseId })
 }
 
 /** A copy of a file that is replaced. */

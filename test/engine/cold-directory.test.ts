@@ -178,11 +178,14 @@ describe('the cold directory', () => {
     const databaseId = Uint8Array.from({ length: 16 }, (_, index) => index)
     const pointer = { path: '/slow/users', databaseId }
     writeColdPointerSync(disk, '/files', pointer)
-    writeColdOwnerSync(disk, '/files', databaseId)
+    const owner = { home: '/fast/users', databaseId }
+    writeColdOwnerSync(disk, '/files', owner)
     assert.deepEqual(disk.peek('/files/COLD'), formatExample('cold').bytes)
     assert.deepEqual(disk.peek('/files/OWNER'), formatExample('owner').bytes)
     assert.deepEqual(readColdPointerSync(disk, '/files'), pointer)
-    assert.deepEqual(readColdOwnerSync(disk, '/files'), databaseId)
+    assert.deepEqual(readColdOwnerSync(disk, '/files'), owner)
+    disk.plant('/files/OWNER', formatExample('owner-without-home').bytes)
+    assert.deepEqual(readColdOwnerSync(disk, '/files'), { home: undefined, databaseId })
   })
 
   test('is part of checkpoints, backups, checks, repair and the end', async () => {

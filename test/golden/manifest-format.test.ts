@@ -86,5 +86,6 @@ describe('FORMAT.md, MANIFEST and CURRENT', () => {
     checkComments(formatExample('current'))
     checkComments(formatExample('cold'))
     checkComments(formatExample('owner'))
+    checkComments(formatExample('owner-without-home'))
   })
 })
