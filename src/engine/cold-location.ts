@@ -30,8 +30,6 @@ export interface ColdLocation {
   readonly path: string
   /** As OWNER says, or, where that is damaged or gone, COLD or the MANIFEST. */
   readonly databaseId: Uint8Array
-  /** COLD names it: it is no copy. */
-  readonly isRecorded: boolean
 }
 
 /** What a caller says of the second directory. */
@@ -95,16 +93,16 @@ function locate(
   const { owner, damage } = lookAtColdOwnerSync(fileSystem, path)
   if (owner !== undefined) {
     if (pointer !== undefined) requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
-    return { path, databaseId: owner.databaseId, isRecorded }
+    return { path, databaseId: owner.databaseId }
   }
   if (pointer !== undefined) {
     const { databaseId } = pointer
-    if (damage !== undefined) return { path, databaseId, isRecorded }
-    if (isRecorded && holdsTablesOnly(fileSystem, path)) return { path, databaseId, isRecorded }
+    if (damage !== undefined) return { path, databaseId }
+    if (isRecorded && holdsTablesOnly(fileSystem, path)) return { path, databaseId }
   }
   if (damage !== undefined) throw damage
   const databaseId = idByTables(fileSystem, directory, path, coldDirectoryLost)
-  if (databaseId !== undefined) return { path, databaseId, isRecorded }
+  if (databaseId !== undefined) return { path, databaseId }
   if (pointer !== undefined && !holdsTablesOnly(fileSystem, path)) {
     requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
   }

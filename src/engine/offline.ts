@@ -47,8 +47,8 @@ export interface OfflineEnvironment {
 export interface OfflineOptions extends MaintenanceOptions {
   /**
    * The second directory of the database, when it was moved or when the file that names it is
-   * damaged or gone. A repair takes no other one while the one that COLD names is there, nor one in
-   * which tables are missing. @defaultValue the one that COLD names
+   * damaged or gone. A repair takes no other one while the one that COLD names is there, and none
+   * in which tables are missing. @defaultValue the one that COLD names
    */
   readonly coldDirectory?: string
   /**

@@ -13,8 +13,9 @@
  *  1. No file that was there is changed. What is not needed any more is moved to `lost/<n>/`; it is
  *     there, durably, before CURRENT names the new MANIFEST, so a crash loses nothing either.
  *  2. Nothing is invented: every entry stood behind a checksum that holds.
- *  3. Tables in a second directory that nobody can name, or that are not in one that COLD does not
- *     name, are not taken for lost, unless the caller says that they are: nothing is done.
+ *  3. Tables in a second directory that nobody can name, or that are not in the one that is there,
+ *     are not taken for lost, unless the caller says that they are: nothing is done. It may be an
+ *     old copy, and once the right one is back those tables would be removed from it as orphans.
  *  4. What is sound is not touched: repairing a database that is whole changes nothing.
  */
 import { NotFoundError } from '../errors.ts'
@@ -121,11 +122,12 @@ class Repair {
     if (cold === undefined && !isColdLost) {
       requireColdLocation(fileSystem, directory, features, state !== undefined)
     }
-    if (missingTables > 0 && cold?.isRecorded === false && !isColdLost) {
+    if (missingTables > 0 && cold !== undefined && !isColdLost) {
       throw new NotFoundError(
-        `${missingTables} tables of the database are not in ${cold.path}, which COLD does not ` +
-          'name: give the directory that has them, or say that they are lost for good ' +
-          '(coldDirectoryLost beside coldDirectory, kvcli debug repair --cold-directory-lost)',
+        `${missingTables} tables of the database are neither in ${directory} nor in ${cold.path}:` +
+          ' give the directory that has them, as when this one is an old copy, or say that they ' +
+          'are lost for good (coldDirectoryLost beside coldDirectory, kvcli debug repair ' +
+          `--cold-directory ${cold.path} --cold-directory-lost)`,
       )
     }
     this.#tablesLost = missingTables

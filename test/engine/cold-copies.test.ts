@@ -105,7 +105,7 @@ describe('a copy of the second directory that is older', () => {
       const state = await withOldCopy(disk)
       if (isAway) move(disk, COLD, AWAY)
       else disk.removeSync(POINTER)
-      await refuses(disk, { coldDirectory: OLD }, { ...NOT_FOUND, message: /not in \/slow\/old/ })
+      await refuses(disk, { coldDirectory: OLD }, { ...NOT_FOUND, message: /nor in \/slow\/old/ })
       const coldDirectory = isAway ? AWAY : COLD
       await repair(disk, { coldDirectory })
       assert.deepEqual(await stateOf(disk, coldDirectory), state)

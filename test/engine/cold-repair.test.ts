@@ -145,7 +145,12 @@ describe('repair of a database with a cold directory', () => {
     const state = await coldDatabase(disk)
     const tables = disk.paths().filter(path => path.startsWith(COLD) && path.endsWith('.sst'))
     disk.removeSync(tables[1]!)
-    const { tablesLost, tablesWhole } = await repair(disk)
+    // It may be an old copy: nothing is given up unasked.
+    const files = disk.paths()
+    await assert.rejects(repair(disk), { code: 'KV_NOT_FOUND', message: /1 tables.*neither in/ })
+    assert.deepEqual(disk.paths(), files)
+    const options = { coldDirectory: COLD, coldDirectoryLost: true }
+    const { tablesLost, tablesWhole } = await repair(disk, options)
     assert.equal(tablesLost, 1)
     assert.equal(tablesWhole, tables.length - 1 + tablesIn(disk, DIRECTORY))
     const found = await stateOf(disk)
