@@ -1,23 +1,33 @@
 /**
  * From where on the log must be kept: from the oldest write on that somebody is owed and that no
  * hint stands for. There is a hold on the log while something is owed. It moves on in memory as
- * writes are acknowledged, and the sequence is recorded now and then, so that a restart need not
- * look at all that the log has.
+ * writes are acknowledged, and the sequence is recorded now and then; the log goes once that is, so
+ * that a restart sees whether it has all that was owed.
  *
- *   record := form u8 (1) | sequence u64, big-endian
+ *   record := form u8 (1: something may be owed, 2: nothing) | sequence u64, big-endian
  *
  * Invariants:
  *  1. Every duty in the log whose write was not acknowledged, nor hinted durably, lies at or behind
  *     the hold.
  *  2. What lies before the recorded sequence is owed to nobody.
+ *  3. A write that is owed comes behind a record that something may be; while that is the last one,
+ *     the log goes back to its sequence, unless the hold was broken.
  */
 import { assert } from '../assert.ts'
 import { CorruptionError } from '../errors.ts'
 import { NodeKey, nodeKey } from './partition.ts'
 import type { Store } from './store.ts'
 
-const DUTIES_FORM = 1
+const OWED_FORM = 1
+const NOTHING_OWED_FORM = 2
 const RECORD_SIZE = 9
+
+export interface DutyRecord {
+  /** Nothing before it is owed. */
+  readonly sequence: number
+  /** Whether anything behind it may be. */
+  readonly isOwed: boolean
+}
 
 /** The log of the engine, as far as duties need it; its Db satisfies it. */
 export interface DutyLog {
@@ -47,15 +57,17 @@ export class DutyLedger {
   readonly #reservations = new Set<Reservation>()
   /** Nothing before it is owed. */
   #sequence: number
-  #recorded: number
+  #isOwed = false
+  /** The last that was submitted; undefined when that one failed. */
+  #recorded: DutyRecord | undefined
   #recording: Promise<void> | undefined
 
-  /** Nothing before `sequence` is owed. */
+  /** Nothing before `sequence` is owed, nor behind it yet, and that is recorded. */
   constructor(log: DutyLog, store: Store, sequence: number) {
     this.#log = log
     this.#store = store
     this.#sequence = sequence
-    this.#recorded = sequence
+    this.#recorded = { sequence, isOwed: false }
   }
 
   /** The log gave up what is owed: it has grown beyond its limit. What is in memory is not lost. */
@@ -72,6 +84,12 @@ export class DutyLedger {
   holdHere(): number {
     const { sequence } = this.#log
     this.#hold ??= this.#log.holdWal(sequence + 1)
+    if (!this.#isOwed) {
+      this.#isOwed = true
+      this.#sequence = Math.max(this.#sequence, sequence + 1)
+      // Comes before what is submitted next. A failure is noted, and made good by record().
+      this.#submit('none').catch(() => undefined)
+    }
     return sequence
   }
 
@@ -82,57 +100,86 @@ export class DutyLedger {
     return reservation
   }
 
-  /** Moves the hold on; `oldest` is the floor of the oldest write in the queues, if any. */
+  /**
+   * What is owed begins later, or nothing is; `oldest` is the floor of the oldest write in the
+   * queues, if any. The log is let go once that is recorded.
+   */
   advance(oldest: number | undefined): void {
     let floor = oldest
     for (const reservation of this.#reservations) {
       floor = Math.min(floor ?? reservation.floor, reservation.floor)
     }
     if (this.isBroken) this.#hold = undefined
+    this.#isOwed = floor !== undefined
     if (floor === undefined) {
-      this.#hold?.release()
-      this.#hold = undefined
       this.#sequence = this.#log.sequence + 1
       return
     }
     this.#hold ??= this.#log.holdWal(this.#log.sequence + 1)
     this.#sequence = Math.max(this.#sequence, floor + 1)
-    if (floor + 1 > this.#hold.sequence) this.#hold.advance(floor + 1)
   }
 
   /** Records from where on something is owed, unless that is known. Rejects as the store does. */
   async record(durability: 'sync' | 'none' = 'none'): Promise<void> {
     await this.#recording
-    const sequence = this.#sequence
-    if (sequence <= this.#recorded) return
-    this.#recorded = sequence
-    this.#recording = writeDutyRecord(this.#store, sequence, durability).finally(() => {
-      this.#recording = undefined
-    })
-    await this.#recording
+    const recorded = this.#recorded
+    if (recorded?.isOwed === this.#isOwed) {
+      if (!recorded.isOwed || this.#sequence <= recorded.sequence) return
+    }
+    await this.#submit(durability)
+  }
+
+  /** Submits at once, so that records are in the order of what they say. */
+  async #submit(durability: 'sync' | 'none'): Promise<void> {
+    const record = { sequence: this.#sequence, isOwed: this.#isOwed }
+    this.#recorded = record
+    const writing = writeDutyRecord(this.#store, record, durability)
+    const recording = writing.catch(() => undefined)
+    this.#recording = recording
+    try {
+      await writing
+    } catch (error) {
+      if (this.#recorded === record) this.#recorded = undefined
+      throw error
+    } finally {
+      if (this.#recording === recording) this.#recording = undefined
+    }
+    if (this.#recorded === record) this.#letGo(record)
+  }
+
+  #letGo({ sequence, isOwed }: DutyRecord): void {
+    const hold = this.#hold
+    if (hold === undefined) return
+    if (isOwed) {
+      if (sequence > hold.sequence) hold.advance(sequence)
+      return
+    }
+    hold.release()
+    this.#hold = undefined
   }
 }
 
-/** The sequence from which on the log may have duties; 0 when nothing is recorded. */
-export async function readDutyRecord(store: Store, path: string): Promise<number> {
+/** Nothing was ever owed when nothing is recorded. Rejects with CorruptionError. */
+export async function readDutyRecord(store: Store, path: string): Promise<DutyRecord> {
   const record = await store.read(nodeKey(NodeKey.duties))
-  if (record === undefined) return 0
-  if (record.length !== RECORD_SIZE || record[0] !== DUTIES_FORM) {
+  if (record === undefined) return { sequence: 0, isOwed: false }
+  const isOwed = record[0] === OWED_FORM
+  if (record.length !== RECORD_SIZE || !(isOwed || record[0] === NOTHING_OWED_FORM)) {
     throw new CorruptionError({ path: `${path}/duties record`, offset: 0 }, 'not a duties record')
   }
   const view = new DataView(record.buffer, record.byteOffset, record.byteLength)
-  return view.getUint32(1) * 2 ** 32 + view.getUint32(5)
+  return { sequence: view.getUint32(1) * 2 ** 32 + view.getUint32(5), isOwed }
 }
 
 export function writeDutyRecord(
   store: Store,
-  sequence: number,
+  { sequence, isOwed }: DutyRecord,
   durability: 'sync' | 'none',
 ): Promise<void> {
   assert(Number.isSafeInteger(sequence), 'a sequence is an integer')
   const value = new Uint8Array(RECORD_SIZE)
   const view = new DataView(value.buffer)
-  value[0] = DUTIES_FORM
+  value[0] = isOwed ? OWED_FORM : NOTHING_OWED_FORM
   view.setUint32(1, Math.floor(sequence / 2 ** 32))
   view.setUint32(5, sequence % 2 ** 32)
   const put = { type: 'put', key: nodeKey(NodeKey.duties), value, expiryMs: 0 } as const

@@ -6,8 +6,9 @@
  * Duties that were acknowledged since the last record become hints, too: sending them again changes
  * nothing. A duty by an older ring is one to all who own the partition now.
  *
- * A log that ends early (writes that asked for less than a sync, then a power loss right after a
- * crash) cannot say what was owed. Then all partitions of all peers are marked for a comparison.
+ * A log that begins late (it had come to take more than it may, so that the hold on it was broken)
+ * or ends early (writes that asked for less than a sync, then a power loss right after a crash)
+ * cannot say what was owed. Then all partitions of all peers are marked for a comparison.
  */
 import { DecodeError } from '../bytes.ts'
 import { ChangesGoneError, CorruptionError } from '../errors.ts'
@@ -60,7 +61,16 @@ export async function recoverDuties(options: DutyRecoveryOptions): Promise<numbe
   const { log, store, path, logger } = options
   const { sequence: last, openingHold } = log
   const recorded = await readDutyRecord(store, path)
-  const first = Math.max(recorded, openingHold?.sequence ?? last + 1)
+  const oldest = openingHold?.sequence ?? last + 1
+  if (recorded.isOwed && recorded.sequence < oldest) {
+    const needed = recorded.sequence
+    logger.warn('the log begins behind what other nodes are owed; all will be compared', {
+      needed,
+      oldest,
+    })
+    await markEverything(options)
+  }
+  const first = Math.max(recorded.sequence, oldest)
   let count = 0
   if (first <= last) {
     try {
@@ -75,7 +85,7 @@ export async function recoverDuties(options: DutyRecoveryOptions): Promise<numbe
     }
   }
   const next = log.sequence + 1
-  await writeDutyRecord(store, next, 'sync')
+  await writeDutyRecord(store, { sequence: next, isOwed: false }, 'sync')
   if (count > 0) logger.info('writes that other nodes may lack became hints', { count })
   return next
 }

@@ -456,7 +456,7 @@ export class Replication {
     this.ledger.advance(oldest)
   }
 
-  /** Never rejects: an old record is as good. */
+  /** Never rejects: an old record is as good, but that the log is kept longer. */
   async #record(durability: 'sync' | 'none' = 'none'): Promise<void> {
     try {
       await this.hints.confirmMarks()
@@ -464,6 +464,7 @@ export class Replication {
     } catch (error) {
       const { logger } = this.#options
       logger.debug('where duties begin was not recorded', { error })
+      this.watch()
     }
   }
 }

@@ -257,6 +257,74 @@ describe('replication', () => {
     assert.deepEqual(first.running!.writes.dirtyPartitions(second.id), [])
     await cluster.stopAll()
   })
+
+  /** Writes more than the log may hold, at once. */
+  async function overfillLog(cluster: WriteCluster, member: WriteMember, name: string) {
+    const names = Array.from({ length: 60 }, (_, index) => `${name}${index}`)
+    const writes = names.map(key => cluster.write(member, [put(key, 'v'.repeat(1000))]))
+    await cluster.settle(Promise.all(writes))
+    return names
+  }
+
+  const heldLittle = { engine: { heldWalSizeMax: 10_000 } }
+
+  test('marks everything when the log that was held for it is gone after a crash', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await WriteCluster.start({ random, nodes: 2, ...heldLittle })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    const { handlers } = second.running!.peers
+    handlers.set(PeerMessage.replicate, () => new Promise(() => undefined))
+    const { db } = first.running!
+    const names: string[] = []
+    while (db.stats().walHolds.broken === 0 && names.length < 1200) {
+      names.push(...(await overfillLog(cluster, first, `${names.length}-`)))
+    }
+    // What was given up goes from the disk, and hints do not take its place yet.
+    await cluster.pass(20, 1)
+    await cluster.kill(first)
+    await cluster.kill(second)
+    await cluster.start(second)
+    await cluster.start(first)
+    await cluster.pass(10_000)
+    const { store, writes } = first.running!
+    const marked = new Set(writes.dirtyPartitions(second.id))
+    let missing = 0
+    for (const key of names.map(utf8Encode)) {
+      if ((await cluster.formAt(second, key)) !== undefined) continue
+      missing++
+      assert.ok(marked.has(store.partitioner.partitionOf(key)), 'a mark stands for what is missing')
+    }
+    assert.ok(missing > 0, 'the log does not bring all of it')
+    await cluster.stopAll()
+  })
+
+  test('marks nothing when what is gone of the log was owed to nobody', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await WriteCluster.start({ random, nodes: 2, ...heldLittle })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    const restart = async () => {
+      for (const [member, other] of [
+        [first, second],
+        [second, first],
+      ] as const) {
+        await cluster.kill(member)
+        await cluster.start(member)
+        assert.deepEqual(member.running!.writes.dirtyPartitions(other.id), [])
+      }
+    }
+    // Both have owed something. Then one of them only takes what the other sends.
+    await cluster.settle(cluster.write(second, [put('k')]))
+    for (const name of ['a', 'b', 'c']) {
+      await overfillLog(cluster, first, name)
+      await cluster.pass(600)
+      await drive(cluster.clock, first.running!.db.compact())
+      await drive(cluster.clock, second.running!.db.compact())
+    }
+    await restart()
+    await cluster.settle(cluster.write(first, [put('k')]))
+    await restart()
+    await cluster.stopAll()
+  })
 })
 
 /** A cluster in which one member leaves, and a key that another one owns in its place. */
