@@ -15,10 +15,10 @@ import type { Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTION_ITEMS = [
-  ['status', 'how all is: GREEN, YELLOW or RED, and each node; exit code 1 unless it is green'],
+  ['status', 'GREEN, YELLOW or RED, and each node; exit code 1 unless green'],
   ['ring', 'each node: state, tokens, partitions that it owns, share of the data'],
   ['owners', 'the partition of a key, and the nodes that own it, the first first'],
-  ['hints', 'what nodes keep for others that were away; exit code 1 unless that is nothing'],
+  ['hints', 'what nodes keep for others that were away; exit code 1 if anything'],
   ['repair', 'compare all replicas now, and even out what differs'],
   ['abort', 'take back a join whose node will never come; its id never returns'],
 ] as const
