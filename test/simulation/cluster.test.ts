@@ -8,11 +8,14 @@ import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { printSeed } from '../support/seed.ts'
 import { simulate } from '../support/simulation/simulation.ts'
+import { unrepaired } from '../support/simulation/without-repair.ts'
 
 const SEEDS = 100
 /** A machine that is too slow for all of them says how many it did. */
 const BUDGET_MS = 90_000
 const USUAL_SEED = 1
+/** Of those in which nothing heals what writes and hints left undone. */
+const SEEDS_WITHOUT_REPAIR = 2
 
 // Most code runs a few times here: compiled at once, though not as well, it takes less in all.
 setFlagsFromString('--always-sparkplug')
@@ -27,4 +30,13 @@ test('clusters survive what a seed brings', async t => {
     assert.deepEqual(violations, [], again)
   }
   t.diagnostic(`${count} of ${SEEDS} seeds`)
+})
+
+test('acknowledged writes reach all their owners without any repair', async t => {
+  const first = printSeed(t, USUAL_SEED)
+  for (let seed = first; seed < first + SEEDS_WITHOUT_REPAIR; seed++) {
+    const { violations, nodes } = await simulate(unrepaired({ seed, seconds: 12 }))
+    const again = `--seeds 1 --from ${seed} --nodes ${nodes} --seconds 12 --without-repair --trace`
+    assert.deepEqual(violations, [], `npm run test:sim -- ${again}`)
+  }
 })

@@ -13,6 +13,7 @@ import { systemRandom } from '../../src/random.ts'
 import { ProgressLine } from './progress-line.ts'
 import { countValue, printLine } from './seed-run.ts'
 import { type SimulationResult, simulate } from './simulation/simulation.ts'
+import { unrepaired } from './simulation/without-repair.ts'
 
 const HELP = `npm run test:sim -- [options]
 
@@ -22,6 +23,8 @@ const HELP = `npm run test:sim -- [options]
   --seconds <count>  simulated seconds with faults (default 60)
   --processes <n>    so many at a time (default one a processor)
   --leaps            all is suspended for hours now and then (default in one of five seeds)
+  --without-repair   no anti-entropy, purge, read repair, joins: each owner of a key must hold what
+                     was acknowledged, or something later; in the rest the owners may differ
   --trace            prints what happens, line by line; one process
 
 Simulated are clocks (wrong, drifting, set), the network (latency, loss, slow, cut one way or both,
@@ -45,6 +48,7 @@ interface Settings {
   readonly seconds: number | undefined
   /** Undefined: the seed says. */
   readonly leaps: boolean | undefined
+  readonly mayDiffer: boolean
 }
 
 function read(): { settings: Settings; processes: number; trace: boolean } | undefined {
@@ -56,6 +60,7 @@ function read(): { settings: Settings; processes: number; trace: boolean } | und
       seconds: { type: 'string' },
       processes: { type: 'string' },
       leaps: { type: 'boolean' },
+      'without-repair': { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -70,6 +75,7 @@ function read(): { settings: Settings; processes: number; trace: boolean } | und
       nodes: number(values.nodes, 'nodes'),
       seconds: number(values.seconds, 'seconds'),
       leaps: values.leaps,
+      mayDiffer: values['without-repair'],
     },
     processes: number(values.processes, 'processes') ?? availableParallelism(),
     trace: values.trace,
@@ -120,10 +126,14 @@ class Totals {
   }
 
   #report({ seed, nodes, violations, tail }: SimulationResult): void {
-    const { seconds, leaps } = this.#settings
+    const { seconds, leaps, mayDiffer } = this.#settings
     this.failed.push(seed)
     this.#line.clear()
-    const more = `${seconds === undefined ? '' : ` --seconds ${seconds}`}${leaps ? ' --leaps' : ''}`
+    const more = [
+      seconds === undefined ? '' : ` --seconds ${seconds}`,
+      leaps ? ' --leaps' : '',
+      mayDiffer ? ' --without-repair' : '',
+    ].join('')
     printLine(`\nFAILED seed ${seed}: ${violations.join('\n  ')}`)
     printLine(`the end of its trace:\n  ${tail.join('\n  ')}`)
     printLine(`again: npm run test:sim -- --seeds 1 --from ${seed} --nodes ${nodes}${more} --trace`)
@@ -166,6 +176,7 @@ function work(next: () => number | undefined, settings: Settings, totals: Totals
           nodes: settings.nodes,
           seconds: settings.seconds,
           leaps: settings.leaps,
+          mayDiffer: settings.mayDiffer,
         })
     }
     worker.on('message', message => {
@@ -187,7 +198,7 @@ async function main(): Promise<void> {
     return
   }
   const { settings, processes, trace } = given
-  const { from, seeds, nodes, seconds, leaps } = settings
+  const { from, seeds, nodes, seconds, leaps, mayDiffer } = settings
   printLine(`from seed ${from} on, node ${process.version}`)
   const totals = new Totals(settings)
   let seed = from
@@ -197,7 +208,8 @@ async function main(): Promise<void> {
   }
   if (trace) {
     for (let one = next(); one !== undefined; one = next()) {
-      totals.add(await simulate({ seed: one, nodes, seconds, leaps, print: printLine }))
+      const options = { seed: one, nodes, seconds, leaps, print: printLine }
+      totals.add(await simulate(mayDiffer ? unrepaired(options) : options))
     }
   } else {
     const count = Math.min(processes, seeds)

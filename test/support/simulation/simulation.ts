@@ -26,7 +26,7 @@ import { type Random, seededRandom } from '../../../src/random.ts'
 import { checkReads } from './check-reads.ts'
 import { RingWatch } from './check-rings.ts'
 import { checkScans, liveRecords } from './check-scans.ts'
-import { checkStoredRecords, findDifference } from './check-stored.ts'
+import { checkStoredRecords, findUnfinished, type StoredCheck } from './check-stored.ts'
 import { checkVersions } from './check-versions.ts'
 import { drawProfile, type FaultProfile } from './fault-profile.ts'
 import { Faults } from './faults.ts'
@@ -91,6 +91,11 @@ export interface SimulationOptions {
   readonly convergenceMs?: number | undefined
   /** Plants a bug, which the checkers must find. */
   readonly plant?: Plant | undefined
+  /**
+   * Writes that were not acknowledged may be at some owners only in the end: nothing is repaired.
+   * @defaultValue false
+   */
+  readonly mayDiffer?: boolean | undefined
   /** Given every line of the trace as it happens. */
   readonly print?: ((line: string) => void) | undefined
 }
@@ -324,8 +329,7 @@ class Simulation {
     if (!cluster.isServing || !cluster.agreesOnRing) return false
     if (!(await this.#operator.allTakeWrites())) return false
     const replicas = await cluster.readReplicas()
-    const { ownersOf } = cluster
-    return findDifference({ history: this.#history, replicas, ownersOf }) === undefined
+    return findUnfinished(this.#stored(replicas)) === undefined
   }
 
   async #describe(): Promise<string> {
@@ -333,20 +337,27 @@ class Simulation {
     const state = `${cluster.describe()} ${this.#operator.describe()}`
     if (!cluster.isServing || !cluster.agreesOnRing) return state
     const replicas = await cluster.readReplicas()
-    const { ownersOf } = cluster
-    const difference = findDifference({ history: this.#history, replicas, ownersOf })
-    return `${state}; ${difference ?? 'the replicas are equal'}`
+    const difference = findUnfinished(this.#stored(replicas))
+    return `${state}; ${difference ?? 'the replicas are as they must be'}`
+  }
+
+  #stored(replicas: StoredCheck['replicas']): StoredCheck {
+    const { ownersOf } = this.#cluster
+    const { mayDiffer } = this.#options
+    return { history: this.#history, replicas, ownersOf, mayDiffer }
   }
 
   async #check(): Promise<void> {
     const history = this.#history
     const { replicaCount, ownersOf } = this.#cluster
     const replicas = await this.#cluster.readReplicas()
-    checkStoredRecords({ history, replicas, ownersOf }, this.#violations)
+    checkStoredRecords(this.#stored(replicas), this.#violations)
     checkVersions(history, replicas, this.#violations)
     const isStrong = ({ consistency }: { readonly consistency: string }) =>
       replicaCount === 1 || consistency !== 'one'
     checkReads({ history, isStrong }, this.#violations)
+    // Scans go by any owner.
+    if (this.#options.mayDiffer === true) return
     // What is on a disk is shown once it is synced.
     await this.#sleep(SYNCED_MS)
     const live = liveRecords(replicas, ownersOf)
