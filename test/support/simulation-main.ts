@@ -21,6 +21,7 @@ const HELP = `npm run test:sim -- [options]
   --from <number>    the first of them (default random)
   --nodes <count>    nodes of the cluster (default drawn from the seed: 3 in 72 of 100, else 1 to 5)
   --seconds <count>  simulated seconds with faults (default 60)
+  --calls <percent>  so many of the usual calls of clients, which take most of the time (default 100)
   --processes <n>    so many at a time (default one a processor)
   --leaps            all is suspended for hours now and then (default in one of five seeds)
   --without-repair   no anti-entropy, purge, read repair, joins: each owner of a key must hold what
@@ -46,6 +47,7 @@ interface Settings {
   readonly seeds: number
   readonly nodes: number | undefined
   readonly seconds: number | undefined
+  readonly callPercent: number | undefined
   /** Undefined: the seed says. */
   readonly leaps: boolean | undefined
   readonly mayDiffer: boolean
@@ -58,6 +60,7 @@ function read(): { settings: Settings; processes: number; trace: boolean } | und
       from: { type: 'string' },
       nodes: { type: 'string' },
       seconds: { type: 'string' },
+      calls: { type: 'string' },
       processes: { type: 'string' },
       leaps: { type: 'boolean' },
       'without-repair': { type: 'boolean', default: false },
@@ -74,6 +77,7 @@ function read(): { settings: Settings; processes: number; trace: boolean } | und
       seeds: countValue(values.seeds, 'seeds'),
       nodes: number(values.nodes, 'nodes'),
       seconds: number(values.seconds, 'seconds'),
+      callPercent: number(values.calls, 'calls'),
       leaps: values.leaps,
       mayDiffer: values['without-repair'],
     },
@@ -126,11 +130,12 @@ class Totals {
   }
 
   #report({ seed, nodes, violations, tail }: SimulationResult): void {
-    const { seconds, leaps, mayDiffer } = this.#settings
+    const { seconds, callPercent, leaps, mayDiffer } = this.#settings
     this.failed.push(seed)
     this.#line.clear()
     const more = [
       seconds === undefined ? '' : ` --seconds ${seconds}`,
+      callPercent === undefined ? '' : ` --calls ${callPercent}`,
       leaps ? ' --leaps' : '',
       mayDiffer ? ' --without-repair' : '',
     ].join('')
@@ -175,6 +180,7 @@ function work(next: () => number | undefined, settings: Settings, totals: Totals
           seed,
           nodes: settings.nodes,
           seconds: settings.seconds,
+          callPercent: settings.callPercent,
           leaps: settings.leaps,
           mayDiffer: settings.mayDiffer,
         })
@@ -198,7 +204,7 @@ async function main(): Promise<void> {
     return
   }
   const { settings, processes, trace } = given
-  const { from, seeds, nodes, seconds, leaps, mayDiffer } = settings
+  const { from, seeds, nodes, seconds, callPercent, leaps, mayDiffer } = settings
   printLine(`from seed ${from} on, node ${process.version}`)
   const totals = new Totals(settings)
   let seed = from
@@ -208,7 +214,7 @@ async function main(): Promise<void> {
   }
   if (trace) {
     for (let one = next(); one !== undefined; one = next()) {
-      const options = { seed: one, nodes, seconds, leaps, print: printLine }
+      const options = { seed: one, nodes, seconds, callPercent, leaps, print: printLine }
       totals.add(await simulate(mayDiffer ? unrepaired(options) : options))
     }
   } else {

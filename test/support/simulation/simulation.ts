@@ -83,6 +83,8 @@ export interface SimulationOptions {
   readonly profile?: FaultProfile | undefined
   /** @defaultValue drawn from the seed */
   readonly workload?: Workload | undefined
+  /** Calls of a drawn workload, of a hundred. @defaultValue 100 */
+  readonly callPercent?: number | undefined
   /** All is suspended for hours now and then. @defaultValue drawn from the seed, mostly false */
   readonly leaps?: boolean | undefined
   /** @defaultValue drawn from the seed */
@@ -173,7 +175,8 @@ class Simulation {
     this.#leaps = options.leaps ?? this.#random('leaps').below(5) === 0
     const leap = this.#leaps ? LEAP_WEIGHT : 0
     this.#profile = { ...profile, weights: { ...profile.weights, leap } }
-    this.#workload = options.workload ?? drawWorkload(this.#random('workload'))
+    const callShare = (options.callPercent ?? 100) / 100
+    this.#workload = options.workload ?? drawWorkload(this.#random('workload'), callShare)
     const scheduler = this.#scheduler
     const trace = this.#trace
     const { route } = this.#profile

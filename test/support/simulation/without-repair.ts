@@ -12,7 +12,7 @@ const KEYS = 200
 
 /** The same, from its seed, without repair. */
 export function unrepaired(options: SimulationOptions): SimulationOptions {
-  const drawn = drawWorkload(seededRandom(options.seed))
+  const drawn = drawWorkload(seededRandom(options.seed), (options.callPercent ?? 100) / 100)
   const workload = { ...drawn, quorums: 0, alls: 0, scans: 0, keys: KEYS }
   return { ...options, plant: withoutRepair, workload, forming: 'formed', mayDiffer: true }
 }

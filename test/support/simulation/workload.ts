@@ -25,11 +25,12 @@ export interface Workload {
   readonly routes: boolean
 }
 
-export function drawWorkload(random: Random): Workload {
+/** @param callShare - Of the usual number of calls: fewer find less, in less time. */
+export function drawWorkload(random: Random, callShare = 1): Workload {
   const clients = 1 + random.below(4)
   const lanes = 1 + random.below(3)
   const keys = lanes * (1 + Math.floor(random.next() ** 2 * 60))
-  const callsPerSecond = 5 + random.next() ** 2 * 60
+  const callsPerSecond = (5 + random.next() ** 2 * 60) * callShare
   return {
     clients,
     lanes,
