@@ -18,7 +18,7 @@ import type { WritePlant } from '../support/write-plants.ts'
 const WRITER = new Uint8Array(8).fill(5)
 const KEYS = Array.from({ length: 40 }, (_, index) => `k${index}`)
 const LARGE_COUNT = 600
-const STEPS = 150
+const STEPS = 100
 
 type Outcome = 'pending' | 'acknowledged' | 'rejected' | 'unknown'
 

@@ -21,7 +21,7 @@ const HELP = `npm run test:sim -- [options]
   --from <number>    the first of them (default random)
   --nodes <count>    nodes of the cluster (default drawn from the seed: 3 in 72 of 100, else 1 to 5)
   --seconds <count>  simulated seconds with faults (default 60)
-  --calls <percent>  so many of the usual calls of clients, which take most of the time (default 100)
+  --calls <percent>  of a hundred usual calls of clients, so many (default 100)
   --processes <n>    so many at a time (default one a processor)
   --leaps            all is suspended for hours now and then (default in one of five seeds)
   --without-repair   no anti-entropy, purge, read repair, joins: each owner of a key must hold what
