@@ -9,7 +9,7 @@ import type { RespSession } from './resp-session.ts'
 const MS_PER_S = 1000
 
 function lineOf(session: RespSession, nowMs: number): string {
-  const { id, sink, clientName, connectedMs, lastRequestMs, transaction, library } = session
+  const { id, sink, clientName, connectedMs, lastRequestMs, transaction, driver } = session
   const fields: readonly (readonly [string, string | number])[] = [
     ['id', id],
     ['addr', sink.remoteAddress],
@@ -28,8 +28,8 @@ function lineOf(session: RespSession, nowMs: number): string {
     ['cmd', session.lastCommand],
     ['user', 'default'],
     ['resp', session.version],
-    ['lib-name', library.name],
-    ['lib-ver', library.version],
+    ['lib-name', driver.name],
+    ['lib-ver', driver.version],
   ]
   return `${fields.map(([name, value]) => `${name}=${value}`).join(' ')}\n`
 }

@@ -100,8 +100,8 @@ function setInfo({ args, session }: RunCall): Reply {
     throw new CommandError(`ERR ${which} cannot contain spaces, newlines or special characters.`)
   }
   const word = args.word(2)
-  if (word === 'LIB-NAME') session.library.name = value
-  else if (word === 'LIB-VER') session.library.version = value
+  if (word === 'LIB-NAME') session.driver.name = value
+  else if (word === 'LIB-VER') session.driver.version = value
   else throw new CommandError(`ERR Unrecognized option '${args.text(2)}'`)
   return OK
 }

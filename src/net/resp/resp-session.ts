@@ -59,7 +59,7 @@ export class RespSession implements Conversation, KeyedOwner {
   version: RespVersion = 2
   clientName = ''
   strangeSinceMs = 0
-  library = { name: '', version: '' }
+  driver = { name: '', version: '' }
   /** The last command, for CLIENT LIST. */
   lastCommand = ''
   lastRequestMs: number
