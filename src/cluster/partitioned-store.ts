@@ -143,7 +143,7 @@ export class PartitionedStore {
   readonly #writer: VersionedWriter
   readonly updates: StoreUpdates
   readonly #path: string
-  /** For what single writes hold until they are in the engine. */
+  /** For what single writes hold until they are in the engine, and reads until they are over. */
   readonly #allocate = chunkAllocator(CHUNK_SIZE)
 
   constructor(options: PartitionedStoreOptions) {
@@ -195,7 +195,7 @@ export class PartitionedStore {
 
   /** The value in a buffer of the caller's own, or undefined. */
   get(key: Uint8Array): MaybePromise<Uint8Array | undefined> {
-    const engineKey = this.partitioner.engineKey(key)
+    const engineKey = this.partitioner.engineKey(key, this.#allocate)
     const stored = this.store.read(engineKey)
     if (stored instanceof Promise) return stored.then(late => this.#live(engineKey, late))
     return this.#live(engineKey, stored)
