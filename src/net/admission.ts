@@ -150,9 +150,10 @@ export class Share implements ReceiveBudget {
     this.#all.inFlightBytes += size
   }
 
-  end(size: number): void {
-    this.#own.inFlight--
-    this.#all.inFlight--
+  /** Requests that were counted one by one end together, `count` of `size` bytes in all. */
+  end(size: number, count = 1): void {
+    this.#own.inFlight -= count
+    this.#all.inFlight -= count
     this.#own.inFlightBytes -= size
     this.#all.inFlightBytes -= size
     assert(this.#own.inFlight >= 0 && this.#own.inFlightBytes >= 0, 'every request ends once')

@@ -26,6 +26,8 @@ export const CURSOR_SIZE_MAX = 65_535
 export const WRITE_VERSION_SIZE = 16
 /** Everything of a one-entry PUT, reply or page besides its key and value is shorter than this. */
 export const FRAME_OVERHEAD_MAX = 4 * KIB
+/** Of a batch of so many operations at most a handler copies what it keeps; see RequestHandler. */
+export const BATCH_COPIED_MAX = 128
 
 /** What a server allows. Each limit protects other clients, or memory, from one client. */
 export interface ServerLimits {

@@ -5,9 +5,9 @@
  * Methods answer directly when they can and with a promise when they must wait, so that a hot read
  * costs no promise. They fail by throwing or rejecting with a KvError. Keys, values and options
  * arrive validated against the limits of limits.ts; buffers are borrowed only until the method
- * returns, so an implementation that answers later copies what it keeps; only those of a batch are
- * its own until it answers. The context lives until
- * the answer: read what outlives it before answering.
+ * returns, so an implementation that answers later copies what it keeps; only those of a batch of
+ * more than BATCH_COPIED_MAX operations are its own until it answers. The context lives until the
+ * answer: read what outlives it before answering.
  */
 import type { ClientIdentity } from '../fair-queue.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'

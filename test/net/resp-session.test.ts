@@ -25,7 +25,13 @@ class SlowWrites extends MemoryHandler {
   }
 
   override batch(operations: readonly HandlerOperation[]): Promise<void> {
-    return this.#later(() => void super.batch(operations, { ...CONTEXT }))
+    const own = operations.map(operation => {
+      const key = operation.key.slice()
+      return operation.type === 'del'
+        ? { ...operation, key }
+        : { ...operation, key, value: operation.value.slice() }
+    })
+    return this.#later(() => void super.batch(own, { ...CONTEXT }))
   }
 
   #later(apply: () => void): Promise<void> {
@@ -66,6 +72,36 @@ describe('resp session', () => {
     await handler.settle()
     assert.deepEqual(client.replies(), [])
     handler.writes.length = 0
+  })
+
+  test('puts of one pipeline are one batch, and each has its reply in its place', async () => {
+    const { handler, client } = slow()
+    Object.assign(handler, { canUpdate: true })
+    client.send('set a 1', 'set b 2', 'set odd', 'set c 3', 'ping', 'set d 4')
+    assert.equal(client.session.waitingCount, 6)
+    assert.equal(handler.writes.length, 3)
+    while (handler.writes.length > 0) await handler.settle()
+    const [first, second, wrong, ...rest] = client.replies()
+    assert.deepEqual([first, second, ...rest], ['+OK', '+OK', '+OK', '+PONG', '+OK'])
+    assert.match(wrong!, /^-ERR wrong number/)
+    assert.equal(handler.size, 4)
+    assert.equal(client.admission.inFlight, 0)
+  })
+
+  test('what fails a batch of puts, each of them is told', async () => {
+    const { handler, client } = slow({ limits: { budgetDefaultMs: 1000 } })
+    Object.assign(handler, { canUpdate: true })
+    client.send('set a 1', 'set b 2', 'ping')
+    client.clock.advance(1001)
+    client.session.sweep(client.clock.monotonicMs())
+    const replies = client.replies()
+    assert.deepEqual(
+      replies.map(reply => reply.split(' ')[0]),
+      ['-KV_TIMEOUT', '-KV_TIMEOUT', '+PONG'],
+    )
+    await handler.settle()
+    assert.deepEqual(client.replies(), [])
+    assert.equal(client.admission.inFlight + client.admission.inFlightBytes, 0)
   })
 
   test('a reply leaves when all before it have', async () => {

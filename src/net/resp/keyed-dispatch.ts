@@ -28,10 +28,17 @@ export interface KeyedOwner extends LateAnswer<RespRequest> {
   readonly waitingCount: number
   /** True when bytes came behind the command at hand. */
   readonly hasMoreInput: boolean
+  /** True when the bytes of the command at hand stay where they are until the run is over. */
+  readonly inputStays: boolean
   /** Replies with the result, or what the request says, now or when it comes. */
   settle(request: RespRequest, result: unknown, isWrite: boolean): void
   /** The request waits for its answer from here on. */
   enter(request: RespRequest, isWrite: boolean): void
+  /**
+   * Lets the request stand for one more command, of so many bytes. False when another has come
+   * behind it.
+   */
+  extend(request: RespRequest, size: number): boolean
   /** Keeps the command until everything before it is over. */
   stall(command: KeyedCommand, args: CommandArguments, request: RespRequest): void
   /** Nothing behind the request begins until it is answered. */
@@ -114,15 +121,27 @@ export class KeyedDispatch {
     const { handler } = this.#context
     request.reply = OK
     const isLast = this.#gathered === undefined && !this.#owner.hasMoreInput
-    if (isLast || handler.canUpdate !== true || !GatheredPuts.takes(put)) {
+    const isGathered = !isLast && this.#owner.inputStays && handler.canUpdate === true
+    if (!isGathered || !GatheredPuts.takes(put)) {
       this.submitGathered()
       this.#owner.settle(request, handler.put(put, request), true)
       return
     }
-    this.#gathered ??= new GatheredPuts()
-    this.#gathered.add(put, request)
-    this.#owner.enter(request, true)
-    if (this.#gathered.isFull) this.submitGathered()
+    this.#gather(put, request)
+  }
+
+  #gather(put: HandlerPut, request: RespRequest): void {
+    let gathered = this.#gathered
+    if (gathered !== undefined && !this.#owner.extend(gathered.request, request.size)) {
+      this.submitGathered()
+      gathered = undefined
+    }
+    if (gathered === undefined) {
+      gathered = this.#gathered = new GatheredPuts(request)
+      this.#owner.enter(request, true)
+    }
+    gathered.add(put)
+    if (gathered.isFull) this.submitGathered()
   }
 
   /** Hands what was gathered to the store. */
@@ -131,8 +150,8 @@ export class KeyedDispatch {
     if (gathered === undefined) return
     this.#gathered = undefined
     const written = attempt(() => gathered.submit(this.#context.handler))
-    // Their replies wait for those before them, so none is needed now.
+    // Its reply waits for those before it, so none is needed now.
     const promise = written instanceof Promise ? written : Promise.resolve()
-    for (const request of gathered.requests) this.#context.waits.wait(promise, request, this.#owner)
+    this.#context.waits.wait(promise, gathered.request, this.#owner)
   }
 }

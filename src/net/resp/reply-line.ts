@@ -14,14 +14,16 @@ export class ReplyLine {
   readonly #send: (reply: Reply) => void
   #requests: RespRequest[] = []
   #head = 0
+  #count = 0
   #bytes = 0
 
   constructor(send: (reply: Reply) => void) {
     this.#send = send
   }
 
+  /** Commands whose replies have not gone out. */
   get length(): number {
-    return this.#requests.length - this.#head
+    return this.#count
   }
 
   /** About the bytes of the replies that wait for others. */
@@ -31,8 +33,17 @@ export class ReplyLine {
 
   /** One that is done waits for those before it, of which there must be one. */
   push(request: RespRequest): void {
-    if (request.isDone) this.#bytes += replySize(request.reply ?? null)
+    if (request.isDone) this.#bytes += sizeOf(request)
     this.#requests.push(request)
+    this.#count += request.count
+  }
+
+  /** Lets the request stand for one more command; false when it is not the last of the line. */
+  extend(request: RespRequest): boolean {
+    if (this.#requests.at(-1) !== request) return false
+    request.count++
+    this.#count++
+    return true
   }
 
   /** The reply to a request in the line is known. */
@@ -40,13 +51,13 @@ export class ReplyLine {
     request.reply = reply
     request.isDone = true
     if (this.#requests[this.#head] !== request) {
-      this.#bytes += replySize(reply)
+      this.#bytes += sizeOf(request)
       return
     }
     this.#next(request)
     let next = this.#requests[this.#head]
     while (next?.isDone === true) {
-      this.#bytes -= replySize(next.reply ?? null)
+      this.#bytes -= sizeOf(next)
       this.#next(next)
       next = this.#requests[this.#head]
     }
@@ -54,6 +65,7 @@ export class ReplyLine {
 
   #next(request: RespRequest): void {
     this.#head++
+    this.#count -= request.count
     if (this.#head === this.#requests.length) {
       this.#requests = []
       this.#head = 0
@@ -61,7 +73,7 @@ export class ReplyLine {
       this.#requests = this.#requests.slice(this.#head)
       this.#head = 0
     }
-    this.#send(request.reply ?? null)
+    for (let left = request.count; left > 0; left--) this.#send(request.reply ?? null)
   }
 
   /** Those that are not done. */
@@ -78,6 +90,12 @@ export class ReplyLine {
   clear(): void {
     this.#requests = []
     this.#head = 0
+    this.#count = 0
     this.#bytes = 0
   }
+}
+
+/** About the bytes of its replies. Requires that it is done. */
+function sizeOf({ reply, count }: RespRequest): number {
+  return replySize(reply ?? null) * count
 }

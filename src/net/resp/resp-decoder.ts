@@ -97,6 +97,11 @@ export class RespDecoder {
     return this.#gatheredLength > 0 && !this.#handedOut
   }
 
+  /** True when the command at hand stays where it is until the chunk is used up, or kept. */
+  get stays(): boolean {
+    return !this.#handedOut
+  }
+
   /** Bytes pushed and not looked at yet. */
   get pending(): number {
     return this.#chunkEnd - this.#at

@@ -14,6 +14,8 @@ export class RespRequest implements RequestContext {
   receivedMs = 0
   /** Bytes of the command. */
   size = 0
+  /** Commands that it stands for: each gets the same reply. */
+  count = 1
   readonly consistency: Consistency = 'one'
   readonly durability: Durability | undefined = undefined
   readonly version: undefined = undefined

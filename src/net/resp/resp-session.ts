@@ -128,6 +128,10 @@ export class RespSession implements Conversation, KeyedOwner {
     return this.#decoder.pending > 0
   }
 
+  get inputStays(): boolean {
+    return this.#decoder.stays
+  }
+
   get backlogBytes(): number {
     return this.sink.backlogBytes + this.output.length + this.#line.bytes
   }
@@ -205,6 +209,7 @@ export class RespSession implements Conversation, KeyedOwner {
     request.receivedMs = this.#receivedMs
     request.deadlineMs = this.#receivedMs + this.context.limits.budgetDefaultMs
     request.size = args.size
+    request.count = 1
     request.reply = undefined
     request.isDone = request.cancelled = request.isAlone = request.isWrite = false
     let isQueued = this.transaction !== undefined
@@ -293,6 +298,13 @@ export class RespSession implements Conversation, KeyedOwner {
     this.#line.push(request)
   }
 
+  extend(request: RespRequest, size: number): boolean {
+    if (!this.#line.extend(request)) return false
+    request.size += size
+    this.share.begin(size)
+    return true
+  }
+
   #answer(request: RespRequest, reply: Reply): void {
     this.#answeredCount++
     if (this.#line.length === 0) {
@@ -323,11 +335,11 @@ export class RespSession implements Conversation, KeyedOwner {
 
   #endWait(request: RespRequest, reply: Reply): void {
     if (request.isDone) return
-    this.share.end(request.size)
+    this.share.end(request.size, request.count)
     if (request.isWrite) this.pendingWrites--
     if (request.isAlone) this.#isAlone = false
     const elapsedMs = this.context.clock.monotonicMs() - request.receivedMs
-    this.context.stats.latency.record(elapsedMs)
+    this.context.stats.latency.record(elapsedMs, request.count)
     this.#line.done(request, reply)
     this.sink.scheduleFlush()
   }
@@ -446,7 +458,7 @@ export class RespSession implements Conversation, KeyedOwner {
     for (const request of this.#line.waiting()) {
       request.cancelled = true
       request.isDone = true
-      this.share.end(request.size)
+      this.share.end(request.size, request.count)
     }
     this.#line.clear()
     this.#stalled = undefined
