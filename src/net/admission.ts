@@ -12,8 +12,8 @@
  */
 import { assert } from '../assert.ts'
 import { OverloadedError } from '../errors.ts'
-import type { ReceiveBudget } from './frame.ts'
 import type { ServerLimits } from './limits.ts'
+import type { ReceiveBudget } from './receive-buffer.ts'
 
 export class Admission {
   readonly #limits: ServerLimits

@@ -24,7 +24,7 @@ export {
 } from './connection-url.ts'
 export { type Connector, tcpConnector, type Wire, type WireEvents } from './connector.ts'
 export { type Credentials, DEFAULT_USER } from './credentials.ts'
-export { FRAME_LENGTH_SIZE, FrameDecoder, type ReceiveBudget, readUint32 } from './frame.ts'
+export { FRAME_LENGTH_SIZE, FrameDecoder, readUint32 } from './frame.ts'
 export { LatencyHistogram, type LatencySummary } from './latency-histogram.ts'
 export {
   DEFAULT_PORT,
@@ -35,6 +35,7 @@ export {
 } from './limits.ts'
 export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 export { OutputBuffer } from './output-buffer.ts'
+export type { ReceiveBudget } from './receive-buffer.ts'
 export type { RemoteScan } from './remote-scan.ts'
 export type {
   HandlerDecision,

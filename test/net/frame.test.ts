@@ -5,7 +5,8 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { ProtocolError } from '../../src/errors.ts'
-import { FrameDecoder, type ReceiveBudget } from '../../src/net/frame.ts'
+import { FrameDecoder } from '../../src/net/frame.ts'
+import type { ReceiveBudget } from '../../src/net/receive-buffer.ts'
 import { printSeed } from '../support/seed.ts'
 
 const message = fc.uint8Array({ minLength: 8, maxLength: 3000, size: 'max' })

@@ -11,15 +11,12 @@
  *
  * Invariants:
  *  1. A length is checked before anything is allocated for it.
- *  2. A command that lies in one chunk is handed out where it lies. Any other is gathered in a
- *     buffer that grows with the bytes that came, never with the bytes that were promised.
- *  3. At most one command is in the making, and its buffer is charged to the budget; so is a copy
- *     of what could not be looked at at once.
- *  4. No byte is looked at more than twice, however the stream is cut.
+ *  2. What is held of the stream, and who pays for it: receive-buffer.ts.
+ *  3. No byte is looked at more than twice, however the stream is cut.
  */
 import { assert } from '../../assert.ts'
 import { OverloadedError } from '../../errors.ts'
-import type { ReceiveBudget } from '../frame.ts'
+import { type ReceiveBudget, ReceiveBuffer } from '../receive-buffer.ts'
 import { splitInline } from './inline-arguments.ts'
 import { ProtocolViolation } from './protocol-violation.ts'
 
@@ -30,8 +27,7 @@ export const ARGUMENTS_MAX = 1024 * 1024
 /** The same of a client that has not said its password. */
 const STRANGER_ARGUMENTS_MAX = 10
 const STRANGER_BULK_SIZE_MAX = 16 * 1024
-/** Kept between commands and not charged to the budget; anything larger is given back. */
-const GATHER_CAPACITY_MIN = 1024
+/** Kept between commands; more are given back. */
 const PLACES_KEPT_MAX = 1024
 const RETRY_AFTER_MS = 100
 
@@ -65,19 +61,8 @@ export class RespDecoder {
   /** True while the client has not said its password: then less is taken from it. */
   isStranger = false
   readonly #limits: RespLimits
-  readonly #budget: ReceiveBudget | undefined
-  /** The bytes not looked at yet are chunk[at, chunkEnd). */
-  #chunk: Uint8Array = NOTHING
-  #at = 0
-  #chunkEnd = 0
-  /** Bytes charged for a chunk that is a copy of our own; 0 when it is lent. */
-  #keptSize = 0
-  /** The command in the making, from its first byte; empty when there is none. */
-  #gathered: Uint8Array = NOTHING
-  #gatheredLength = 0
-  #reserved = 0
-  /** True from handing out a gathered command until the next call. */
-  #handedOut = false
+  /** A gathered command is kept from its first byte on. */
+  readonly #input: ReceiveBuffer
   /** How far the command in the making was looked at. */
   #position = 0
   /** How far its present line was searched for the end. */
@@ -89,22 +74,22 @@ export class RespDecoder {
 
   constructor(limits: RespLimits, budget?: ReceiveBudget) {
     this.#limits = limits
-    this.#budget = budget
+    this.#input = new ReceiveBuffer(budget)
   }
 
   /** True while a command has begun and not ended. */
   get incomplete(): boolean {
-    return this.#gatheredLength > 0 && !this.#handedOut
+    return this.#input.incomplete
   }
 
   /** True when the command at hand stays where it is until the chunk is used up, or kept. */
   get stays(): boolean {
-    return !this.#handedOut
+    return !this.#input.handedOut
   }
 
   /** Bytes pushed and not looked at yet. */
   get pending(): number {
-    return this.#chunkEnd - this.#at
+    return this.#input.pending
   }
 
   /**
@@ -112,32 +97,18 @@ export class RespDecoder {
    * the chunk before was used up.
    */
   push(chunk: Uint8Array, size = chunk.length): void {
-    assert(this.pending === 0, 'the previous chunk was used up')
-    this.#chunk = chunk
-    this.#at = 0
-    this.#chunkEnd = size
-    this.#releaseKept()
+    this.#input.push(chunk, size)
   }
 
-  /**
-   * Copies what is left of the chunk, so that whoever lent it has it back. The command at hand is
-   * given up. False when the budget does not have the memory; the decoder is useless then.
-   */
+  /** See ReceiveBuffer. The command at hand is given up. */
   keep(): boolean {
-    const size = this.pending
-    if (this.#keptSize > 0 || size === 0) return true
-    if (this.#budget !== undefined && !this.#budget.reserve(size)) return false
-    this.#chunk = this.#chunk.slice(this.#at, this.#chunkEnd)
-    this.#at = 0
-    this.#chunkEnd = this.#keptSize = size
-    return true
+    return this.#input.keep()
   }
 
   /** Gives back what is charged to the budget. The decoder is not used after it. */
   dispose(): void {
     this.bytes = NOTHING
-    this.#endOfChunk()
-    this.#dropGathered()
+    this.#input.dispose()
   }
 
   /**
@@ -145,25 +116,27 @@ export class RespDecoder {
    * there is no memory for it: the rest of the stream means nothing then.
    */
   next(): boolean {
-    if (this.#handedOut) this.#finishGathered()
+    const input = this.#input
+    if (input.handedOut) input.finish()
     for (;;) {
-      if (this.#gatheredLength > 0) {
+      if (input.length > 0) {
         if (!this.#gather()) return false
       } else if (!this.#nextInChunk()) return false
       // Empty lines and arrays ask for nothing.
       if (this.count > 0) return true
-      if (this.#handedOut) this.#finishGathered()
+      if (input.handedOut) input.finish()
     }
   }
 
   #nextInChunk(): boolean {
-    const start = this.#at
-    if (start === this.#chunkEnd) return this.#endOfChunk()
-    this.bytes = this.#chunk
+    const input = this.#input
+    const start = input.at
+    if (start === input.end) return this.#endOfChunk()
+    this.bytes = input.chunk
     this.#begin(start)
-    if (this.#parse(start, this.#chunkEnd)) {
-      this.#at = this.#position
-      this.size = this.#at - start
+    if (this.#parse(start, input.end)) {
+      input.at = this.#position
+      this.size = this.#position - start
       return true
     }
     this.#startGathering(start)
@@ -178,10 +151,7 @@ export class RespDecoder {
 
   /** Keeps what came of a command; places are from its first byte on from here. */
   #startGathering(start: number): void {
-    const size = this.#chunkEnd - start
-    this.#ensureCapacity(size)
-    this.#gathered.set(this.#chunk.subarray(start, this.#chunkEnd), 0)
-    this.#gatheredLength = size
+    this.#take(this.pending)
     this.#position -= start
     this.#searched -= start
     for (let index = 0; index < this.count; index++) {
@@ -193,21 +163,22 @@ export class RespDecoder {
 
   /** Moves what the chunk has of the command in the making; true when that completes it. */
   #gather(): boolean {
-    while (this.pending > 0) {
-      const before = this.#gatheredLength
-      const size = this.#wanted(before)
-      this.#ensureCapacity(before + size)
-      this.#gathered.set(this.#chunk.subarray(this.#at, this.#at + size), before)
-      this.#at += size
-      this.#gatheredLength = before + size
-      this.bytes = this.#gathered
-      if (!this.#parse(0, this.#gatheredLength)) continue
-      assert(this.#position === this.#gatheredLength, 'nothing behind the command was taken')
-      this.size = this.#gatheredLength
-      this.#handedOut = true
+    const input = this.#input
+    while (input.pending > 0) {
+      this.#take(this.#wanted(input.length))
+      this.bytes = input.gathered
+      if (!this.#parse(0, input.length)) continue
+      assert(this.#position === input.length, 'nothing behind the command was taken')
+      this.size = input.length
+      input.handedOut = true
       return true
     }
     return this.#endOfChunk()
+  }
+
+  #take(size: number): void {
+    if (this.#input.gather(size, this.#limits.commandSizeMax)) return
+    throw new OverloadedError('no memory for a command of this size', RETRY_AFTER_MS)
   }
 
   /** Bytes of the chunk that surely belong to the command in the making; at least 1. */
@@ -216,12 +187,13 @@ export class RespDecoder {
     if (this.#bulkSize >= 0) {
       return Math.max(1, Math.min(this.#position + this.#bulkSize + 2 - gathered, pending))
     }
-    const isInline = this.#gathered[0] !== ASTERISK
+    const { gathered: bytes, chunk, at } = this.#input
+    const isInline = bytes[0] !== ASTERISK
     // Of the end of a line in an array only the CR is looked at; one byte follows it.
-    if (!isInline && this.#searched < gathered && this.#gathered[this.#searched] === CR) return 1
-    const lineEnd = this.#chunk.indexOf(isInline ? LF : CR, this.#at)
+    if (!isInline && this.#searched < gathered && bytes[this.#searched] === CR) return 1
+    const lineEnd = chunk.indexOf(isInline ? LF : CR, at)
     if (lineEnd < 0) return pending
-    return Math.min(lineEnd + (isInline ? 1 : 2) - this.#at, pending)
+    return Math.min(lineEnd + (isInline ? 1 : 2) - at, pending)
   }
 
   /** Goes on with the command bytes[start, end), which may be cut; true when it is complete. */
@@ -330,48 +302,11 @@ export class RespDecoder {
   }
 
   #endOfChunk(): false {
-    this.#chunk = NOTHING
-    this.#at = this.#chunkEnd = 0
-    this.#releaseKept()
-    if (this.starts.length > PLACES_KEPT_MAX && this.#gatheredLength === 0) {
+    if (this.starts.length > PLACES_KEPT_MAX && this.#input.length === 0) {
       this.starts = new Int32Array(16)
       this.ends = new Int32Array(16)
     }
-    return false
-  }
-
-  #releaseKept(): void {
-    if (this.#keptSize > 0) this.#budget?.release(this.#keptSize)
-    this.#keptSize = 0
-  }
-
-  #ensureCapacity(needed: number): void {
-    const capacity = this.#gathered.length
-    if (needed <= capacity) return
-    const wanted = Math.max(needed, capacity * 2, GATHER_CAPACITY_MIN)
-    if (this.#budget !== undefined && wanted > GATHER_CAPACITY_MIN) {
-      if (!this.#budget.reserve(wanted - this.#reserved)) {
-        throw new OverloadedError('no memory for a command of this size', RETRY_AFTER_MS)
-      }
-      this.#reserved = wanted
-    }
-    const grown = new Uint8Array(wanted)
-    grown.set(this.#gathered.subarray(0, this.#gatheredLength))
-    this.#gathered = grown
-  }
-
-  #finishGathered(): void {
-    this.#handedOut = false
-    this.#gatheredLength = 0
-    if (this.#gathered.length > GATHER_CAPACITY_MIN) this.#dropGathered()
-  }
-
-  #dropGathered(): void {
-    if (this.#reserved > 0) this.#budget?.release(this.#reserved)
-    this.#reserved = 0
-    this.#gathered = NOTHING
-    this.#gatheredLength = 0
-    this.#handedOut = false
+    return this.#input.endOfChunk()
   }
 }
 
