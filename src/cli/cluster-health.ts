@@ -6,6 +6,7 @@
  *   red      some keys have no quorum of replicas in reach, or no replica at all
  */
 import type { RingTable } from '../cluster/index.ts'
+import { formatWrites } from './cluster-hints.ts'
 import { formatCount } from './render.ts'
 import { shortIds } from './short-ids.ts'
 
@@ -18,8 +19,9 @@ export interface MemberHealth {
   readonly liveness: string
   /** Of the ring that it goes by; undefined when it has not said. */
   readonly epoch: number | undefined
-  /** Keys that others hold hints of for it, and partitions of which it may lack anything. */
-  readonly owedKeys: number
+  /** Writes that others hold hints of for it, and partitions of which it may lack anything. */
+  readonly owedWrites: number
+  readonly isEstimate: boolean
   readonly owedPartitions: number
 }
 
@@ -41,14 +43,14 @@ export function clusterHealth(
 ): ClusterHealth {
   const away = members.filter(({ liveness }) => liveness !== 'up')
   const behind = members.filter(({ epoch }) => epoch !== undefined && epoch !== table.ring.epoch)
-  const owedKeys = members.reduce((sum, member) => sum + member.owedKeys, 0)
+  const owedWrites = members.reduce((sum, member) => sum + member.owedWrites, 0)
   const owedPartitions = members.reduce((sum, member) => sum + member.owedPartitions, 0)
   const { without: partitionsWithoutReplica, fewer: partitionsWithoutQuorum } = countReach(
     table,
     members,
   )
   const isChanging = table.ring.phase !== 'stable'
-  const isOwed = owedKeys + owedPartitions > 0
+  const isOwed = owedWrites + owedPartitions > 0
   const isWell = away.length + behind.length === 0 && !isChanging && !isOwed
   const colour = partitionsWithoutQuorum > 0 ? 'red' : isWell ? 'green' : 'yellow'
   const partitions = formatCount(table.ring.partitionCount)
@@ -74,9 +76,11 @@ export function clusterHealth(
     findings.push(`not all nodes go by the same ring yet: ${names} ${isAre(behind.length)} behind`)
   }
   if (isOwed) findings.push(owedFinding(members))
+  const isEstimate = members.some(member => member.isEstimate)
+  const owed = owedOf(formatWrites(owedWrites, isEstimate), owedPartitions, isAllTold)
   return {
     colour,
-    summary: `${upOf(members.length, away.length)}, ${owedOf(owedKeys, owedPartitions, isAllTold)}`,
+    summary: `${upOf(members.length, away.length)}, ${owed}`,
     findings,
     partitionsWithoutReplica,
     partitionsWithoutQuorum,
@@ -89,20 +93,21 @@ function upOf(all: number, away: number): string {
   return `${formatCount(up)} of ${formatCount(all)} nodes ${isAre(up)} up`
 }
 
-function owedOf(keys: number, partitions: number, isAllTold: boolean): string {
-  if (keys === 0 && partitions === 0) {
+function owedOf(writes: string, partitions: number, isAllTold: boolean): string {
+  if (writes === '0' && partitions === 0) {
     return isAllTold ? 'nothing is owed' : 'nothing is known to be owed'
   }
   const parts: string[] = []
-  if (keys > 0) parts.push(keys === 1 ? '1 key' : `${formatCount(keys)} keys`)
+  if (writes !== '0') parts.push(writes === '1' ? '1 write' : `${writes} writes`)
   if (partitions > 0) {
     parts.push(partitions === 1 ? '1 partition' : `${formatCount(partitions)} partitions`)
   }
-  return `${parts.join(' and ')} ${isAre(keys + partitions)} owed`
+  const isOne = parts.length === 1 && parts[0]!.startsWith('1 ')
+  return `${parts.join(' and ')} ${isAre(isOne ? 1 : 2)} owed`
 }
 
 function owedFinding(members: readonly MemberHealth[]): string {
-  const owed = members.filter(({ owedKeys, owedPartitions }) => owedKeys + owedPartitions > 0)
+  const owed = members.filter(({ owedWrites, owedPartitions }) => owedWrites + owedPartitions > 0)
   return owed.every(({ liveness }) => liveness === 'up')
     ? 'what is owed is being sent: see kvcli cluster hints'
     : 'what is owed is kept until the node is back: see kvcli cluster hints'

@@ -14,10 +14,14 @@ export interface HintReport {
 
 export interface OwedHints {
   readonly peer: string
-  readonly keys: number
+  readonly writes: number
+  readonly isEstimate: boolean
   readonly bytes: number
   readonly partitions: number
   readonly isSendable: boolean
+  readonly isUp: boolean
+  readonly pendingBytes: number
+  readonly pendingAgeMs: number
 }
 
 /** Of every member; none for a node that stands alone. */
@@ -27,19 +31,29 @@ export async function fetchHints(context: CommandContext): Promise<readonly Hint
   return answer['members'] as readonly HintReport[]
 }
 
+/** Beyond what is on its way at any time while somebody writes. */
+export function isOwed({ writes, partitions }: OwedHints): boolean {
+  return writes > 0 || partitions > 0
+}
+
+/** `~1,500` for an estimate, which is too much rather than too little. */
+export function formatWrites(writes: number, isEstimate: boolean): string {
+  return `${isEstimate && writes > 0 ? '~' : ''}${formatCount(writes)}`
+}
+
 /** Exit code 1 when anything is owed, or somebody cannot be asked. */
 export async function runHints(context: CommandContext): Promise<ExitCode> {
   const { output } = context
   const members = await fetchHints(context)
   await output.print({ members }, () => renderHints(members, output.style))
-  const isNothing = members.every(({ owes, error }) => owes.length === 0 && error === undefined)
+  const isNothing = members.every(({ owes, error }) => !owes.some(isOwed) && error === undefined)
   return isNothing ? ExitCode.ok : ExitCode.failed
 }
 
 const COLUMNS: readonly TableColumn[] = [
   { title: 'node' },
   { title: 'owes' },
-  { title: 'keys', align: 'right' },
+  { title: 'writes', align: 'right' },
   { title: 'hints', align: 'right' },
   { title: 'partitions', align: 'right' },
   { title: '' },
@@ -49,14 +63,16 @@ function renderHints(members: readonly HintReport[], style: Style): string {
   const ids = members.flatMap(({ node, owes }) => [node, ...owes.map(({ peer }) => peer)])
   const nameOf = shortIds(ids)
   const rows = members.flatMap(({ node, owes }) =>
-    owes.map(({ peer, keys, bytes, partitions, isSendable }) => [
-      nameOf(node),
-      nameOf(peer),
-      formatCount(keys),
-      formatBytes(bytes),
-      formatCount(partitions),
-      isSendable ? 'being sent' : style.warn('waits for its return'),
-    ]),
+    owes
+      .filter(isOwed)
+      .map(owed => [
+        nameOf(node),
+        nameOf(owed.peer),
+        formatWrites(owed.writes, owed.isEstimate),
+        formatBytes(owed.bytes),
+        formatCount(owed.partitions),
+        stateOf(owed, style),
+      ]),
   )
   const lines =
     rows.length === 0
@@ -66,8 +82,16 @@ function renderHints(members: readonly HintReport[], style: Style): string {
     if (error === undefined) continue
     lines.push(`${style.dim('  ->')} what ${nameOf(node)} owes is not known: ${shortenIds(error)}`)
   }
+  if (members.some(({ owes }) => owes.some(({ isEstimate }) => isEstimate))) {
+    lines.push(`${style.dim('  ->')} ~: a key that was written several times may count as often`)
+  }
   if (members.some(({ owes }) => owes.some(({ partitions }) => partitions > 0))) {
     lines.push(`${style.dim('  ->')} partitions are compared whole: see kvcli cluster repair`)
   }
   return lines.join('\n')
+}
+
+function stateOf({ isSendable, isUp }: OwedHints, style: Style): string {
+  if (isSendable) return 'being sent'
+  return style.warn(isUp ? 'waits until it takes writes' : 'waits for its return')
 }

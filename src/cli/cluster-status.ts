@@ -7,7 +7,7 @@ import { delay } from '../clock.ts'
 import type { RingMember, RingTable } from '../cluster/index.ts'
 import { AbortedError } from '../errors.ts'
 import { type ClusterHealth, clusterHealth } from './cluster-health.ts'
-import { fetchHints, type HintReport } from './cluster-hints.ts'
+import { fetchHints, formatWrites, type HintReport } from './cluster-hints.ts'
 import { type CommandContext, callOptions } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { formatCount, formatDuration, renderTable, type TableColumn } from './render.ts'
@@ -35,7 +35,8 @@ interface MemberStatus {
   readonly figures: MemberFigures
   readonly partitions: number
   /** By all members that answer. */
-  readonly owedKeys: number
+  readonly owedWrites: number
+  readonly isEstimate: boolean
   readonly owedPartitions: number
 }
 
@@ -95,8 +96,9 @@ async function fetchStatus(context: CommandContext, table: RingTable): Promise<S
   })
   const health = clusterHealth(
     table,
-    rows.map(({ member, figures: { liveness, epoch }, owedKeys, owedPartitions }) => {
-      return { nodeId: member.nodeId, liveness, epoch, owedKeys, owedPartitions }
+    rows.map(({ member, figures: { liveness, epoch }, ...owed }) => {
+      const { owedWrites, isEstimate, owedPartitions } = owed
+      return { nodeId: member.nodeId, liveness, epoch, owedWrites, isEstimate, owedPartitions }
     }),
     hints.every(({ error }) => error === undefined),
   )
@@ -106,10 +108,11 @@ async function fetchStatus(context: CommandContext, table: RingTable): Promise<S
 function owedTo(
   nodeId: string,
   hints: readonly HintReport[],
-): Pick<MemberStatus, 'owedKeys' | 'owedPartitions'> {
+): Pick<MemberStatus, 'owedWrites' | 'isEstimate' | 'owedPartitions'> {
   const owed = hints.flatMap(({ owes }) => owes).filter(({ peer }) => peer === nodeId)
   return {
-    owedKeys: owed.reduce((sum, { keys }) => sum + keys, 0),
+    owedWrites: owed.reduce((sum, { writes }) => sum + writes, 0),
+    isEstimate: owed.some(({ isEstimate }) => isEstimate),
     owedPartitions: owed.reduce((sum, { partitions }) => sum + partitions, 0),
   }
 }
@@ -143,7 +146,7 @@ function statusJson({ table, rows, health }: Status): Record<string, unknown> {
 }
 
 function rowJson(row: MemberStatus): Record<string, unknown> {
-  const { member, isAsked, figures, partitions, owedKeys, owedPartitions } = row
+  const { member, isAsked, figures, partitions, owedWrites, isEstimate, owedPartitions } = row
   const { nodeId, rack, weight, state } = member
   const { clientAddress, peerAddress, states = {}, ...rest } = figures
   return {
@@ -153,7 +156,8 @@ function rowJson(row: MemberStatus): Record<string, unknown> {
     rack,
     weight,
     partitions,
-    owedKeys,
+    owedWrites,
+    isOwedEstimate: isEstimate,
     owedPartitions,
     clientAddress: clientAddress || member.clientAddress,
     peerAddress: peerAddress || member.peerAddress,
@@ -178,7 +182,7 @@ function renderStatus({ table, rows, health }: Status, style: Style): string {
   const { epoch, replicationFactor } = table.ring
   const notes = health.findings.map(finding => `${style.dim('  ->')} ${finding}`)
   if (rows.length > 1) {
-    notes.push(style.dim('* was asked; seen: what it sees; owed: keys that others keep for it'))
+    notes.push(style.dim('* was asked; seen: what it sees; owed: writes that others keep for it'))
   }
   return [
     headOf(health, style),
@@ -196,7 +200,7 @@ function headOf({ colour, summary }: ClusterHealth, style: Style): string {
 
 function cellsOf(rows: readonly MemberStatus[], style: Style): string[][] {
   const nameOf = shortIds(rows.map(({ member }) => member.nodeId))
-  return rows.map(({ member, isAsked, figures, partitions, owedKeys, owedPartitions }) => [
+  return rows.map(({ member, isAsked, figures, partitions, ...owed }) => [
     isAsked ? '*' : '',
     nameOf(member.nodeId),
     figures.clientAddress || member.clientAddress,
@@ -205,8 +209,14 @@ function cellsOf(rows: readonly MemberStatus[], style: Style): string[][] {
     figures.forMs === 0 ? '' : formatDuration(figures.forMs),
     figures.generation === undefined ? '' : formatCount(figures.generation),
     formatCount(partitions),
-    owedPartitions === 0
-      ? formatCount(owedKeys)
-      : `${formatCount(owedKeys)} + ${formatCount(owedPartitions)} partitions`,
+    owedText(owed),
   ])
+}
+
+function owedText(
+  owed: Pick<MemberStatus, 'owedWrites' | 'isEstimate' | 'owedPartitions'>,
+): string {
+  const writes = formatWrites(owed.owedWrites, owed.isEstimate)
+  if (owed.owedPartitions === 0) return writes
+  return `${writes} + ${formatCount(owed.owedPartitions)} partitions`
 }

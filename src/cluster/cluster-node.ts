@@ -76,11 +76,11 @@ export class ClusterNode implements ClusterParts {
         clear: (peer, partition) => writes.replication.clearDirty(peer, partition),
       },
     })
-    const { peers, ring, abort } = options
+    const { peers, liveness, clock, ring, abort } = options
     const members = () => membersOf(ring())
     const repairs = new RepairRuns({ peers, members, repair: this.repair })
     const { replication } = writes
-    const hints = new HintReports({ peers, clock: options.clock, members, replication })
+    const hints = new HintReports({ peers, liveness, clock, members, replication })
     this.admin = { peers, sets, repairs, hints, abort }
   }
 

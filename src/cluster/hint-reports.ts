@@ -1,10 +1,11 @@
 /**
- * What the members owe each other beyond the log: the hints and marks that each of them holds for
- * each other one (hint-store.ts), asked of all members at once.
+ * What the members owe each other: the hints and marks that each of them holds for each other one
+ * (hint-store.ts), and what is in its queues; asked of all members at once.
  */
 import { utf8Decode, utf8Encode } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { KvError } from '../errors.ts'
+import type { LivenessView } from './liveness.ts'
 import { PeerMessage, type Peers } from './peers.ts'
 import { decoded } from './read-messages.ts'
 import type { Replication } from './replication.ts'
@@ -14,19 +15,29 @@ import type { NodeId } from './ring-member.ts'
 const REQUEST_MS = 1000
 /** Estimates are corrected by counting no more often than that, however often somebody asks. */
 const RECOUNT_MS = 30_000
+/** Of the time, at most one part in so many is spent on that. */
+const RECOUNT_SHARE = 50
 const NOTHING = new Uint8Array(0)
 
 /** What one member holds for another. JSON-serialisable. */
 export interface OwedHints {
   readonly peer: NodeId
-  /** Keys with a hint; one that was hinted several times may count as often for a while. */
-  readonly keys: number
+  /** That came as hints. A key that was written several times may count as often for a while. */
+  readonly writes: number
+  /** False when that and `bytes` are what is there. */
+  readonly isEstimate: boolean
   /** Of the hint records, not of the values. */
   readonly bytes: number
   /** Partitions with a mark: only a comparison tells what of them is owed. */
   readonly partitions: number
   /** True when the peer takes writes now, so that what it is owed is on its way. */
   readonly isSendable: boolean
+  /** False when it is down: then it gets all of it once it is back. */
+  readonly isUp: boolean
+  /** Sent, or about to be: of writes that the peer has not acknowledged, and that are no hints. */
+  readonly pendingBytes: number
+  /** Milliseconds since the oldest of those; 0 when there is none. */
+  readonly pendingAgeMs: number
 }
 
 export interface HintReport {
@@ -39,6 +50,7 @@ export interface HintReport {
 
 export interface HintReportsOptions {
   readonly peers: Peers
+  readonly liveness: LivenessView
   readonly clock: Clock
   readonly members: () => readonly NodeId[]
   readonly replication: Pick<Replication, 'figures' | 'recountHints'>
@@ -46,7 +58,8 @@ export interface HintReportsOptions {
 
 export class HintReports {
   readonly #options: HintReportsOptions
-  #recountedMs = Number.NEGATIVE_INFINITY
+  /** No sooner than this. */
+  #recountMs = Number.NEGATIVE_INFINITY
 
   /** Answers the peers: made once a node, before its links are started. */
   constructor(options: HintReportsOptions) {
@@ -62,24 +75,30 @@ export class HintReports {
   }
 
   #own(): HintReport {
-    const { peers, replication } = this.#options
+    const { peers, liveness, replication } = this.#options
     const figures = Object.entries(replication.figures().peers)
     const owes = figures.flatMap(([peer, figure]): OwedHints[] => {
-      const { hintCount: keys, hintBytes: bytes, dirtyPartitions: partitions, isSendable } = figure
-      if (keys === 0 && partitions === 0) return []
-      return [{ peer, keys, bytes, partitions, isSendable }]
+      const { hintCount: writes, hintBytes: bytes, dirtyPartitions: partitions } = figure
+      const { isSendable, pendingBytes, pendingAgeMs } = figure
+      if (writes === 0 && partitions === 0 && pendingBytes === 0) return []
+      const isEstimate = !figure.isHintCountExact
+      const isUp = liveness.liveness(peer) !== 'down'
+      const owed = { peer, writes, isEstimate, bytes, partitions }
+      return [{ ...owed, isSendable, isUp, pendingBytes, pendingAgeMs }]
     })
-    if (owes.length > 0) this.#recount()
+    if (owes.some(({ isEstimate }) => isEstimate)) void this.#recount()
     return { node: peers.self, owes }
   }
 
-  /** The next answer has it. */
-  #recount(): void {
+  /** The next answer has it. Never rejects. */
+  async #recount(): Promise<void> {
     const { clock, replication } = this.#options
-    const nowMs = clock.monotonicMs()
-    if (nowMs - this.#recountedMs < RECOUNT_MS) return
-    this.#recountedMs = nowMs
-    void replication.recountHints()
+    const beginMs = clock.monotonicMs()
+    if (beginMs < this.#recountMs) return
+    this.#recountMs = Number.POSITIVE_INFINITY
+    await replication.recountHints()
+    const tookMs = clock.monotonicMs() - beginMs
+    this.#recountMs = beginMs + Math.max(RECOUNT_MS, RECOUNT_SHARE * tookMs)
   }
 
   async #ask(node: NodeId): Promise<HintReport> {

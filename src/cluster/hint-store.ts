@@ -15,7 +15,9 @@
  *  3. The hints of a peer take at most `bytesMax`, by an estimate that counts a key as often as it
  *     was hinted; a count of what is there corrects it. Above that, marks take their place.
  */
+import type { ClientIdentity } from '../fair-queue.ts'
 import type { Durability } from '../key-value-store.ts'
+import type { WorkTurns } from '../work-turns.ts'
 import {
   dirtyKey,
   dirtyPartition,
@@ -29,6 +31,7 @@ import {
 import { keyName } from './last-of-keys.ts'
 import { enginePartition, NodeKey, nodeKey } from './partition.ts'
 import type { Store, StoreChunk, StoreDelete, StorePut } from './store.ts'
+import { TimeSlice } from './time-slice.ts'
 
 const NOTHING = new Uint8Array(0)
 /** Something to write when only what was written before matters. */
@@ -42,12 +45,16 @@ const BARRIER: StorePut = {
 const RECORDS_PER_BATCH = 512
 const BYTES_PER_BATCH = 256 * 1024
 const PAGE_BYTES = 64 * 1024
+/** Hints that are counted between two looks at the time. */
+const RECOUNT_PAGE = 64
 
 /** Bytes of hints for one peer. A hint is a key and a few bytes: some millions of keys. */
 export const HINT_BYTES_MAX = 256 * 1024 * 1024
 
 export interface HintStoreOptions {
   readonly store: Store
+  /** Where counting takes turns with other long work. Absent: it is done at a stretch. */
+  readonly turns?: WorkTurns
   /** @defaultValue HINT_BYTES_MAX */
   readonly bytesMax?: number
 }
@@ -56,12 +63,15 @@ export interface HintStoreOptions {
 interface Held {
   readonly count: number
   readonly bytes: number
+  /** False when a key may have been counted several times. */
+  readonly isExact: boolean
 }
 
-const NONE: Held = { count: 0, bytes: 0 }
+const NONE: Held = { count: 0, bytes: 0, isExact: true }
 
 export class HintStore {
   readonly #store: Store
+  readonly #turns: WorkTurns | undefined
   readonly #bytesMax: number
   /** By peer number; an estimate, of what was there when the peer's hints were counted last. */
   readonly #held = new Map<number, Held>()
@@ -76,9 +86,12 @@ export class HintStore {
   readonly #relied = new Map<number, Set<number>>()
   /** Numbers of peers for which there are hints in batches that may not be visible yet. */
   readonly #unseen = new Set<number>()
+  /** Whose the counting is, beside other long work. */
+  readonly #counter: ClientIdentity = {}
 
   private constructor(options: HintStoreOptions) {
     this.#store = options.store
+    this.#turns = options.turns
     this.#bytesMax = options.bytesMax ?? HINT_BYTES_MAX
   }
 
@@ -107,9 +120,14 @@ export class HintStore {
     return this.#heldFor(peer).bytes
   }
 
-  /** An estimate of the keys that have a hint for the peer. */
+  /** Writes that were hinted for the peer: its hints, but that a key counts as often as it was. */
   countOf(peer: number): number {
     return this.#heldFor(peer).count
+  }
+
+  /** True when the count and bytes of the peer are those of the hints that are there. */
+  isExact(peer: number): boolean {
+    return this.#heldFor(peer).isExact
   }
 
   #heldFor(peer: number): Held {
@@ -137,7 +155,8 @@ export class HintStore {
       addTo(this.#unsure, peer, partition)
       return recordPut(dirtyKey(peer, partition))
     }
-    this.#held.set(peer, { count: count + 1, bytes: bytes + size })
+    // Whether it is there already is not looked up.
+    this.#held.set(peer, { count: count + 1, bytes: bytes + size, isExact: count === 0 })
     this.#unseen.add(peer)
     return recordPut(hintKey(peer, engineKey))
   }
@@ -257,10 +276,10 @@ export class HintStore {
     const replayed = this.#replayed.get(peer)
     const removed = engineKeys.filter(key => replayed?.get(keyName(key)) === false)
     const dels = removed.map((key): StoreDelete => ({ type: 'del', key: hintKey(peer, key) }))
-    let { count, bytes } = this.#heldFor(peer)
+    let { count, bytes, isExact } = this.#heldFor(peer)
     for (const { length } of removed) bytes -= HINT_HEADER_SIZE + length
     count -= removed.length
-    this.#held.set(peer, { count: Math.max(0, count), bytes: Math.max(0, bytes) })
+    this.#held.set(peer, { count: Math.max(0, count), bytes: Math.max(0, bytes), isExact })
     if (puts.length + dels.length > 0) {
       await this.#store.write([...puts, ...dels], { durability })
     }
@@ -272,16 +291,21 @@ export class HintStore {
     if (isEmpty) this.#held.set(peer, NONE)
   }
 
-  /** Replaces the estimate by a count of the hints that are there. */
+  /**
+   * Replaces the estimate by a count of the hints that are there, which reads them all: in turns,
+   * as there may be millions.
+   */
   async recount(peer: number): Promise<void> {
     if (this.#counting.has(peer)) return
     this.#counting.add(peer)
+    const slice = this.#turns && new TimeSlice(this.#turns, this.#counter)
     try {
       let count = 0
       let bytes = 0
       const before = this.#heldFor(peer)
       for (let after: Uint8Array | undefined, done = false; !done; ) {
-        const chunk: StoreChunk = await this.page(peer, after, RECORDS_PER_BATCH)
+        if (slice?.isOver === true) await slice.pause()
+        const chunk: StoreChunk = await this.page(peer, after, RECOUNT_PAGE)
         count += chunk.keys.length
         for (const { length } of chunk.keys) bytes += length
         after = chunk.keys.at(-1)
@@ -292,6 +316,7 @@ export class HintStore {
       this.#held.set(peer, {
         count: count + Math.max(0, now.count - before.count),
         bytes: bytes + Math.max(0, now.bytes - before.bytes),
+        isExact: now === before,
       })
     } finally {
       this.#counting.delete(peer)

@@ -76,9 +76,11 @@ export interface ReplicaFigures {
   readonly pendingBytes: number
   readonly pendingAgeMs: number
   readonly acked: number
-  /** An estimate of the keys with a hint, and of the bytes of those. */
+  /** Hints, and their bytes; a key that was hinted several times may count as often. */
   readonly hintCount: number
   readonly hintBytes: number
+  /** True when both are what is there. */
+  readonly isHintCountExact: boolean
   /** Partitions that only a comparison can heal. */
   readonly dirtyPartitions: number
 }
@@ -146,7 +148,8 @@ export class Replication {
     const numbers = await PeerNumbers.open(store, path)
     await numbers.assign(othersOf(table, self))
     const bytesMax = hintBytesMax === undefined ? {} : { bytesMax: hintBytesMax }
-    const hints = await HintStore.open({ store, ...bytesMax })
+    const { turns } = options.store
+    const hints = await HintStore.open({ store, turns, ...bytesMax })
     const recovery = { self, log, store, hints, numbers, table, logger, path }
     // Without numbers nothing was ever owed to anybody.
     const sequence = numbers.count === 0 ? log.sequence + 1 : await recoverDuties(recovery)
@@ -181,6 +184,7 @@ export class Replication {
       const owed = {
         hintCount: hints.countOf(number),
         hintBytes: hints.bytesOf(number),
+        isHintCountExact: hints.isExact(number),
         dirtyPartitions: hints.dirtyPartitions(number).length,
       }
       peers[nodeId] = { isSendable, pendingBytes, pendingAgeMs, acked, ...owed }

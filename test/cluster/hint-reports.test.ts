@@ -24,7 +24,8 @@ class Reports {
     const { peers, writes } = member.running!
     const members = () => this.cluster.members.map(({ id }) => id)
     const { replication } = writes
-    const options = { peers, clock: this.cluster.clock, members, replication }
+    const { clock } = this.cluster
+    const options = { peers, liveness: peers, clock, members, replication }
     this.#reports.set(member, new HintReports(options))
   }
 
@@ -58,23 +59,25 @@ test('what a node that is away is owed is told by all, until it has it', async t
   }
   for (let index = 0; index < KEYS; index++) await write(`key ${index}`)
   const owed = await reports.owed(second, first, third)
-  assert.deepEqual([owed?.keys, owed?.isSendable, owed?.partitions], [KEYS, false, 0])
+  assert.deepEqual([owed?.writes, owed?.isEstimate, owed?.partitions], [KEYS, true, 0])
+  assert.deepEqual([owed?.isSendable, owed?.isUp, owed?.pendingBytes], [false, false, 0])
   assert.ok(owed!.bytes > KEYS * 10)
   assert.equal(await reports.owed(second, second, third), undefined)
   assert.match((await reports.all(first))[2]!.error ?? '', /no link/)
   // Written again, it counts twice, until it was counted anew.
   for (let index = 0; index < KEYS; index++) await write(`key ${index}`)
-  assert.equal((await reports.owed(first, first, third))?.keys, 2 * KEYS)
+  assert.equal((await reports.owed(first, first, third))?.writes, 2 * KEYS)
   await cluster.pass(30_000, 500)
   await reports.all(first)
   await cluster.pass(100)
-  assert.equal((await reports.owed(first, first, third))?.keys, KEYS)
+  const counted = await reports.owed(first, first, third)
+  assert.deepEqual([counted?.writes, counted?.isEstimate], [KEYS, false])
   // A restart of who owes it forgets nothing.
   await cluster.kill(first)
   await cluster.start(first)
   reports.open(first)
   await cluster.pass(100)
-  assert.equal((await reports.owed(first, first, third))?.keys, KEYS)
+  assert.equal((await reports.owed(first, first, third))?.writes, KEYS)
   await cluster.start(third)
   reports.open(third)
   await cluster.pass(100)
