@@ -176,8 +176,10 @@ export class ServerComparison {
 
   async #generator(server: ServerProcess, connections: number): Promise<LoadGenerator> {
     const { keyCount, valueSize, processes } = this.#options
+    const { driver, name } = server.plan
+    if (driver === 'http') throw new Error(`${name} is for bench/http.ts`)
     return LoadGenerator.start({
-      driver: server.plan.driver,
+      driver,
       host: HOST,
       port: server.port,
       connections,

@@ -26,7 +26,8 @@ const TICK_MS = 10
 
 export interface ServerPlan {
   readonly name: string
-  readonly driver: DriverName
+  /** What speaks with it; 'http': bench/http. */
+  readonly driver: DriverName | 'http'
   /** One line for the reader of the table. */
   readonly settings: string
   readonly command: string

@@ -1,59 +1,28 @@
-/**
- * How a cluster is, in one word and one line, from what one of its nodes sees. Pure.
- *
- *   green    all nodes are up, by one ring that does not change, and nothing is owed
- *   yellow   something is not as it should be; every key is served, at quorum too
- *   red      some keys have no quorum of replicas in reach, or no replica at all
- */
-import type { RingTable } from '../cluster/index.ts'
+/** How a cluster is, in one line and in what it means, from its status. Pure. */
+import type { ClusterStatus, MemberStatus } from '../cluster/index.ts'
 import { formatWrites } from './cluster-hints.ts'
 import { formatCount } from './render.ts'
 import { shortIds } from './short-ids.ts'
 
-export type HealthColour = 'green' | 'yellow' | 'red'
-
-/** A member as the node that was asked sees it. */
-export interface MemberHealth {
-  readonly nodeId: string
-  /** 'up', or anything else. */
-  readonly liveness: string
-  /** Of the ring that it goes by; undefined when it has not said. */
-  readonly epoch: number | undefined
-  /** Writes that others hold hints of for it, and partitions of which it may lack anything. */
-  readonly owedWrites: number
-  readonly isEstimate: boolean
-  readonly owedPartitions: number
-}
-
 export interface ClusterHealth {
-  readonly colour: HealthColour
   /** One line without the colour. */
   readonly summary: string
   /** What it means, a line each. */
   readonly findings: readonly string[]
-  readonly partitionsWithoutReplica: number
-  readonly partitionsWithoutQuorum: number
 }
 
 /** `isAllTold`: every member has said what it owes. */
 export function clusterHealth(
-  table: RingTable,
-  members: readonly MemberHealth[],
+  status: ClusterStatus,
+  partitionCount: number,
   isAllTold: boolean,
 ): ClusterHealth {
+  const { members, partitionsWithoutReplica, partitionsWithoutQuorum } = status
   const away = members.filter(({ liveness }) => liveness !== 'up')
-  const behind = members.filter(({ epoch }) => epoch !== undefined && epoch !== table.ring.epoch)
+  const behind = members.filter(({ epoch }) => epoch !== undefined && epoch !== status.epoch)
   const owedWrites = members.reduce((sum, member) => sum + member.owedWrites, 0)
   const owedPartitions = members.reduce((sum, member) => sum + member.owedPartitions, 0)
-  const { without: partitionsWithoutReplica, fewer: partitionsWithoutQuorum } = countReach(
-    table,
-    members,
-  )
-  const isChanging = table.ring.phase !== 'stable'
-  const isOwed = owedWrites + owedPartitions > 0
-  const isWell = away.length + behind.length === 0 && !isChanging && !isOwed
-  const colour = partitionsWithoutQuorum > 0 ? 'red' : isWell ? 'green' : 'yellow'
-  const partitions = formatCount(table.ring.partitionCount)
+  const partitions = formatCount(partitionCount)
   const findings: string[] = []
   if (partitionsWithoutReplica > 0) {
     findings.push(
@@ -69,21 +38,18 @@ export function clusterHealth(
   } else if (away.length > 0) {
     findings.push('every key can still be read and written, at quorum too')
   }
-  if (isChanging) findings.push('the ring is changing: see kvcli cluster ring')
+  if (status.phase !== 'stable') findings.push('the ring is changing: see kvcli cluster ring')
   if (behind.length > 0) {
     const nameOf = shortIds(members.map(({ nodeId }) => nodeId))
     const names = behind.map(({ nodeId }) => nameOf(nodeId)).join(', ')
     findings.push(`not all nodes go by the same ring yet: ${names} ${isAre(behind.length)} behind`)
   }
-  if (isOwed) findings.push(owedFinding(members))
-  const isEstimate = members.some(member => member.isEstimate)
+  if (owedWrites + owedPartitions > 0) findings.push(owedFinding(members))
+  const isEstimate = members.some(member => member.isOwedEstimate)
   const owed = owedOf(formatWrites(owedWrites, isEstimate), owedPartitions, isAllTold)
   return {
-    colour,
     summary: `${upOf(members.length, away.length)}, ${owed}`,
     findings,
-    partitionsWithoutReplica,
-    partitionsWithoutQuorum,
   }
 }
 
@@ -106,7 +72,7 @@ function owedOf(writes: string, partitions: number, isAllTold: boolean): string 
   return `${parts.join(' and ')} ${isAre(isOne ? 1 : 2)} owed`
 }
 
-function owedFinding(members: readonly MemberHealth[]): string {
+function owedFinding(members: readonly MemberStatus[]): string {
   const owed = members.filter(({ owedWrites, owedPartitions }) => owedWrites + owedPartitions > 0)
   return owed.every(({ liveness }) => liveness === 'up')
     ? 'what is owed is being sent: see kvcli cluster hints'
@@ -115,28 +81,4 @@ function owedFinding(members: readonly MemberHealth[]): string {
 
 function isAre(count: number): string {
   return count === 1 ? 'is' : 'are'
-}
-
-/** Partitions with no reader that is up, and those with fewer than a quorum of them. */
-function countReach(
-  { readers, quorum, ring }: RingTable,
-  members: readonly MemberHealth[],
-): { without: number; fewer: number } {
-  const up = new Set(members.filter(isReachable).map(({ nodeId }) => nodeId))
-  let without = 0
-  let fewer = 0
-  for (let partition = 0; partition < ring.partitionCount; partition++) {
-    let count = 0
-    for (let place = 0; place < readers.width; place++) {
-      if (up.has(readers.memberAt(partition, place).nodeId)) count++
-    }
-    if (count === 0) without++
-    if (count < quorum) fewer++
-  }
-  return { without, fewer }
-}
-
-/** One that is suspected is still asked. */
-function isReachable({ liveness }: MemberHealth): boolean {
-  return liveness === 'up' || liveness === 'suspect'
 }

@@ -1,28 +1,10 @@
 /** cluster hints: what the nodes hold for each other, until those that were away have it. */
+import type { HintReport, OwedHints } from '../cluster/index.ts'
 import { type CommandContext, callOptions } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { formatBytes, formatCount, renderTable, type TableColumn } from './render.ts'
 import { shortenIds, shortIds } from './short-ids.ts'
 import type { Style } from './style.ts'
-
-/** What a server answers to the command `hints`; see the cluster's hint-reports.ts. */
-export interface HintReport {
-  readonly node: string
-  readonly owes: readonly OwedHints[]
-  readonly error?: string
-}
-
-export interface OwedHints {
-  readonly peer: string
-  readonly writes: number
-  readonly isEstimate: boolean
-  readonly bytes: number
-  readonly partitions: number
-  readonly isSendable: boolean
-  readonly isUp: boolean
-  readonly pendingBytes: number
-  readonly pendingAgeMs: number
-}
 
 /** Of every member; none for a node that stands alone. */
 export async function fetchHints(context: CommandContext): Promise<readonly HintReport[]> {

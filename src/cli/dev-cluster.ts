@@ -50,6 +50,8 @@ export interface DevOptions {
   readonly port: number
   /** Where node 1 listens for Redis clients, each further one a port above. Absent: nowhere. */
   readonly respPort?: number
+  /** The same for HTTP. */
+  readonly httpPort?: number
   /** For `kvd serve` of each node. */
   readonly nodeArguments: readonly string[]
 }
@@ -162,7 +164,7 @@ class DevCluster {
 
   /** In a new cluster all join the first node, which joins nobody; later each may ask any. */
   #argumentsOf(node: DevNode): readonly string[] {
-    const { directory, respPort } = this.#options
+    const { directory, respPort, httpPort } = this.#options
     const { nodes } = this.#layout
     const known = this.#isNew ? nodes.slice(0, 1) : nodes
     const others = known.filter(other => other !== node).map(peerAddress)
@@ -172,6 +174,7 @@ class DevCluster {
       ...['--port', String(node.port), '--peer-port', String(node.peerPort)],
       ...['--cluster-secret-file', secretPath(directory)],
       ...(respPort === undefined ? [] : ['--resp-port', String(respPort + node.number - 1)]),
+      ...(httpPort === undefined ? [] : ['--http-port', String(httpPort + node.number - 1)]),
       ...(others.length === 0 ? ['--init'] : ['--join', others.join(',')]),
       '--json-logs',
     ]

@@ -17,6 +17,7 @@ export interface DevFlags {
   readonly dir?: string
   readonly port?: string
   readonly respPort?: string
+  readonly httpPort?: string
   readonly memoryBudget?: string
 }
 
@@ -26,12 +27,14 @@ export const DEV_FLAGS: readonly (readonly [flags: string, description: string])
   ['--dir <directory>', `where the cluster is kept (default: ${DEV_DIRECTORY})`],
   ['--port <port>', `first port to look for free ones, once (default: ${DEFAULT_PORT})`],
   ['--resp-port <port>', 'of node 1 for Redis clients, of the next one more (default: none)'],
+  ['--http-port <port>', 'of node 1 for HTTP, of the next one more (default: none)'],
   ['--memory-budget <size>', `of each node (default: ${MEMORY_BUDGET})`],
 ]
 
 /** Throws UsageError that names the flag. */
 export function devOptions(flags: DevFlags, io: DaemonIo): DevOptions {
-  const { nodes, dir = DEV_DIRECTORY, port, respPort, memoryBudget = MEMORY_BUDGET } = flags
+  const { nodes, dir = DEV_DIRECTORY, port, memoryBudget = MEMORY_BUDGET } = flags
+  const { respPort, httpPort } = flags
   parse(sizeValue(MIB, 1024 * 1024 * MIB), '--memory-budget', memoryBudget)
   const count = integerValue(1, DEV_NODES_MAX)
   return {
@@ -40,6 +43,9 @@ export function devOptions(flags: DevFlags, io: DaemonIo): DevOptions {
     port: port === undefined ? DEFAULT_PORT : parse(integerValue(1, PORT_MAX), '--port', port),
     ...(respPort !== undefined && {
       respPort: parse(integerValue(1, PORT_MAX), '--resp-port', respPort),
+    }),
+    ...(httpPort !== undefined && {
+      httpPort: parse(integerValue(1, PORT_MAX), '--http-port', httpPort),
     }),
     nodeArguments: ['--memory-budget', memoryBudget],
   }

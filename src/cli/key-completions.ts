@@ -2,7 +2,7 @@
 import { equalBytes } from '../bytes.ts'
 import { KvError } from '../errors.ts'
 import type { Scan } from '../key-value-store.ts'
-import { prefixRange } from './option-values.ts'
+import { prefixRange } from '../prefix-range.ts'
 import type { Session } from './session.ts'
 
 /** Enough to choose from, few enough to show. */

@@ -1,5 +1,6 @@
 /** Option values from the command line, checked and converted. Pure; throws UsageError. */
-import { compareBytes, copyBytes } from '../bytes.ts'
+import { compareBytes } from '../bytes.ts'
+import { durationMs } from '../duration.ts'
 import {
   CONSISTENCIES,
   type Consistency,
@@ -7,18 +8,10 @@ import {
   type Durability,
   type KeyRange,
 } from '../key-value-store.ts'
+import { prefixRange } from '../prefix-range.ts'
 import type { OptionValues } from './command.ts'
 import { type DataEncoding, decodeArgument } from './data-encoding.ts'
 import { UsageError } from './usage-error.ts'
-
-const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-}
 
 export function textOption(options: OptionValues, name: string): string | undefined {
   const value = options[name]
@@ -31,9 +24,8 @@ export function flagOption(options: OptionValues, name: string): boolean {
 
 /** `500ms`, `10s`, `5m`, `2h`, `1d`; a plain number is seconds. Milliseconds, at least 1. */
 export function parseDuration(text: string, option: string): number {
-  const match = DURATION.exec(text)
-  const ms = match === null ? 0 : Math.round(Number(match[1]) * UNIT_MS[match[2] ?? 's']!)
-  if (ms >= 1 && ms <= Number.MAX_SAFE_INTEGER / 4) return ms
+  const ms = durationMs(text, 's')
+  if (ms !== undefined) return ms
   throw new UsageError(`--${option} '${text}' is not a duration: write 500ms, 10s, 5m, 2h or 1d`)
 }
 
@@ -87,17 +79,6 @@ export function encodingOption(options: OptionValues): DataEncoding {
   if (hex && flagOption(options, 'base64')) throw new UsageError('use --hex or --base64, not both')
   if (hex) return 'hex'
   return flagOption(options, 'base64') ? 'base64' : 'text'
-}
-
-/** The keys that begin with `prefix`: from it up to the first that does not. */
-export function prefixRange(prefix: Uint8Array): KeyRange {
-  if (prefix.length === 0) return {}
-  const end = copyBytes(prefix)
-  let last = end.length - 1
-  while (last >= 0 && end[last] === 0xff) last--
-  if (last < 0) return { gte: prefix }
-  end[last] = end[last]! + 1
-  return { gte: prefix, lt: end.subarray(0, last + 1) }
 }
 
 /** The range that --prefix, --gt, --gte, --lt and --lte describe. */

@@ -70,10 +70,14 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
     if (node.respAddress !== undefined) {
       logger.info('serving Redis clients', { address: formatAddress(node.respAddress) })
     }
+    if (node.httpAddress !== undefined) {
+      logger.info('serving HTTP clients', { address: formatAddress(node.httpAddress) })
+    }
     if (node.peerAddress !== undefined) {
       logger.info('listening for other nodes', { peerAddress: node.peerAddress })
     }
-    if (![node.address, node.respAddress ?? node.address].every(({ host }) => isLoopback(host))) {
+    const { address, respAddress = address, httpAddress = address } = node
+    if (![address, respAddress, httpAddress].every(({ host }) => isLoopback(host))) {
       logger.warn('other machines reach this node, and nothing is encrypted, passwords included')
     }
     if (!settings.jsonLogs) io.stderr.write(banner(node, directory, resolved, io, style))
@@ -165,7 +169,7 @@ function nodeOptions(
     }),
     host: settings.host,
     port: settings.port,
-    ...respOptions(settings),
+    ...doorOptions(settings),
     allowInsecureRemote: settings.allowInsecureRemote,
     credentials: { user: settings.user, password: passwordOf(settings, io) },
     durability: settings.durability,
@@ -181,8 +185,12 @@ function nodeOptions(
   }
 }
 
-function respOptions({ respHost, respPort }: Settings): Pick<NodeOptions, 'resp'> {
-  return respPort === undefined ? {} : { resp: { host: respHost, port: respPort } }
+function doorOptions(settings: Settings): Pick<NodeOptions, 'resp' | 'http'> {
+  const { respHost, respPort, httpHost, httpPort } = settings
+  return {
+    ...(respPort === undefined ? {} : { resp: { host: respHost, port: respPort } }),
+    ...(httpPort === undefined ? {} : { http: { host: httpHost, port: httpPort } }),
+  }
 }
 
 /** A file that was named is meant, whatever the environment has left over. */
@@ -285,6 +293,9 @@ function banner(
     `  ${style.bold(`kvd ${io.packageVersion}`)}  node ${id}, ${place}`,
     `  listening   ${style.key(formatAddress(address))}`,
     ...(node.respAddress ? [`  for Redis   ${style.key(formatAddress(node.respAddress))}`] : []),
+    ...(node.httpAddress
+      ? [`  for HTTP    ${style.key(`http://${formatAddress(node.httpAddress)}`)}`]
+      : []),
     ...(node.peerAddress ? [`  for nodes   ${style.key(node.peerAddress)}`] : []),
     `  data        ${style.key(directory)}`,
     `  settings    durability ${durability}, memory ${memory}; all of them: kvd config`,

@@ -41,6 +41,8 @@ export interface Settings {
   readonly port: number
   readonly respHost: string
   readonly respPort: number | undefined
+  readonly httpHost: string
+  readonly httpPort: number | undefined
   readonly allowInsecureRemote: boolean
   readonly user: string
   readonly passwordFile: string | undefined
@@ -115,6 +117,19 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     standard: undefined,
     argument: 'port',
     description: 'port to listen on for Redis clients, 6379 for instance; none without it',
+  },
+  httpHost: {
+    kind: textValue('a host name or address'),
+    standard: '127.0.0.1',
+    argument: 'host',
+    description: 'address to listen on for HTTP',
+  },
+  httpPort: {
+    kind: optionalValue(integerValue(0, 65_535), 'none'),
+    standard: undefined,
+    argument: 'port',
+    description:
+      'port to listen on for HTTP: REST, health and metrics, 7780 for instance; none without it',
   },
   allowInsecureRemote: {
     kind: switchValue(),

@@ -4,10 +4,12 @@
  *   trace  { key: base64 }         what each replica has of the key (key-trace.ts)
  *   repair { action: start|status } full rounds of anti-entropy, of all members (repair-runs.ts)
  *   hints  {}                      what members owe each other (hint-reports.ts)
+ *   status {}                      how the cluster and its members are (cluster-status.ts)
  *   abort  {}                      takes back the join that is under way (ring-change.ts)
  */
 import { InvalidArgumentError } from '../errors.ts'
-import type { HintReports } from './hint-reports.ts'
+import type { ClusterStatus } from './cluster-status.ts'
+import type { HintReport, HintReports } from './hint-reports.ts'
 import { traceKey } from './key-trace.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { Peers } from './peers.ts'
@@ -22,6 +24,8 @@ const TRACE_MS_MAX = 5000
 export interface AdminOptions {
   readonly store: PartitionedStore
   readonly self: NodeId
+  /** From what all members say that they owe. Absent: nobody knows. */
+  readonly status?: ((hints: readonly HintReport[]) => ClusterStatus) | undefined
   /** Absent: the node stands alone. */
   readonly cluster?:
     | {
@@ -34,6 +38,9 @@ export interface AdminOptions {
       }
     | undefined
 }
+
+/** Of a node alone, whose hints are none. */
+const NO_HINTS: readonly HintReport[] = []
 
 export type AdminCommand = Readonly<Record<string, unknown>>
 
@@ -58,7 +65,12 @@ export async function runAdmin(
     }
     // A node alone owes nobody anything.
     case 'hints':
-      return { members: (await options.cluster?.hints?.all()) ?? [] }
+      return { members: (await options.cluster?.hints?.all()) ?? NO_HINTS }
+    case 'status': {
+      const { status } = options
+      if (status === undefined) throw new InvalidArgumentError('this server knows no cluster')
+      return { ...status((await options.cluster?.hints?.all()) ?? NO_HINTS) }
+    }
     case 'abort': {
       if (options.cluster?.abort === undefined) {
         throw new InvalidArgumentError('a node alone has no change of its ring under way')

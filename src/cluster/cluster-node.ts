@@ -117,8 +117,13 @@ export class ClusterNode implements ClusterParts {
       scans: this.scans.figures,
       writes: this.writes.figures(),
       repair: this.repair.stats,
-      clock: { offMs: Math.round(this.#clocks.offMs) },
+      clock: { offMs: Math.round(this.clockOffMs) },
     }
+  }
+
+  /** How far this node's clock is from those of the others, in milliseconds. */
+  get clockOffMs(): number {
+    return this.#clocks.offMs
   }
 
   /** What is owed stays in log and hints. */

@@ -1,18 +1,23 @@
 /**
- * The front doors of a node: the binary protocol, and where it is wanted that of Redis clients. All
- * call the same handler, share limits and group commits, and know nothing of what stands behind.
+ * The front doors of a node: the binary protocol, and where they are wanted those of Redis and of
+ * HTTP clients. All call the same handler, share limits and group commits, and know nothing of what
+ * stands behind.
  */
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import {
   type Acceptor,
   type CloseOptions,
+  doorMetrics,
+  HttpServer,
   type ListenAddress,
   type ListenOptions,
+  type MetricFamily,
   type RequestHandler,
   RespDoor,
   Server,
   type ServerStatsSnapshot,
+  sharedMetrics,
 } from '../net/index.ts'
 import type { Random } from '../random.ts'
 import type { NodeOptions } from './options.ts'
@@ -31,6 +36,7 @@ export interface FrontDoorParts {
 export class FrontDoors {
   readonly server: Server
   readonly #resp: Server | undefined
+  readonly #http: HttpServer | undefined
   readonly #options: NodeOptions
 
   constructor(options: NodeOptions, parts: FrontDoorParts) {
@@ -39,29 +45,54 @@ export class FrontDoors {
     const common = { ...parts, limits, serverVersion, allowInsecureRemote, credentials }
     this.#options = options
     this.server = new Server(common)
-    if (options.resp === undefined) return
-    const protocol = new RespDoor(parts.random)
-    this.#resp = new Server({ ...common, protocol, sharesWith: this.server })
+    const further = { ...common, sharesWith: this.server }
+    if (options.resp !== undefined) {
+      this.#resp = new Server({ ...further, protocol: new RespDoor(parts.random) })
+    }
+    if (options.http !== undefined) {
+      this.#http = new HttpServer({ ...further, metrics: () => this.#metrics() })
+    }
   }
 
   get respAddress(): ListenAddress | undefined {
     return this.#resp?.address
   }
 
+  get httpAddress(): ListenAddress | undefined {
+    return this.#http?.address
+  }
+
   /** Resolves with the address of the binary protocol once all doors accept connections. */
   async listen(): Promise<ListenAddress> {
-    await this.#resp?.listen(this.#options.resp)
+    const { resp, http } = this.#options
+    if (resp !== undefined) await this.#resp?.listen(resp)
+    if (http !== undefined) await this.#http?.listen(http)
     return await this.server.listen(listenOptions(this.#options))
   }
 
   stats(): Readonly<Record<string, ServerStatsSnapshot>> {
-    const resp = this.#resp
-    return { net: this.server.stats(), ...(resp === undefined ? {} : { resp: resp.stats() }) }
+    const stats: Record<string, ServerStatsSnapshot> = { net: this.server.stats() }
+    if (this.#resp !== undefined) stats['resp'] = this.#resp.stats()
+    if (this.#http !== undefined) stats['http'] = this.#http.stats()
+    return stats
+  }
+
+  #metrics(): readonly MetricFamily[] {
+    const doors: (readonly [string, Server | HttpServer | undefined])[] = [
+      ['binary', this.server],
+      ['resp', this.#resp],
+      ['http', this.#http],
+    ]
+    const ofDoors = doors.flatMap(([name, door]) => {
+      return door === undefined ? [] : doorMetrics(name, door)
+    })
+    return [...ofDoors, ...sharedMetrics(this.server)]
   }
 
   /** Lets clients finish. Idempotent. */
   async close(options?: CloseOptions): Promise<void> {
-    await Promise.all([this.server.close(options), this.#resp?.close(options)])
+    const doors = [this.server, this.#resp, this.#http]
+    await Promise.all(doors.map(door => door?.close(options)))
   }
 }
 

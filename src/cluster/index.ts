@@ -1,6 +1,8 @@
 /** The cluster layer's only door: a node, the stored form that it keeps, and the ring. */
 export { type Load, loads, worstLoad } from './balance.ts'
 export { decodeRoutes } from './client-routes.ts'
+export { type ClusterStatus, clusterStatus, type MemberStatus } from './cluster-status.ts'
+export type { HintReport, OwedHints } from './hint-reports.ts'
 export { type Node, startNode } from './node.ts'
 export type { NodeIdentity } from './node-identity.ts'
 export {

@@ -12,15 +12,19 @@ import type {
   HandlerPut,
   HandlerScan,
   HandlerUpdate,
+  HealthCheck,
   MaybePromise,
+  MetricFamily,
   RequestContext,
   RequestHandler,
   ScanSession,
 } from '../net/index.ts'
 import { type AdminCommand, type AdminOptions, runAdmin } from './admin-commands.ts'
 import type { ClusterScans } from './cluster-scans.ts'
+import type { ClusterStatus } from './cluster-status.ts'
 import type { ClusterWrites } from './cluster-writes.ts'
 import { countEntries } from './count-entries.ts'
+import type { HintReport } from './hint-reports.ts'
 import { OrderedScan } from './ordered-scan.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { ReadCoordinator, ReadTerms } from './read-coordinator.ts'
@@ -43,12 +47,20 @@ export interface ClusterParts {
   readonly admin: NonNullable<AdminOptions['cluster']>
 }
 
+/** What a node knows of itself, for those who watch it. */
+export interface NodeAbout {
+  status(hints: readonly HintReport[]): ClusterStatus
+  health(): readonly HealthCheck[]
+  metrics(): readonly MetricFamily[]
+}
+
 export class NodeHandler implements RequestHandler {
   readonly #store: PartitionedStore
   readonly #stats: () => NodeStats
   readonly #ring: () => Uint8Array
   readonly #cluster: ClusterParts | undefined
   readonly #self: NodeId
+  readonly #about: NodeAbout | undefined
   readonly #scanMemory: ScanMemory
   readonly #pagePlaces = new WorkPlaces(PAGES_AT_ONCE)
 
@@ -59,12 +71,14 @@ export class NodeHandler implements RequestHandler {
     ring: () => Uint8Array,
     cluster?: ClusterParts,
     self: NodeId = '',
+    about?: NodeAbout,
   ) {
     this.#store = store
     this.#stats = stats
     this.#ring = ring
     this.#cluster = cluster
     this.#self = self
+    this.#about = about
     this.#scanMemory = cluster?.scans.memory ?? new ScanMemory(store.clock)
   }
 
@@ -167,12 +181,26 @@ export class NodeHandler implements RequestHandler {
   }
 
   admin(command: AdminCommand, context: RequestContext): Promise<NodeStats> {
-    const options = { store: this.#store, self: this.#self, cluster: this.#cluster?.admin }
+    const about = this.#about
+    const options = {
+      store: this.#store,
+      self: this.#self,
+      cluster: this.#cluster?.admin,
+      status: about && ((hints: readonly HintReport[]) => about.status(hints)),
+    }
     return runAdmin(options, command, context.deadlineMs)
   }
 
   stats(): NodeStats {
     return this.#stats()
+  }
+
+  health(): readonly HealthCheck[] {
+    return this.#about?.health() ?? []
+  }
+
+  metrics(): readonly MetricFamily[] {
+    return this.#about?.metrics() ?? []
   }
 
   ring(): Uint8Array {

@@ -18,6 +18,7 @@ import { joinCluster } from './joiner.ts'
 import type { LivenessView } from './liveness.ts'
 import { AppState, type AppStateKey, type Profile } from './member-profile.ts'
 import { Membership } from './membership.ts'
+import type { MemberView } from './membership-options.ts'
 import type { Peers } from './peers.ts'
 import type { Addresses } from './profile-book.ts'
 import { findMember, type Ring } from './ring.ts'
@@ -133,6 +134,11 @@ export class NodeMembership {
   }
 
   /** What the node says of all members in its statistics. */
+  /** The members as this node sees them. */
+  views(): readonly MemberView[] {
+    return this.#membership.members()
+  }
+
   figures(): Readonly<Record<string, unknown>>[] {
     return this.#membership.members().map(({ profile, forMs, ...view }) => ({
       ...view,

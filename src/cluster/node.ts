@@ -43,6 +43,7 @@ import { checkPartitionCount, Partitioner } from './partition.ts'
 import { PartitionedStore } from './partitioned-store.ts'
 import type { Ring } from './ring.ts'
 import { type NodeId, nodeIdOf } from './ring-member.ts'
+import { RunningAbout } from './running-about.ts'
 
 /** A node that serves. */
 export interface Node {
@@ -52,6 +53,8 @@ export interface Node {
   readonly ring: Ring
   /** Where Redis clients reach it; undefined when they do not. */
   readonly respAddress: ListenAddress | undefined
+  /** The same of HTTP clients. */
+  readonly httpAddress: ListenAddress | undefined
   /** Where other nodes reach it; undefined when it stands alone, empty when it does not know. */
   readonly peerAddress: string | undefined
   /** Resolves, if ever, when the node has stopped by itself, to what made it stop. */
@@ -97,7 +100,9 @@ async function checkOptions(options: NodeOptions, { acceptor }: NodeEnvironment)
   if (partitionCount !== undefined) checkPartitionCount(partitionCount)
   const policy = { allowInsecureRemote, asksForPassword: credentials?.password !== undefined }
   await checkListen(listenOptions(options), policy, acceptor)
-  if (options.resp !== undefined) await checkListen(options.resp, policy, acceptor)
+  for (const door of [options.resp, options.http]) {
+    if (door !== undefined) await checkListen(door, policy, acceptor)
+  }
   if (cluster === undefined) return
   checkClusterOptions(cluster)
   await checkListen(peerListenOptions(cluster), peerPolicy(allowInsecureRemote), acceptor)
@@ -145,13 +150,14 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     clientAddress: () => (bound === undefined ? expected : reachableAddress(bound)),
     place: memberPlace(options),
   })
+  const uptimeMs = () => clock.monotonicMs() - startedMs
   const stats = (): NodeStats => ({
     node: {
       id: nodeId,
       cluster: Buffer.from(identity.clusterId).toString('hex'),
       partitions: identity.partitionCount,
       ring: ring.figures(),
-      uptimeMs: Math.round(clock.monotonicMs() - startedMs),
+      uptimeMs: Math.round(uptimeMs()),
       orderedScans: handler.orderedScans,
       writes: store.stats,
     },
@@ -159,7 +165,8 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     ...(cluster === undefined ? {} : cluster.figures()),
     engine: db.stats(),
   })
-  const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work, nodeId)
+  const about = new RunningAbout({ db, ring, nodeId, links, cluster, stats, uptimeMs })
+  const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work, nodeId, about)
   const doors = new FrontDoors(options, {
     ...{ handler, acceptor, clock, random, logger, nodeId, timeMs: () => versions.timeMs },
   })
@@ -333,6 +340,10 @@ class RunningNode implements Node {
 
   get respAddress(): ListenAddress | undefined {
     return this.#parts.doors.respAddress
+  }
+
+  get httpAddress(): ListenAddress | undefined {
+    return this.#parts.doors.httpAddress
   }
 
   get peerAddress(): string | undefined {

@@ -89,7 +89,10 @@ export interface NodeOptions {
   readonly virtualNodes?: number
 
   /** Where Redis clients reach it, too, under the same rules as `host`. @defaultValue nowhere */
-  readonly resp?: RespOptions
+  readonly resp?: DoorOptions
+
+  /** Where HTTP clients reach it, too, under the same rules as `host`. @defaultValue nowhere */
+  readonly http?: DoorOptions
 
   /** Makes it a node that others may be linked with. @defaultValue it stands alone */
   readonly cluster?: ClusterOptions
@@ -104,8 +107,8 @@ export interface NodeOptions {
   readonly logger?: Logger
 }
 
-/** The door for Redis clients. */
-export interface RespOptions {
+/** A further door, beside that of the binary protocol. */
+export interface DoorOptions {
   /** @defaultValue '127.0.0.1' */
   readonly host?: string
   /** 0 lets the system choose. */

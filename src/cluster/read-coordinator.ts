@@ -98,17 +98,33 @@ export class ReadCoordinator {
     })
   }
 
-  /** The same with the expiry. At consistency `one` any one replica tells it. */
-  async entry(key: Uint8Array, terms: ReadTerms): Promise<LiveEntry | undefined> {
-    const { store, clock } = this.#options
-    const engineKey = store.partitioner.engineKey(key)
+  /** The same with expiry and version. At consistency `one` any one replica tells them. */
+  entry(key: Uint8Array, terms: ReadTerms): MaybePromise<LiveEntry | undefined> {
+    const { store } = this.#options
     const set = this.sets.current.of(store.partitioner.partitionOf(key))
+    const engineKey = store.partitioner.engineKey(key)
+    if (!set.hasSelf || terms.consistency !== 'one') return this.#entry(set, engineKey, terms)
+    const found = attempt(() => store.updates.entry(key))
+    if (!(found instanceof Promise)) return found
+    return found.catch((error: unknown) => {
+      this.#checkElsewhere(set, error)
+      return this.#entry(set, engineKey, terms)
+    })
+  }
+
+  async #entry(
+    set: ReplicaSet,
+    engineKey: Uint8Array,
+    terms: ReadTerms,
+  ): Promise<LiveEntry | undefined> {
+    const { store, clock } = this.#options
     const quorum = terms.consistency === 'one' ? 1 : set.quorum
     const needed = terms.consistency === 'all' ? set.nodes.length : quorum
     const [stored] = await this.#stored(set, [engineKey], needed, terms)
     if (stored === undefined) return undefined
     const value = store.liveAt(engineKey, stored, clock.wallMs())
-    return value === undefined ? undefined : { value, expiryMs: expiryMs(stored) }
+    if (value === undefined) return undefined
+    return { value, expiryMs: expiryMs(stored), version: storedVersion(stored) }
   }
 
   /**
@@ -202,10 +218,15 @@ export class ReadCoordinator {
     terms: ReadTerms,
     error: unknown,
   ): Promise<Values> {
+    this.#checkElsewhere(set, error)
+    return this.#live(keys, await this.#stored(set, keys, 1, terms))
+  }
+
+  /** Throws `error` unless it is of a copy that cannot be read, and another can be asked. */
+  #checkElsewhere(set: ReplicaSet, error: unknown): void {
     const others = set.nodes.filter(node => node !== this.choice.self)
     const isElsewhere = others.some(node => this.choice.isReachable(node))
     if (!(error instanceof CorruptionError) || !isElsewhere) throw error
-    return this.#live(keys, await this.#stored(set, keys, 1, terms))
   }
 
   async #agreed(

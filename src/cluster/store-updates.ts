@@ -8,7 +8,7 @@
 import type { Durability } from '../key-value-store.ts'
 import type { PartitionedStore, StoredEntry, StoreWrite } from './partitioned-store.ts'
 import type { MaybePromise } from './store.ts'
-import { expiryMs } from './versioned-value.ts'
+import { expiryMs, storedVersion } from './versioned-value.ts'
 import type { Updated, VersionedWriter } from './versioned-writer.ts'
 
 /** A value that is neither deleted nor expired. */
@@ -17,6 +17,8 @@ export interface LiveEntry {
   readonly value: Uint8Array
   /** Milliseconds since the Unix epoch; 0 for never. */
   readonly expiryMs: number
+  /** Borrowed. */
+  readonly version: Uint8Array
 }
 
 /** What an update writes: at most one operation on a key. */
@@ -89,6 +91,7 @@ export class StoreUpdates {
   ): LiveEntry | undefined {
     if (stored === undefined) return undefined
     const value = this.#options.store.liveAt(engineKey, stored, nowMs)
-    return value === undefined ? undefined : { value, expiryMs: expiryMs(stored) }
+    if (value === undefined) return undefined
+    return { value, expiryMs: expiryMs(stored), version: storedVersion(stored) }
   }
 }

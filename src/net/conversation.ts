@@ -83,6 +83,8 @@ export interface Conversation {
 export interface ServerProtocol {
   /** Begins a conversation with a client that has just connected. */
   converse(context: ServerContext, sink: ConversationSink, nowMs: number): Conversation
+  /** What the number means that durations are recorded under. */
+  operationName(operation: number): string
   /** How many requests came of each kind, where ServerStats does not count them. */
   requestsByName?(): Record<string, number>
 }

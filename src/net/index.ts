@@ -24,7 +24,9 @@ export {
 } from './connection-url.ts'
 export { type Connector, tcpConnector, type Wire, type WireEvents } from './connector.ts'
 export { type Credentials, DEFAULT_USER } from './credentials.ts'
+export { doorMetrics, sharedMetrics } from './door-metrics.ts'
 export { FRAME_LENGTH_SIZE, FrameDecoder, readUint32 } from './frame.ts'
+export { HttpServer } from './http/index.ts'
 export { LatencyHistogram, type LatencySummary } from './latency-histogram.ts'
 export {
   DEFAULT_PORT,
@@ -33,6 +35,7 @@ export {
   type ServerLimits,
   WRITE_VERSION_SIZE,
 } from './limits.ts'
+export { byLabel, counter, gauge, type MetricFamily, type MetricSample } from './metrics.ts'
 export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 export { OutputBuffer } from './output-buffer.ts'
 export type { ReceiveBudget } from './receive-buffer.ts'
@@ -45,6 +48,7 @@ export type {
   HandlerPut,
   HandlerScan,
   HandlerUpdate,
+  HealthCheck,
   MaybePromise,
   RequestContext,
   RequestHandler,

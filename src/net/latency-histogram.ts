@@ -32,6 +32,37 @@ export class LatencyHistogram {
     if (milliseconds > this.#maxMs) this.#maxMs = milliseconds
   }
 
+  /** Adds all durations of another histogram. */
+  add(other: LatencyHistogram): void {
+    for (let bucket = 0; bucket < BUCKET_COUNT; bucket++) {
+      this.#counts[bucket] = this.#counts[bucket]! + other.#counts[bucket]!
+    }
+    this.#count += other.#count
+    this.#sumMs += other.#sumMs
+    this.#maxMs = Math.max(this.#maxMs, other.#maxMs)
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  get sumMs(): number {
+    return this.#sumMs
+  }
+
+  /**
+   * How many durations are below each of `bounds`, in microseconds, in rising order. Exact where a
+   * bound is a power of two, else the count below the bucket that it lies in.
+   */
+  countsBelowUs(bounds: readonly number[]): number[] {
+    let seen = 0
+    let bucket = 0
+    return bounds.map(bound => {
+      for (const end = bucketOf(bound); bucket < end; bucket++) seen += this.#counts[bucket]!
+      return seen
+    })
+  }
+
   /** The duration that this fraction of all durations does not exceed; 0 when there are none. */
   percentileMs(fraction: number): number {
     const wanted = Math.ceil(this.#count * fraction)

@@ -11,6 +11,7 @@
  */
 import type { ClientIdentity } from '../fair-queue.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
+import type { MetricFamily } from './metrics.ts'
 
 export type MaybePromise<T> = T | Promise<T>
 
@@ -92,6 +93,17 @@ export interface HandlerEntry {
   readonly value: Uint8Array
   /** When it expires, in milliseconds since the Unix epoch; 0 for never. */
   readonly expiryMs: number
+  /** Of the write that put it there, borrowed like the value. Absent: the handler knows none. */
+  readonly version?: Uint8Array
+}
+
+/** Something about the node that was looked at. */
+export interface HealthCheck {
+  /** Few words, always the same. */
+  readonly name: string
+  readonly isOk: boolean
+  /** What is wrong. */
+  readonly why?: string | undefined
 }
 
 /** What follows from the entries of the keys of an update. */
@@ -117,7 +129,7 @@ export interface RequestHandler {
     context: RequestContext,
     bytesMax: number,
   ): MaybePromise<(Uint8Array | undefined)[]>
-  /** As get, with the expiry. Absent: the handler knows none. The value is the caller's own. */
+  /** As get, with expiry and version. Absent: it knows none. The value is the caller's own. */
   entry?(key: Uint8Array, context: RequestContext): MaybePromise<HandlerEntry | undefined>
   /**
    * True while `update` is possible: while every write of a key passes through this handler. With
@@ -145,6 +157,10 @@ export interface RequestHandler {
   count(scan: HandlerScan, context: RequestContext): MaybePromise<number>
   /** A JSON-serialisable object; see `kvcli stats`. */
   stats(): MaybePromise<Readonly<Record<string, unknown>>>
+  /** What decides whether clients should be sent here. Absent: nothing does. */
+  health?(): MaybePromise<readonly HealthCheck[]>
+  /** What it has to tell to monitoring, besides what the doors know. Absent: nothing. */
+  metrics?(): MaybePromise<readonly MetricFamily[]>
   /** The ring of the current epoch, encoded; a door hands it on as it is. */
   ring(): MaybePromise<Uint8Array>
   /**

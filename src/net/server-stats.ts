@@ -31,9 +31,33 @@ export class ServerStats {
   connectionsFailed = 0
   bytesReceived = 0
   bytesSent = 0
-  readonly latency = new LatencyHistogram()
+  /** By number of the operation, once there was one. */
+  readonly #durations: (LatencyHistogram | undefined)[] = []
   readonly #requests = new Float64Array(CODE_COUNT)
   readonly #errors = new Float64Array(CODE_COUNT)
+
+  /** `count` requests of an operation took so long each; the protocol names its number. */
+  recordDuration(operation: number, elapsedMs: number, count = 1): void {
+    let histogram = this.#durations[operation]
+    if (histogram === undefined) {
+      histogram = new LatencyHistogram()
+      this.#durations[operation] = histogram
+    }
+    histogram.record(elapsedMs, count)
+  }
+
+  *durations(): Iterable<readonly [operation: number, histogram: LatencyHistogram]> {
+    for (const [operation, histogram] of this.#durations.entries()) {
+      if (histogram !== undefined) yield [operation, histogram]
+    }
+  }
+
+  /** Of all operations together. */
+  get latency(): LatencyHistogram {
+    const all = new LatencyHistogram()
+    for (const histogram of this.#durations) if (histogram !== undefined) all.add(histogram)
+    return all
+  }
 
   countRequest(opcode: number): void {
     this.#requests[opcode] = this.#requests[opcode]! + 1

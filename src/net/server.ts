@@ -13,9 +13,12 @@ import { WorkTurns } from '../work-turns.ts'
 import { type AcceptedWire, type Acceptor, type Listening, tcpAcceptor } from './acceptor.ts'
 import { Admission } from './admission.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
+import { ConnectionPlaces } from './connection-places.ts'
 import type { ServerProtocol } from './conversation.ts'
 import { Doorkeeper } from './credentials.ts'
-import { refusedConnectionsMax, resolveServerLimits } from './limits.ts'
+import type { LatencyHistogram } from './latency-histogram.ts'
+import { resolveServerLimits } from './limits.ts'
+import { OPERATION_NAMES, Opcode } from './opcode.ts'
 import { relievePressure } from './pressure.ts'
 import { listenSafely } from './safe-listen.ts'
 import type { ServerContext } from './server-context.ts'
@@ -44,16 +47,22 @@ const NOTICES_MAX = 10
 
 const BINARY: ServerProtocol = {
   converse: (context, sink, nowMs) => new Session(context, sink, nowMs),
+  operationName: opcode => {
+    return OPERATION_NAMES.find(name => Opcode[name] === opcode) ?? `opcode ${opcode}`
+  },
 }
 
-/** Connections of all servers that share them. */
-class ConnectionPlaces {
-  taken = 0
-  /** Those that are being turned away. */
-  refused = 0
+/** What all doors of a node have in common. */
+export interface SharedParts {
+  readonly admission: Admission
+  readonly waits: SharedWaits
+  readonly turns: WorkTurns
+  readonly places: ConnectionPlaces
 }
 
 export class Server implements ConnectionOwner {
+  /** For further doors of the same node. */
+  readonly shared: SharedParts
   readonly #protocol: ServerProtocol
   readonly #places: ConnectionPlaces
   readonly #context: ServerContext
@@ -74,19 +83,24 @@ export class Server implements ConnectionOwner {
 
   constructor(options: ServerOptions) {
     const limits = resolveServerLimits(options.limits)
-    const shared = options.sharesWith
-    const sharedContext = shared === undefined ? undefined : shared.#context
+    const shared = options.sharesWith?.shared ?? {
+      admission: new Admission(limits),
+      waits: new SharedWaits(),
+      turns: new WorkTurns(options.clock),
+      places: new ConnectionPlaces(limits.connectionsMax),
+    }
     const nodeId = options.nodeId ?? Buffer.from(options.random.bytes(8)).toString('hex')
     this.#logger = options.logger ?? silentLogger
     this.#acceptor = options.acceptor ?? tcpAcceptor()
     this.#protocol = options.protocol ?? BINARY
-    this.#places = shared === undefined ? new ConnectionPlaces() : shared.#places
+    this.#places = shared.places
+    this.shared = shared
     const doorkeeper = new Doorkeeper(options.credentials ?? {})
     this.#policy = {
       allowInsecureRemote: options.allowInsecureRemote ?? false,
       asksForPassword: doorkeeper.asksForPassword,
     }
-    this.#turns = sharedContext?.turns ?? new WorkTurns(options.clock)
+    this.#turns = shared.turns
     this.#context = {
       handler: options.handler,
       clock: options.clock,
@@ -97,13 +111,13 @@ export class Server implements ConnectionOwner {
         serverName: options.serverName ?? 'duramen',
         serverVersion: options.serverVersion ?? '',
       },
-      admission: sharedContext?.admission ?? new Admission(limits),
+      admission: shared.admission,
       doorkeeper,
       stats: new ServerStats(),
-      waits: sharedContext?.waits ?? new SharedWaits(),
+      waits: shared.waits,
       turns: this.#turns,
       snapshot: () => this.stats(),
-      freePlaces: () => Math.max(0, limits.connectionsMax - this.#places.taken),
+      freePlaces: () => shared.places.free,
       timeMs: options.timeMs ?? (() => Math.floor(options.clock.wallMs())),
     }
   }
@@ -139,22 +153,17 @@ export class Server implements ConnectionOwner {
   #accept(wire: AcceptedWire): Connection | undefined {
     const { limits, stats, admission } = this.#context
     stats.connectionsTotal++
-    const places = this.#places
-    const isFull = places.taken >= limits.connectionsMax
-    if (isFull) stats.connectionsRefused++
-    if (isFull && places.refused >= refusedConnectionsMax(limits.connectionsMax)) {
-      return undefined
-    }
+    const place = this.#places.take()
+    if (place !== 'taken') stats.connectionsRefused++
+    if (place === undefined) return undefined
     const connection = new Connection(wire, this.#context, this, this.#protocol)
     this.#connections.add(connection)
-    if (isFull) {
-      places.refused++
+    if (place === 'refused') {
       connection.isRefused = true
       connection.refuse(admission.overloaded(`${limits.connectionsMax} connections are open`))
       return connection
     }
     stats.connections++
-    places.taken++
     if (this.#closing !== undefined) {
       connection.refuse(new ClosedError('the server is shutting down'))
     }
@@ -177,6 +186,13 @@ export class Server implements ConnectionOwner {
       requests: this.#protocol.requestsByName?.() ?? stats.requestsByName(),
       errors: stats.errorsByCode(),
       latency: stats.latency.summary(),
+    }
+  }
+
+  /** How long requests took, by the name of their operation. */
+  *durations(): Iterable<readonly [operation: string, histogram: LatencyHistogram]> {
+    for (const [operation, histogram] of this.#context.stats.durations()) {
+      yield [this.#protocol.operationName(operation), histogram]
     }
   }
 
@@ -236,11 +252,8 @@ export class Server implements ConnectionOwner {
 
   closed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return
-    if (connection.isRefused) this.#places.refused--
-    else {
-      this.#context.stats.connections--
-      this.#places.taken--
-    }
+    this.#places.give(connection.isRefused ? 'refused' : 'taken')
+    if (!connection.isRefused) this.#context.stats.connections--
     if (this.#connections.size === 0) this.#allGone?.()
   }
 

@@ -21,6 +21,7 @@ import {
   TimeoutError,
 } from '../errors.ts'
 import type { Share } from './admission.ts'
+import { AnsweredRun } from './answered-run.ts'
 import type { Conversation } from './conversation.ts'
 import { describeForeignBytes } from './foreign-bytes.ts'
 import { FRAME_LENGTH_SIZE, FrameDecoder } from './frame.ts'
@@ -98,14 +99,14 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
   #request: ServerRequest
   #state: 'hello' | 'open' | 'ending' = 'hello'
   #receivedMs: number
-  /** Requests answered at once; their latency is recorded by the chunk. */
-  #answeredCount = 0
+  readonly #answered: AnsweredRun
   #firstBytes: number[] = []
   #writers: (() => void)[] = []
   #failure: string | undefined
 
   constructor(context: ServerContext, sink: SessionSink, nowMs: number) {
     this.#context = context
+    this.#answered = new AnsweredRun(context)
     this.#sink = sink
     this.share = context.admission.share()
     this.#request = new ServerRequest(this.share)
@@ -187,7 +188,6 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
 
   /** Begins requests until the input or the time is used up, or the session is blocked. */
   process(nowMs: number): void {
-    const before = this.#answeredCount
     const endMs = nowMs + SLICE_MS
     let count = 0
     try {
@@ -202,10 +202,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
       this.#failInput(error)
     }
     this.frameBeganMs = this.#decoder.incomplete ? (this.frameBeganMs ?? nowMs) : undefined
-    const answeredCount = this.#answeredCount - before
-    if (answeredCount === 0) return
-    const elapsedMs = this.#context.clock.monotonicMs() - this.#receivedMs
-    this.#context.stats.latency.record(elapsedMs, answeredCount)
+    this.#answered.end(this.#receivedMs)
   }
 
   #isOver(endMs: number): boolean {
@@ -281,14 +278,14 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
     this.#decoder.frameSizeMax = limits.frameSizeMax
     this.#state = 'open'
     this.share.join()
-    this.#answeredCount++
+    this.#answered.add(request.opcode, this.#receivedMs)
   }
 
   /** Responder: replies with the result, now or when it comes. */
   answer<T>(request: ServerRequest, result: MaybePromise<T>, encode: EncodeReply<T>): void {
     if (!(result instanceof Promise)) {
       this.#encode(request, result, encode)
-      this.#answeredCount++
+      this.#answered.add(request.opcode, this.#receivedMs)
       return
     }
     if (request === this.#request) this.#request = new ServerRequest(this.share)
@@ -343,7 +340,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
     if (!this.#waiting.remove(request)) return false
     this.share.end(request.size)
     const elapsedMs = this.#context.clock.monotonicMs() - request.receivedMs
-    this.#context.stats.latency.record(elapsedMs)
+    this.#context.stats.recordDuration(request.opcode, elapsedMs)
     return true
   }
 

@@ -181,6 +181,7 @@ describe('a new cluster', () => {
     '--nodes 10',
     '--port x',
     '--resp-port 0',
+    '--http-port x',
     '--memory-budget lots',
   ]) {
     test(`takes no ${line}`, async () => {
@@ -191,13 +192,15 @@ describe('a new cluster', () => {
     })
   }
 
-  test('serves Redis clients at ports that follow each other, where it is told to', async () => {
+  test('serves Redis and HTTP at ports that follow each other, where it is told to', async () => {
     const made = new Dev()
-    await made.run('--nodes 2 --resp-port 6379')
+    await made.run('--nodes 2 --resp-port 6379 --http-port 7780')
     made.dev.running[0]!.serve()
     await made.settle()
-    const ports = made.dev.spawned.map(({ args }) => args[args.indexOf('--resp-port') + 1])
-    assert.deepEqual(ports, ['6379', '6380'])
+    const portsOf = (flag: string) =>
+      made.dev.spawned.map(({ args }) => args[args.indexOf(flag) + 1])
+    assert.deepEqual(portsOf('--resp-port'), ['6379', '6380'])
+    assert.deepEqual(portsOf('--http-port'), ['7780', '7781'])
   })
 
   test('whose node cannot start tells why, and ends', async () => {

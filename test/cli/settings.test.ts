@@ -23,6 +23,8 @@ const EXAMPLES: { readonly [Name in SettingName]: readonly [text: string, value:
   port: ['0', 0],
   respHost: ['127.0.0.2', '127.0.0.2'],
   respPort: ['6380', 6380],
+  httpHost: ['127.0.0.2', '127.0.0.2'],
+  httpPort: ['7780', 7780],
   allowInsecureRemote: ['true', true],
   user: ['me', 'me'],
   passwordFile: ['/run/secrets/kv', '/run/secrets/kv'],

@@ -26,10 +26,10 @@ const ENTRY = 'src/index.ts'
 
 /** Module -> files that may import it. A module that is not listed is imported by no file. */
 const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
-  'node:buffer': /^src\/cli\//,
+  'node:buffer': /^src\/(?:cli\/|net\/http\/scan-lines\.ts$)/,
   'node:child_process': /^src\/cli\//,
   'node:crypto': /^src\/(?:random|secret)\.ts$/,
-  'node:perf_hooks': /^src\/cli\/load-generator\.ts$/,
+  'node:perf_hooks': /^src\/(?:cli\/load-generator|net\/http\/process-metrics)\.ts$/,
   'node:events': /^src\/(?:net|cli)\//,
   'node:fs': /^src\/(?:engine\/(?:node-file-system|directory-lock)\.ts$|cli\/)/,
   'node:fs/promises': /^src\/cli\//,

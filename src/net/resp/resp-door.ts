@@ -9,6 +9,7 @@ import { CONNECTION_COMMANDS } from './connection-commands.ts'
 import { COUNTER_COMMANDS } from './counter-commands.ts'
 import { EXPIRY_COMMANDS } from './expiry-commands.ts'
 import { KEY_COMMANDS } from './key-commands.ts'
+import { RESP_OPERATION_NAMES } from './resp-operation.ts'
 import { RespSession } from './resp-session.ts'
 import { SCAN_COMMANDS } from './scan-commands.ts'
 import { ScanCursors } from './scan-cursors.ts'
@@ -66,6 +67,10 @@ export class RespDoor implements ServerProtocol {
   countCommand(name: string): void {
     this.commandsTotal++
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1)
+  }
+
+  operationName(operation: number): string {
+    return RESP_OPERATION_NAMES[operation] ?? 'other'
   }
 
   requestsByName(): Record<string, number> {

@@ -3,6 +3,7 @@ import type { ClientIdentity } from '../../fair-queue.ts'
 import type { Consistency, Durability } from '../../key-value-store.ts'
 import type { RequestContext } from '../request-handler.ts'
 import type { Reply } from './reply.ts'
+import { RespOperation } from './resp-operation.ts'
 
 /**
  * Filled anew for every command; one that was answered at once is reused for the next, so a hot
@@ -20,6 +21,8 @@ export class RespRequest implements RequestContext {
   readonly durability: Durability | undefined = undefined
   readonly version: undefined = undefined
   cancelled = false
+  /** What it is counted as. */
+  operation: RespOperation = RespOperation.other
   /** What is replied once it is done; undefined: what the handler answers. */
   reply: Reply | undefined = undefined
   /** True once the reply is known, and goes out when all before it have. */

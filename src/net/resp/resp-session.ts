@@ -15,6 +15,7 @@
 import type { KvError } from '../../errors.ts'
 import { AuthenticationError, OverloadedError, TimeoutError } from '../../errors.ts'
 import type { Share } from '../admission.ts'
+import { AnsweredRun } from '../answered-run.ts'
 import type { Conversation, ConversationSink } from '../conversation.ts'
 import { DEFAULT_USER, encodeCredentials } from '../credentials.ts'
 import { describeForeignBytes } from '../foreign-bytes.ts'
@@ -30,6 +31,7 @@ import { CommandError, encodeReply, QUEUED, type Reply, type RespVersion } from 
 import { ReplyLine } from './reply-line.ts'
 import { RespDecoder } from './resp-decoder.ts'
 import type { RespDoor } from './resp-door.ts'
+import { operationOf, RespOperation } from './resp-operation.ts'
 import { RespRequest } from './resp-request.ts'
 import { Transaction } from './transaction.ts'
 
@@ -81,7 +83,7 @@ export class RespSession implements Conversation, KeyedOwner {
   /** Writes that wait for their answer. */
   pendingWrites = 0
   #receivedMs: number
-  #answeredCount = 0
+  readonly #answered: AnsweredRun
   #firstBytes: number[] = []
 
   constructor(
@@ -93,6 +95,7 @@ export class RespSession implements Conversation, KeyedOwner {
   ) {
     this.#door = door
     this.context = context
+    this.#answered = new AnsweredRun(context)
     this.sink = sink
     this.id = id
     this.share = context.admission.share()
@@ -179,7 +182,6 @@ export class RespSession implements Conversation, KeyedOwner {
   }
 
   process(nowMs: number): void {
-    const before = this.#answeredCount
     const { clock } = this.context
     const endMs = nowMs + SLICE_MS
     let count = 0
@@ -198,10 +200,7 @@ export class RespSession implements Conversation, KeyedOwner {
     }
     this.#keyed.submitGathered()
     this.frameBeganMs = this.#decoder.incomplete ? (this.frameBeganMs ?? nowMs) : undefined
-    const answeredCount = this.#answeredCount - before
-    if (answeredCount > 0) {
-      this.context.stats.latency.record(clock.monotonicMs() - this.#receivedMs, answeredCount)
-    }
+    this.#answered.end(this.#receivedMs)
   }
 
   #begin(args: CommandArguments): void {
@@ -211,11 +210,13 @@ export class RespSession implements Conversation, KeyedOwner {
     request.size = args.size
     request.count = 1
     request.reply = undefined
+    request.operation = RespOperation.other
     request.isDone = request.cancelled = request.isAlone = request.isWrite = false
     let isQueued = this.transaction !== undefined
     try {
       const command = this.#door.table.find(args)
       this.lastCommand = command.name
+      request.operation = operationOf(command.flags)
       this.#door.countCommand(command.name)
       if (!this.#isAdmitted && !command.flags.includes('no_auth')) throw noAuth(command)
       if (!('apply' in command) && command.isImmediate === true) isQueued = false
@@ -306,7 +307,7 @@ export class RespSession implements Conversation, KeyedOwner {
   }
 
   #answer(request: RespRequest, reply: Reply): void {
-    this.#answeredCount++
+    this.#answered.add(request.operation, this.#receivedMs)
     if (this.#line.length === 0) {
       this.#encode(reply)
       return
@@ -339,7 +340,7 @@ export class RespSession implements Conversation, KeyedOwner {
     if (request.isWrite) this.pendingWrites--
     if (request.isAlone) this.#isAlone = false
     const elapsedMs = this.context.clock.monotonicMs() - request.receivedMs
-    this.context.stats.latency.record(elapsedMs, request.count)
+    this.context.stats.recordDuration(request.operation, elapsedMs, request.count)
     this.#line.done(request, reply)
     this.sink.scheduleFlush()
   }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { compareBytes } from '../../src/bytes.ts'
-import { prefixRange } from '../../src/cli/option-values.ts'
+import { prefixRange } from '../../src/prefix-range.ts'
 import { seededRandom } from '../../src/random.ts'
 
 test('a prefix range holds the keys with the prefix and no others', () => {

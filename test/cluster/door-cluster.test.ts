@@ -1,12 +1,13 @@
-// Goal: on a cluster of several nodes a Redis client may ask any of them: what can be had without
-// an update is right, wherever the keys are, and what cannot is refused and changes nothing.
+// Goal: on a cluster of several nodes a Redis or HTTP client may ask any of them: what can be had
+// without an update is right, wherever the keys are; what cannot is refused and changes nothing.
 // Method: two real nodes with one copy of each key, so that each owns about half of them; written
 // through one, read through the other.
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { delay, systemClock } from '../../src/clock.ts'
-import { type Node, startNode } from '../../src/cluster/index.ts'
+import { type ClusterStatus, type Node, startNode } from '../../src/cluster/index.ts'
+import { metricsProblems } from '../support/metrics-check.ts'
 import { RespClient } from '../support/resp-client.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
@@ -14,6 +15,42 @@ const SECRET = 'a secret of at least sixteen bytes'
 const KEYS = 60
 const FORM_MS_MAX = 30_000
 const FAR_MS = 4_000_000_000_123
+
+/** Leaves no keys behind. */
+async function checkHttp(writer: Node, reader: Node): Promise<void> {
+  const [from, to] = [writer, reader].map(node => `http://127.0.0.1:${node.httpAddress!.port}`)
+  for (let at = 0; at < 20; at++) {
+    await fetch(`${from}/v1/kv/h${at}`, { method: 'PUT', body: `${at}` })
+    const answer = await fetch(`${to}/v1/kv/h${at}?consistency=all`)
+    assert.equal(await answer.text(), `${at}`)
+    const tag = answer.headers.get('etag') ?? ''
+    const same = await fetch(`${from}/v1/kv/h${at}`, { headers: { 'if-none-match': tag } })
+    assert.equal(same.status, 304)
+  }
+  const headers = { 'if-none-match': '*' }
+  const refused = await fetch(`${from}/v1/kv/h1`, { method: 'PUT', body: 'x', headers })
+  assert.equal(refused.status, 501)
+  const lines = (await (await fetch(`${to}/v1/kv?prefix=h`)).text()).trim().split('\n')
+  assert.equal(lines.length, 20)
+  const status = (await (await fetch(`${to}/v1/cluster`)).json()) as ClusterStatus
+  assert.deepEqual([status.health, status.members.length], ['green', 2])
+  assert.equal(status.members.find(({ isAsked }) => isAsked)?.nodeId, nodeIdOf(reader))
+  const ready = await (await fetch(`${to}/readyz?verbose`)).text()
+  assert.match(ready, /^\[\+\] stays ok\n\[\+\] writes ok\n\[\+\] member ok\n/)
+  const metrics = await (await fetch(`${to}/metrics`)).text()
+  assert.deepEqual(metricsProblems(metrics), [])
+  assert.match(metrics, /^duramen_cluster_members\{state="up"\} 2$/m)
+  assert.match(metrics, /^duramen_engine_tables\{level="0"\} \d+$/m)
+  assert.match(metrics, /^duramen_requests_total\{door="http",operation="get"\} 20$/m)
+  const keys = lines.map(line => ({ type: 'del', key: (JSON.parse(line) as { key: string }).key }))
+  const body = JSON.stringify(keys)
+  const options = { method: 'POST', headers: { 'content-type': 'application/json' }, body }
+  assert.equal((await fetch(`${from}/v1/batch`, options)).status, 200)
+}
+
+function nodeIdOf({ identity }: Node): string {
+  return Buffer.from(identity.nodeId).toString('hex')
+}
 
 test('two nodes, written through one, read through the other', async t => {
   const running: Node[] = []
@@ -32,6 +69,7 @@ test('two nodes, written through one, read through the other', async t => {
       partitionCount: 64,
       replicationFactor: 1,
       resp: { port: 0 },
+      http: { port: 0 },
       cluster: { secret: SECRET, peerPort: 0, ...(join_ === undefined ? {} : { join: [join_] }) },
     })
     running.push(node)
@@ -45,6 +83,7 @@ test('two nodes, written through one, read through the other', async t => {
     assert.ok(clock.monotonicMs() < endMs, 'the cluster was formed')
     await delay(clock, 20)
   }
+  await checkHttp(first, second)
   const clients = await Promise.all(
     [first, second].map(node => RespClient.connect(node.respAddress!.port)),
   )

@@ -1,0 +1,98 @@
+/** From a parsed request to its route: who may enter, which path, which method. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { checkEntry, checkHost } from './entry-check.ts'
+import { HttpCall } from './http-call.ts'
+import type { HttpConnection } from './http-connection.ts'
+import type { HttpContext } from './http-context.ts'
+import { errorReply, HttpError } from './http-error.ts'
+import { shown, splitTarget } from './request-target.ts'
+import { findPath, type Path } from './routes.ts'
+
+export class HttpDispatch {
+  readonly #context: HttpContext
+
+  constructor(context: HttpContext) {
+    this.#context = context
+  }
+
+  /** Throws nothing. */
+  handle(
+    connection: HttpConnection | undefined,
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectsContinue: boolean,
+  ): void {
+    const call = this.#begin(connection, request, response)
+    if (call === undefined) return
+    call.expectsContinue = expectsContinue
+    try {
+      this.#route(call)
+    } catch (error) {
+      call.fail(error)
+    }
+  }
+
+  /** Answers a request that expects something that nobody can do. */
+  refuseExpectation(
+    connection: HttpConnection | undefined,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): void {
+    const message = 'nothing but 100-continue can be expected'
+    this.#begin(connection, request, response)?.fail(
+      new HttpError('HTTP_EXPECTATION_FAILED', message),
+    )
+  }
+
+  /** Undefined when it was answered, or nobody is there. */
+  #begin(
+    connection: HttpConnection | undefined,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): HttpCall | undefined {
+    if (connection === undefined) {
+      // The socket closed with this request still in the parser.
+      response.destroy()
+      return undefined
+    }
+    connection.lastResponse = response
+    try {
+      return new HttpCall(this.#context, connection, request, response)
+    } catch (error) {
+      const { status, code, headers, body } = errorReply(error)
+      this.#context.stats.countError(code)
+      response.shouldKeepAlive = false
+      response.writeHead(status, [...headers, 'Content-Length', String(body.length)])
+      response.end(body)
+      return undefined
+    }
+  }
+
+  #route(call: HttpCall): void {
+    const { connection, context, request } = call
+    if (connection.isRefused) {
+      throw context.admission.overloaded(`${context.limits.connectionsMax} connections are open`)
+    }
+    const target = splitTarget(request.url ?? '')
+    const found = findPath(target.path)
+    if (found?.isOpen === true) checkHost(call, !context.doorkeeper.asksForPassword)
+    else checkEntry(call)
+    if (found === undefined) {
+      const message = `there is nothing at ${shown(target.path)}: HTTP.md lists what is`
+      throw new HttpError('HTTP_NO_SUCH_PATH', message)
+    }
+    const route = found.methods[call.method]
+    if (route === undefined) throw methodNotAllowed(found, call.method)
+    call.operation = route.operation
+    // A body that nobody reads is dropped. Said late, node:http would find out by itself, with a
+    // listener and a turn more.
+    if (route.takesBody !== true) request.resume()
+    route.answer(call, target)
+  }
+}
+
+function methodNotAllowed({ path, methods }: Path, method: string): HttpError {
+  const allowed = Object.keys(methods).join(', ')
+  const message = `${path} takes ${allowed}, not ${shown(method)}`
+  return new HttpError('HTTP_METHOD_NOT_ALLOWED', message, ['Allow', allowed])
+}

@@ -1,0 +1,32 @@
+/** What the server of the HTTP door is made of. */
+import type { Clock } from '../../clock.ts'
+import type { Logger } from '../../logger.ts'
+import type { Credentials } from '../credentials.ts'
+import type { ServerLimits } from '../limits.ts'
+import type { MetricFamily } from '../metrics.ts'
+import type { RequestHandler } from '../request-handler.ts'
+import type { Server } from '../server.ts'
+import type { HttpContext } from './http-context.ts'
+
+export interface HttpServerOptions {
+  readonly handler: RequestHandler
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Whose limits on connections and memory hold for both together. */
+  readonly sharesWith: Server
+  /** See limits.ts; the same as those of `sharesWith`. */
+  readonly limits?: Partial<ServerLimits>
+  readonly credentials?: Credentials
+  /** See ServerOptions. @defaultValue false */
+  readonly allowInsecureRemote?: boolean
+  readonly nodeId: string
+  /** @defaultValue '' */
+  readonly serverVersion?: string
+  /** What the doors of the node have to tell at /metrics. @defaultValue nothing */
+  readonly metrics?: () => readonly MetricFamily[]
+}
+
+/** The context, as its server sees it. */
+export interface HttpDoorContext extends HttpContext {
+  isDraining: boolean
+}

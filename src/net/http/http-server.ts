@@ -1,0 +1,262 @@
+/**
+ * The server of the HTTP door: listens, hands each request to its route, watches over time limits,
+ * counts, and drains.
+ *
+ *   new --listen--> listening --close--> draining (each answer says so) --all gone--> closed
+ *
+ * node:http parses and keeps the order of replies; what a client may hold of the node is shared
+ * with the other doors (admission.ts).
+ */
+import { createServer, type Server as NodeServer } from 'node:http'
+import type { CancelTimer } from '../../clock.ts'
+import { ClosedError, InvalidArgumentError } from '../../errors.ts'
+import { Doorkeeper } from '../credentials.ts'
+import type { LatencyHistogram } from '../latency-histogram.ts'
+import { resolveServerLimits } from '../limits.ts'
+import { bind, closeListener } from '../listener.ts'
+import type { MetricFamily } from '../metrics.ts'
+import { relievePressure } from '../pressure.ts'
+import {
+  CLOSE_GRACE_DEFAULT_MS,
+  type CloseOptions,
+  type ListenAddress,
+  type ListenOptions,
+  requireSafe,
+  resolveListenOptions,
+} from '../server-options.ts'
+import type { ServerStatsSnapshot } from '../server-stats.ts'
+import { HttpConnection, type HttpSocket } from './http-connection.ts'
+import { HttpDispatch } from './http-dispatch.ts'
+import type { HttpDoorContext, HttpServerOptions } from './http-server-options.ts'
+import { HTTP_OPERATIONS, HttpStats } from './http-stats.ts'
+import { replyToClientError } from './malformed-request.ts'
+import { ProcessMetrics } from './process-metrics.ts'
+import { responseMetrics } from './response-metrics.ts'
+
+/** Of the request line and all header fields together. More: 431. */
+export const HEADER_SIZE_MAX = 64 * 1024
+/** Time limits are looked at so often; they are therefore this much late at most. */
+const SWEEP_INTERVAL_MS = 250
+const DRAIN_SWEEP_INTERVAL_MS = 25
+/** node:http looks for requests that are too slow so often. */
+const SLOW_CHECK_MS = 1000
+
+export class HttpServer {
+  readonly #options: HttpServerOptions
+  readonly #context: HttpDoorContext
+  readonly #dispatch: HttpDispatch
+  readonly #connections = new Map<HttpSocket, HttpConnection>()
+  readonly #server: NodeServer
+  readonly #process = new ProcessMetrics()
+  #address: ListenAddress | undefined
+  #cancelSweep: CancelTimer | undefined
+  #closing: Promise<void> | undefined
+  #allGone: (() => void) | undefined
+
+  constructor(options: HttpServerOptions) {
+    this.#options = options
+    const limits = resolveServerLimits(options.limits)
+    const { admission, turns } = options.sharesWith.shared
+    this.#context = {
+      handler: options.handler,
+      clock: options.clock,
+      logger: options.logger,
+      limits,
+      admission,
+      turns,
+      doorkeeper: new Doorkeeper(options.credentials ?? {}),
+      identity: {
+        nodeId: options.nodeId,
+        serverName: 'duramen',
+        serverVersion: options.serverVersion ?? '',
+      },
+      stats: new HttpStats(),
+      waiting: new Set(),
+      isDraining: false,
+      metrics: () => this.#metrics(),
+    }
+    this.#dispatch = new HttpDispatch(this.#context)
+    this.#server = this.#createServer()
+  }
+
+  #createServer(): NodeServer {
+    const { limits } = this.#context
+    const server = createServer({
+      headersTimeout: Math.min(limits.handshakeTimeoutMs, limits.frameTimeoutMs),
+      requestTimeout: limits.frameTimeoutMs,
+      keepAliveTimeout: limits.idleTimeoutMs,
+      connectionsCheckingInterval: SLOW_CHECK_MS,
+      maxHeaderSize: HEADER_SIZE_MAX,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: limits.keepAliveMs,
+      // Whoever has none is told so, in JSON.
+      requireHostHeader: false,
+    })
+    // Fields beyond a maximum would be left out without a word; their size is limited instead.
+    server.maxHeadersCount = 0
+    // Of a connection that neither brings nor takes anything while it is not idle.
+    server.setTimeout(limits.outputStallMs)
+    server.on('connection', socket => this.#accept(socket))
+    const handle = this.#dispatch.handle.bind(this.#dispatch)
+    server.on('request', (request, response) => {
+      handle(this.#connections.get(request.socket), request, response, false)
+    })
+    server.on('checkContinue', (request, response) => {
+      handle(this.#connections.get(request.socket), request, response, true)
+    })
+    server.on('checkExpectation', (request, response) => {
+      this.#dispatch.refuseExpectation(this.#connections.get(request.socket), request, response)
+    })
+    server.on('clientError', (error, socket) => {
+      const connection = this.#connections.get(socket as HttpSocket)
+      if (replyToClientError(error, socket as HttpSocket, connection?.lastResponse)) {
+        this.#context.stats.connectionsFailed++
+      }
+    })
+    return server
+  }
+
+  /** Where it listens; undefined before `listen` and after `close`. */
+  get address(): ListenAddress | undefined {
+    return this.#address
+  }
+
+  /** Resolves with the address once connections are accepted. Rejects as Server.listen does. */
+  async listen(options: ListenOptions): Promise<ListenAddress> {
+    if (this.#closing !== undefined) throw new ClosedError('the server was closed')
+    if (this.#server.listening) throw new InvalidArgumentError('the server listens already')
+    const { doorkeeper, logger } = this.#context
+    const { allowInsecureRemote = false } = this.#options
+    const policy = { allowInsecureRemote, asksForPassword: doorkeeper.asksForPassword }
+    const address = await bind(this.#server, resolveListenOptions(options, policy))
+    try {
+      // A name such as localhost may stand for any address.
+      requireSafe(address.host, policy)
+    } catch (error) {
+      await closeListener(this.#server)
+      throw error
+    }
+    this.#server.on('error', error => logger.error('accepting connections failed', { error }))
+    this.#address = address
+    this.#process.start()
+    this.#scheduleSweep(SWEEP_INTERVAL_MS)
+    return address
+  }
+
+  #accept(socket: HttpSocket): void {
+    const { stats, admission, limits, clock } = this.#context
+    stats.connectionsTotal++
+    const { places } = this.#options.sharesWith.shared
+    const place = places.take()
+    if (place !== 'taken') stats.connectionsRefused++
+    if (place === undefined) {
+      socket.destroy()
+      return
+    }
+    const isRefused = place === 'refused'
+    const nowMs = clock.monotonicMs()
+    const connection = new HttpConnection(socket, admission.share(), limits, isRefused, nowMs)
+    this.#connections.set(socket, connection)
+    if (!isRefused) {
+      stats.connections++
+      connection.share.join()
+    }
+    socket.once('close', () => {
+      this.#connections.delete(socket)
+      places.give(place)
+      if (!isRefused) stats.connections--
+      stats.bytesReceived += socket.bytesRead
+      stats.bytesSent += socket.bytesWritten
+      connection.close()
+      if (this.#connections.size === 0) this.#allGone?.()
+    })
+  }
+
+  /** A copy of the counters. */
+  stats(): ServerStatsSnapshot {
+    const { stats, admission } = this.#context
+    let { bytesReceived, bytesSent } = stats
+    for (const { bytesRead, bytesWritten } of this.#connections.keys()) {
+      bytesReceived += bytesRead
+      bytesSent += bytesWritten
+    }
+    return {
+      connections: stats.connections,
+      connectionsTotal: stats.connectionsTotal,
+      connectionsRefused: stats.connectionsRefused,
+      connectionsFailed: stats.connectionsFailed,
+      inFlight: admission.inFlight,
+      inFlightBytes: admission.inFlightBytes,
+      receiveBytes: admission.receiveBytes,
+      bytesReceived,
+      bytesSent,
+      requests: stats.requestsByName(),
+      errors: Object.fromEntries(stats.errors),
+      latency: stats.latency.summary(),
+    }
+  }
+
+  /** How long requests took, by the name of their operation. */
+  *durations(): Iterable<readonly [operation: string, histogram: LatencyHistogram]> {
+    const { operations } = this.#context.stats
+    for (const name of HTTP_OPERATIONS) {
+      const { duration } = operations[name]
+      if (duration.count > 0) yield [name, duration]
+    }
+  }
+
+  #metrics(): readonly MetricFamily[] {
+    const { metrics = () => [] } = this.#options
+    const { stats, identity } = this.#context
+    return [...metrics(), ...responseMetrics(stats), ...this.#process.metrics(identity)]
+  }
+
+  #scheduleSweep(delayMs: number): void {
+    const { clock } = this.#context
+    this.#cancelSweep?.()
+    this.#cancelSweep = clock.setTimer(delayMs, () => this.#sweep(delayMs), { background: true })
+  }
+
+  #sweep(delayMs: number): void {
+    const { clock, waiting, admission, limits, isDraining } = this.#context
+    const nowMs = clock.monotonicMs()
+    for (const call of waiting) call.sweep(nowMs)
+    for (const connection of this.#connections.values()) connection.sweep(nowMs)
+    relievePressure(this.#connections.values(), admission, limits, nowMs)
+    if (isDraining) this.#server.closeIdleConnections()
+    this.#scheduleSweep(delayMs)
+  }
+
+  /**
+   * Stops accepting, answers what is under way, and closes each connection as it falls silent;
+   * those that are left after the grace are cut. Idempotent: every call waits for the first.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#drain(options.graceMs ?? CLOSE_GRACE_DEFAULT_MS)
+    return this.#closing
+  }
+
+  async #drain(graceMs: number): Promise<void> {
+    this.#context.isDraining = true
+    this.#address = undefined
+    const released = this.#server.listening ? closeListener(this.#server) : Promise.resolve()
+    this.#server.closeIdleConnections()
+    if (this.#connections.size > 0) await this.#untilAllGone(graceMs)
+    this.#server.closeAllConnections()
+    this.#cancelSweep?.()
+    this.#process.stop()
+    await released
+  }
+
+  #untilAllGone(graceMs: number): Promise<void> {
+    this.#scheduleSweep(DRAIN_SWEEP_INTERVAL_MS)
+    return new Promise(resolve => {
+      const cancelGrace = this.#context.clock.setTimer(graceMs, resolve)
+      this.#allGone = () => {
+        cancelGrace()
+        resolve()
+      }
+    })
+  }
+}
