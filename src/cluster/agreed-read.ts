@@ -159,7 +159,8 @@ class AgreedRead {
       }
       const slow = (afterMs: number): void => {
         const leftMs = deadlineMs - clock.monotonicMs()
-        if (leftMs <= 0) {
+        // Who was asked and fell silent will not answer: nobody waits for that.
+        if (leftMs <= 0 || this.#answers.size + this.#reachableOthers() < needed) {
           end(() => reject(this.#failure()))
           return
         }
@@ -174,6 +175,12 @@ class AgreedRead {
       for (let count = 0; count < needed; count++) askNext()
       cancel = clock.setTimer(SPECULATE_MS, () => slow(SPECULATE_MS))
     })
+  }
+
+  /** Those that have not answered, and may. */
+  #reachableOthers(): number {
+    const { nodes, choice } = this.#options
+    return nodes.filter(node => !this.#answers.has(node) && choice.isReachable(node)).length
   }
 
   async #ask(node: NodeId): Promise<void> {

@@ -121,6 +121,11 @@ export class DialledLink implements StreamOwner {
     return this.#stream.backlogBytes
   }
 
+  /** When anything came last, in monotonic milliseconds. */
+  get receivedMs(): number {
+    return this.#stream.receivedMs
+  }
+
   get pendingCount(): number {
     return this.#calls.count
   }
@@ -267,11 +272,13 @@ export class DialledLink implements StreamOwner {
     } else if (nowMs - this.#stream.receivedMs > silentMaxMs) {
       this.#stream.fail(new TimeoutError(`${this.#name} said nothing for ${silentMaxMs} ms`))
     } else if (nowMs - Math.max(this.#stream.receivedMs, this.#pingedMs) >= pingAfterMs) {
-      this.#ping(nowMs)
+      this.ping(nowMs)
     }
   }
 
-  #ping(nowMs: number): void {
+  /** Asks for a sign of life. Requires that the link is open. */
+  ping(nowMs: number): void {
+    if (!this.isOpen) return
     this.#pingedMs = nowMs
     const id = ++this.#pingId
     beginPeerFrame(this.#stream.output, PeerFrame.ping, 0, id, this.#context.epoch(), 0)

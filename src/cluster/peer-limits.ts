@@ -25,6 +25,8 @@ export interface PeerLimits {
   readonly handshakeTimeoutMs: number
   /** A dialled link that brought nothing for so long is probed. @defaultValue 1 s */
   readonly pingAfterMs: number
+  /** A node that is asked and says nothing on any link for so long is not counted on. @defaultValue 1 s */
+  readonly silentAfterMs: number
   /** And one that brought nothing for so long is closed. @defaultValue 4 s */
   readonly silentMaxMs: number
   /** After the last word a wire is closed for good. @defaultValue 1 s */
@@ -50,6 +52,7 @@ export const DEFAULT_PEER_LIMITS: PeerLimits = Object.freeze({
   guestsMax: 64,
   handshakeTimeoutMs: 4000,
   pingAfterMs: 1000,
+  silentAfterMs: 1000,
   silentMaxMs: 4000,
   lingerMs: 1000,
   redialMinMs: 50,

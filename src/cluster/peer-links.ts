@@ -48,6 +48,8 @@ import type { NodeId } from './ring-member.ts'
 const GUEST_ATTEMPTS_MAX = 5
 /** A sweep that comes so much late was held up by this process, not by the others. */
 const LATE_SWEEP_MS = 1000
+/** The same for what is believed of others for a moment only. */
+const LATE_LOOK_MS = 100
 
 export interface PeerLinksOptions {
   readonly self: NodeId
@@ -112,6 +114,7 @@ export class PeerLinks implements Peers {
   readonly #nodes = new Map<NodeId, PeerNode>()
   readonly #meetings: PeerMeetings
   readonly #linkListeners = new Set<(peer: NodeId, isLinked: boolean) => void>()
+  readonly #answeringListeners = new Set<(peer: NodeId) => void>()
   readonly #epochListeners = new Set<EpochListener>()
   readonly #removalListeners = new Set<(why: string) => void>()
   #cancelSweep: CancelTimer | undefined
@@ -245,6 +248,9 @@ export class PeerLinks implements Peers {
         this.#meetings.completed(which)
       },
       linkChanged: (which, isLinked) => this.#tellLink(which.nodeId, isLinked),
+      silenceChanged: which => {
+        for (const listener of [...this.#answeringListeners]) listener(which.nodeId)
+      },
       refusedBy: (id, code, message) => this.#refusedBy(id, code, message),
       guestFailed: (guest, attempt) => {
         if (attempt >= GUEST_ATTEMPTS_MAX) this.#drop(guest, 'it could not be reached')
@@ -293,6 +299,15 @@ export class PeerLinks implements Peers {
   onLink(listener: (peer: NodeId, isLinked: boolean) => void): () => void {
     this.#linkListeners.add(listener)
     return () => this.#linkListeners.delete(listener)
+  }
+
+  isAnswering(peer: NodeId): boolean {
+    return this.#nodes.get(peer)?.isAnswering === true
+  }
+
+  onAnswering(listener: (peer: NodeId) => void): () => void {
+    this.#answeringListeners.add(listener)
+    return () => this.#answeringListeners.delete(listener)
   }
 
   /** Calls back when a node is seen to go by a later ring than this one; returns how to stop. */
@@ -385,11 +400,12 @@ export class PeerLinks implements Peers {
     const { clock, limits } = this.#context
     const nowMs = clock.monotonicMs()
     const lateMs = nowMs - this.#sweptMs - limits.sweepMs
-    const links = [this.#door, ...this.#nodes.values(), this.#meetings]
-    for (const link of links) {
-      if (lateMs > LATE_SWEEP_MS) link.forgive(lateMs)
-      link.sweep(nowMs)
+    const nodes = [...this.#nodes.values()]
+    if (lateMs > LATE_SWEEP_MS) {
+      for (const links of [this.#door, ...nodes, this.#meetings]) links.forgive(lateMs)
     }
+    for (const links of [this.#door, this.#meetings]) links.sweep(nowMs)
+    for (const node of nodes) node.sweep(nowMs, lateMs > LATE_LOOK_MS)
     this.#scheduleSweep()
   }
 

@@ -6,6 +6,7 @@ import type { DialledLink, LinkEnd } from './dialled-link.ts'
 import type { Boot, Hello } from './peer-hello.ts'
 import { PeerLane, type PeerLaneOwner } from './peer-lane.ts'
 import type { PeerLinkContext } from './peer-link-context.ts'
+import { PeerSilence } from './peer-silence.ts'
 import type { Lane } from './peers.ts'
 import type { NodeId } from './ring-member.ts'
 
@@ -21,6 +22,8 @@ export interface PeerNodeOwner {
   complete(node: PeerNode): void
   /** The data lane came up or broke. */
   linkChanged(node: PeerNode, isLinked: boolean): void
+  /** It is linked, and fell silent, or is no longer. */
+  silenceChanged(node: PeerNode): void
   /** A node that knows the secret refuses this one. */
   refusedBy(node: NodeId, code: number, message: string): void
   /** An attempt to dial a node that is no member failed. */
@@ -39,6 +42,7 @@ export class PeerNode implements PeerLaneOwner {
   readonly #context: PeerLinkContext
   readonly #owner: PeerNodeOwner
   readonly #lanes: Readonly<Record<Lane, PeerLane>>
+  readonly #silence: PeerSilence
   /** Where the ring says it is; empty when it does not say. */
   #ringAddress = ''
   /** Where it said itself that it is, or was met; newer than the ring. */
@@ -54,6 +58,8 @@ export class PeerNode implements PeerLaneOwner {
     this.isMember = isMember
     this.#context = parts.context
     this.#owner = owner
+    const { silentAfterMs, sweepMs } = parts.context.limits
+    this.#silence = new PeerSilence(silentAfterMs, sweepMs)
     const laneOf = (lane: Lane): PeerLane => new PeerLane({ ...parts, nodeId, lane }, this)
     this.#lanes = { urgent: laneOf('urgent'), data: laneOf('data'), bulk: laneOf('bulk') }
   }
@@ -90,6 +96,11 @@ export class PeerNode implements PeerLaneOwner {
     return this.link('data') !== undefined
   }
 
+  /** Linked, and not silent when it should not be. */
+  get isAnswering(): boolean {
+    return this.isLinked && !this.#silence.isSilent
+  }
+
   get backlogBytes(): number {
     return LANES.reduce((sum, lane) => sum + (this.link(lane)?.backlogBytes ?? 0), 0)
   }
@@ -112,6 +123,7 @@ export class PeerNode implements PeerLaneOwner {
     this.hintAddress(peer.address)
     if (lane.lane === 'data') {
       const { generation } = peer.boot
+      this.#silence.reset()
       this.#context.logger.info('linked to a node', { node: this.nodeId, generation })
       this.#owner.linkChanged(this, true)
     }
@@ -144,8 +156,20 @@ export class PeerNode implements PeerLaneOwner {
     if (!this.isMember) this.#owner.guestFailed(this, attempt)
   }
 
-  sweep(nowMs: number): void {
+  /** `isLate`: this process was held up. */
+  sweep(nowMs: number, isLate: boolean): void {
     for (const lane of LANES) this.#lanes[lane].sweep(nowMs)
+    const data = this.link('data')
+    if (data === undefined) return
+    const wasSilent = this.#silence.isSilent
+    const heardMs = LANES.map(lane => this.link(lane)?.receivedMs ?? 0)
+    const isWorrying = this.#silence.swept(Math.max(...heardMs), data.pendingCount > 0, isLate)
+    // Nothing that is large waits on the urgent lane.
+    if (isWorrying) (this.link('urgent') ?? data).ping(nowMs)
+    if (this.#silence.isSilent === wasSilent) return
+    const what = wasSilent ? 'a node answers again' : 'a node does not answer, nor pings'
+    this.#context.logger.info(what, { node: this.nodeId })
+    this.#owner.silenceChanged(this)
   }
 
   forgive(ms: number): void {

@@ -97,6 +97,15 @@ export interface Peers {
   /** Calls back whenever isLinked changes for a peer; returns how to stop that. */
   onLink(listener: (peer: NodeId, isLinked: boolean) => void): () => void
 
+  /**
+   * True while it is linked and gives signs of life: it may answer what it is asked now. False soon
+   * after it was asked something and all its links fell silent.
+   */
+  isAnswering(peer: NodeId): boolean
+
+  /** Calls back when a peer that is linked has fallen silent, or is no longer; returns how to stop. */
+  onAnswering(listener: (peer: NodeId) => void): () => void
+
   /** Bytes that wait on the lane of this peer. */
   backlogBytes(peer: NodeId, lane: Lane): number
 }

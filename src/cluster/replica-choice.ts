@@ -1,7 +1,8 @@
 /**
  * Which replicas to ask, and in which order: this node first, then those believed up by how soon
  * they would answer (their recent latency times what they are already asked), then suspects. Who is
- * down or not linked is not asked at all, so that a request which cannot be served fails at once.
+ * down, silent or not linked is not asked at all, so that a request which cannot be served fails at
+ * once.
  */
 import { UnavailableError } from '../errors.ts'
 import type { LivenessView } from './liveness.ts'
@@ -34,11 +35,11 @@ export class ReplicaChoice {
     this.#options = options
   }
 
-  /** True when it may answer: it is this node, or linked and not believed down. */
+  /** True when it may answer: it is this node, or linked, not silent, and not believed down. */
   isReachable(node: NodeId): boolean {
     if (node === this.self) return true
     const { peers, liveness } = this.#options
-    return peers.isLinked(node) && liveness.liveness(node) !== 'down'
+    return peers.isAnswering(node) && liveness.liveness(node) !== 'down'
   }
 
   /** Those of the nodes that are reachable, the best first. */

@@ -74,12 +74,12 @@ export class ReplicaPeer {
     this.#wasSendable = this.isSendable
   }
 
-  /** There, linked, and answering in time. */
+  /** There, linked, giving signs of life, and answering in time. */
   get isSendable(): boolean {
     const { peers, liveness } = this.#options
     return (
       !this.#breaker.isOpen &&
-      peers.isLinked(this.nodeId) &&
+      peers.isAnswering(this.nodeId) &&
       liveness.liveness(this.nodeId) !== 'down'
     )
   }

@@ -133,6 +133,7 @@ export class Replication {
     })
     this.#unlisten.push(
       peers.onLink((peer, isLinked) => this.#replicas.get(peer)?.linked(isLinked)),
+      peers.onAnswering(peer => this.#replicas.get(peer)?.look()),
       liveness.onLiveness(peer => this.#replicas.get(peer)?.look()),
     )
   }

@@ -277,10 +277,15 @@ export class Requester implements ConnectionPoolOwner {
     const repeatable = error.outcome === 'rejected' || call.spec.idempotent
     const worthIt = error instanceof OverloadedError || error instanceof UnavailableError
     const pauseMs = error instanceof OverloadedError ? error.retryAfterMs : 0
-    const { consistency } = call.spec
-    const isVain = error instanceof UnavailableError && lacksReplicas(consistency, call.attempts)
+    const isVain = error instanceof UnavailableError && this.#lacksReplicas(call, error)
     if (worthIt && repeatable && !isVain && this.#retry(call, pauseMs)) return
     this.#fail(call, error)
+  }
+
+  #lacksReplicas(call: PendingCall, { outcome }: UnavailableError): boolean {
+    // Where it may have happened, the answer of a second attempt tells more.
+    const hasOther = outcome !== 'rejected' || this.#pool.linkCount > 1
+    return lacksReplicas(call.spec.consistency, call.attempts, hasOther)
   }
 
   /** Sends a write again whose version was refused, by the server's time; false: it must not. */

@@ -68,7 +68,15 @@ export function backoffMs(attempt: number, backoff: Backoff, random: Random): nu
 /** So many servers may say that too few replicas are there: one may know less than another. */
 const REPLICA_ANSWERS_MAX = 2
 
-/** Whether to believe the servers of a call that they cannot reach as many replicas as it wants. */
-export function lacksReplicas(consistency: Consistency | undefined, attempts: number): boolean {
-  return consistency !== undefined && consistency !== 'one' && attempts >= REPLICA_ANSWERS_MAX
+/**
+ * Whether to believe the servers of a call that they cannot reach as many replicas as it wants: the
+ * only one there is at once, for who is refused wants to know it now.
+ */
+export function lacksReplicas(
+  consistency: Consistency | undefined,
+  attempts: number,
+  hasOther: boolean,
+): boolean {
+  if (consistency === undefined || consistency === 'one') return false
+  return !hasOther || attempts >= REPLICA_ANSWERS_MAX
 }

@@ -185,6 +185,67 @@ describe('links', () => {
   })
 })
 
+describe('who falls silent', () => {
+  async function startPair(): Promise<{
+    peers: PeerHarness
+    changes: boolean[]
+    links: PeerLinks
+  }> {
+    const peers = await startPeers(2, { handle: handlers({ notes: [] }) })
+    const [links] = peers.links as [PeerLinks]
+    const changes: boolean[] = []
+    links.onAnswering(peer => changes.push(links.isAnswering(peer)))
+    return { peers, changes, links }
+  }
+
+  test('is not counted on soon after it was asked, and again when it is heard', async () => {
+    const { peers, changes, links } = await startPair()
+    const [, b] = peers.ids as [string, string]
+    await peers.clock.advanceAsync(3000)
+    peers.wires.silence('10.0.0.2', '10.0.0.1')
+    const beganMs = peers.clock.monotonicMs()
+    const call = errorOf(links.request(b, 'data', HANG, new Uint8Array(0), 10_000))
+    await peers.until(() => !links.isAnswering(b), 'it was noticed')
+    const tookMs = peers.clock.monotonicMs() - beganMs
+    assert.ok(tookMs >= 750 && tookMs <= 1500, `after ${tookMs} ms`)
+    assert.ok(links.isLinked(b), 'long before the link is closed')
+    peers.wires.hear('10.0.0.2', '10.0.0.1')
+    await peers.until(() => links.isAnswering(b), 'it was heard', 300)
+    assert.deepEqual(changes, [false, true])
+    await peers.close()
+    await call
+  })
+
+  test('is not who takes long and lives, nor who is asked nothing', async () => {
+    const { peers, changes, links } = await startPair()
+    const [, b] = peers.ids as [string, string]
+    const call = errorOf(links.request(b, 'data', HANG, new Uint8Array(0), 10_000))
+    await peers.clock.advanceAsync(12_000)
+    assert.equal((await call).code, 'KV_TIMEOUT')
+    peers.wires.silence('10.0.0.2', '10.0.0.1')
+    await peers.clock.advanceAsync(3000)
+    assert.deepEqual(changes, [])
+    await peers.close()
+  })
+
+  test('is not the other one when this process is held up', async () => {
+    const { peers, changes, links } = await startPair()
+    const [, b] = peers.ids as [string, string]
+    const call = errorOf(links.request(b, 'data', HANG, new Uint8Array(0), 60_000))
+    // What it would have heard meanwhile lies unread.
+    peers.wires.silence('10.0.0.2', '10.0.0.1')
+    for (let round = 0; round < 7; round++) {
+      peers.clock.jump(500)
+      await peers.clock.advanceAsync(1, 1)
+    }
+    peers.wires.hear('10.0.0.2', '10.0.0.1')
+    await peers.clock.advanceAsync(300)
+    assert.deepEqual(changes, [])
+    await peers.close()
+    await call
+  })
+})
+
 describe('links come back', () => {
   test('after they broke, and calls under way are in doubt', async () => {
     const peers = await startThree()

@@ -213,6 +213,27 @@ describe('reads across the cluster', () => {
     assert.equal(numberOf(await a.reads.get(KEY, { ...quorum(cluster), consistency: 'one' })), 1)
   })
 
+  test('does not wait for replicas that have fallen silent', async t => {
+    const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [a, b, c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+    await give(a, KEY, cluster.form(1))
+    for (const { id } of [b, c]) cluster.network.pause(id)
+    const read = Promise.resolve(a.reads.get(KEY, quorum(cluster, 5000)))
+    const refused = assert.rejects(read, UnavailableError)
+    await cluster.clock.advanceAsync(1000)
+    for (const { id } of [b, c]) cluster.network.silence(id)
+    const beganMs = cluster.clock.monotonicMs()
+    await cluster.settle(refused)
+    assert.ok(cluster.clock.monotonicMs() - beganMs <= 300)
+    await assert.rejects(Promise.resolve(a.reads.get(KEY, quorum(cluster))), /replicas must answer/)
+    assert.ok(cluster.clock.monotonicMs() - beganMs <= 300, 'and at once from then on')
+    cluster.network.mend()
+    assert.equal(
+      numberOf(await cluster.settle(Promise.resolve(a.reads.get(KEY, quorum(cluster))))),
+      1,
+    )
+  })
+
   test('what cannot be read is read elsewhere, and healed', async t => {
     const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
     const [a, b] = cluster.members as [FakeMember, FakeMember]

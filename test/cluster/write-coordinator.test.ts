@@ -79,6 +79,24 @@ describe('a write', () => {
     await cluster.stopAll()
   })
 
+  test('does not wait for replicas that have fallen silent', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [first, second, third] = cluster.members as [WriteMember, WriteMember, WriteMember]
+    for (const { id } of [second, third]) cluster.network.pause(id)
+    const late = failure(cluster.write(first, [put('late')], 'quorum'))
+    await cluster.pass(200)
+    for (const { id } of [second, third]) cluster.network.silence(id)
+    const beganMs = cluster.clock.monotonicMs()
+    assert.equal((await cluster.settle(late)).outcome, 'unknown')
+    const error = await failure(cluster.settle(cluster.write(first, [put('quorum')], 'quorum')))
+    assert.deepEqual([error.code, error.outcome], ['KV_UNAVAILABLE', 'rejected'])
+    assert.ok(cluster.clock.monotonicMs() - beganMs < 20, 'at once')
+    cluster.network.mend()
+    await cluster.pass(8000)
+    assert.deepEqual([await copies(cluster, 'late'), await copies(cluster, 'quorum')], [3, 0])
+    await cluster.stopAll()
+  })
+
   test('is not ordered by a node whose clock is off, and passed on to another one', async t => {
     const random = seededRandom(printSeed(t))
     const cluster = await WriteCluster.start({ random, nodes: 3, replicationFactor: 2 })

@@ -10,7 +10,7 @@ import { connect } from '../../src/net/client.ts'
 import { Status } from '../../src/net/opcode.ts'
 import { versionCounter, versionTimeMs } from '../../src/write-version.ts'
 import { ClientHarness, type Outcome, watch } from '../support/client-harness.ts'
-import { FakeConnector, HELLO_REPLY } from '../support/fake-wire.ts'
+import { FakeConnector, type FakeWire, HELLO_REPLY } from '../support/fake-wire.ts'
 import { SimClock } from '../support/sim-clock.ts'
 
 const VALUE = utf8Encode('v')
@@ -604,18 +604,28 @@ describe('retries', () => {
     })
   }
 
-  test('two answers that too few replicas are there are believed', async () => {
-    const harness = ClientHarness.connected()
-    const get = watch(harness.client.get('k', { consistency: 'quorum' }))
-    for (let answer = 1; answer <= 2; answer++) {
-      assert.equal(get.state, 'pending')
-      await harness.advance(100)
-      harness.wire.replyError(harness.wire.take('get'), Status.unavailable, 'rejected')
-    }
-    await harness.settle()
-    assertFailed(get, 'KV_UNAVAILABLE', 'rejected')
-    assert.equal((get.error as UnavailableError).isAnswer, true)
-  })
+  for (const [servers, url] of [
+    ['the only server', 'kv://a:1'],
+    ['a second server', 'kv://a:1,b:1'],
+  ] as const) {
+    test(`${servers} is believed that too few replicas are there, at once`, async () => {
+      const harness = ClientHarness.connected({ url })
+      const { wires } = harness.connector
+      const get = watch(harness.client.get('k', { consistency: 'quorum' }))
+      const asked = new Set<FakeWire>()
+      for (const _ of wires) {
+        assert.equal(get.state, 'pending')
+        await harness.settle()
+        const wire = wires.find(({ requests }) => requests.length > 0)!
+        wire.replyError(wire.take('get'), Status.unavailable, 'rejected')
+        asked.add(wire)
+      }
+      await harness.settle()
+      assertFailed(get, 'KV_UNAVAILABLE', 'rejected')
+      assert.equal((get.error as UnavailableError).isAnswer, true)
+      assert.equal(asked.size, wires.length)
+    })
+  }
 
   test('other errors are not repeated', async () => {
     const harness = ClientHarness.connected()

@@ -27,6 +27,7 @@ export class FakeNetwork {
   readonly #nodes = new Map<NodeId, FakePeers>()
   readonly #cuts = new Set<string>()
   readonly #paused = new Set<NodeId>()
+  readonly #silent = new Set<NodeId>()
   readonly #waiting = new Set<Waiting>()
   messages = 0
   bytes = 0
@@ -60,12 +61,25 @@ export class FakeNetwork {
   mend(): void {
     this.#cuts.clear()
     this.#paused.clear()
+    this.#silent.clear()
     this.#tell()
+    for (const peers of this.#nodes.values()) peers.listened()
   }
 
   /** Messages to the node get lost, as if it were paused; its links stay. */
   pause(node: NodeId): void {
     this.#paused.add(node)
+  }
+
+  /** The same, and the others have noticed. */
+  silence(node: NodeId): void {
+    this.#paused.add(node)
+    this.#silent.add(node)
+    for (const peers of this.#nodes.values()) peers.listened()
+  }
+
+  isSilent(node: NodeId): boolean {
+    return this.#silent.has(node)
   }
 
   isLinked(a: NodeId, b: NodeId): boolean {
@@ -171,6 +185,7 @@ export class FakePeers implements Peers, LivenessView {
   readonly handlers = new Map<number, PeerHandler>()
   readonly #network: FakeNetwork
   readonly #listeners = new Set<(peer: NodeId, isLinked: boolean) => void>()
+  readonly #answeringListeners = new Set<(peer: NodeId) => void>()
   readonly #livenessListeners = new Set<(node: NodeId, liveness: Liveness) => void>()
   readonly #linked = new Map<NodeId, boolean>()
 
@@ -205,6 +220,22 @@ export class FakePeers implements Peers, LivenessView {
   onLink(listener: (peer: NodeId, isLinked: boolean) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  isAnswering(peer: NodeId): boolean {
+    return this.isLinked(peer) && !this.#network.isSilent(peer)
+  }
+
+  onAnswering(listener: (peer: NodeId) => void): () => void {
+    this.#answeringListeners.add(listener)
+    return () => this.#answeringListeners.delete(listener)
+  }
+
+  /** Looks again who is silent. */
+  listened(): void {
+    for (const node of this.#linked.keys()) {
+      for (const listener of this.#answeringListeners) listener(node)
+    }
   }
 
   backlogBytes(): number {

@@ -30,6 +30,7 @@ export const FUZZ_LIMITS: PeerLimits = {
   guestsMax: 4,
   handshakeTimeoutMs: 4000,
   pingAfterMs: 1000,
+  silentAfterMs: 1000,
   silentMaxMs: 4000,
   lingerMs: 1000,
   redialMinMs: 50,

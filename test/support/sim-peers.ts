@@ -235,6 +235,14 @@ export class SimPeers implements Peers {
     return () => this.#listeners.delete(listener)
   }
 
+  isAnswering(peer: NodeId): boolean {
+    return this.isLinked(peer)
+  }
+
+  onAnswering(): () => void {
+    return () => undefined
+  }
+
   backlogBytes(): number {
     return 0
   }

@@ -223,5 +223,13 @@ class Between implements Peers {
     return this.#inner.onLink(listener)
   }
 
+  isAnswering(peer: NodeId): boolean {
+    return this.#inner.isAnswering(peer)
+  }
+
+  onAnswering(listener: (peer: NodeId) => void): () => void {
+    return this.#inner.onAnswering(listener)
+  }
+
   backlogBytes: Peers['backlogBytes'] = (peer, lane) => this.#inner.backlogBytes(peer, lane)
 }
