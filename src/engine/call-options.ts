@@ -14,7 +14,12 @@ export const MAINTENANCE_OPTIONS: Names = new Set(['signal', 'onProgress'])
 export const CHECKPOINT_OPTIONS: Names = new Set([...MAINTENANCE_OPTIONS, 'copy'])
 export const BACKUP_OPTIONS: Names = new Set([...MAINTENANCE_OPTIONS, 'keep'])
 export const RESTORE_OPTIONS: Names = new Set([...MAINTENANCE_OPTIONS, 'backup'])
-export const COMPACT_OPTIONS: Names = new Set([...RANGE_MEMBERS, ...MAINTENANCE_OPTIONS, 'rewrite'])
+export const COMPACT_OPTIONS: Names = new Set([
+  ...RANGE_MEMBERS,
+  ...MAINTENANCE_OPTIONS,
+  'rewrite',
+  'onLost',
+])
 /** Of work on a closed database. */
 export const OFFLINE_OPTIONS: Names = new Set([
   ...MAINTENANCE_OPTIONS,

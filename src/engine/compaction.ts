@@ -13,6 +13,7 @@ import { neededRanges, rangesOfRuns } from './range-compaction.ts'
 import type { RangeFragments } from './range-fragment.ts'
 import { ReadAheadSource } from './read-ahead-source.ts'
 import type { JobEnvironment } from './run-job.ts'
+import { SalvageSource } from './salvage-source.ts'
 import { TableOutputs } from './table-outputs.ts'
 import { tieredFileSystem } from './tiered-file-system.ts'
 import { VersionFilter } from './version-filter.ts'
@@ -23,7 +24,9 @@ export function runCompactionJob(job: CompactionJob, environment: JobEnvironment
   const startMs = clock.monotonicMs()
   const { directory, coldDirectory, outputDirectory = directory } = job
   const inputs = tieredFileSystem(fileSystem, directory, coldDirectory)
-  const source = new ReadAheadSource(inputs, directory, hasher, { buffers, scanOnly: true })
+  const salvage = job.salvage === true && new SalvageSource(inputs, directory, hasher, { buffers })
+  const source =
+    salvage || new ReadAheadSource(inputs, directory, hasher, { buffers, scanOnly: true })
   let outputs: TableOutputs | undefined
   try {
     const ranges = rangesOfRuns(job, source)
@@ -33,7 +36,8 @@ export function runCompactionJob(job: CompactionJob, environment: JobEnvironment
     outputs = new TableOutputs(fileSystem, hasher, place, targets, needed, buffers)
     const merged = mergeCursors(job.runs.map(run => new LevelCursor(run, source)))
     const entriesRead = copyVisible(job, merged, ranges, outputs)
-    checkEntryCount(job, entriesRead)
+    const lost = salvage ? salvage.lost : []
+    checkEntryCount(job, entriesRead, lost.length > 0)
     const tables = outputs.finish()
     return {
       tables,
@@ -42,6 +46,7 @@ export function runCompactionJob(job: CompactionJob, environment: JobEnvironment
       bytesRead: source.bytesRead,
       bytesWritten: outputs.bytesWritten,
       elapsedMs: clock.monotonicMs() - startMs,
+      lost,
     }
   } finally {
     source.close()
@@ -72,10 +77,10 @@ function copyVisible(
   return readCount
 }
 
-function checkEntryCount(job: CompactionJob, entriesRead: number): void {
+function checkEntryCount(job: CompactionJob, entriesRead: number, hasLost: boolean): void {
   let expected = 0
   for (const run of job.runs) for (const table of run) expected += table.entryCount
-  if (expected !== entriesRead) {
+  if (hasLost ? entriesRead > expected : entriesRead !== expected) {
     throw damage(job, `${entriesRead} entries were read instead of ${expected}`)
   }
 }

@@ -244,6 +244,11 @@ export class Compactor {
       run.resolve()
       return 'over'
     }
+    // Whoever leaves out what is damaged takes it up again.
+    const { onLost } = run.compaction
+    if (onLost !== undefined && !step.conflicts) {
+      this.#damagedPlans = this.#damagedPlans.filter(other => !conflictsWith(step.plan, [other]))
+    }
     if (conflictsWith(step.plan, this.#damagedPlans)) {
       this.#endManual(run)
       run.reject(this.#damage)
@@ -302,7 +307,7 @@ export class Compactor {
   async #run(plan: CompactionPlan, idle: boolean): Promise<void> {
     const manual = this.#manual.find(run => run.plan === plan)
     try {
-      await this.#carryOut(plan)
+      await this.#carryOut(plan, manual?.compaction.onLost)
       this.failures.succeeded()
       manual?.compaction.finished(plan)
       manual?.onStep()
@@ -338,7 +343,7 @@ export class Compactor {
   }
 
   /** Runs and installs the plan, and tells of both. */
-  async #carryOut(plan: CompactionPlan): Promise<void> {
+  async #carryOut(plan: CompactionPlan, onLost: ManualCompaction['onLost']): Promise<void> {
     const { events, clock } = this.#host
     const startMs = clock.monotonicMs()
     const { kind, reason, inputLevel, outputLevel, size: bytesIn } = plan
@@ -352,7 +357,7 @@ export class Compactor {
     }
     if (events.active) events.emit({ type: 'compactionBegin', ...fields })
     try {
-      const outputs = kind === 'merge' ? await this.#merge(plan) : []
+      const outputs = kind === 'merge' ? await this.#merge(plan, onLost) : []
       await this.#install(plan, outputs)
       end(outputs, undefined)
     } catch (error) {
@@ -362,7 +367,10 @@ export class Compactor {
   }
 
   /** Runs the job and returns the new tables. */
-  async #merge(plan: CompactionPlan): Promise<readonly TableMetadata[]> {
+  async #merge(
+    plan: CompactionPlan,
+    onLost: ManualCompaction['onLost'],
+  ): Promise<readonly TableMetadata[]> {
     const { tableSizeTarget } = this.#host.options
     const { runs, outputLevel, deeper } = plan
     const result = await this.#runner.run(
@@ -373,12 +381,32 @@ export class Compactor {
         tableSizeTarget,
         deeper: deeper.map(({ smallestKey, largestKey }) => ({ smallestKey, largestKey })),
         tombstonePurgeBound: this.#host.state.purgeBound,
+        salvage: onLost !== undefined,
       },
       outputCountMax(runs.flat(), tableSizeTarget),
     )
     this.#bytesRead += result.bytesRead
     this.#bytesWritten += result.bytesWritten
+    const { lost = [] } = result
+    if (lost.length > 0) {
+      this.#host.logger.error('blocks that cannot be read are left out', { blocks: lost.length })
+      try {
+        await onLost?.(lost)
+      } catch (error) {
+        this.#discard(result.tables)
+        throw error
+      }
+    }
     return result.tables
+  }
+
+  /** Outputs that are not to be installed. */
+  #discard(outputs: readonly TableMetadata[]): void {
+    const { tier, obsoleteFiles } = this.#host
+    for (const { fileNumber } of outputs) {
+      tier?.removed(fileNumber)
+      obsoleteFiles.remove(formatFileName('table', fileNumber))
+    }
   }
 
   async #install(plan: CompactionPlan, outputs: readonly TableMetadata[]): Promise<void> {

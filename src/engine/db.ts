@@ -89,6 +89,7 @@ export class Db extends EmbeddedStore {
     this.#checkOpen()
     checkOptions(options, COMPACT_OPTIONS)
     checkFlag(options.rewrite, 'rewrite')
+    if (options.onLost !== undefined) checkFunction(options.onLost, 'onLost')
     const range = byteRange(options)
     if (!isEmptyRange(range)) await this.#parts.maintenance.compact(range, options)
   }

@@ -69,9 +69,17 @@ export interface CompactionJob extends JobCommon {
   readonly deeper: readonly { readonly smallestKey: Uint8Array; readonly largestKey: Uint8Array }[]
   /** Tombstones with a sequence at or above this bound are kept. Infinity for no bound. */
   readonly tombstonePurgeBound: number
+  /** Leaves out blocks that cannot be read, and tells of them, in place of failing. */
+  readonly salvage?: boolean
 }
 
 export type Job = FlushJob | CompactionJob
+
+/** Keys of which entries may be lost: both ends may be among them. */
+export interface LostRange {
+  readonly smallestKey: Uint8Array
+  readonly largestKey: Uint8Array
+}
 
 export interface JobResult {
   /** Ascending by smallest key, durable: each file and the directory were synced. */
@@ -82,6 +90,8 @@ export interface JobResult {
   readonly bytesRead: number
   readonly bytesWritten: number
   readonly elapsedMs: number
+  /** What stood in blocks that were left out, where the job allowed it. */
+  readonly lost?: readonly LostRange[]
 }
 
 /**

@@ -18,6 +18,7 @@ import { DATABASE_ID_SIZE } from './database-id.ts'
 import { formatFileName } from './file-names.ts'
 import type { Flusher } from './flusher.ts'
 import { ioFailure } from './io-failure.ts'
+import type { LostRange } from './job.ts'
 import type { BackgroundHost } from './job-runner.ts'
 import {
   type MaintenanceOptions,
@@ -66,6 +67,13 @@ export interface CompactOptions extends KeyRange, MaintenanceOptions {
    * not counted there: old versions that were kept for snapshots. @defaultValue false
    */
   readonly rewrite?: boolean
+  /**
+   * For damage that other copies of the data make up for: blocks that cannot be read are left
+   * out, and gone, once this has resolved. It gets the keys of which versions may be lost; older
+   * versions of them may come to light, and what a deletion hid. When it rejects nothing changes,
+   * and the compaction fails. Without it damage fails the compaction. Implies `rewrite`.
+   */
+  readonly onLost?: (lost: readonly LostRange[]) => Promise<void>
 }
 
 export interface MaintenanceParts {
@@ -150,8 +158,9 @@ export class Maintenance {
       await unlessAborted(signal, this.#flush())
       const smallest = range.gte ?? range.gt
       const largest = range.lte ?? range.lt
-      const { rewrite = false } = options
-      const manual = new ManualCompaction({ smallest, largest, rewrite }, host.state.lastSequence)
+      const { onLost, rewrite = onLost !== undefined } = options
+      const { lastSequence } = host.state
+      const manual = new ManualCompaction({ smallest, largest, rewrite, onLost }, lastSequence)
       const onStep = () => {
         const { doneBytes, totalBytes } = manual.progress(host.state.version)
         control.progress[0] = doneBytes

@@ -21,6 +21,7 @@ import {
   rangeOf,
   sizeOf,
 } from './compaction-plan.ts'
+import type { LostRange } from './job.ts'
 import { LAST_LEVEL, levelShape, type ShapeOptions } from './level-shape.ts'
 import type { TableMetadata } from './table-metadata.ts'
 import type { Version } from './version.ts'
@@ -34,6 +35,11 @@ export interface ManualRange {
   readonly largest: Uint8Array | undefined
   /** Rewrites the tables of the last level also where nothing is known to be dead. */
   readonly rewrite: boolean
+  /**
+   * Leaves out what cannot be read, once this has resolved with where that was; every table is
+   * rewritten then. A step for which it rejects is not made.
+   */
+  readonly onLost?: ((lost: readonly LostRange[]) => Promise<void>) | undefined
 }
 
 /** What the steps depend on besides the tables. */
@@ -73,6 +79,11 @@ export class ManualCompaction {
       if (plan !== undefined) return { plan, conflicts: conflictsWith(plan, state.running) }
     }
     return undefined
+  }
+
+  /** See ManualRange. */
+  get onLost(): ManualRange['onLost'] {
+    return this.#range.onLost
   }
 
   finished(plan: CompactionPlan): void {
@@ -140,7 +151,7 @@ export class ManualCompaction {
     }
     if (best === undefined || best.overlapped.length > 0) return best
     // Nothing is in the way: without waste they only change their level.
-    const isClean = best.inputs.every(table => !hasWaste(table, state))
+    const isClean = this.onLost === undefined && best.inputs.every(table => !hasWaste(table, state))
     return isClean ? { ...best, kind: 'move' } : best
   }
 

@@ -143,6 +143,16 @@ export class SstableReader {
     return index.find(key, keyStart, keyEnd)
   }
 
+  /**
+   * A key that no entry of the block is behind, and all entries of the next one are, or versions of
+   * it. Requires that the table is not only scanned.
+   */
+  separator(ordinal: number): Uint8Array {
+    const index = this.#index
+    assert(index !== undefined, 'a table that is only scanned has no separators')
+    return index.separator(ordinal)
+  }
+
   /** Offset of a block in the file; of the end of the data for blockCount. */
   blockOffset(ordinal: number): number {
     return this.#offsets[ordinal]!

@@ -28,9 +28,7 @@ export class TableCursor extends Cursor {
 
   override seekToFirst(): void {
     this.valid = false
-    if (this.#table().blockCount === 0) return
-    this.#enter(0)
-    this.#show(0)
+    this.#enterFrom(0)
   }
 
   override seekToLast(): void {
@@ -66,11 +64,8 @@ export class TableCursor extends Cursor {
       this.#block.show(index, this)
       return
     }
-    const ordinal = this.#ordinal + 1
     this.valid = false
-    if (ordinal === this.#table().blockCount) return
-    this.#enter(ordinal)
-    this.#show(0)
+    this.#enterFrom(this.#ordinal + 1)
   }
 
   override prev(): void {
@@ -92,6 +87,17 @@ export class TableCursor extends Cursor {
     return this.#reader
   }
 
+  /** Moves to the first entry from a block on; a source for salvage passes over some. */
+  #enterFrom(from: number): void {
+    const { blockCount } = this.#table()
+    for (let ordinal = from; ordinal < blockCount; ordinal++) {
+      this.#enter(ordinal)
+      if (this.#view.start === this.#view.end) continue
+      this.#show(0)
+      return
+    }
+  }
+
   /** Takes up a block. Until an entry is shown, also after BlockMiss, the cursor is not valid. */
   #enter(ordinal: number): void {
     const reader = this.#table()
@@ -101,7 +107,7 @@ export class TableCursor extends Cursor {
     this.#ordinal = ordinal
     const view = this.#view
     this.#source.fetch(reader, ordinal, view)
-    this.#block.open(view.bytes, view.start, view.end)
+    if (view.start !== view.end) this.#block.open(view.bytes, view.start, view.end)
   }
 
   #show(index: number): void {

@@ -8,7 +8,7 @@ import { describe, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { pickCompaction } from '../../src/engine/compaction-picker.ts'
 import type { CompactionPlan } from '../../src/engine/compaction-plan.ts'
-import type { Db, Progress } from '../../src/engine/index.ts'
+import type { Db, LostRange, Progress } from '../../src/engine/index.ts'
 import { LAST_LEVEL } from '../../src/engine/level-shape.ts'
 import { ManualCompaction } from '../../src/engine/manual-compaction.ts'
 import { KvError } from '../../src/errors.ts'
@@ -289,5 +289,99 @@ describe('db.compact', () => {
     await assert.rejects(drive(clock, db.put('a', 'b')), hasCode('KV_POISONED'))
     await assert.rejects(drive(clock, db.compact()), hasCode('KV_POISONED'))
     await drive(clock, db.close()).catch(() => undefined)
+  })
+})
+
+describe('a compaction that may leave out what cannot be read', () => {
+  /** Several versions of each key, in several levels; some deleted in the end. */
+  async function damaged(random: Random) {
+    const disk = new MemoryFileSystem()
+    const clock = new SimClock()
+    const db = await openEngine(disk, { clock, options: { memoryBudget: 1024 * 1024 } })
+    const model = new Map<string, string | undefined>()
+    for (let part = 0; part < 20; part++) {
+      const writes = Array.from({ length: 20 }, (_, at) => {
+        const key = `key-${String(random.below(200)).padStart(3, '0')}`
+        const value = `${part} ${at} ${'.'.repeat(random.below(40))}`
+        const isDeletion = random.below(6) === 0
+        model.set(key, isDeletion ? undefined : value)
+        return isDeletion ? db.delete(key) : db.put(key, value)
+      })
+      await drive(clock, Promise.all(writes))
+    }
+    await drive(clock, db.compact({ gte: 'key-100' }))
+    await db.close()
+    const tables = disk.listSync('/db').filter(name => name.endsWith('.sst'))
+    const path = `/db/${tables[random.below(tables.length)]!}`
+    // In the first half are blocks of entries.
+    const bytes = disk.peek(path).slice()
+    bytes[random.below(bytes.length >> 1)]! ^= 0x55
+    disk.plant(path, bytes)
+    return { disk, clock, model, db: await openEngine(disk, { clock }) }
+  }
+
+  async function unreadable(db: Db, clock: SimClock, keys: Iterable<string>): Promise<string[]> {
+    const found: string[] = []
+    for (const key of keys) {
+      await drive(clock, db.get(key)).catch(error => {
+        assert.equal((error as KvError).code, 'KV_CORRUPTION')
+        found.push(key)
+      })
+    }
+    return found
+  }
+
+  const isIn = (key: string, { smallestKey, largestKey }: LostRange): boolean =>
+    Buffer.compare(Buffer.from(key), smallestKey) >= 0 &&
+    Buffer.compare(Buffer.from(key), largestKey) <= 0
+
+  test('tells which keys are concerned, and leaves all others as they were', async t => {
+    const random = seededRandom(printSeed(t))
+    for (let round = 0; round < 3; round++) {
+      const { clock, model, db } = await damaged(random)
+      const bad = await unreadable(db, clock, model.keys())
+      const lost: LostRange[] = []
+      await drive(
+        clock,
+        db.compact({
+          onLost: ranges => {
+            lost.push(...ranges)
+            return Promise.resolve()
+          },
+        }),
+      )
+      assert.ok(lost.length > 0)
+      for (const key of bad)
+        assert.ok(
+          lost.some(range => isIn(key, range)),
+          `${key} is told of`,
+        )
+      for (const [key, value] of model) {
+        const found = await drive(clock, db.get(key))
+        if (lost.some(range => isIn(key, range))) continue
+        assert.equal(found && Buffer.from(found).toString(), value, key)
+      }
+      assert.deepEqual((await drive(clock, db.verify())).findings, [])
+      await db.close()
+    }
+  })
+
+  test('changes nothing when whoever is told of it refuses', async t => {
+    const { disk, clock, model, db } = await damaged(seededRandom(printSeed(t)))
+    const bad = await unreadable(db, clock, model.keys())
+    const refusal = new Error('no')
+    const refused = db.compact({ onLost: () => Promise.reject(refusal) })
+    await assert.rejects(drive(clock, refused), error => error === refusal)
+    assert.deepEqual(await unreadable(db, clock, model.keys()), bad)
+    await assert.rejects(drive(clock, db.compact({ rewrite: true })), { code: 'KV_CORRUPTION' })
+    const onLost = () => Promise.resolve()
+    await drive(clock, db.compact({ onLost }))
+    assert.deepEqual(await unreadable(db, clock, model.keys()), [])
+    const tables = disk.listSync('/db').filter(name => name.endsWith('.sst'))
+    const { findings } = await drive(clock, db.verify())
+    assert.deepEqual(findings, [])
+    const count = db.stats().levels.reduce((sum, level) => sum + level.tables, 0)
+    assert.equal(tables.length, count, 'no output of the first attempt is left')
+    await db.close()
   })
 })
