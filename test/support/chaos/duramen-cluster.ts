@@ -13,6 +13,7 @@ import { programArguments } from '../kvd-process.ts'
 import { formedRecords } from '../simulation/formed-disk.ts'
 import type { ChaosClient } from './load.ts'
 import type { NetworkLab } from './network-lab.ts'
+import { ProbeProcess } from './probe-process.ts'
 import { ProcessCpu } from './process-cpu.ts'
 import type { ChaosSubject, Copy, CuttableNetwork, Owed, Probe } from './subject.ts'
 
@@ -23,7 +24,6 @@ const START_MS_MAX = 60_000
 const PARTITION_COUNT = 1024
 const REPLICATION_FACTOR = 3
 const COPIES_AT_ONCE = 1000
-const PROBE_MS_MAX = 2000
 /** Below the partitions' keys and above them lie the node's own records. */
 const OWN_PREFIX = 0xff
 
@@ -50,6 +50,7 @@ export class DuramenCluster implements ChaosSubject {
   readonly #processes: (Process | undefined)[] = []
   readonly #direct: (Client | undefined)[] = []
   readonly #cpu = new ProcessCpu()
+  readonly #probes = new ProbeProcess()
   #routes: Routes | undefined
 
   constructor(options: DuramenOptions) {
@@ -244,25 +245,15 @@ export class DuramenCluster implements ChaosSubject {
     }
   }
 
-  async #probe(
+  #probe(
     node: number,
     kind: 'read' | 'write',
     key: string,
     consistency: Consistency,
   ): Promise<Probe> {
-    const client: Client | undefined = await this.#directTo(node)
-    if (client === undefined) return { error: 'unreachable', tookMs: 0 }
-    const clock = systemClock()
-    const startMs = clock.monotonicMs()
-    const options = { consistency, timeoutMs: PROBE_MS_MAX }
-    try {
-      if (kind === 'read') await client.get(key, options)
-      else await client.put(key, 'probe', options)
-      return { error: undefined, tookMs: clock.monotonicMs() - startMs }
-    } catch (error) {
-      if (!(error instanceof KvError)) throw error
-      return { error: error.code, tookMs: clock.monotonicMs() - startMs }
-    }
+    const url = `kv://${this.#host(node)}:${this.#port(node)}`
+    const password = this.#options.network === undefined ? undefined : PASSWORD
+    return this.#probes.ask({ url, password, kind, key, consistency })
   }
 
   async isWhole(): Promise<boolean> {
@@ -342,6 +333,7 @@ export class DuramenCluster implements ChaosSubject {
   }
 
   async stop(): Promise<void> {
+    this.#probes.stop()
     for (const client of this.#direct) await client?.close()
     for (const each of this.#processes) {
       each?.child.kill('SIGKILL')

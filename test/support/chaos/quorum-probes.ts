@@ -1,7 +1,7 @@
 /**
  * What the nodes of a cut cluster answer, each asked alone: consistency `one` on either side,
- * `quorum` where a side holds most replicas of the key and nowhere else. The nodes have a few
- * seconds to find out about the cut: what they answer before is told apart.
+ * `quorum` where a side holds most replicas of the key and nowhere else. The nodes have two seconds
+ * to find out about the cut: what they answer before is told apart.
  */
 import { type Clock, delay } from '../../../src/clock.ts'
 import type { Random } from '../../../src/random.ts'
@@ -10,8 +10,8 @@ import type { CuttableNetwork, Probe } from './subject.ts'
 const PAUSE_MS = 500
 const KEYS_EACH_TIME = 4
 const REFUSAL_MS_MAX = 100
-/** A silent link is closed after 4 s. */
-const DETECTION_MS = 6000
+/** A node that is asked and says nothing is not counted on after a second and a quarter. */
+const DETECTION_MS = 2000
 
 interface Finding {
   readonly atMs: number
