@@ -9,6 +9,7 @@ import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { BackgroundBudget } from './background-budget.ts'
 import type { LivenessView } from './liveness.ts'
+import { PartitionSalvage } from './partition-salvage.ts'
 import { PartitionTrees } from './partition-trees.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { Peers } from './peers.ts'
@@ -57,6 +58,7 @@ export class AntiEntropy {
   readonly trees: PartitionTrees
   readonly exchange: RepairExchange
   readonly purge: PurgeRounds
+  readonly salvage: PartitionSalvage
   readonly #sweep: PurgeSweep
   readonly #options: AntiEntropyOptions
   readonly #places = new WorkPlaces(PAIRS_AT_ONCE)
@@ -74,8 +76,17 @@ export class AntiEntropy {
     this.#options = options
     this.trees = new PartitionTrees(store, partition => marks.markMs(partition))
     const budget = new BackgroundBudget(clock, BYTES_PER_SECOND)
-    this.exchange = new RepairExchange({ ...options, trees: this.trees, budget })
-    serveRepair({ ...options, trees: this.trees })
+    this.salvage = new PartitionSalvage({
+      ...options,
+      trees: this.trees,
+      isReachable: node => this.#isReachable(node),
+      onSalvaged: () => {
+        for (const pair of this.#pairs.values()) pair.returned()
+      },
+    })
+    const { salvage, trees } = this
+    this.exchange = new RepairExchange({ ...options, trees, salvage, budget })
+    serveRepair({ ...options, trees, salvage })
     this.#sweep = new PurgeSweep({ ...options, budget })
     this.purge = new PurgeRounds({
       ...options,
@@ -118,6 +129,7 @@ export class AntiEntropy {
     this.#isClosed = true
     this.#cancelLook()
     this.#sweep.close()
+    this.salvage.close()
     this.purge.close()
     for (const stop of this.#stop) stop()
     for (const pair of this.#pairs.values()) pair.close(new ClosedError('the node is closing'))
@@ -168,7 +180,10 @@ export class AntiEntropy {
     const { advanced, obstacle } = this.purge
     const { refused, behindCount: behind } = marks
     const purge = { purged: this.#sweep.purged, advanced, obstacle, refused, behind }
-    return { ...this.exchange.figures, trees: { built, entriesRead, damaged }, purge, peers }
+    const { runs, lostBlocks } = this.salvage
+    const damage = { partitions: marks.damaged.count, runs, lostBlocks }
+    const trees = { built, entriesRead, damaged }
+    return { ...this.exchange.figures, trees, damage, purge, peers }
   }
 
   #followRing(): void {
@@ -184,9 +199,15 @@ export class AntiEntropy {
   }
 
   #open(peer: NodeId): RepairPair {
-    const { sets } = this.#options
+    const { sets, dirty, marks } = this.#options
     return new RepairPair({
       ...this.#options,
+      // What this node lacks itself is as urgent as what it owes.
+      dirty: {
+        partitionsOf: node => [...dirty.partitionsOf(node), ...marks.damaged.waitingFor(node)],
+        beginCompare: node => dirty.beginCompare(node),
+        clear: (node, partition) => dirty.clear(node, partition),
+      },
       peer,
       self: sets.self,
       exchange: this.exchange,

@@ -80,7 +80,8 @@ export class ClusterNode implements ClusterParts {
     const members = () => membersOf(ring())
     const repairs = new RepairRuns({ peers, members, repair: this.repair })
     const { replication } = writes
-    const hints = new HintReports({ peers, liveness, clock, members, replication })
+    const lacking = () => marks.damaged.count
+    const hints = new HintReports({ peers, liveness, clock, members, replication, lacking })
     this.admin = { peers, sets, repairs, hints, abort }
   }
 

@@ -54,6 +54,8 @@ export interface HintReportsOptions {
   readonly clock: Clock
   readonly members: () => readonly NodeId[]
   readonly replication: Pick<Replication, 'figures' | 'recountHints'>
+  /** Partitions of which this node has lost something itself: the others owe it what they have. */
+  readonly lacking: () => number
 }
 
 export class HintReports {
@@ -87,6 +89,8 @@ export class HintReports {
       return [{ ...owed, isSendable, isUp, pendingBytes, pendingAgeMs }]
     })
     if (owes.some(({ isEstimate }) => isEstimate)) void this.#recount()
+    const lacking = this.#options.lacking()
+    if (lacking > 0) owes.push(lackingItself(peers.self, lacking))
     return { node: peers.self, owes }
   }
 
@@ -117,4 +121,9 @@ export class HintReports {
       return { node, owes: [], error: error.message }
     }
   }
+}
+
+function lackingItself(peer: NodeId, partitions: number): OwedHints {
+  const nothing = { writes: 0, isEstimate: false, bytes: 0, pendingBytes: 0, pendingAgeMs: 0 }
+  return { ...nothing, peer, partitions, isSendable: true, isUp: true }
 }

@@ -37,6 +37,7 @@ export class PartitionTrees {
   readonly #known = new Map<number, Known>()
   readonly #building = new Map<number, Promise<PartitionTree>>()
   #cached = 0
+  #forgotten = 0
   built = 0
   entriesRead = 0
   /** Entries that could not be read, as they were met. */
@@ -51,6 +52,14 @@ export class PartitionTrees {
   async root(partition: number): Promise<TreeRoot> {
     const known = this.#current(partition)
     return known === undefined ? (await this.#build(partition)).root : known.root
+  }
+
+  /** Nothing that was read until now counts any more: entries went without being written. */
+  forget(): void {
+    this.#known.clear()
+    this.#building.clear()
+    this.#cached = 0
+    this.#forgotten++
   }
 
   /** The time of the earliest deletion that is not purged yet; Infinity when there is none. */
@@ -81,9 +90,11 @@ export class PartitionTrees {
       if (tree !== undefined) return tree
     }
     // One that is under way by now began after the call.
-    const building =
+    const building: Promise<PartitionTree> =
       this.#building.get(partition) ??
-      this.#read(partition).finally(() => this.#building.delete(partition))
+      this.#read(partition).finally(() => {
+        if (this.#building.get(partition) === building) this.#building.delete(partition)
+      })
     this.#building.set(partition, building)
     return await building
   }
@@ -92,12 +103,14 @@ export class PartitionTrees {
     // In this order: what becomes visible between the two counts as later.
     const writeCount = this.#store.writeCounts.of(partition)
     const markMs = this.#markMs(partition)
+    const forgotten = this.#forgotten
     const snapshot = this.#store.store.snapshot()
     try {
       const tree = new PartitionTree()
       await this.#addAll(partition, snapshot, markMs, tree)
       this.built++
       this.entriesRead += tree.size
+      if (forgotten !== this.#forgotten) return tree
       this.#keep(partition, { writeCount, markMs, root: tree.root, purgeMs: tree.purgeMs, tree })
       return tree
     } finally {

@@ -39,6 +39,7 @@ export const NodeKey = {
   starts: 7,
   proposal: 8,
   purge: 9,
+  damaged: 10,
 } as const
 export type NodeKey = (typeof NodeKey)[keyof typeof NodeKey]
 

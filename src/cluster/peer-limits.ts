@@ -25,7 +25,7 @@ export interface PeerLimits {
   readonly handshakeTimeoutMs: number
   /** A dialled link that brought nothing for so long is probed. @defaultValue 1 s */
   readonly pingAfterMs: number
-  /** A node that is asked and says nothing on any link for so long is not counted on. @defaultValue 1 s */
+  /** A node that is asked and says nothing for so long is not counted on. @defaultValue 1 s */
   readonly silentAfterMs: number
   /** And one that brought nothing for so long is closed. @defaultValue 4 s */
   readonly silentMaxMs: number

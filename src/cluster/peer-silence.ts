@@ -1,7 +1,7 @@
 /**
- * Whether another node keeps silent: it is asked, and pinged, and nothing comes from it on any lane.
- * That is known long before its links are closed or the members have agreed that it is down, so a
- * call which cannot succeed without it is refused then, in place of waiting.
+ * Whether another node keeps silent: it is asked, and pinged, and nothing comes from it on any
+ * lane. That is known long before its links are closed or the members have agreed that it is down,
+ * so a call which cannot succeed without it is refused then, in place of waiting.
  *
  *   heard --asked, and nothing for a sweep--> pinged at every sweep --for so long--> silent
  *     ^------------------------------anything comes-------------------------------------+

@@ -103,7 +103,7 @@ export interface Peers {
    */
   isAnswering(peer: NodeId): boolean
 
-  /** Calls back when a peer that is linked has fallen silent, or is no longer; returns how to stop. */
+  /** Calls back when a linked peer has fallen silent, or is no longer; returns how to stop. */
   onAnswering(listener: (peer: NodeId) => void): () => void
 
   /** Bytes that wait on the lane of this peer. */

@@ -17,6 +17,7 @@
  */
 import { CorruptionError, UnavailableError } from '../errors.ts'
 import { readUint48, versionTimeMs, writeUint48 } from '../write-version.ts'
+import { DamagedPartitions } from './damaged-partitions.ts'
 import { enginePartition, NodeKey, nodeKey } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import type { MaybePromise, Store } from './store.ts'
@@ -37,8 +38,17 @@ export class PurgeMarks {
   /** Older mutations of peers that were refused. */
   refused = 0
 
-  private constructor(store: PartitionedStore, marks: Float64Array, confirmed: Float64Array) {
+  /** What this node has lost something of, and cannot answer for either. */
+  readonly damaged: DamagedPartitions
+
+  private constructor(
+    store: PartitionedStore,
+    damaged: DamagedPartitions,
+    marks: Float64Array,
+    confirmed: Float64Array,
+  ) {
     this.#store = store
+    this.damaged = damaged
     this.#marks = marks
     this.#confirmed = confirmed
   }
@@ -48,8 +58,9 @@ export class PurgeMarks {
     const { count } = store.partitioner
     const marks = new Float64Array(count)
     const confirmed = new Float64Array(count)
+    const damaged = await DamagedPartitions.open(store.store, path)
     const record = await store.store.read(nodeKey(NodeKey.purge))
-    if (record === undefined) return new PurgeMarks(store, marks, confirmed)
+    if (record === undefined) return new PurgeMarks(store, damaged, marks, confirmed)
     if (record[0] !== RECORD_FORM || record.length < 1 + count * PARTITION_BYTES) {
       const place = { path: `${path}/purge record`, offset: 0 }
       throw new CorruptionError(place, 'the record of what was purged cannot be read')
@@ -58,7 +69,7 @@ export class PurgeMarks {
       marks[partition] = readUint48(record, 1 + partition * PARTITION_BYTES)
       confirmed[partition] = readUint48(record, 1 + partition * PARTITION_BYTES + 6)
     }
-    return new PurgeMarks(store, marks, confirmed)
+    return new PurgeMarks(store, damaged, marks, confirmed)
   }
 
   /** Deletions of the partition before that time may be gone; 0: none. */
@@ -100,8 +111,12 @@ export class PurgeMarks {
     return versionTimeMs(version) < this.#marks[partition]!
   }
 
-  /** Throws UnavailableError when this node may hold what others have deleted and forgotten. */
+  /**
+   * Throws UnavailableError when this node may hold what others have deleted and forgotten, or
+   * lacks what it once had.
+   */
   checkNotBehind(partition: number): void {
+    this.damaged.check(partition)
     if (!this.#behind.has(partition)) return
     throw new UnavailableError(
       `this copy of partition ${partition} is older than what the others purged: ask another`,

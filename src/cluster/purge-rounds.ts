@@ -15,7 +15,7 @@
  * marks that roots carry. (P7 of the research; compare repair-based tombstone collection, Scylla.)
  */
 import type { CancelTimer, Clock } from '../clock.ts'
-import { InvalidArgumentError, KvError, UnavailableError } from '../errors.ts'
+import { CorruptionError, InvalidArgumentError, KvError, UnavailableError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { SKEW_BEHIND_MAX_MS } from './hybrid-logical-clock.ts'
 import type { PartitionTrees } from './partition-trees.ts'
@@ -121,12 +121,17 @@ export class PurgeRounds {
 
   /** The partitions that this node leads and that have a deletion from before the time. */
   async #withDeletions(timeMs: number): Promise<number[]> {
-    const { sets, trees } = this.#options
+    const { sets, trees, marks } = this.#options
     const count = sets.current.table.ring.partitionCount
     const found: number[] = []
     for (let partition = 0; partition < count && !this.#isClosed; partition++) {
-      if (this.#ownersOf(partition)[0] !== sets.self) continue
-      if ((await trees.purgeMs(partition)) < timeMs) found.push(partition)
+      if (this.#ownersOf(partition)[0] !== sets.self || marks.damaged.has(partition)) continue
+      try {
+        if ((await trees.purgeMs(partition)) < timeMs) found.push(partition)
+      } catch (error) {
+        // It is compared, and healed, on another occasion; the others need not wait for that.
+        if (!(error instanceof CorruptionError)) throw error
+      }
     }
     return found
   }
@@ -213,6 +218,7 @@ export class PurgeRounds {
     if (step === PurgeStep.floor) return Uint8Array.of(Number(await owesBefore(timeMs)))
     this.#checkTime(timeMs)
     if (step === PurgeStep.confirm) {
+      for (const partition of partitions) marks.damaged.check(partition)
       await marks.confirm(partitions, timeMs)
       return NOTHING
     }

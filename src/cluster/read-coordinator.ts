@@ -84,10 +84,11 @@ export class ReadCoordinator {
 
   /** The value in a buffer of the caller's own, or undefined. Borrows the key. */
   get(key: Uint8Array, terms: ReadTerms): MaybePromise<Uint8Array | undefined> {
-    const { store } = this.#options
-    const set = this.sets.current.of(store.partitioner.partitionOf(key))
+    const { store, marks } = this.#options
+    const partition = store.partitioner.partitionOf(key)
+    const set = this.sets.current.of(partition)
     const isOwn = set.hasSelf && terms.consistency === 'one' && terms.least === undefined
-    if (!isOwn) return this.#first(key, terms)
+    if (!isOwn || marks.damaged.has(partition)) return this.#first(key, terms)
     if (set.nodes.length === 1) return store.get(key)
     const found = attempt(() => store.get(key))
     if (!(found instanceof Promise)) return found
@@ -204,10 +205,31 @@ export class ReadCoordinator {
     terms: ReadTerms,
     bytesMax: number,
   ): Promise<Values> {
+    const { marks } = this.#options
+    if (keys.some(key => marks.damaged.has(enginePartition(key)))) {
+      return await this.#elsewhere(set, keys.slice(0, KEYS_AT_ONCE_MAX), terms)
+    }
     try {
       return await this.#options.store.getMany(keys.map(engineUserKey), bytesMax, terms.client)
     } catch (error) {
       return await this.#pull(set, keys.slice(0, KEYS_AT_ONCE_MAX), terms, error)
+    }
+  }
+
+  /** What this node has lost some of; what is there will do where nobody else can be asked. */
+  async #elsewhere(
+    set: ReplicaSet,
+    keys: readonly Uint8Array[],
+    terms: ReadTerms,
+  ): Promise<Values> {
+    try {
+      return this.#live(keys, await this.#stored(set, keys, 1, terms))
+    } catch (error) {
+      if (!(error instanceof UnavailableError)) throw error
+      const { store } = this.#options
+      const own = await store.getMany(keys.map(engineUserKey), UINT32_MAX, terms.client)
+      if (own.includes(undefined)) throw error
+      return own
     }
   }
 

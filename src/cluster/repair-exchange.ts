@@ -13,6 +13,7 @@ import { CorruptionError } from '../errors.ts'
 import type { BackgroundBudget } from './background-budget.ts'
 import { leafEntries } from './leaf-entries.ts'
 import { engineUserKey } from './partition.ts'
+import type { PartitionSalvage } from './partition-salvage.ts'
 import { LEAF_COUNT, leafSet, leavesOf, type TreeRoot } from './partition-tree.ts'
 import type { PartitionTrees } from './partition-trees.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
@@ -36,6 +37,7 @@ import type { CurrentReplicaSets } from './replica-sets.ts'
 import type { NodeId } from './ring-member.ts'
 import { TimeSlice } from './time-slice.ts'
 import { storedTimeMs } from './versioned-value.ts'
+import { otherOwners } from './write-acks.ts'
 
 /** Leaves whose keys are compared together. */
 const LEAVES_AT_ONCE = 64
@@ -70,6 +72,7 @@ export interface RepairExchangeOptions {
   readonly trees: PartitionTrees
   readonly marks: PurgeMarks
   readonly budget: BackgroundBudget
+  readonly salvage: PartitionSalvage
 }
 
 export class RepairExchange {
@@ -84,6 +87,7 @@ export class RepairExchange {
   async compare(peer: NodeId, partitions: readonly number[]): Promise<Map<number, RepairOutcome>> {
     const { sets, marks, budget } = this.#options
     await budget.yieldToForeground()
+    const { losses } = marks.damaged
     const outcomes = new Map<number, RepairOutcome>()
     const roots: { partition: number; markMs: number; root: TreeRoot }[] = []
     for (const partition of partitions) {
@@ -97,7 +101,10 @@ export class RepairExchange {
     const answer = await this.#request(peer, PeerMessage.treeRoots, body)
     for (const [at, { verdict, markMs }] of decodeVerdicts(answer, roots.length).entries()) {
       const { partition } = roots[at]!
-      outcomes.set(partition, await this.#settle(peer, partition, verdict, markMs))
+      const outcome = await this.#settle(peer, partition, verdict, markMs)
+      outcomes.set(partition, outcome)
+      if (marks.damaged.has(partition))
+        await this.#regained(peer, partition, verdict, outcome, losses)
     }
     this.figures.compared += roots.length
     return outcomes
@@ -105,12 +112,31 @@ export class RepairExchange {
 
   /** Undefined when the partition cannot be read. */
   async #root(partition: number): Promise<TreeRoot | undefined> {
+    const { trees, salvage } = this.#options
+    // What is about to go must not be told of any more.
+    if (salvage.isRunning) return undefined
     try {
-      return await this.#options.trees.root(partition)
+      return await trees.root(partition)
     } catch (error) {
-      if (error instanceof CorruptionError) return undefined
-      throw error
+      if (!(error instanceof CorruptionError)) throw error
+      salvage.found(partition)
+      return undefined
     }
+  }
+
+  /** What this node has lost of the partition and the peer has, it has by now. */
+  async #regained(
+    peer: NodeId,
+    partition: number,
+    verdict: Verdict,
+    outcome: RepairOutcome,
+    losses: number,
+  ): Promise<void> {
+    const { sets, marks } = this.#options
+    // Whoever lost something, too, gives what it has once it is whole.
+    if (outcome === 'skipped' && verdict !== Verdict.unreadable) return
+    const others = otherOwners(sets.current.table, partition, sets.self)
+    await marks.damaged.compared(partition, peer, others, losses)
   }
 
   async #settle(
@@ -127,7 +153,9 @@ export class RepairExchange {
     }
     if (verdict !== Verdict.differs) return 'skipped'
     this.figures.differed++
-    await this.#heal(peer, partition)
+    // Older versions may have come to light under what was lost, also of what was purged since.
+    if (marks.damaged.has(partition)) await this.#resync(peer, partition, marks.markMs(partition))
+    else await this.#heal(peer, partition)
     return 'healed'
   }
 

@@ -6,6 +6,7 @@ import { compareBytes } from '../bytes.ts'
 import { CorruptionError, ProtocolError, UnavailableError } from '../errors.ts'
 import { leafEntries } from './leaf-entries.ts'
 import { enginePartition, engineUserKey } from './partition.ts'
+import type { PartitionSalvage } from './partition-salvage.ts'
 import { isSameRoot, leafSet, PartitionTree } from './partition-tree.ts'
 import type { PartitionTrees } from './partition-trees.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
@@ -43,6 +44,7 @@ export interface RepairServerOptions {
   readonly sets: CurrentReplicaSets
   readonly trees: PartitionTrees
   readonly marks: PurgeMarks
+  readonly salvage: PartitionSalvage
 }
 
 /** Answers the peers from here on. Once a node, before its links are started. */
@@ -81,18 +83,21 @@ class RepairServer {
   }
 
   async #judge({ partition, markMs: theirs, root }: PartitionRoot): Promise<RootVerdict> {
-    const { sets, marks, trees } = this.#options
+    const { sets, marks, trees, salvage } = this.#options
     if (!sets.current.table.isOwner(partition, sets.self)) {
       return { verdict: Verdict.notOwned, markMs: 0 }
     }
     await marks.meet(partition, theirs)
     const markMs = marks.markMs(partition)
     if (markMs !== theirs) return { verdict: Verdict.otherMark, markMs }
+    const isDamaged = salvage.isRunning || marks.damaged.has(partition)
+    if (isDamaged) return { verdict: Verdict.unreadable, markMs }
     try {
       const own = await trees.root(partition)
       return { verdict: isSameRoot(own, root) ? Verdict.equal : Verdict.differs, markMs }
     } catch (error) {
       if (!(error instanceof CorruptionError)) throw error
+      salvage.found(partition)
       return { verdict: Verdict.unreadable, markMs }
     }
   }
@@ -153,6 +158,7 @@ class RepairServer {
   #check({ epoch, partition, markMs }: PartitionHead): void {
     const { sets, marks } = this.#options
     checkOwner(sets, epoch, [partition])
+    marks.damaged.check(partition)
     const own = marks.markMs(partition)
     if (own === markMs) return
     throw new UnavailableError(

@@ -77,6 +77,20 @@ export interface StoreLeap {
   arrive(entry: StoreEntry): 'leap' | 'next' | 'stop'
 }
 
+/** Keys of which entries may be lost: both ends may be among them. */
+export interface StoreLoss {
+  readonly smallestKey: Uint8Array
+  readonly largestKey: Uint8Array
+}
+
+/** A compaction that may leave out what cannot be read; see the engine's API.md. */
+export interface StoreSalvage {
+  readonly gte: Uint8Array
+  readonly lt?: Uint8Array
+  /** Told before it is gone; when it rejects nothing changes. */
+  readonly onLost: (lost: readonly StoreLoss[]) => Promise<void>
+}
+
 /** A batch that is put together over several turns; see PreparedWrite in the engine's API.md. */
 export interface StorePrepared {
   /** Borrows both. */
@@ -97,4 +111,6 @@ export interface Store {
   /** Begins a batch of so many puts, with bytes that go into the log with it. */
   prepareWrite(putCount: number, logData?: Uint8Array): StorePrepared
   snapshot(): Snapshot
+  /** Rewrites the range without what cannot be read. */
+  compact(range: StoreSalvage): Promise<void>
 }

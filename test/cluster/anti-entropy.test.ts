@@ -6,13 +6,20 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
+import { Partitioner } from '../../src/cluster/partition.ts'
 import { PartitionTree } from '../../src/cluster/partition-tree.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import { encodeTombstone, encodeValue, mergeStored } from '../../src/cluster/versioned-value.ts'
+import type { Db } from '../../src/engine/index.ts'
+import { UnavailableError } from '../../src/errors.ts'
+import type { Consistency } from '../../src/key-value-store.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
+import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { FakeCluster, type FakeMember } from '../support/fake-cluster.ts'
+import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { printSeed } from '../support/seed.ts'
+import { SimClock } from '../support/sim-clock.ts'
 
 const WRITER = new Uint8Array(8).fill(3)
 
@@ -271,5 +278,113 @@ describe('anti-entropy', () => {
       }
     }
     assert.notDeepEqual(build(entries, 21).root, tree.root)
+  })
+})
+
+describe('what a node has lost to a flipped byte', () => {
+  const PARTITIONS = 16
+  const MARK_AGO_MS = 5_000_000
+
+  /** Three disks with the same, one of which is damaged then; and what is to be there. */
+  async function disksOf(random: Random) {
+    const clock = new SimClock()
+    const partitioner = new Partitioner(PARTITIONS)
+    const disks = [0, 1, 2].map(() => new MemoryFileSystem())
+    const engines = await Promise.all(disks.map(disk => openEngine(disk, { clock })))
+    const model = new Map<string, Uint8Array | undefined>()
+    const nowMs = Math.floor(clock.wallMs())
+    const writeAll = (writes: readonly (readonly [string, Uint8Array | undefined])[]) => {
+      const operations = writes.map(([name, value]) => {
+        const key = partitioner.engineKey(utf8Encode(name))
+        return value === undefined
+          ? ({ type: 'del', key } as const)
+          : ({ type: 'put', key, value, expiryMs: 0 } as const)
+      })
+      for (const [name, value] of writes) model.set(name, value)
+      return drive(clock, Promise.all(engines.map(engine => engine.write(operations))))
+    }
+    const version = (agoMs: number) => encodeVersion(nowMs - agoMs, 0, WRITER)
+    for (let part = 0; part < 12; part++) {
+      const writes = Array.from({ length: 20 }, () => {
+        const name = `k${random.below(100)}`
+        const agoMs = 10_000_000 - 500_000 * part
+        const isTombstone = agoMs < MARK_AGO_MS && random.below(4) === 0
+        if (isTombstone) return [name, encodeTombstone(version(agoMs))] as const
+        return [name, encodeValue(version(agoMs), random.bytes(30 + random.below(30)), 0)] as const
+      })
+      // What is old and deleted is purged everywhere: the engine alone knows that it is gone.
+      const purged = part === 8 ? [...model.keys()].filter(() => random.below(3) === 0) : []
+      await writeAll([...new Map(writes), ...purged.map(name => [name, undefined] as const)])
+    }
+    for (const engine of engines) await engine.close()
+    const tables = disks[0]!.paths().filter(path => path.endsWith('.sst'))
+    // The youngest, for what it has nobody has written again since.
+    const path = tables.sort().at(-1)!
+    const bytes = disks[0]!.peek(path).slice()
+    bytes[random.below(bytes.length >> 1)]! ^= 0x10
+    disks[0]!.plant(path, bytes)
+    return { disks, model, markMs: nowMs - MARK_AGO_MS }
+  }
+
+  test('comes back from the others, and nothing else comes with it', async t => {
+    const random = seededRandom(printSeed(t))
+    for (let round = 0; round < 2; round++) {
+      const { disks, model, markMs } = await disksOf(random)
+      const engines: Db[] = []
+      const cluster = await FakeCluster.start({
+        ...{ random, nodes: 3, partitionCount: PARTITIONS },
+        openStore: async (number, clock) => {
+          engines[number] = await openEngine(disks[number]!, { clock })
+          return engines[number]
+        },
+      })
+      const all = Array.from({ length: PARTITIONS }, (_, partition) => partition)
+      const [victim, ...others] = cluster.members as [FakeMember, FakeMember, FakeMember]
+      // For now nothing comes back.
+      const compare = others.map(({ peers }) => peers.handlers.get(PeerMessage.treeRoots)!)
+      const refuse = () => Promise.reject(new UnavailableError('not now'))
+      for (const { peers } of others) peers.handlers.set(PeerMessage.treeRoots, refuse)
+      for (const { marks, repair } of cluster.members) {
+        await cluster.settle(marks.advance(all, markMs))
+        repair.start()
+      }
+      while (victim.repair.salvage.runs === 0) await cluster.pass(20)
+      const expected = (name: string): Uint8Array | undefined => {
+        const stored = model.get(name)
+        return stored && victim.store.liveAt(utf8Encode(name), stored, cluster.clock.wallMs())
+      }
+      const read = (reader: FakeMember, name: string, consistency: Consistency) => {
+        const deadlineMs = cluster.clock.monotonicMs() + 1000
+        const terms = { consistency, deadlineMs }
+        return cluster.settle(Promise.resolve(reader.reads.get(utf8Encode(name), terms)))
+      }
+      for (const name of model.keys()) {
+        assert.deepEqual(await read(victim, name, 'one'), expected(name), name)
+        const reader = cluster.members[random.below(3)]!
+        assert.deepEqual(await read(reader, name, 'quorum'), expected(name), name)
+        const partition = victim.store.partitioner.partitionOf(utf8Encode(name))
+        if (!victim.marks.damaged.has(partition)) continue
+        await assert.rejects(read(others[0]!, name, 'all'), UnavailableError, 'it has no voice')
+      }
+      for (const [at, { peers }] of others.entries()) {
+        peers.handlers.set(PeerMessage.treeRoots, compare[at]!)
+      }
+      await cluster.pass(6000)
+      assert.equal(victim.repair.salvage.runs, 1)
+      assert.ok(victim.repair.salvage.lostBlocks >= 1)
+      for (const member of cluster.members) {
+        assert.equal(member.marks.damaged.count, 0)
+        for (const [name, stored] of model) {
+          const key = member.store.partitioner.engineKey(utf8Encode(name))
+          const found = await cluster.settle(Promise.resolve(member.store.readStored(key)))
+          assert.deepEqual(found && hex(found), stored && hex(stored), name)
+        }
+        member.repair.close()
+      }
+      for (const engine of engines) {
+        assert.deepEqual((await drive(cluster.clock, engine.verify())).findings, [])
+        await engine.close()
+      }
+    }
   })
 })

@@ -13,6 +13,8 @@ const KEYS = 40
 
 class Reports {
   readonly cluster: WriteCluster
+  /** Partitions of which a member has lost something. */
+  readonly lacking = new Map<WriteMember, number>()
   readonly #reports = new Map<WriteMember, HintReports>()
 
   constructor(cluster: WriteCluster) {
@@ -25,7 +27,8 @@ class Reports {
     const members = () => this.cluster.members.map(({ id }) => id)
     const { replication } = writes
     const { clock } = this.cluster
-    const options = { peers, liveness: peers, clock, members, replication }
+    const lacking = () => this.lacking.get(member) ?? 0
+    const options = { peers, liveness: peers, clock, members, replication, lacking }
     this.#reports.set(member, new HintReports(options))
   }
 
@@ -50,6 +53,9 @@ test('what a node that is away is owed is told by all, until it has it', async t
     (await reports.all(second)).map(({ owes }) => owes),
     [[], [], []],
   )
+  reports.lacking.set(first, 3)
+  assert.equal((await reports.owed(second, first, first))?.partitions, 3, 'what it lacks itself')
+  reports.lacking.clear()
   await cluster.kill(third)
   const write = async (name: string): Promise<void> => {
     const key = utf8Encode(name)

@@ -62,7 +62,7 @@ test('stored forms are as documented', () => {
 })
 
 test('every record of the node is documented', () => {
-  for (const name of Object.values(NodeKey)) lastCell(`\`0${name}\``)
+  for (const name of Object.values(NodeKey)) lastCell(`\`${hex(Uint8Array.of(name))}\``)
 })
 
 test('duties, hints and messages about writes are as documented', () => {

@@ -8,6 +8,7 @@ import { ReadCoordinator } from '../../src/cluster/read-coordinator.ts'
 import type { Ring } from '../../src/cluster/ring.ts'
 import type { NodeId } from '../../src/cluster/ring-member.ts'
 import { RingTable } from '../../src/cluster/ring-table.ts'
+import type { Store } from '../../src/cluster/store.ts'
 import { encodeTombstone, encodeValue } from '../../src/cluster/versioned-value.ts'
 import { silentLogger } from '../../src/logger.ts'
 import type { Random } from '../../src/random.ts'
@@ -38,6 +39,8 @@ export interface FakeClusterOptions {
   readonly replicationFactor?: number
   /** Anti-entropy runs by itself. Default false. */
   readonly repairs?: boolean
+  /** Real engines, by the number of the node; crash() and restart() are not for those. */
+  readonly openStore?: (number: number, clock: SimClock) => Promise<Store>
 }
 
 export class FakeCluster {
@@ -63,7 +66,10 @@ export class FakeCluster {
     const members = Array.from({ length: nodes }, () => ({}))
     const ring = ringOf(random, { partitionCount, replicationFactor, virtualNodes: 16, members })
     const cluster = new FakeCluster(random, ring, options.repairs ?? false)
-    for (const { nodeId } of ring.members) cluster.members.push(await cluster.#startMember(nodeId))
+    for (const [number, { nodeId }] of ring.members.entries()) {
+      const realStore = await options.openStore?.(number, cluster.clock)
+      cluster.members.push(await cluster.#startMember(nodeId, { realStore }))
+    }
     cluster.network.announce()
     return cluster
   }
@@ -76,7 +82,7 @@ export class FakeCluster {
   }
 
   async restart(member: FakeMember): Promise<void> {
-    Object.assign(member, await this.#startMember(member.id, member.engine, member.dirty))
+    Object.assign(member, await this.#startMember(member.id, member))
     this.network.announce()
   }
 
@@ -115,9 +121,9 @@ export class FakeCluster {
 
   async #startMember(
     id: NodeId,
-    engine?: FakeEngine,
-    dirty = new Map<NodeId, Set<number>>(),
+    earlier: Partial<Pick<FakeMember, 'engine' | 'dirty'>> & { realStore?: Store | undefined },
   ): Promise<FakeMember> {
+    const { engine, realStore, dirty = new Map<NodeId, Set<number>>() } = earlier
     const { clock, random } = this
     const partitionCount = this.table.ring.partitionCount
     const node = await startFakeNode({
@@ -126,6 +132,7 @@ export class FakeCluster {
       partitionCount,
       isReplicated: true,
       ...(engine === undefined ? {} : { engine }),
+      ...(realStore === undefined ? {} : { realStore }),
     })
     const peers = this.network.join(id)
     const { store } = node

@@ -174,6 +174,11 @@ export class FakeEngine implements Store {
     return snapshot
   }
 
+  /** Nothing of it is ever damaged. */
+  async compact(): Promise<void> {
+    await Promise.resolve()
+  }
+
   /** A copy of what a crash right now would leave. */
   crashed(): FakeEngine {
     const copy = new FakeEngine(this.#options)

@@ -4,6 +4,7 @@ import { readClockMark, writeClockMark } from '../../src/cluster/clock-mark.ts'
 import { HybridLogicalClock } from '../../src/cluster/hybrid-logical-clock.ts'
 import { Partitioner } from '../../src/cluster/partition.ts'
 import { PartitionedStore } from '../../src/cluster/partitioned-store.ts'
+import type { Store } from '../../src/cluster/store.ts'
 import type { Random } from '../../src/random.ts'
 import { FakeEngine } from './fake-engine.ts'
 import { SimClock } from './sim-clock.ts'
@@ -20,6 +21,8 @@ export interface FakeNodeOptions {
   readonly clock?: SimClock
   /** What an earlier node left. */
   readonly engine?: FakeEngine
+  /** A real one in its place. */
+  readonly realStore?: Store
   /** With peers: nothing is forgotten by itself. Default false. */
   readonly isReplicated?: boolean
   /** Makes some reads wait. */
@@ -32,15 +35,16 @@ export async function startFakeNode(options: FakeNodeOptions = {}): Promise<Fake
   const wallMs = () => clock.wallMs()
   const engine =
     options.engine ?? new FakeEngine({ wallMs, ...(random === undefined ? {} : { random }) })
+  const under = options.realStore ?? engine
   const versions = new HybridLogicalClock({
     clock,
     writer: new Uint8Array(8).fill(1),
-    markMs: await readClockMark(engine, '/data'),
-    persistMark: markMs => writeClockMark(engine, markMs),
+    markMs: await readClockMark(under, '/data'),
+    persistMark: markMs => writeClockMark(under, markMs),
   })
   const partitioner = new Partitioner(options.partitionCount ?? 16)
   const isReplicated = () => options.isReplicated ?? false
   const common = { partitioner, versions, clock, path: '/data', isReplicated }
-  const store = new PartitionedStore({ store: engine, ...common })
+  const store = new PartitionedStore({ store: under, ...common })
   return { engine, clock, versions, store }
 }

@@ -34,6 +34,7 @@ export function withoutHints(db: Db): Store {
     },
     prepareWrite: (putCount, logData) => db.prepareWrite(putCount, logData),
     snapshot: () => db.snapshot(),
+    compact: range => db.compact(range),
   }
 }
 

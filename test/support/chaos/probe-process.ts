@@ -1,4 +1,4 @@
-/** Probes by a process of their own; see probe-worker.ts. */
+/** Probes by a process of their own; see chaos-probe-worker.ts. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Consistency } from '../../../src/key-value-store.ts'
@@ -35,9 +35,8 @@ export class ProbeProcess {
   }
 
   #start(): ChildProcess {
-    const child = fork(fileURLToPath(new URL('./probe-worker.ts', import.meta.url)), {
-      execArgv: ['--import', 'tsx'],
-    })
+    const worker = new URL('../../support/chaos-probe-worker.ts', import.meta.url)
+    const child = fork(fileURLToPath(worker), { execArgv: ['--import', 'tsx'] })
     child.on('message', (message: unknown) => {
       const { id, result } = message as ProbeReply
       this.#waiting.get(id)?.(result)

@@ -111,6 +111,7 @@ export const purgedEarly: Plant = ({ options, environment }) => {
     write: (operations, given) => db.write(operations.map(hurry), given),
     prepareWrite: (count, logData) => db.prepareWrite(count, logData),
     snapshot: () => db.snapshot(),
+    compact: range => db.compact(range),
   })
   return seams({ store })({ options, environment }, '')
 }

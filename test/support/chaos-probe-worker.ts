@@ -1,13 +1,13 @@
 /**
  * A process that asks single nodes single questions: in the one that makes the load an answer waits
  * for its turn behind a thousand others, and how long a refusal takes could not be told. Gets
- * ProbeRequests and answers each with a ProbeReply. Forked by probe-process.ts.
+ * ProbeRequests and answers each with a ProbeReply. Forked by chaos/probe-process.ts.
  */
-import { systemClock } from '../../../src/clock.ts'
-import { KvError } from '../../../src/errors.ts'
-import { type Client, connect } from '../../../src/net/index.ts'
-import type { ProbeReply, ProbeRequest } from './probe-process.ts'
-import type { Probe } from './subject.ts'
+import { systemClock } from '../../src/clock.ts'
+import { KvError } from '../../src/errors.ts'
+import { type Client, connect } from '../../src/net/index.ts'
+import type { ProbeReply, ProbeRequest } from './chaos/probe-process.ts'
+import type { Probe } from './chaos/subject.ts'
 
 const PROBE_MS_MAX = 2000
 const clients = new Map<string, Promise<Client>>()

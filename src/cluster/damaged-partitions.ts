@@ -1,0 +1,123 @@
+/**
+ * Partitions of which this node has lost entries to damage on its disk, until it has from the
+ * others what they have of them (P38 of the research: bit rot).
+ *
+ *   whole --add, before anything is given up--> lacking --compared with all other owners--> whole
+ *
+ *   record := form u8 (1) | partition u16 * count          big-endian, ascending
+ *
+ * Invariants:
+ *  1. What lacks something is recorded durably before anything goes by that.
+ *  2. While a partition lacks something this node answers no quorum for it, gives of it to nobody,
+ *     and confirms nothing that it would have to know all of it for.
+ *  3. A comparison counts only if nothing was lost since it began.
+ */
+import { CorruptionError, UnavailableError } from '../errors.ts'
+import { NodeKey, nodeKey } from './partition.ts'
+import type { NodeId } from './ring-member.ts'
+import type { Store } from './store.ts'
+
+/** Part of the stored form. Never reuse a number. */
+const RECORD_FORM = 1
+
+export class DamagedPartitions {
+  readonly #store: Store
+  /** With whom each was compared since. */
+  readonly #lacking = new Map<number, Set<NodeId>>()
+  #writing: Promise<void> = Promise.resolve()
+  #losses = 0
+
+  private constructor(store: Store) {
+    this.#store = store
+  }
+
+  /** Rejects with KV_CORRUPTION when the record is damaged. `path` is the directory. */
+  static async open(store: Store, path: string): Promise<DamagedPartitions> {
+    const damaged = new DamagedPartitions(store)
+    const record = await store.read(nodeKey(NodeKey.damaged))
+    if (record === undefined) return damaged
+    if (record[0] !== RECORD_FORM || record.length % 2 !== 1) {
+      const place = { path: `${path}/damage record`, offset: 0 }
+      throw new CorruptionError(place, 'the record of damaged partitions cannot be read')
+    }
+    for (let at = 1; at < record.length; at += 2) {
+      damaged.#lacking.set(record[at]! * 256 + record[at + 1]!, new Set())
+    }
+    return damaged
+  }
+
+  has(partition: number): boolean {
+    return this.#lacking.has(partition)
+  }
+
+  get count(): number {
+    return this.#lacking.size
+  }
+
+  /** Those that are still to be compared with this node. */
+  waitingFor(peer: NodeId): number[] {
+    return [...this.#lacking].flatMap(([partition, peers]) => (peers.has(peer) ? [] : [partition]))
+  }
+
+  /** To be asked for when a comparison begins. */
+  get losses(): number {
+    return this.#losses
+  }
+
+  /** Throws UnavailableError where a quorum must not rely on this copy. */
+  check(partition: number): void {
+    if (!this.#lacking.has(partition)) return
+    throw new UnavailableError(
+      `this copy of partition ${partition} lost entries to a damaged file: ask another`,
+    )
+  }
+
+  /** These are about to lose something, or just did. Resolves when that is durable. */
+  async add(partitions: Iterable<number>): Promise<void> {
+    this.#losses++
+    for (const partition of partitions) this.#lacking.set(partition, new Set())
+    await this.#record()
+  }
+
+  /** What was lost is gone by now: only what is compared from here on counts. */
+  renew(): void {
+    this.#losses++
+    for (const peers of this.#lacking.values()) peers.clear()
+  }
+
+  /**
+   * The partition was compared with one other owner of it, from when there were so many `losses`.
+   * With all of `owners` it is whole again; resolves when that is durable.
+   */
+  async compared(
+    partition: number,
+    peer: NodeId,
+    owners: readonly NodeId[],
+    losses: number,
+  ): Promise<void> {
+    const peers = this.#lacking.get(partition)
+    if (peers === undefined || losses !== this.#losses) return
+    peers.add(peer)
+    if (!owners.every(owner => peers.has(owner))) return
+    this.#lacking.delete(partition)
+    await this.#record()
+  }
+
+  /** One after another: each writes the record whole. */
+  #record(): Promise<void> {
+    const before = this.#writing
+    const writing = before.then(async () => {
+      const partitions = [...this.#lacking.keys()].sort((a, b) => a - b)
+      const value = new Uint8Array(1 + 2 * partitions.length)
+      value[0] = RECORD_FORM
+      for (const [index, partition] of partitions.entries()) {
+        value[1 + 2 * index] = partition >>> 8
+        value[2 + 2 * index] = partition
+      }
+      const key = nodeKey(NodeKey.damaged)
+      await this.#store.write([{ type: 'put', key, value, expiryMs: 0 }], { durability: 'sync' })
+    })
+    this.#writing = writing.catch(() => undefined)
+    return writing
+  }
+}
