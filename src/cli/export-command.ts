@@ -9,6 +9,7 @@ import { ProgressBar } from './progress-bar.ts'
 import { createEncoder, type RecordEncoder } from './record-encoder.ts'
 import { chooseFormat } from './record-format.ts'
 import { formatBytes, formatCount, formatDuration, formatRate } from './render.ts'
+import { readWithLag } from './replica-lag.ts'
 import { RANGE_OPTIONS } from './scan-commands.ts'
 import type { HelpItem } from './text-wrap.ts'
 import { delimiterOption, FORMAT_OPTIONS, isTabular, requireTextual } from './transfer-options.ts'
@@ -108,8 +109,11 @@ async function follow(
     stderr.isTTY === true && !output.json && (file !== undefined || !output.isTerminal)
   const bar = watched ? watch(context, exporter) : undefined
   let complete: boolean
+  let replicasBehind: boolean | null
   try {
-    complete = await exporter.run()
+    const read = await readWithLag(context, 'this', () => exporter.run())
+    complete = read.result
+    replicasBehind = read.replicasBehind
     if (complete) await file?.target.finish()
   } catch (error) {
     if (error instanceof ReaderGoneError) return ExitCode.ok
@@ -122,6 +126,7 @@ async function follow(
     ...exporter.counts,
     seconds: Number(seconds.toFixed(3)),
     complete,
+    replicasBehind,
     ...(file === undefined ? {} : { file: file.path }),
   }
   await output.print(result, () => summary(context, exporter.counts, complete, seconds, file))

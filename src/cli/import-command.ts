@@ -13,6 +13,7 @@ import { WRITE_OPTIONS, writeOptions } from './point-commands.ts'
 import { RejectFile } from './reject-file.ts'
 import type { RemoteStore } from './remote-store.ts'
 import { formatCount, formatDuration } from './render.ts'
+import { waitForReplicas } from './replica-lag.ts'
 import type { HelpItem } from './text-wrap.ts'
 import { FORMAT_OPTIONS } from './transfer-options.ts'
 
@@ -32,6 +33,10 @@ const DETAILS = [
     '--resume goes on behind the last acknowledged record, which <file>.import-progress tells. ' +
     'With --on-error skip, bad records are kept as they stood in the input (those of .json as ' +
     'JSON lines), so that they can be mended and imported on their own.',
+  '',
+  'In a cluster a record is acknowledged once one replica has it, unless --consistency says ' +
+    'otherwise. At its end the import waits until the others that are up have all of it, so ' +
+    'that a count right after it is right; if it stops waiting before, it says so.',
 ].join('\n')
 
 const FORMATS: readonly HelpItem[] = [
@@ -72,6 +77,11 @@ export const importCommand: Command = {
       flags: '--retry-for <duration>',
       description: 'how long to wait for a server that is away',
       standard: '30s',
+    },
+    {
+      flags: '--settle <duration>',
+      description: 'how long to wait at the end for all replicas; 0: not',
+      standard: '60s',
     },
     { flags: '--window <count>', description: 'batches on their way at once', standard: '8' },
     ...WRITE_OPTIONS,
@@ -125,7 +135,7 @@ async function runImport(context: CommandContext): Promise<ExitCode> {
       signal: context.signal,
     })
     report.begin(importer, input)
-    return await follow(importer, report, progressFile)
+    return await follow(context, importer, report, progressFile, plan.settleMs)
   } finally {
     input.close()
   }
@@ -145,9 +155,11 @@ function connectWithin(
 }
 
 async function follow(
+  context: CommandContext,
   importer: Importer,
   report: ImportReport,
   progressFile: ImportProgressFile | undefined,
+  settleMs: number,
 ): Promise<ExitCode> {
   let complete = false
   let resumable = false
@@ -160,7 +172,10 @@ async function follow(
     }
     const { failed } = progressFile ?? {}
     if (!complete && failed !== undefined) report.note(`no progress was kept: ${failed.message}`)
-    await report.end(importer.counts, { complete, resumable })
+    report.stop()
+    const isWaiting = complete && settleMs > 0 && importer.counts.records > 0
+    const settling = isWaiting ? await waitForReplicas(context, settleMs) : undefined
+    await report.end(importer.counts, { complete, resumable, settling })
   }
   return complete ? ExitCode.ok : ExitCode.interrupted
 }

@@ -38,6 +38,8 @@ export interface ImportPlan {
   /** Undefined: no progress is kept. */
   readonly progressPath: string | undefined
   readonly patienceMs: number
+  /** How long to wait at the end until replicas have all of it; 0: not at all. */
+  readonly settleMs: number
   readonly windowCount: number
 }
 
@@ -45,6 +47,7 @@ export interface ImportPlan {
 const WINDOW_STANDARD = 8
 const WINDOW_MAX = 256
 const PATIENCE_MS = 30_000
+const SETTLE_MS = 60_000
 
 /** Throws UsageError. */
 export function planImport(context: CommandContext): ImportPlan {
@@ -81,8 +84,14 @@ export function planImport(context: CommandContext): ImportPlan {
     resume,
     progressPath,
     patienceMs: durationOption(options, 'retryFor', 'retry-for') ?? PATIENCE_MS,
+    settleMs: settleOption(options),
     windowCount: countOption(options, 'window', { min: 1, max: WINDOW_MAX }) ?? WINDOW_STANDARD,
   }
+}
+
+function settleOption(options: OptionValues): number {
+  const text = textOption(options, 'settle')
+  return text === '0' || text === '0s' ? 0 : (durationOption(options, 'settle') ?? SETTLE_MS)
 }
 
 function inputPath(context: CommandContext): string | undefined {

@@ -8,6 +8,8 @@ import type { ImportCounts, Importer } from './importer.ts'
 import { ProgressBar } from './progress-bar.ts'
 import type { Reject } from './record-batcher.ts'
 import { formatBytes, formatCount, formatDuration, formatRate } from './render.ts'
+import { lagText, type Settling } from './replica-lag.ts'
+import type { Style } from './style.ts'
 
 /** So many bad records are told one by one. */
 const NOTES_MAX = 10
@@ -19,13 +21,19 @@ export interface ImportOutcome {
   readonly complete: boolean
   /** The progress file can take it from here. */
   readonly resumable: boolean
+  /** How waiting for replicas ended; undefined when nobody waited. */
+  readonly settling: Settling | undefined
 }
+
+/** A shorter wait is not worth a word. */
+const SETTLED_NOTE_MS = 200
 
 export class ImportReport {
   readonly #context: CommandContext
   readonly #plan: ImportPlan
   readonly #startMs: number
   #bar: ProgressBar | undefined
+  #stopMs: number | undefined
   #rejectNotes = 0
   #retryNoteMs = Number.NEGATIVE_INFINITY
 
@@ -80,17 +88,24 @@ export class ImportReport {
     this.note(`${this.#context.output.noteStyle.warn('waiting')} ${why}`)
   }
 
-  /** Takes the bar away and prints the summary. */
-  async end(counts: ImportCounts, outcome: ImportOutcome): Promise<void> {
+  /** All that could be stored is: takes the bar away. */
+  stop(): void {
     this.#bar?.stop()
-    const { output, session } = this.#context
-    const seconds = (session.io.clock.monotonicMs() - this.#startMs) / 1000
+    this.#bar = undefined
+    this.#stopMs = this.#context.session.io.clock.monotonicMs()
+  }
+
+  /** Prints the summary. Requires that it was stopped. */
+  async end(counts: ImportCounts, outcome: ImportOutcome): Promise<void> {
+    const { output } = this.#context
+    const seconds = (this.#stopMs! - this.#startMs) / 1000
+    const { complete, resumable, settling } = outcome
     const recordsPerSecond = seconds > 0 ? counts.records / seconds : 0
     const result = {
       ...counts,
       seconds: Number(seconds.toFixed(3)),
       recordsPerSecond: Math.round(recordsPerSecond),
-      ...outcome,
+      ...{ complete, resumable, replicasBehind: behindOf(settling) },
       ...(this.#plan.rejectsPath === undefined || counts.rejected === 0
         ? {}
         : { rejects: this.#plan.rejectsPath }),
@@ -119,6 +134,34 @@ export class ImportReport {
     } else if (!outcome.complete) {
       lines.push('importing again from the start stores the same records; nothing is doubled')
     }
+    lines.push(...settlingLines(outcome.settling, style))
     return lines
   }
+}
+
+/** Whether replicas lack something; null when that is not known. */
+function behindOf(settling: Settling | undefined): boolean | null {
+  if (settling?.lag === undefined || settling.lag.silent.length > 0) return null
+  return !settling.isSettled || settling.lag.away.length > 0
+}
+
+function settlingLines(settling: Settling | undefined, style: Style): string[] {
+  if (settling?.lag === undefined) return []
+  const { lag, isSettled, tookMs } = settling
+  const lines: string[] = []
+  if (!isSettled) {
+    lines.push(
+      style.warn(`${lagText(lag)} are still on their way to replicas`) +
+        ': until they are there, counts and reads may lack them (kvcli cluster status --wait)',
+    )
+  } else if (tookMs >= SETTLED_NOTE_MS && lag.away.length + lag.silent.length === 0) {
+    lines.push(`all replicas had it ${formatDuration(tookMs)} later`)
+  }
+  for (const name of lag.away) {
+    lines.push(`${name} is down: it gets what it lacks when it is back (kvcli cluster status)`)
+  }
+  for (const name of lag.silent.filter(silent => !lag.away.includes(silent))) {
+    lines.push(style.warn(`${name} does not answer: what it took last may not be elsewhere yet`))
+  }
+  return lines
 }

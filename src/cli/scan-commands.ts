@@ -1,10 +1,13 @@
 /** scan and count: ranges of keys. */
+import type { CancelTimer } from '../clock.ts'
 import type { Entry, KeyRange, Scan, ScanOptions } from '../key-value-store.ts'
 import { type Command, type CommandContext, type CommandOption, callOptions } from './command.ts'
 import { type DataEncoding, jsonField, showToken } from './data-encoding.ts'
 import { ExitCode } from './exit-code.ts'
 import { countOption, flagOption, rangeOption } from './option-values.ts'
-import { formatCount } from './render.ts'
+import { formatCount, formatDuration } from './render.ts'
+import { readWithLag } from './replica-lag.ts'
+import { StatusLine } from './status-line.ts'
 import { fitText, padEnd, textWidth } from './text-width.ts'
 
 export const RANGE_OPTIONS: readonly CommandOption[] = [
@@ -20,6 +23,8 @@ const TERMINAL_LIMIT = 100
 const PAGE_COUNT = 512
 /** Counting reads every key of the range on the server. */
 export const COUNT_TIMEOUT_MS = 600_000
+/** How often a terminal is told that it goes on. */
+const COUNT_NEWS_MS = 500
 
 export const scanCommand: Command = {
   name: 'scan',
@@ -62,7 +67,9 @@ export const scanCommand: Command = {
     const pages = keysOnly
       ? keyPages(client.keys(scanOptions))
       : entryPages(client.entries(scanOptions))
-    const shown = await printEntries(context, pages, limit === 0 ? Number.MAX_VALUE : limit)
+    const { result: shown } = await readWithLag(context, 'this', () => {
+      return printEntries(context, pages, limit === 0 ? Number.MAX_VALUE : limit)
+    })
     if (shown.more) output.note(output.noteStyle.dim(`… and more: --limit ${limit * 10}, or 0`))
     else if (shown.count === 0) output.note(output.noteStyle.dim('(no entries)'))
     return ExitCode.ok
@@ -175,7 +182,10 @@ function isContinuation(byte: number): boolean {
 export const countCommand: Command = {
   name: 'count',
   summary: 'count the keys of a range',
-  details: 'Exact: the server reads every key of the range.',
+  details:
+    'Exact: the server reads every key of the range, which takes as long as it takes: --timeout ' +
+    'bounds all of it, 10 minutes unless told. In a cluster one replica of each partition is ' +
+    'counted; if writes were still on their way to it, a note says so (replicasBehind of --json).',
   args: [],
   options: RANGE_OPTIONS,
   examples: [
@@ -187,9 +197,32 @@ export const countCommand: Command = {
     const { output, session } = context
     const range = rangeOption(context.options, context.encoding)
     const client = await session.client(context.signal)
-    const count = await client.count(range, callOptions(context, COUNT_TIMEOUT_MS))
+    const { result: count, replicasBehind } = await readWithLag(context, 'the count', () =>
+      whileTelling(context, client.count(range, callOptions(context, COUNT_TIMEOUT_MS))),
+    )
     const text = output.isTerminal ? formatCount(count) : String(count)
-    await output.print({ count }, () => text)
+    await output.print({ count, replicasBehind }, () => text)
     return ExitCode.ok
   },
+}
+
+/** Shows on a terminal that it goes on: the server tells nothing before the end. */
+async function whileTelling<T>({ session, output }: CommandContext, work: Promise<T>): Promise<T> {
+  const { clock, stderr } = session.io
+  if (stderr.isTTY !== true || output.json) return await work
+  const line = new StatusLine(stderr, true)
+  const beginMs = clock.monotonicMs()
+  let cancel: CancelTimer
+  const tell = (): void => {
+    const tookMs = clock.monotonicMs() - beginMs
+    if (tookMs > 0) line.show(`counting, ${formatDuration(tookMs)} so far`)
+    cancel = clock.setTimer(COUNT_NEWS_MS, tell)
+  }
+  tell()
+  try {
+    return await work
+  } finally {
+    cancel!()
+    line.clear()
+  }
 }

@@ -7,6 +7,7 @@ import { describe, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import { commandsFor } from '../../src/cli/commands.ts'
 import { ExitCode } from '../../src/cli/exit-code.ts'
+import { yieldToEventLoop } from '../../src/clock.ts'
 import {
   InvalidArgumentError,
   OverloadedError,
@@ -259,10 +260,39 @@ describe('count', () => {
   for (const [argv, out] of [
     ['count', '3\n'],
     ['count -p user:', '2\n'],
-    ['count --json', '{"count":3}\n'],
+    ['count --json', '{"count":3,"replicasBehind":false}\n'],
   ] as const) {
     test(argv, async () => assert.equal((await runCli(argv, { store: users() })).out, out))
   }
+
+  test('and scan say when replicas may lack something of it', async () => {
+    const state = { isUp: true, isEstimate: false, partitions: 0, pendingBytes: 0 }
+    const owes = [{ peer: NODE_B, writes: 1500, ...state, pendingAgeMs: 0 }]
+    const store = users()
+    store.adminKept['hints'] = [{ members: [{ node: NODE_A, owes }] }]
+    for (const argv of ['count', 'scan']) {
+      const { err } = await runCli(argv, { store })
+      assert.match(err, /^note 1,500 writes were still on their way to replicas: /)
+    }
+    const { json } = await runCli('count --json', { store })
+    assert.deepEqual(json, [{ count: 3, replicasBehind: true }])
+    store.adminKept['hints'] = []
+    const unknown = await runCli('count --json', { store })
+    assert.deepEqual([unknown.json, unknown.err], [[{ count: 3, replicasBehind: null }], ''])
+  })
+
+  test('tells a terminal that it goes on', async () => {
+    const store = users()
+    store.hanging = true
+    const harness = new CliHarness({ argv: 'count', store, stderr: terminal() })
+    const running = harness.run()
+    while (harness.clock.timerCount === 0) await yieldToEventLoop()
+    harness.clock.advance(1500)
+    assert.match(harness.err, /counting, 500 ms so far.*counting, 1\.50 s so far/s)
+    harness.interrupt()
+    await running
+    assert.equal(harness.clock.timerCount, 0)
+  })
 
   test('has more time than other commands, unless told', async () => {
     const usual = await runCli('count', {})

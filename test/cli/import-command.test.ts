@@ -59,8 +59,55 @@ describe('a file', () => {
     const { seconds, recordsPerSecond, ...rest } = jsonOf(done)
     assert.deepEqual([typeof seconds, typeof recordsPerSecond], ['number', 'number'])
     const counts = { records: 2, bytes: 10, nulls: 1, rejected: 0 }
-    assert.deepEqual(rest, { ...counts, complete: true, resumable: false })
+    assert.deepEqual(rest, { ...counts, complete: true, resumable: false, replicasBehind: false })
     assert.ok(!existsSync(path('x.jsonl.import-progress')))
+  })
+
+  const owed = { isEstimate: true, partitions: 0, isUp: true, pendingBytes: 0, pendingAgeMs: 0 }
+  const nodes = { mine: '1'.repeat(32), up: '2'.repeat(32), away: '3'.repeat(32) }
+  const owing = (...owes: object[]) => [
+    { node: nodes.mine, owes: owes.map(each => ({ ...owed, peer: nodes.up, writes: 0, ...each })) },
+  ]
+
+  test('is complete once all replicas that are up have it', async t => {
+    const { store, write, run } = setUp(t)
+    store.hints = [
+      owing({ writes: 7 }),
+      owing({ pendingBytes: 9, pendingAgeMs: 900 }),
+      // What others have written since is not waited for, nor a node that is down.
+      owing({ pendingBytes: 9, pendingAgeMs: 3 }, { peer: nodes.away, isUp: false, writes: 5 }),
+    ]
+    const clock = new SimClock()
+    const running = run([write('x.jsonl', LINES)], { clock, columns: 120 })
+    for (let poll = 0; poll < 2; poll++) {
+      while (clock.timerCount === 0) await yieldToEventLoop()
+      clock.advance(250)
+    }
+    const done = await running
+    assert.equal(done.code, 0)
+    assert.match(done.stderr, /waiting for replicas: ~7 writes on their way.*9 B of writes on/s)
+    assert.match(done.stdout.toString(), /^imported 2 .*\n.*\n33333333 is down: it gets what/)
+  })
+
+  test('says so when replicas have not all of it in time, or at Ctrl-C', async t => {
+    const { store, write } = setUp(t)
+    store.hints = [owing({ writes: 7 })]
+    const argv = ['import', write('x.jsonl', LINES), '--settle', '100ms']
+    const clock = new SimClock()
+    const late = startCli(argv, { store, clock })
+    while (clock.timerCount === 0) await yieldToEventLoop()
+    clock.advance(250)
+    const done = await late.done
+    assert.equal(done.code, 0)
+    assert.match(done.stdout.toString(), /~7 writes are still on their way to replicas: until/)
+    const stopped = startCli([...argv.slice(0, 2), '--json'], { store, clock })
+    while (clock.timerCount === 0) await yieldToEventLoop()
+    stopped.interrupt()
+    clock.advance(250)
+    const { complete, replicasBehind } = jsonOf(await stopped.done)
+    assert.deepEqual([complete, replicasBehind], [true, true])
+    const unasked = startCli([...argv.slice(0, 2), '--json', '--settle', '0'], { store })
+    assert.equal(jsonOf(await unasked.done)['replicasBehind'], null)
   })
 
   test('of any format, compressed or not, gives the same store', async t => {
