@@ -1,7 +1,7 @@
 /**
  * One process per directory: the LOCK file and the rules by which it is taken and released.
  *
- *   LOCK := JSON { id, pid, bootId, host, startTime, program }
+ *   LOCK := JSON { id, pid, bootId, host, startTime, program, directory, inode }
  *
  * `startTime` is the process's start in clock ticks since boot (/proc/<pid>/stat, field 22) and
  * `bootId` the kernel's (/proc/sys/kernel/random/boot_id); both are empty where there is no /proc.
@@ -16,7 +16,9 @@
  *     no other live claim after making its own. Whoever makes a claim later sees that one and
  *     waits, so two openers never remove each other's LOCK. Claims have unique names, so removing
  *     a dead one can hit no other.
- *  4. A lock of another host is never judged: its processes cannot be seen from here.
+ *  4. What a LOCK says of where it was written is for messages only: one that came along with a
+ *     copy of the directory locks the copy, too, for a copy of what was being written is none.
+ *  5. A lock of another host is never judged: its processes cannot be seen from here.
  *
  * What it cannot do: a file that a user deletes locks nothing. If LOCK or the directory is removed
  * under a running process, a second one can open the directory; `verifySync` tells the first one,
@@ -28,10 +30,12 @@
 import {
   closeSync,
   fdatasyncSync,
+  fstatSync,
   linkSync,
   openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   statSync,
   unlinkSync,
@@ -55,6 +59,9 @@ interface Holder {
   readonly host: string
   readonly startTime: string
   readonly program: string
+  /** Where it was written, and the inode of the file; earlier builds do not say. */
+  readonly directory?: string
+  readonly inode?: string
 }
 
 /** How often a contended takeover looks again, and how long it waits between: 2 s in all. */
@@ -185,11 +192,26 @@ function refuseIfHeld(directory: string, lockPath: string): 'absent' | 'stale' {
     )
   }
   if (!isAlive(holder)) return 'stale'
+  if (isCopied(holder, lockPath)) {
+    throw new LockedError(
+      `${directory} is a copy of ${holder.directory}, which is open in ` +
+        `${describeHolder(holder)}: files that are copied while they are written are not whole. ` +
+        'Stop that process and copy ' +
+        'again, or take a checkpoint or a backup, which need no stop',
+    )
+  }
   const where = holder.pid === process.pid ? ' (this very process)' : ''
   throw new LockedError(
     `${directory} is open in ${describeHolder(holder)}${where}${since(lockPath)}; ` +
       'close it, or share the store through `kvd serve`',
   )
+}
+
+/** Whether LOCK is not the file that its holder wrote, but came here with a copy of it. */
+function isCopied({ directory, inode }: Holder, lockPath: string): boolean {
+  if (directory === undefined || inode === undefined) return false
+  const found = statSync(lockPath, { bigint: true, throwIfNoEntry: false })
+  return found !== undefined && String(found.ino) !== inode
 }
 
 /** The live claim of another opener with the smallest id, if there is any. */
@@ -226,7 +248,9 @@ function writeClaim(directory: string, claimPath: string, self: Holder): void {
   for (let attempt = 1; ; attempt++) {
     const fd = openSync(temporaryPath, 'wx')
     try {
-      writeFileSync(fd, `${JSON.stringify(self)}\n`)
+      const inode = String(fstatSync(fd, { bigint: true }).ino)
+      const claim: Holder = { ...self, directory: realpathSync(directory), inode }
+      writeFileSync(fd, `${JSON.stringify(claim)}\n`)
       fdatasyncSync(fd)
     } catch (error) {
       // A full disk: the name would stay behind, and the next attempt makes another.
@@ -332,13 +356,16 @@ function parseHolder(text: string): Holder | undefined {
     throw error
   }
   if (typeof value !== 'object' || value === null) return undefined
-  const { id, pid, bootId, host, startTime, program } = value as Partial<Record<string, unknown>>
+  const record = value as Partial<Record<string, unknown>>
+  const { id, pid, bootId, host, startTime, program, directory, inode } = record
   if (typeof id !== 'string' || typeof pid !== 'number' || !Number.isSafeInteger(pid)) {
     return undefined
   }
   if (typeof bootId !== 'string' || typeof host !== 'string') return undefined
   if (typeof startTime !== 'string' || typeof program !== 'string') return undefined
-  return { id, pid, bootId, host, startTime, program }
+  const holder = { id, pid, bootId, host, startTime, program }
+  if (typeof directory !== 'string' || typeof inode !== 'string') return holder
+  return { ...holder, directory, inode }
 }
 
 function removeIfExists(path: string): void {

@@ -5,7 +5,14 @@
 import assert from 'node:assert/strict'
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import fs, { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import fs, {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { hostname } from 'node:os'
 import { createInterface } from 'node:readline'
@@ -63,6 +70,16 @@ function leaveLock(context: TestContext, content: string): string {
   writeFileSync(`${directory}/LOCK`, content)
   return directory
 }
+
+test('a LOCK that came along with a copy says so, and names the original', context => {
+  const original = temporaryDirectory(context)
+  const lock = lockDirectorySync(original)
+  const copy = leaveLock(context, readFileSync(`${original}/LOCK`, 'utf8'))
+  assert.match(refusal(copy), /is a copy of .*, which is open in process \d+ .*copy again/)
+  assert.ok(refusal(copy).includes(realpathSync(original)))
+  assert.match(refusal(original), / is open in process .*this very process/)
+  lock.releaseSync()
+})
 
 /** From here on every file system is read-only, as far as opening files goes. */
 function makeReadOnly(context: TestContext): void {
