@@ -3,7 +3,7 @@
  * given until a member tells the ring, then becomes a node of that cluster, though no member yet.
  */
 import { type Clock, delay } from '../clock.ts'
-import { InvalidArgumentError, KvError } from '../errors.ts'
+import { InvalidArgumentError, KvError, ProtocolError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { decodeCommit, encodeEpoch } from './epoch-format.ts'
 import { checkHoldsNothing, encodeIdentity } from './node-identity.ts'
@@ -40,7 +40,8 @@ export function isHopeless(error: KvError): boolean {
 
 /**
  * Resolves to the ring of the cluster that one of the seeds belongs to. Rejects with what makes it
- * hopeless, or the signal's reason; tries for ever otherwise, and says so.
+ * hopeless, with InvalidArgumentError when a seed is no node, or with the signal's reason; tries
+ * for ever otherwise, and says so.
  */
 export async function discoverRing(options: DiscoveryOptions): Promise<Ring> {
   const { seeds, clock, logger, signal } = options
@@ -58,6 +59,7 @@ export async function discoverRing(options: DiscoveryOptions): Promise<Ring> {
           logger.debug('no cluster to join here yet', { seed, error })
           continue
         }
+        if (error instanceof ProtocolError) throw noNode(seed, error)
         if (said.get(seed) === error.message) continue
         said.set(seed, error.message)
         logger.warn('no cluster to join here yet; this node goes on asking', { seed, error })
@@ -65,6 +67,15 @@ export async function discoverRing(options: DiscoveryOptions): Promise<Ring> {
     }
     await delay(clock, Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** attempt))
   }
+}
+
+/** Something listens there and speaks otherwise, again and again: no waiting makes a node of it. */
+function noNode(seed: string, cause: ProtocolError): InvalidArgumentError {
+  return new InvalidArgumentError(
+    `what listens at ${seed} does not speak as nodes do among each other: join takes the port ` +
+      'for nodes (--peer-port of a member, 7701 unless told), not that for clients',
+    { cause },
+  )
 }
 
 async function fetchRing({ links }: DiscoveryOptions, seed: string): Promise<Ring> {

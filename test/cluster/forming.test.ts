@@ -2,6 +2,8 @@
 // wherever they have moved, and say clearly why they cannot.
 // Method: real nodes on real directories, one story each.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
@@ -148,6 +150,23 @@ describe('forming a cluster', () => {
     await nodes.start('a', { peerPort })
     await second
     await nodes.settled(2)
+  })
+
+  test('a node that is to join what is no node ends, and says which port is meant', async t => {
+    const nodes = new Nodes(t)
+    // As the port for clients does: the first frame is answered with an error.
+    const other = createServer(socket =>
+      socket.end(Buffer.from('0c000000ff00000000000000ffffffff', 'hex')),
+    )
+    other.listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    t.after(() => other.close())
+    const { port } = other.address() as AddressInfo
+    await assert.rejects(
+      nodes.start('a', { join: [`127.0.0.1:${port}`] }),
+      error =>
+        error instanceof InvalidArgumentError && /takes the port for nodes/.test(error.message),
+    )
   })
 
   test('a start that waits can be given up', async t => {
