@@ -38,10 +38,13 @@ export function connect(
 }
 
 const SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i
+/** `host:port`, also several, and kv: without slashes: a server is meant, and no directory. */
+const ADDRESS = /^(?:kv:|(?:(?:\[[0-9a-f:.%]+\]|[\w.-]{2,}):\d{1,5})(?:,.*)?$)/i
 
 /**
  * Opens the database in a directory (`open('./data')`), or connects to servers
- * (`open('kv://host:port,host:port')`). Both give the same API. For a path that is computed,
+ * (`open('kv://host:port,host:port')`). Both give the same API. Rejects with InvalidArgumentError
+ * for `host:port` alone, which kvcli takes, as it is a path as well. For a path that is computed,
  * `open` of `duramen/engine` gives the embedded database with all that only it can do.
  */
 export async function open<const Location extends string>(
@@ -53,6 +56,13 @@ export async function open<const Location extends string>(
   if (scheme !== undefined && scheme !== 'kv') {
     throw new InvalidArgumentError(
       `cannot open '${location}': give the path of a directory, or kv://host:port`,
+    )
+  }
+  if (scheme === undefined && typeof location === 'string' && ADDRESS.test(location)) {
+    const address = location.replace(/^kv:/i, '')
+    throw new InvalidArgumentError(
+      `'${location}' looks like the address of a server: did you mean kv://${address}? ` +
+        `(a directory of that name is ./${location})`,
     )
   }
   // The conditional types say for each location what the branches do; the compiler cannot follow.

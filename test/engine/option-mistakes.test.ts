@@ -237,3 +237,15 @@ test('copies are not made among the tables of the second directory', async () =>
   assert.deepEqual(filesOf(disk), before)
   await drive(clock, db.close())
 })
+
+test('the address of a server is no directory', async () => {
+  for (const address of [
+    '127.0.0.1:7700',
+    'kv:7700',
+    'node1:7700,node2:7700',
+    '[::1]:7700',
+    'localhost:1',
+  ]) {
+    await assert.rejects(openAnywhere(address), { ...WRONG, message: /did you mean kv:\/\// })
+  }
+})
