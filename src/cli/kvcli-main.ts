@@ -47,6 +47,8 @@ export async function runKvcli(io: CliIo, connect: Connect): Promise<ExitCode> {
 interface Start {
   readonly invocation: Invocation
   readonly url: string
+  /** The nodes are those of the cluster that `kvd dev` runs in this directory. */
+  readonly isDev: boolean
   readonly urlPassword: string | undefined
   readonly password: string | undefined
   readonly timeoutMs: number | undefined
@@ -59,10 +61,12 @@ async function readStart(io: CliIo, parser: CommandParser): Promise<Start> {
   const { options } = invocation
   const given = textOption(options, 'url')
   // As with all of our variables, an empty one is an unset one.
-  const found = splitUrl(given ?? (io.env['DURAMEN_URL'] || (await localUrl(io))))
+  const devUrl = given === undefined && !io.env['DURAMEN_URL'] ? await readDevUrl(io) : undefined
+  const found = splitUrl(given ?? (io.env['DURAMEN_URL'] || (devUrl ?? DEFAULT_URL)))
   return {
     invocation,
     url: given === undefined ? found.url : normalizeUrl(given),
+    isDev: devUrl !== undefined,
     urlPassword: found.password,
     password: await readPassword(io),
     timeoutMs: durationOption(options, 'timeout'),
@@ -70,14 +74,14 @@ async function readStart(io: CliIo, parser: CommandParser): Promise<Start> {
   }
 }
 
-/** The nodes of the cluster that `kvd dev` runs in this directory, or where `kvd serve` listens. */
-async function localUrl(io: CliIo): Promise<string> {
+/** The nodes of the cluster that `kvd dev` runs in this directory; undefined when none runs. */
+async function readDevUrl(io: CliIo): Promise<string | undefined> {
   try {
     const run = decodeRun(await io.files.readText(runningPath(DEV_DIRECTORY)))
-    return run !== undefined && io.isAlive(run.pid) ? run.url : DEFAULT_URL
+    return run !== undefined && io.isAlive(run.pid) ? run.url : undefined
   } catch (error) {
     // What is there is nothing of ours, or of another user.
-    if (error instanceof IoError) return DEFAULT_URL
+    if (error instanceof IoError) return undefined
     throw error
   }
 }
@@ -107,8 +111,8 @@ function openOutput(io: CliIo): Output {
 }
 
 function createSession({ io, connect, start }: Program, mode: SessionMode): Session {
-  const { url, urlPassword, password, timeoutMs } = start
-  return new Session({ io, connect, mode, url, urlPassword, password, timeoutMs })
+  const { invocation: _, json: __, ...rest } = start
+  return new Session({ io, connect, mode, ...rest })
 }
 
 /** One command, named by the arguments. */
@@ -154,16 +158,13 @@ async function untilInterrupted(
 async function runShell({ io, connect, start, output }: Program): Promise<ExitCode> {
   const history = new HistoryFile(historyPath(io), io.files)
   await history.load()
-  const { url, urlPassword, password, timeoutMs } = start
+  const { invocation: _, json: __, ...rest } = start
   const lines = (): readonly string[] => history.lines
   const session = new Session({
     io,
     connect,
     mode: 'repl',
-    url,
-    urlPassword,
-    password,
-    timeoutMs,
+    ...rest,
     history: lines,
   })
   const parser = new CommandParser(commandsFor('repl'), 'repl')

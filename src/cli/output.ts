@@ -10,7 +10,7 @@
  */
 import { IoError } from '../errors.ts'
 import type { CliOutput } from './cli-io.ts'
-import { describeError, renderError } from './render.ts'
+import { describeError, renderError, type ServerPlace } from './render.ts'
 import { createStyle, type Style } from './style.ts'
 
 /** Nobody reads our output any more. The program ends quietly. */
@@ -142,9 +142,9 @@ export class Output {
   }
 
   /** `place` says where the command stands, when it is one of many. */
-  async error(error: unknown, url: string, place?: string): Promise<void> {
+  async error(error: unknown, server: ServerPlace, place?: string): Promise<void> {
     if (!this.json) {
-      const text = renderError(error, url, this.noteStyle)
+      const text = renderError(error, server, this.noteStyle)
       await this.#writeTo(this.#stderr, place === undefined ? text : `${place}: ${text}`)
       return
     }

@@ -116,31 +116,45 @@ export function describeError(error: unknown): ErrorReport {
   return { code: 'KV_INTERNAL', message, action: 'report' }
 }
 
+/** Where the server is that a command talks to. */
+export interface ServerPlace {
+  readonly url: string
+  /** It is a node of the cluster that `kvd dev` runs here. @defaultValue false */
+  readonly isDev?: boolean
+}
+
 /** An error as people see it: what happened, its code, what to do. */
-export function renderError(error: unknown, url: string, style: Style = PLAIN_STYLE): string {
+export function renderError(
+  error: unknown,
+  server: ServerPlace,
+  style: Style = PLAIN_STYLE,
+): string {
   const { code, message } = describeError(error)
   // What is wrong with a command line, or who stopped it, is plain; a code helps nobody.
   const shownCode = isUsage(error) || code === 'KV_ABORTED' ? '' : ` ${style.dim(`[${code}]`)}`
   const text = shortenIds(message)
-  return `${style.bad('error:')} ${text}${shownCode}\n${advice(error, url, style)}`
+  return `${style.bad('error:')} ${text}${shownCode}\n${advice(error, server, style)}`
 }
 
 function isUsage(error: unknown): boolean {
   return error instanceof UsageError
 }
 
-function advice(error: unknown, url: string, style: Style): string {
-  const lines = adviceLines(error, url)
+function advice(error: unknown, server: ServerPlace, style: Style): string {
+  const lines = adviceLines(error, server)
   return lines.map(line => `${style.dim('  ->')} ${line}\n`).join('')
 }
 
-function adviceLines(error: unknown, url: string): readonly string[] {
+function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly string[] {
   if (!(error instanceof KvError)) return [ADVICE.report]
   if (isUsage(error)) return []
   if (error instanceof RefusedError) return [error.advice]
   if (error instanceof UnavailableError) {
     // The server is there, and has said what to do.
     if (error.isAnswer) return []
+    if (isDev === true) {
+      return ['see which nodes run with: kvcli dev status', 'start one with: kvcli dev start 1']
+    }
     return [
       `is a server running at ${url}? start one here with: kvd serve`,
       'or say where it is: --url kv://host:port, or DURAMEN_URL in the environment',

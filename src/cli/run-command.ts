@@ -73,7 +73,7 @@ export async function runWords(words: readonly string[], run: CommandRun): Promi
 
 /** What an error's message may speak of. */
 export interface ErrorScene {
-  readonly session: Pick<Session, 'url'>
+  readonly session: Pick<Session, 'url'> & Partial<Pick<Session, 'isDev'>>
   readonly signal: AbortSignal
   readonly place?: string
 }
@@ -85,7 +85,7 @@ export async function printError(
 ): Promise<CommandOutcome> {
   if (error instanceof ReaderGoneError) return { code: ExitCode.ok, failed: false }
   const shown = run.signal.aborted ? interruption(error) : error
-  await output.error(shown, run.session.url, run.place)
+  await output.error(shown, run.session, run.place)
   return { code: exitCodeOf(shown), failed: true }
 }
 

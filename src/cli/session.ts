@@ -44,6 +44,8 @@ export interface SessionOptions {
   readonly mode: SessionMode
   /** Without a password. */
   readonly url: string
+  /** The nodes at `url` are those that `kvd dev` runs here. @defaultValue false */
+  readonly isDev?: boolean
   /** That came with `url`. */
   readonly urlPassword?: string | undefined
   /** For each server that has no other. */
@@ -58,6 +60,7 @@ export class Session {
   readonly mode: SessionMode
   readonly history: () => readonly string[]
   readonly #connect: Connect
+  readonly #devUrl: string | undefined
   readonly #passwordFor: (url: string) => string | undefined
   #url: string
   #timeoutMs: number | undefined
@@ -77,6 +80,7 @@ export class Session {
     this.history = options.history ?? (() => [])
     this.#connect = options.connect
     this.#url = options.url
+    this.#devUrl = options.isDev === true ? options.url : undefined
     this.#passwordFor = url => {
       return (url === options.url ? options.urlPassword : undefined) ?? options.password
     }
@@ -85,6 +89,11 @@ export class Session {
 
   get url(): string {
     return this.#url
+  }
+
+  /** True while the nodes are those that `kvd dev` runs here. */
+  get isDev(): boolean {
+    return this.#url === this.#devUrl
   }
 
   get timeoutMs(): number | undefined {

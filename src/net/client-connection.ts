@@ -388,10 +388,11 @@ export class ClientConnection {
 
   #wireClosed(cause: Error | undefined): void {
     if (this.#state === 'closed') return
+    const wasGreeting = this.#state === 'greeting'
     this.#state = 'closed'
     this.#cancelTimer?.()
     this.#decoder.dispose()
-    const why = cause?.message ?? 'the server closed the connection'
+    const why = cause?.message ?? (wasGreeting ? NO_GREETING : CLOSED)
     const error = this.#failure ?? this.#unavailable(why, cause)
     const calls = this.#slots.filter(call => call !== undefined)
     this.#slots = []
@@ -417,6 +418,10 @@ function describeOversize(request: Request, size: number, hello: HelloReply): st
   )
 }
 
+const CLOSED = 'the server closed the connection'
+const NO_GREETING =
+  'something listens there, and closed the connection without a word: it may be no Duramen, or ' +
+  'its port for nodes, not that for clients'
 const BACKGROUND = { background: true }
 /** Slot 0xffff does not exist. */
 const PING_ID = 0xffff_ffff

@@ -73,6 +73,20 @@ describe('without a server', () => {
     assert.equal(harness.out, '')
   })
 
+  test('of a local cluster that is down, it says how to start one of its nodes', async () => {
+    const running = JSON.stringify({ pid: LIVING_PID, url: 'kv://127.0.0.1:7700' })
+    const files = new MemoryCliFiles({ './duramen-data/dev/running.json': running })
+    for (const [argv, hint] of [
+      ['get a', /KV_UNAVAILABLE.*\n.*kvcli dev status\n.*kvcli dev start 1\n$/],
+      ['get a --url 127.0.0.1:7700', /start one here with: kvd serve/],
+    ] as const) {
+      const harness = new CliHarness({ argv, files })
+      harness.reachable = false
+      assert.equal(await harness.run(), ExitCode.unreachable)
+      assert.match(harness.err, hint)
+    }
+  })
+
   test('what needs none works', async () => {
     for (const argv of ['help', '--version', 'get --help']) {
       const harness = new CliHarness({ argv })

@@ -102,7 +102,7 @@ describe('output', () => {
     output.reserveStdout()
     await output.writeText('data')
     await output.print({ ok: true }, () => 'OK')
-    await output.error(new TimeoutError('late'), 'kv://x', 'line 2')
+    await output.error(new TimeoutError('late'), { url: 'kv://x' }, 'line 2')
     assert.equal(stdout.text, 'data')
     const [result, error] = stderr.text.trimEnd().split('\n')
     assert.equal(result, '{"ok":true}')

@@ -141,7 +141,7 @@ const ERRORS: readonly (readonly [KvError, RegExp | undefined])[] = [
 describe('errors', () => {
   for (const [error, advice] of ERRORS) {
     test(`${error.name} says what to do (${error.outcome})`, () => {
-      const [first, ...rest] = renderError(error, URL).trimEnd().split('\n')
+      const [first, ...rest] = renderError(error, { url: URL }).trimEnd().split('\n')
       const isPlain = error.code === 'KV_ABORTED'
       assert.equal(first, `error: ${error.message}${isPlain ? '' : ` [${error.code}]`}`)
       if (advice === undefined) assert.deepEqual(rest, [])
@@ -153,11 +153,17 @@ describe('errors', () => {
   }
 
   test('in the command line need no code', () => {
-    assert.equal(renderError(new UsageError('no such thing'), URL), 'error: no such thing\n')
+    assert.equal(
+      renderError(new UsageError('no such thing'), { url: URL }),
+      'error: no such thing\n',
+    )
   })
 
   test('that nobody expected are bugs', () => {
-    assert.match(renderError(new TypeError('x is not a function'), URL), /KV_INTERNAL.*\n.*a bug/)
+    assert.match(
+      renderError(new TypeError('x is not a function'), { url: URL }),
+      /KV_INTERNAL.*\n.*a bug/,
+    )
     assert.deepEqual(describeError('thrown'), {
       code: 'KV_INTERNAL',
       message: 'thrown',
