@@ -6,6 +6,7 @@
 import { AbortedError, InvalidArgumentError, UnavailableError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
 import type {
+  EntryVersions,
   HandlerDecision,
   HandlerEntry,
   HandlerOperation,
@@ -119,16 +120,19 @@ export class NodeHandler implements RequestHandler {
 
   update<T>(
     keys: readonly Uint8Array[],
-    decide: (entries: readonly (HandlerEntry | undefined)[]) => HandlerDecision<T>,
+    decide: (
+      entries: readonly (HandlerEntry | undefined)[],
+      versions: EntryVersions,
+    ) => HandlerDecision<T>,
     context: RequestContext,
   ): MaybePromise<HandlerUpdate<T>> {
     return this.#store.updates.update(
       keys,
-      entries => {
+      (entries, versions) => {
         // In the very step of the write: another node may have joined while it waited.
         if (!this.canUpdate) throw notAlone()
         if (context.cancelled === true) throw new AbortedError('nobody waits for it any more')
-        return decide(entries)
+        return decide(entries, versions)
       },
       context.durability,
     )

@@ -6,6 +6,7 @@
  * Only where this node takes every write: nobody else is owed what is written here.
  */
 import type { Durability } from '../key-value-store.ts'
+import type { EntryVersions } from '../net/index.ts'
 import type { PartitionedStore, StoredEntry, StoreWrite } from './partitioned-store.ts'
 import type { MaybePromise } from './store.ts'
 import { expiryMs, storedVersion } from './versioned-value.ts'
@@ -56,7 +57,10 @@ export class StoreUpdates {
   /** See RequestHandler.update. Copies the keys. */
   update<T>(
     keys: readonly Uint8Array[],
-    decide: (entries: readonly (LiveEntry | undefined)[]) => StoreDecision<T>,
+    decide: (
+      entries: readonly (LiveEntry | undefined)[],
+      versions: EntryVersions,
+    ) => StoreDecision<T>,
     durability: Durability | undefined,
   ): MaybePromise<Updated<T>> {
     const { store, writer, newest } = this.#options
@@ -64,7 +68,10 @@ export class StoreUpdates {
     const decideStored = (currents: readonly (Uint8Array | undefined)[]) => {
       const nowMs = store.clock.wallMs()
       const entries = currents.map((stored, at) => this.#entryAt(engineKeys[at]!, stored, nowMs))
-      const { operations, result } = decide(entries)
+      const { operations, result } = decide(entries, at => {
+        const stored = currents[at]
+        return stored === undefined ? undefined : storedVersion(stored)
+      })
       const written = operations.length === 0 ? [] : newest(operations)
       return {
         result,

@@ -41,6 +41,7 @@ export { OutputBuffer } from './output-buffer.ts'
 export type { ReceiveBudget } from './receive-buffer.ts'
 export type { RemoteScan } from './remote-scan.ts'
 export type {
+  EntryVersions,
   HandlerDecision,
   HandlerDelete,
   HandlerEntry,

@@ -106,6 +106,12 @@ export interface HealthCheck {
   readonly why?: string | undefined
 }
 
+/**
+ * The version of the last write to key `index` of an update, also when that was a deletion or has
+ * expired; borrowed. Undefined: nothing was written, or it is long forgotten.
+ */
+export type EntryVersions = (index: number) => Uint8Array | undefined
+
 /** What follows from the entries of the keys of an update. */
 export interface HandlerDecision<T> {
   readonly operations: readonly HandlerOperation[]
@@ -146,7 +152,10 @@ export interface RequestHandler {
    */
   update?<T>(
     keys: readonly Uint8Array[],
-    decide: (entries: readonly (HandlerEntry | undefined)[]) => HandlerDecision<T>,
+    decide: (
+      entries: readonly (HandlerEntry | undefined)[],
+      versions: EntryVersions,
+    ) => HandlerDecision<T>,
     context: RequestContext,
   ): MaybePromise<HandlerUpdate<T>>
   put(put: HandlerPut, context: RequestContext): MaybePromise<void>

@@ -101,6 +101,7 @@ const COMMANDS: readonly Make[] = [
   draw => [draw.of(['ping', 'echo']), ...draw.of([[], ['hello'], ['a', 'b']])],
   draw => ['object', draw.of(['freq', 'refcount']), 'missing'],
   draw => draw.of([['multi'], ['exec'], ['discard'], ['exec']]),
+  draw => draw.of([['watch', ...draw.some(draw.key)], ['unwatch'], ['watch']]),
   draw => [draw.of(['select', 'SELECT']), draw.of(['0', '99', 'x', '-1'])],
   draw => ['scan', draw.of(['x', '1x', ' 1']), ...draw.of([[], ['count', '1']])],
   draw => ['scan', '0', ...draw.of([['count', '0'], ['count', 'x'], ['match'], ['nonsense']])],

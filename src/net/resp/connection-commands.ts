@@ -112,6 +112,16 @@ function switched({ args }: RunCall): Reply {
   return OK
 }
 
+/** Whether commands are replied to from here on. */
+function setReplies({ args, session, request }: RunCall): Reply {
+  const word = args.word(2)
+  if (word !== 'ON' && word !== 'OFF' && word !== 'SKIP') throw syntaxError()
+  if (word !== 'SKIP') session.isMuted = word === 'OFF'
+  else if (!session.isMuted) session.skipsNext = true
+  request.isSilent = word !== 'ON'
+  return OK
+}
+
 const connection = { group: 'connection', isInstant: true } as const
 const HANDSHAKE = ['noscript', 'loading', 'stale', 'fast', 'no_auth', 'allow_busy'] as const
 
@@ -197,6 +207,12 @@ export const CONNECTION_COMMANDS: readonly RunCommand[] = [
     flags: ['noscript', 'loading', 'stale'],
     summary: 'Says which library this client uses',
     run: setInfo,
+  },
+  {
+    ...{ name: 'client|reply', arity: 3, since: '3.2.0', group: 'connection' },
+    flags: ['noscript', 'loading', 'stale'],
+    summary: 'Whether commands are replied to',
+    run: setReplies,
   },
   {
     ...{ name: 'client|no-evict', arity: 3, since: '7.0.0', ...connection },

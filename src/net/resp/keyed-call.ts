@@ -9,8 +9,9 @@ import type {
 import { type KeyedCommand, keysOf } from './command.ts'
 import type { CommandArguments } from './command-arguments.ts'
 import { distinctKeys, KeyView, type KeyViewTerms } from './key-view.ts'
-import { CommandError, type Reply } from './reply.ts'
+import { CommandError, NilArray, type Reply } from './reply.ts'
 import type { RespRequest } from './resp-request.ts'
+import type { WatchedKeys } from './watched-keys.ts'
 
 /** Values that a command reads together come to this many bytes at most. */
 const READ_BYTES_MAX = 48 * 1024 * 1024
@@ -36,17 +37,22 @@ export function applyInUpdate(call: KeyedCall, terms: KeyViewTerms): Applied {
   return appliedUpdate(updateKeys(handler, keys, request, terms, view => command.apply(view, args)))
 }
 
+/** With `watched`, nothing but a nil when one of these, which are among the keys, has changed. */
 export function updateKeys(
   handler: RequestHandler,
   keys: readonly Uint8Array[],
   request: RespRequest,
   terms: KeyViewTerms,
   apply: (view: KeyView) => Reply,
+  watched?: WatchedKeys,
 ): MaybePromise<HandlerUpdate<Reply>> {
   if (handler.update === undefined) throw new UnavailableError('the server has no updates')
   return handler.update(
     keys,
-    entries => {
+    (entries, versions) => {
+      if (watched?.areAsSeen(keys, entries, versions) === false) {
+        return { operations: [], result: new NilArray() }
+      }
       const view = new KeyView(keys, entries, terms)
       const result = apply(view)
       return { operations: view.operations(), result }

@@ -132,7 +132,7 @@ export class KeyedDispatch {
 
   #gather(put: HandlerPut, request: RespRequest): void {
     let gathered = this.#gathered
-    if (gathered !== undefined && !this.#owner.extend(gathered.request, request.size)) {
+    if (gathered !== undefined && !this.#joins(gathered.request, request)) {
       this.submitGathered()
       gathered = undefined
     }
@@ -142,6 +142,10 @@ export class KeyedDispatch {
     }
     gathered.add(put)
     if (gathered.isFull) this.submitGathered()
+  }
+
+  #joins(gathered: RespRequest, { isSilent, size }: RespRequest): boolean {
+    return gathered.isSilent === isSilent && this.#owner.extend(gathered, size)
   }
 
   /** Hands what was gathered to the store. */

@@ -73,6 +73,7 @@ export class ReplyLine {
       this.#requests = this.#requests.slice(this.#head)
       this.#head = 0
     }
+    if (request.isSilent) return
     for (let left = request.count; left > 0; left--) this.#send(request.reply ?? null)
   }
 

@@ -25,6 +25,8 @@ export class RespRequest implements RequestContext {
   operation: RespOperation = RespOperation.other
   /** What is replied once it is done; undefined: what the handler answers. */
   reply: Reply | undefined = undefined
+  /** True when nothing is replied. */
+  isSilent = false
   /** True once the reply is known, and goes out when all before it have. */
   isDone = false
   /** True for one that nothing may pass, before or behind it. */

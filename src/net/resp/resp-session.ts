@@ -34,6 +34,7 @@ import type { RespDoor } from './resp-door.ts'
 import { operationOf, RespOperation } from './resp-operation.ts'
 import { RespRequest } from './resp-request.ts'
 import { Transaction } from './transaction.ts'
+import { WatchedKeys } from './watched-keys.ts'
 
 /** Output is handed to the socket during a long run of commands once it exceeds this. */
 const FLUSH_BYTES = 64 * 1024
@@ -67,6 +68,11 @@ export class RespSession implements Conversation, KeyedOwner {
   lastRequestMs: number
   frameBeganMs: number | undefined
   transaction: Transaction | undefined
+  watched: WatchedKeys
+  /** True while no command is replied to: CLIENT REPLY OFF. */
+  isMuted = false
+  /** True when the next command is not: CLIENT REPLY SKIP. */
+  skipsNext = false
   readonly #door: RespDoor
   readonly #decoder: RespDecoder
   readonly #args: CommandArguments
@@ -106,6 +112,7 @@ export class RespSession implements Conversation, KeyedOwner {
     this.#line = new ReplyLine(reply => this.#encode(reply))
     this.#keyed = new KeyedDispatch(context, this)
     this.#request = new RespRequest(this.share)
+    this.watched = new WatchedKeys(this.share)
     this.lastRequestMs = this.#receivedMs = this.connectedMs = nowMs
     if (context.doorkeeper.asksForPassword) this.#decoder.isStranger = true
     else this.#admit()
@@ -209,6 +216,8 @@ export class RespSession implements Conversation, KeyedOwner {
     request.deadlineMs = this.#receivedMs + this.context.limits.budgetDefaultMs
     request.size = args.size
     request.count = 1
+    request.isSilent = this.isMuted || this.skipsNext
+    this.skipsNext = false
     request.reply = undefined
     request.operation = RespOperation.other
     request.isDone = request.cancelled = request.isAlone = request.isWrite = false
@@ -309,7 +318,7 @@ export class RespSession implements Conversation, KeyedOwner {
   #answer(request: RespRequest, reply: Reply): void {
     this.#answered.add(request.operation, this.#receivedMs)
     if (this.#line.length === 0) {
-      this.#encode(reply)
+      if (!request.isSilent) this.#encode(reply)
       return
     }
     if (request === this.#request) this.#request = new RespRequest(this.share)
@@ -380,7 +389,9 @@ export class RespSession implements Conversation, KeyedOwner {
   reset(): void {
     this.version = 2
     this.clientName = ''
+    this.isMuted = false
     this.endTransaction()
+    this.takeWatched().clear()
     if (!this.context.doorkeeper.asksForPassword) return
     this.#isAdmitted = false
     this.strangeSinceMs = this.context.clock.monotonicMs()
@@ -394,6 +405,13 @@ export class RespSession implements Conversation, KeyedOwner {
   endTransaction(): void {
     this.transaction?.dispose()
     this.transaction = undefined
+  }
+
+  /** The watched keys, for the last time: from here on none is. Whoever takes them clears them. */
+  takeWatched(): WatchedKeys {
+    const { watched } = this
+    this.watched = new WatchedKeys(this.share)
+    return watched
   }
 
   /** Fails commands whose deadline passed without an answer. */
@@ -445,6 +463,7 @@ export class RespSession implements Conversation, KeyedOwner {
     const reply = isMalformed
       ? new CommandError(`ERR Protocol error: ${error.message}`)
       : this.#errorReply(error)
+    this.#request.isSilent = this.isMuted
     this.#answer(this.#request, reply)
     const isForeign = !this.#isAdmitted
     this.#failure = isForeign
@@ -456,6 +475,7 @@ export class RespSession implements Conversation, KeyedOwner {
   dispose(): void {
     this.end()
     this.endTransaction()
+    this.watched.clear()
     for (const request of this.#line.waiting()) {
       request.cancelled = true
       request.isDone = true

@@ -1,24 +1,52 @@
-/** MULTI, EXEC and DISCARD: commands that take effect together, on one node. */
+/** MULTI, EXEC, DISCARD and WATCH: commands that take effect together, on one node. */
+import { KEY_PLACES } from './command.ts'
 import type { RunCall, RunCommand } from './command-table.ts'
-import type { KeyView } from './key-view.ts'
-import { appliedUpdate, updateKeys } from './keyed-call.ts'
+import { distinctKeys, type KeyView } from './key-view.ts'
+import { updateKeys } from './keyed-call.ts'
 import { CommandError, OK, type Reply } from './reply.ts'
 import type { QueuedCommand } from './transaction.ts'
+import type { WatchedKeys } from './watched-keys.ts'
 
-function multi({ session, context }: RunCall): Reply {
+function multi(call: RunCall): Reply {
+  const { session } = call
   if (session.transaction !== undefined) {
     throw new CommandError('ERR MULTI calls can not be nested')
   }
-  if (context.handler.canUpdate !== true) {
-    throw new CommandError('ERR transactions are not offered in a cluster of several nodes')
-  }
+  checkAlone(call)
   session.beginTransaction()
+  return OK
+}
+
+function checkAlone({ context }: RunCall): void {
+  if (context.handler.canUpdate === true) return
+  throw new CommandError('ERR transactions are not offered in a cluster of several nodes')
+}
+
+/** An update that writes nothing: it sees what is still on its way, as EXEC will. */
+async function watch(call: RunCall): Promise<Reply> {
+  const { session, context, args, request } = call
+  if (session.transaction !== undefined) {
+    throw new CommandError('ERR WATCH inside MULTI is not allowed')
+  }
+  checkAlone(call)
+  const { watched } = session
+  const keys = watched.unwatched(distinctKeys(args.detached().list(1)))
+  if (keys.length === 0) return OK
+  await context.handler.update?.(
+    keys,
+    (entries, versions) => {
+      watched.add(keys, entries, versions)
+      return { operations: [], result: undefined }
+    },
+    request,
+  )
   return OK
 }
 
 function discard({ session }: RunCall): Reply {
   if (session.transaction === undefined) throw new CommandError('ERR DISCARD without MULTI')
   session.endTransaction()
+  session.takeWatched().clear()
   return OK
 }
 
@@ -35,23 +63,38 @@ function replyTo(call: RunCall, { command, args }: QueuedCommand, view: KeyView)
 }
 
 function exec(call: RunCall): Reply | Promise<Reply> {
-  const { session, context, request } = call
+  const { session } = call
   const { transaction } = session
   if (transaction === undefined) throw new CommandError('ERR EXEC without MULTI')
+  const { isBroken } = transaction
   const commands = [...transaction.commands]
   const keys = transaction.keys()
   session.endTransaction()
-  if (transaction.isBroken) {
-    throw new CommandError('EXECABORT Transaction discarded because of previous errors.')
-  }
+  const watched = session.takeWatched()
+  if (!isBroken) return runAll(call, commands, keys, watched)
+  watched.clear()
+  throw new CommandError('EXECABORT Transaction discarded because of previous errors.')
+}
+
+async function runAll(
+  call: RunCall,
+  commands: readonly QueuedCommand[],
+  keys: readonly Uint8Array[],
+  watched: WatchedKeys,
+): Promise<Reply> {
+  const { session, context, request } = call
   request.isWrite = true
-  const { reply, promise } = appliedUpdate(
-    updateKeys(context.handler, keys, request, session.keyTerms, view => {
-      return commands.map(queued => replyTo(call, queued, view))
-    }),
-  )
-  if (promise === undefined) return reply!
-  return promise.then(late => reply ?? (late as Reply))
+  try {
+    const all = distinctKeys([...keys, ...watched.keys])
+    const apply = (view: KeyView) => commands.map(queued => replyTo(call, queued, view))
+    const { result, done } = await updateKeys(
+      ...([context.handler, all, request, session.keyTerms, apply, watched] as const),
+    )
+    await done
+    return result
+  } finally {
+    watched.clear()
+  }
 }
 
 const transactions = { group: 'transactions', isImmediate: true } as const
@@ -73,5 +116,21 @@ export const TRANSACTION_COMMANDS: readonly RunCommand[] = [
     ...{ name: 'discard', arity: 1, since: '2.0.0', ...transactions, flags: FLAGS },
     summary: 'Forgets the commands since MULTI',
     run: discard,
+  },
+  {
+    ...{ name: 'watch', arity: -2, since: '2.2.0', ...transactions, flags: FLAGS },
+    keys: KEY_PLACES.ALL_KEYS,
+    summary: 'Lets the next EXEC do nothing if one of the keys has changed by then',
+    isAlone: true,
+    run: watch,
+  },
+  {
+    ...{ name: 'unwatch', arity: 1, since: '2.2.0', group: 'transactions', flags: FLAGS },
+    summary: 'Forgets the keys of WATCH',
+    isInstant: true,
+    run: ({ session }) => {
+      session.takeWatched().clear()
+      return OK
+    },
   },
 ]
