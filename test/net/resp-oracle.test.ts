@@ -24,20 +24,33 @@ function muted(commands: readonly Argument[][]): Argument[][] {
   return [
     ['discard'],
     ['client', 'reply', 'off'],
-    ...commands.filter(([name]) => name !== 'multi'),
+    ...commands.filter(([name]) => String(name).toLowerCase() !== 'multi'),
     ...['on', 'skip'].map(word => ['client', 'reply', word]),
     ['incr', 'n'],
     ['get', 'n'],
   ]
 }
 
-async function answersOf(
-  client: RespClient,
+/** What a transaction must not contain, or would end it. */
+const TRANSACTIONS = ['multi', 'exec', 'discard', 'watch', 'unwatch']
+
+/** The same commands on both servers, whose replies, `count` of them, must be the same. */
+async function compare(
+  pair: readonly RespClient[],
   commands: readonly Argument[][],
-  count: number,
-): Promise<string[]> {
-  client.socket.write(Buffer.concat(commands.map(command => commandOf(...command))))
-  return await client.take(count)
+  count = commands.length,
+): Promise<void> {
+  const bytes = Buffer.concat(commands.map(command => commandOf(...command)))
+  const [ours, theirs] = await Promise.all(
+    pair.map(client => {
+      client.socket.write(bytes)
+      return client.take(count)
+    }),
+  )
+  for (const [index, reply] of theirs!.entries()) {
+    const asked = JSON.stringify(commands.slice(Math.max(0, index - 12), index + 1))
+    assert.equal(ours![index], reply, `command ${index}: ${asked}`)
+  }
 }
 
 for (const version of [2, 3]) {
@@ -56,17 +69,16 @@ for (const version of [2, 3]) {
     }
     for (let round = 0; round < PIPELINES; round++) {
       const script = redisScript(random, 1 + random.below(2 * COMMANDS_EACH))
-      const isMuted = random.below(8) === 0
-      const commands = isMuted ? muted(script) : script
-      const count = isMuted ? 3 : commands.length
       const pair = pairs[random.below(CONNECTIONS)]!
-      const [ours, theirs] = await Promise.all(
-        pair.map(client => answersOf(client, commands, count)),
-      )
-      for (const [index, reply] of theirs!.entries()) {
-        const asked = JSON.stringify(commands.slice(Math.max(0, index - 12), index + 1))
-        assert.equal(ours![index], reply, `pipeline ${round}, command ${index}: ${asked}`)
-      }
+      if (random.below(8) === 0) await compare(pair, muted(script), 3)
+      else await compare(pair, script)
+      const key = ['a', 'b', 'c'][random.below(3)]!
+      const between = redisScript(random, random.below(4)).filter(([name]) => {
+        return !TRANSACTIONS.includes(String(name).toLowerCase())
+      })
+      await compare(pairs[0]!, [['discard'], ['unwatch'], ['watch', key, 'd']])
+      await compare(pairs[random.below(CONNECTIONS)]!, [['discard'], ...between])
+      await compare(pairs[0]!, [['multi'], ['get', key], ['append', 'd', 'x'], ['exec']])
     }
   })
 }
