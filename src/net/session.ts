@@ -23,7 +23,7 @@ import {
 import type { Share } from './admission.ts'
 import { AnsweredRun } from './answered-run.ts'
 import type { Conversation } from './conversation.ts'
-import { describeForeignBytes } from './foreign-bytes.ts'
+import { FirstBytes } from './first-bytes.ts'
 import { FRAME_LENGTH_SIZE, FrameDecoder } from './frame.ts'
 import { acceptHello } from './handshake.ts'
 import { FRAME_OVERHEAD_MAX, HELLO_FRAME_SIZE_MAX, WRITE_VERSION_SIZE } from './limits.ts'
@@ -62,8 +62,6 @@ const SLICE_MS = 0.5
 const REQUESTS_PER_LOOK = 8
 /** What an idle connection holds for its replies. */
 const OUTPUT_CAPACITY = 1024
-/** Bytes of a connection that are kept until its HELLO, to say what it sent instead. */
-const FIRST_BYTES_MAX = 16
 
 /** What a session needs of its connection. */
 export interface SessionSink {
@@ -100,7 +98,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
   #state: 'hello' | 'open' | 'ending' = 'hello'
   #receivedMs: number
   readonly #answered: AnsweredRun
-  #firstBytes: number[] = []
+  readonly #firstBytes = new FirstBytes()
   #writers: (() => void)[] = []
   #failure: string | undefined
 
@@ -167,7 +165,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
    */
   receive(bytes: Uint8Array, size: number, nowMs: number): void {
     if (this.ending) return
-    if (this.#state === 'hello') this.#rememberFirst(bytes.subarray(0, size))
+    if (this.#state === 'hello') this.#firstBytes.remember(bytes, size)
     this.#receivedMs = nowMs
     this.#decoder.push(bytes, size)
     this.process(nowMs)
@@ -179,11 +177,6 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
    */
   keepInput(): boolean {
     return this.#decoder.keep()
-  }
-
-  #rememberFirst(chunk: Uint8Array): void {
-    const missing = FIRST_BYTES_MAX - this.#firstBytes.length
-    if (missing > 0) this.#firstBytes.push(...chunk.subarray(0, missing))
   }
 
   /** Begins requests until the input or the time is used up, or the session is blocked. */
@@ -451,13 +444,13 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
 
   /** What the client sent before any HELLO was accepted, for the log. */
   describeFirstBytes(): string {
-    return describeForeignBytes(Uint8Array.from(this.#firstBytes))
+    return this.#firstBytes.describe()
   }
 
   /** True when the input began like a HELLO: opcode 1 in a frame of a plausible length. */
   #sawMagic(): boolean {
-    const [, , high0, high1, opcode] = this.#firstBytes
-    return high0 === 0 && high1 === 0 && opcode === Opcode.hello
+    const first = this.#firstBytes
+    return first.at(2) === 0 && first.at(3) === 0 && first.at(4) === Opcode.hello
   }
 
   /** Nobody is there any more: releases everything. Late answers of the handler are dropped. */

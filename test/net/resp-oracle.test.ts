@@ -64,7 +64,9 @@ for (const version of [2, 3]) {
       for (const client of pair) {
         t.after(() => client.end())
         await client.ask('hello', version)
+        await client.ask('config', 'set', 'slowlog-log-slower-than', -1)
       }
+      await compare(pair, [['debug', 'sleep', '0']])
       pairs.push(pair)
     }
     for (let round = 0; round < PIPELINES; round++) {

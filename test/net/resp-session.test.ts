@@ -7,6 +7,8 @@ import { describe, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { OverloadedError } from '../../src/errors.ts'
 import type { HandlerOperation, HandlerPut } from '../../src/net/request-handler.ts'
+import { argumentsOf } from '../../src/net/resp/command-syntax.ts'
+import { RespDoor } from '../../src/net/resp/index.ts'
 import { seededRandom } from '../../src/random.ts'
 import { MemoryHandler } from '../support/memory-handler.ts'
 import { commandOf, RespClient } from '../support/resp-client.ts'
@@ -102,6 +104,66 @@ describe('resp session', () => {
     await handler.settle()
     assert.deepEqual(client.replies(), [])
     assert.equal(client.admission.inFlight + client.admission.inFlightBytes, 0)
+  })
+
+  test('what took long is in the log, with its first argument, and so is the worst', async () => {
+    const { handler, client } = slow()
+    client.send('config set slowlog-log-slower-than 5000 latency-monitor-threshold 30')
+    for (const [command, tookMs] of [
+      ['set quick 1', 4],
+      ['set a secret', 20],
+      ['set b secret', 40],
+    ] as const) {
+      client.send(command)
+      client.clock.advance(tookMs)
+      await handler.settle()
+    }
+    assert.deepEqual(client.replies(), ['+OK', '+OK', '+OK', '+OK'])
+    client.send('slowlog len', 'slowlog get', 'latency latest', 'latency reset', 'latency latest')
+    const [length, entries, spike, ...rest] = client.replies()
+    assert.equal(length, ':2')
+    assert.match(entries!, /:1 :\d+ :40000 .* set .* b .*:0 :\d+ :20000 .* set .* a .*\(1 more arg/)
+    assert.doesNotMatch(entries!, /secret|quick/)
+    assert.match(spike!, /command :\d+ :40 :40$/)
+    assert.deepEqual(rest, [':1', '*0'])
+    client.send('config set slowlog-max-len 1', 'slowlog len', 'slowlog reset', 'slowlog len')
+    assert.deepEqual(client.replies(), ['+OK', ':1', '+OK', ':0'])
+    client.send('config set slowlog-log-slower-than 0', 'get none', 'auth x', 'slowlog len')
+    assert.equal(client.replies().at(-1), ':1', 'a read, but no password')
+  })
+
+  test('COMMAND DOCS knows the arguments of whatever takes some, and of nothing else', () => {
+    const { table } = new RespDoor(seededRandom(1))
+    for (const { name, arity } of table.commands) {
+      if (table.subcommands(name).length > 0 || ['quit', 'debug'].includes(name)) continue
+      const takesSome = arity < 0 || arity > name.split('|').length
+      assert.equal(argumentsOf(name) !== undefined, takesSome, name)
+    }
+  })
+
+  test('a long count of many keys is given again for a time, no other is', async () => {
+    const { handler, client } = slow()
+    let [count, tookMs] = [100_001, 101]
+    handler.count = async () => {
+      client.clock.advance(tookMs)
+      return count++
+    }
+    const sizeNow = async () => {
+      client.send('dbsize')
+      await yieldToEventLoop()
+      return client.replies()
+    }
+    assert.deepEqual(await sizeNow(), [':100001'])
+    assert.deepEqual(await sizeNow(), [':100001'])
+    client.clock.advance(20 * tookMs)
+    tookMs = 100
+    assert.deepEqual([await sizeNow(), await sizeNow()], [[':100002'], [':100003']])
+    ;[count, tookMs] = [100_000, 500]
+    assert.deepEqual([await sizeNow(), await sizeNow()], [[':100000'], [':100001']])
+    client.send('flushall')
+    await yieldToEventLoop()
+    client.replies()
+    assert.deepEqual(await sizeNow(), [':100002'])
   })
 
   test('a reply leaves when all before it have', async () => {
@@ -307,7 +369,7 @@ describe('over an engine', () => {
     assert.ok(list.startsWith(`*${count}\r\n`))
     await client.ask('hello', '3')
     const docs = await client.ask('command', 'docs', 'get')
-    assert.match(docs, /^%1\r\n\$3\r\nget\r\n%3\r\n\$7\r\nsummary\r\n/)
+    assert.match(docs, /^%1\r\n\$3\r\nget\r\n%4\r\n\$7\r\nsummary\r\n/)
     client.end()
   })
 

@@ -16,6 +16,21 @@ const SECONDS = ['4000000000', '4000000001', '99999999', '1', '0', '-1']
 const MORE_SECONDS = ['9223372036854776', '9223372036854775807', 'x', '4100000000']
 const MILLISECONDS = ['4000000000123', '4000000000124', '1', '0', '-5', 'x']
 
+/** None that lets anything be slow. */
+const SETTINGS = [
+  ...[['slowlog-max-len', '5'], ['slowlog-max-len', 'x'], ['nosuch', '1'], ['save']],
+  ...[
+    ['databases', '3'],
+    ['slowlog-log-slower-than', '-2'],
+    ['latency-monitor-threshold', '-1'],
+  ],
+  ...[
+    ['slowlog-max-len', '5', 'slowlog-max-len', '6'],
+    ['slowlog-max-len', '128', 'x'],
+  ],
+  ...[['SLOWLOG-max-len', '128', 'latency-monitor-threshold', '0']],
+]
+
 type Make = (draw: Draw) => Argument[]
 
 class Draw {
@@ -107,6 +122,10 @@ const COMMANDS: readonly Make[] = [
   draw => ['scan', '0', ...draw.of([['count', '0'], ['count', 'x'], ['match'], ['nonsense']])],
   draw =>
     draw.of([['get'], ['get', 'a', 'b'], ['nonsense', 'x'], ['client', 'nonsense'], ['incr']]),
+  draw => ['config', 'set', ...draw.of(SETTINGS)],
+  draw => ['config', 'get', draw.of(['slowlog-max-len', 'SLOWLOG-LOG-slower-than', 'nosuch'])],
+  draw => ['slowlog', ...draw.of([['len'], ['reset'], ['get'], ['get', '-2'], ['get', 'x']])],
+  draw => ['latency', ...draw.of([['latest'], ['reset'], ['history', 'command'], ['reset', 'x']])],
   draw => ['client', 'setname', draw.of(['me', 'with space', ''])],
   () => ['client', 'getname'],
   draw => ['auth', ...draw.of([['x'], ['default', 'x'], ['me', 'x'], ['a', 'b', 'c']])],

@@ -1,6 +1,5 @@
 /** The redis-server of this machine, where it has one: on a socket, with nothing on disk. */
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { delay, systemClock } from '../../src/clock.ts'
@@ -28,12 +27,16 @@ export async function startRedis(t: TestContext): Promise<string> {
   t.after(() => child.kill('SIGKILL'))
   const clock = systemClock()
   const endMs = clock.monotonicMs() + START_MS_MAX
-  while (!existsSync(path)) {
-    if (clock.monotonicMs() > endMs) throw new Error('redis-server did not start')
-    await delay(clock, 10)
+  // Its socket is there a moment before it listens.
+  for (;;) {
+    try {
+      const client = await RespClient.connect(path)
+      await client.ask('ping')
+      client.end()
+      return path
+    } catch (cause) {
+      if (clock.monotonicMs() > endMs) throw new Error('redis-server did not start', { cause })
+      await delay(clock, 10)
+    }
   }
-  const client = await RespClient.connect(path)
-  await client.ask('ping')
-  client.end()
-  return path
 }

@@ -1,6 +1,7 @@
 /** COMMAND: what the server offers, for clients that ask. */
 import { type CommandDescription, hasArity, keysOf, syntaxError } from './command.ts'
 import type { CommandArguments } from './command-arguments.ts'
+import { argumentsOf } from './command-syntax.ts'
 import type { Command, CommandTable, RunCall, RunCommand } from './command-table.ts'
 import { Glob } from './glob.ts'
 import { CommandError, NilArray, type Reply, ReplyMap, ReplySet, Status } from './reply.ts'
@@ -78,6 +79,8 @@ function docsOf(command: Command, table: CommandTable): readonly [Reply, Reply] 
     ['since', since],
     ['group', group],
   ]
+  const args = argumentsOf(name)
+  if (args !== undefined) pairs.push(['arguments', args])
   if (subcommands.length > 0) {
     pairs.push(['subcommands', new ReplyMap(subcommands.map(sub => docsOf(sub, table)))])
   }

@@ -1,9 +1,15 @@
 /** All commands, found by their names as they come, in any case. */
 import type { MaybePromise } from '../request-handler.ts'
 import type { ServerContext } from '../server-context.ts'
-import { type CommandDescription, hasArity, type KeyedCommand, wrongArity } from './command.ts'
+import {
+  type CommandDescription,
+  type CommandGroup,
+  hasArity,
+  type KeyedCommand,
+  wrongArity,
+} from './command.ts'
 import type { CommandArguments } from './command-arguments.ts'
-import { CommandError, type Reply } from './reply.ts'
+import { CommandError, OK, type Reply } from './reply.ts'
 import type { RespDoor } from './resp-door.ts'
 import type { RespRequest } from './resp-request.ts'
 import type { RespSession } from './resp-session.ts'
@@ -29,6 +35,16 @@ export interface RunCommand extends CommandDescription {
 }
 
 export type Command = KeyedCommand | RunCommand
+
+/** A name that only subcommands have something to do under. */
+export function container(
+  name: string,
+  since: string,
+  group: CommandGroup,
+  summary: string,
+): RunCommand {
+  return { name, arity: -2, since, group, flags: [], summary, run: () => OK }
+}
 
 /** Characters of names and arguments in messages. */
 const SHOWN_MAX = 128

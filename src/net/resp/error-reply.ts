@@ -1,7 +1,8 @@
 /** What a client of Redis is told of an error that a command met. */
-import { InvalidArgumentError, KvError } from '../../errors.ts'
+import { InvalidArgumentError, KvError, type OverloadedError } from '../../errors.ts'
 import type { ServerContext } from '../server-context.ts'
 import { statusOfError } from '../status-error.ts'
+import type { CommandDescription } from './command.ts'
 import { CommandError } from './reply.ts'
 
 /**
@@ -16,4 +17,17 @@ export function errorReply(error: unknown, context: ServerContext, client: strin
   const stack = error instanceof Error ? error.stack : undefined
   context.logger.error('a command failed with a bug of the server', { client, error, stack })
   return new CommandError('KV_INTERNAL the server met a bug of its own; its log says more')
+}
+
+export function slowReader({ admission }: ServerContext): OverloadedError {
+  return admission.overloaded('this client does not take its replies quickly enough')
+}
+
+export function noAuth({ name }: CommandDescription): CommandError {
+  if (name !== 'hello') return new CommandError('NOAUTH Authentication required.')
+  return new CommandError(
+    'NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO ' +
+      '<proto> AUTH <user> <pass> option can be used to authenticate the client and select the ' +
+      'RESP protocol version at the same time',
+  )
 }

@@ -5,8 +5,10 @@ import type { ServerContext } from '../server-context.ts'
 import { CLIENT_LIST_COMMANDS } from './client-list.ts'
 import { COMMAND_COMMANDS } from './command-commands.ts'
 import { CommandTable } from './command-table.ts'
+import { CONFIG_COMMANDS } from './config-commands.ts'
 import { CONNECTION_COMMANDS } from './connection-commands.ts'
 import { COUNTER_COMMANDS } from './counter-commands.ts'
+import { DbSize } from './db-size.ts'
 import { EXPIRY_COMMANDS } from './expiry-commands.ts'
 import { KEY_COMMANDS } from './key-commands.ts'
 import { RESP_OPERATION_NAMES } from './resp-operation.ts'
@@ -14,6 +16,8 @@ import { RespSession } from './resp-session.ts'
 import { SCAN_COMMANDS } from './scan-commands.ts'
 import { ScanCursors } from './scan-cursors.ts'
 import { SERVER_COMMANDS } from './server-commands.ts'
+import { SlowLog } from './slow-log.ts'
+import { SLOW_LOG_COMMANDS } from './slow-log-commands.ts'
 import { STRING_COMMANDS } from './string-commands.ts'
 import { TRANSACTION_COMMANDS } from './transaction-commands.ts'
 
@@ -32,10 +36,14 @@ export class RespDoor implements ServerProtocol {
     ...CONNECTION_COMMANDS,
     ...CLIENT_LIST_COMMANDS,
     ...SERVER_COMMANDS,
+    ...CONFIG_COMMANDS,
+    ...SLOW_LOG_COMMANDS,
     ...COMMAND_COMMANDS,
   ])
   readonly random: Random
   readonly cursors: ScanCursors
+  readonly slowLog = new SlowLog()
+  readonly dbSize = new DbSize()
   readonly sessions = new Map<number, RespSession>()
   /** Names this process to clients. */
   readonly runId: string

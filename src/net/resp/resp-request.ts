@@ -15,6 +15,10 @@ export class RespRequest implements RequestContext {
   receivedMs = 0
   /** Bytes of the command. */
   size = 0
+  /** Its name, how many arguments it has, and the first of them once it has to wait. */
+  name = ''
+  argCount = 0
+  firstArgument: string | undefined = undefined
   /** Commands that it stands for: each gets the same reply. */
   count = 1
   readonly consistency: Consistency = 'one'

@@ -18,12 +18,12 @@ import type { Share } from '../admission.ts'
 import { AnsweredRun } from '../answered-run.ts'
 import type { Conversation, ConversationSink } from '../conversation.ts'
 import { DEFAULT_USER, encodeCredentials } from '../credentials.ts'
-import { describeForeignBytes } from '../foreign-bytes.ts'
+import { FirstBytes } from '../first-bytes.ts'
 import { OutputBuffer } from '../output-buffer.ts'
 import type { ServerContext } from '../server-context.ts'
 import { CommandArguments } from './command-arguments.ts'
 import type { Command, RunCommand } from './command-table.ts'
-import { errorReply } from './error-reply.ts'
+import { errorReply, noAuth, slowReader } from './error-reply.ts'
 import type { KeyViewTerms } from './key-view.ts'
 import { KeyedDispatch, type KeyedOwner } from './keyed-dispatch.ts'
 import { ProtocolViolation } from './protocol-violation.ts'
@@ -33,7 +33,7 @@ import { RespDecoder } from './resp-decoder.ts'
 import type { RespDoor } from './resp-door.ts'
 import { operationOf, RespOperation } from './resp-operation.ts'
 import { RespRequest } from './resp-request.ts'
-import { Transaction } from './transaction.ts'
+import type { Transaction } from './transaction.ts'
 import { WatchedKeys } from './watched-keys.ts'
 
 /** Output is handed to the socket during a long run of commands once it exceeds this. */
@@ -41,7 +41,6 @@ const FLUSH_BYTES = 64 * 1024
 const SLICE_MS = 0.5
 const COMMANDS_PER_LOOK = 8
 const OUTPUT_CAPACITY = 1024
-const FIRST_BYTES_MAX = 16
 /** With fewer free places than this part, connections that say nothing are closed. */
 const SCARCE = 0.25
 
@@ -90,7 +89,7 @@ export class RespSession implements Conversation, KeyedOwner {
   pendingWrites = 0
   #receivedMs: number
   readonly #answered: AnsweredRun
-  #firstBytes: number[] = []
+  readonly #firstBytes = new FirstBytes()
 
   constructor(
     door: RespDoor,
@@ -169,7 +168,7 @@ export class RespSession implements Conversation, KeyedOwner {
 
   receive(bytes: Uint8Array, size: number, nowMs: number): void {
     if (this.#isEnding) return
-    if (!this.#isAdmitted) this.#rememberFirst(bytes.subarray(0, size))
+    if (!this.#isAdmitted) this.#firstBytes.remember(bytes, size)
     this.#receivedMs = nowMs
     this.#decoder.push(bytes, size)
     this.process(nowMs)
@@ -179,13 +178,8 @@ export class RespSession implements Conversation, KeyedOwner {
     return this.#decoder.keep()
   }
 
-  #rememberFirst(chunk: Uint8Array): void {
-    const missing = FIRST_BYTES_MAX - this.#firstBytes.length
-    if (missing > 0) this.#firstBytes.push(...chunk.subarray(0, missing))
-  }
-
   describeFirstBytes(): string {
-    return describeForeignBytes(Uint8Array.from(this.#firstBytes))
+    return this.#firstBytes.describe()
   }
 
   process(nowMs: number): void {
@@ -222,9 +216,11 @@ export class RespSession implements Conversation, KeyedOwner {
     request.operation = RespOperation.other
     request.isDone = request.cancelled = request.isAlone = request.isWrite = false
     let isQueued = this.transaction !== undefined
+    request.firstArgument = undefined
     try {
       const command = this.#door.table.find(args)
-      this.lastCommand = command.name
+      this.lastCommand = request.name = command.name
+      request.argCount = args.count
       request.operation = operationOf(command.flags)
       this.#door.countCommand(command.name)
       if (!this.#isAdmitted && !command.flags.includes('no_auth')) throw noAuth(command)
@@ -254,7 +250,7 @@ export class RespSession implements Conversation, KeyedOwner {
   /** Keeps the command until everything before it is over. */
   stall(command: Command, args: CommandArguments, request: RespRequest): void {
     this.#stalled = { command, args: args.detached(), request }
-    if (request === this.#request) this.#request = new RespRequest(this.share)
+    this.#holdRequest(request)
   }
 
   #dispatch(command: Command, args: CommandArguments, request: RespRequest): void {
@@ -299,9 +295,16 @@ export class RespSession implements Conversation, KeyedOwner {
     this.context.waits.wait(result, request, this)
   }
 
+  /** The request is not that of the next command any more. */
+  #holdRequest(request: RespRequest): void {
+    if (request !== this.#request) return
+    this.#door.slowLog.remember(request, this.#args)
+    this.#request = new RespRequest(this.share)
+  }
+
   /** The request waits for its answer from here on. */
   enter(request: RespRequest, isWrite: boolean): void {
-    if (request === this.#request) this.#request = new RespRequest(this.share)
+    this.#holdRequest(request)
     request.isWrite = isWrite
     if (isWrite) this.pendingWrites++
     this.share.begin(request.size)
@@ -317,6 +320,8 @@ export class RespSession implements Conversation, KeyedOwner {
 
   #answer(request: RespRequest, reply: Reply): void {
     this.#answered.add(request.operation, this.#receivedMs)
+    const { slowLog } = this.#door
+    if (slowLog.isTight && request === this.#request) slowLog.answered(request, this.#args, this)
     if (this.#line.length === 0) {
       if (!request.isSilent) this.#encode(reply)
       return
@@ -350,6 +355,8 @@ export class RespSession implements Conversation, KeyedOwner {
     if (request.isAlone) this.#isAlone = false
     const elapsedMs = this.context.clock.monotonicMs() - request.receivedMs
     this.context.stats.recordDuration(request.operation, elapsedMs, request.count)
+    const { slowLog } = this.#door
+    if (elapsedMs >= slowLog.fromMs) slowLog.took(request, elapsedMs, this)
     this.#line.done(request, reply)
     this.sink.scheduleFlush()
   }
@@ -396,10 +403,6 @@ export class RespSession implements Conversation, KeyedOwner {
     this.#isAdmitted = false
     this.strangeSinceMs = this.context.clock.monotonicMs()
     this.#decoder.isStranger = true
-  }
-
-  beginTransaction(): void {
-    this.transaction = new Transaction(this.context.limits, this.share)
   }
 
   endTransaction(): void {
@@ -492,16 +495,3 @@ export class RespSession implements Conversation, KeyedOwner {
 
 /** Keys may be longer than values, where these are kept short. */
 const LINE = 65_535
-
-function slowReader({ admission }: ServerContext): OverloadedError {
-  return admission.overloaded('this client does not take its replies quickly enough')
-}
-
-function noAuth({ name }: Command): CommandError {
-  if (name !== 'hello') return new CommandError('NOAUTH Authentication required.')
-  return new CommandError(
-    'NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO ' +
-      '<proto> AUTH <user> <pass> option can be used to authenticate the client and select the ' +
-      'RESP protocol version at the same time',
-  )
-}

@@ -151,11 +151,12 @@ async function randomKey({ context, door, request }: RunCall): Promise<Reply> {
   return null
 }
 
-async function flush({ args, context, request }: RunCall): Promise<Reply> {
+async function flush({ args, context, door, request }: RunCall): Promise<Reply> {
   const word = args.count > 1 ? args.word(1) : ''
   if (args.count > 2 || (word !== '' && word !== 'SYNC' && word !== 'ASYNC')) throw syntaxError()
   const { handler } = context
   request.isWrite = true
+  door.dbSize.forget()
   await eachPage(handler, scanOf(ALL), request, async page => {
     await handler.batch(
       page.map(key => ({ type: 'del', key })),
@@ -187,7 +188,8 @@ export const SCAN_COMMANDS: readonly RunCommand[] = [
     ...{ name: 'dbsize', arity: 1, since: '1.0.0', group: 'server', isAlone: true },
     flags: ['readonly', 'fast'],
     summary: 'The number of keys, by counting them',
-    run: async ({ context, request }) => await context.handler.count(scanOf(ALL), request),
+    run: async ({ context, door, request }) =>
+      await door.dbSize.count(context.clock, () => context.handler.count(scanOf(ALL), request)),
   },
   ...(['flushdb', 'flushall'] as const).map((name): RunCommand => {
     return {

@@ -1,45 +1,15 @@
-/** Commands about the server: INFO, CONFIG GET, TIME, OBJECT, MEMORY USAGE. */
+/** Commands about the server: INFO, TIME, OBJECT, MEMORY USAGE, DEBUG. */
 
-import { fromLatin1 } from './characters.ts'
 import { type KeyedCommand, syntaxError } from './command.ts'
-import type { Command, RunCall, RunCommand } from './command-table.ts'
-import { Glob } from './glob.ts'
+import { type Command, container, type RunCall, type RunCommand } from './command-table.ts'
 import { infoText } from './info-text.ts'
 import { encodingOf, usageOf } from './key-commands.ts'
 import { requireNumber } from './numbers.ts'
-import { CommandError, OK, type Reply, ReplyMap, Verbatim } from './reply.ts'
+import { CommandError, type Reply, Verbatim } from './reply.ts'
 
 /** `OBJECT ENCODING key` */
 const SECOND_ARGUMENT = { first: 2, last: 2, step: 1 } as const
 const MS_PER_S = 1000
-
-/** What clients and benchmarks ask for, with the names of Redis. */
-function settings({ context }: RunCall): ReadonlyMap<string, string> {
-  const { limits, doorkeeper } = context
-  return new Map([
-    ['appendfsync', 'always'],
-    ['appendonly', 'yes'],
-    ['databases', '1'],
-    ['maxclients', String(limits.connectionsMax)],
-    ['maxmemory', '0'],
-    ['maxmemory-policy', 'noeviction'],
-    ['proto-max-bulk-len', String(limits.valueSizeMax)],
-    ['requirepass', doorkeeper.asksForPassword ? '(set)' : ''],
-    ['save', ''],
-    ['tcp-keepalive', String(Math.floor(limits.keepAliveMs / MS_PER_S))],
-    ['timeout', '0'],
-  ])
-}
-
-function configGet(call: RunCall): Reply {
-  const globs = call.args.list(2).map(pattern => {
-    return new Glob(fromLatin1(Buffer.from(pattern).toString('latin1').toLowerCase()))
-  })
-  const pairs = [...settings(call)].filter(([name]) => {
-    return globs.some(glob => glob.matches(fromLatin1(name)))
-  })
-  return new ReplyMap(pairs)
-}
 
 async function info(call: RunCall): Promise<Reply> {
   const { args } = call
@@ -113,23 +83,19 @@ export const SERVER_COMMANDS: readonly Command[] = [
     summary: 'Seconds since the Unix epoch, and microseconds of the present one',
     run: time,
   } satisfies RunCommand,
-  container('config', '2.0.0', 'server', 'Commands about settings'),
   {
-    ...{ name: 'config|get', arity: -3, since: '2.0.0', group: 'server', isInstant: true },
+    ...{ name: 'debug', arity: -2, since: '1.0.0', group: 'server' },
     flags: ['admin', 'noscript', 'loading', 'stale'],
-    summary: 'Settings whose names match patterns',
-    run: configGet,
+    summary: 'Refused, as by a Redis that was not told to allow it',
+    run: () => {
+      throw new CommandError(
+        'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you ' +
+          'can run it from a local connection, otherwise you need to set this option in the ' +
+          'configuration file, and then restart the server.',
+      )
+    },
   } satisfies RunCommand,
   container('object', '2.2.3', 'generic', 'Commands about how a value is kept'),
   container('memory', '4.0.0', 'server', 'Commands about memory'),
   ...OBJECT_COMMANDS,
 ]
-
-function container(
-  name: string,
-  since: string,
-  group: 'server' | 'generic',
-  summary: string,
-): RunCommand {
-  return { name, arity: -2, since, group, flags: [], summary, run: () => OK }
-}

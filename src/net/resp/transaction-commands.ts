@@ -4,7 +4,7 @@ import type { RunCall, RunCommand } from './command-table.ts'
 import { distinctKeys, type KeyView } from './key-view.ts'
 import { updateKeys } from './keyed-call.ts'
 import { CommandError, OK, type Reply } from './reply.ts'
-import type { QueuedCommand } from './transaction.ts'
+import { type QueuedCommand, Transaction } from './transaction.ts'
 import type { WatchedKeys } from './watched-keys.ts'
 
 function multi(call: RunCall): Reply {
@@ -13,7 +13,7 @@ function multi(call: RunCall): Reply {
     throw new CommandError('ERR MULTI calls can not be nested')
   }
   checkAlone(call)
-  session.beginTransaction()
+  session.transaction = new Transaction(call.context.limits, session.share)
   return OK
 }
 
