@@ -1,4 +1,4 @@
-/** The first bytes of a connection, kept until it has said who it is, to tell what it sent instead. */
+/** The first bytes of a connection, kept until it says who it is, to tell what it sent instead. */
 import { describeForeignBytes } from './foreign-bytes.ts'
 
 const SIZE_MAX = 16

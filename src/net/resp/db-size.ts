@@ -2,8 +2,8 @@
  * How many keys there are, for DBSIZE: counted by reading them, for nothing that could be kept up
  * to date tells a new key from one that was there, short of a read before each write.
  *
- * Whoever polls it must not keep the store busy: of many keys, a count that took long is given again
- * for a time in proportion, so that counting takes a twentieth of the time at most.
+ * Whoever polls it must not keep the store busy: of many keys, a count that took long is given
+ * again for a time in proportion, so that counting takes a twentieth of the time at most.
  */
 import type { Clock } from '../../clock.ts'
 

@@ -89,8 +89,8 @@ export const SERVER_COMMANDS: readonly Command[] = [
     summary: 'Refused, as by a Redis that was not told to allow it',
     run: () => {
       throw new CommandError(
-        'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you ' +
-          'can run it from a local connection, otherwise you need to set this option in the ' +
+        'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", ' +
+          'you can run it from a local connection, otherwise you need to set this option in the ' +
           'configuration file, and then restart the server.',
       )
     },
