@@ -67,8 +67,19 @@ describe('what is lost', () => {
           cluster.settle(cluster.write(cluster.members[random.below(3)]!, [put(name)], 'all')),
         ),
       )
+      // One that is slow for the node that will be left.
+      cluster.network.pause(cluster.members[left]!.id)
+      let isAcknowledged = false
+      const slow = cluster.write(cluster.members[(left + 1) % 3]!, [put('slow')], 'all')
+      const last = slow.then(() => {
+        isAcknowledged = true
+      })
+      await cluster.pass(100)
+      assert.ok(!isAcknowledged, 'the third one has it not')
+      cluster.network.mend()
+      await cluster.settle(last)
       for (const at of [0, 1, 2]) if (at !== left) await cluster.crash(cluster.members[at]!)
-      for (const name of written) assert.equal(await copies(cluster, name), 1, name)
+      for (const name of [...written, 'slow']) assert.equal(await copies(cluster, name), 1, name)
       await cluster.stopAll()
     }
   })
