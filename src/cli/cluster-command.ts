@@ -55,7 +55,8 @@ async function runCluster(context: CommandContext): Promise<ExitCode> {
   const isWaiting = flagOption(context.options, 'wait')
   if (isWaiting && action !== 'status') throw new UsageError('only cluster status waits')
   if (action === 'owners') {
-    if (key === undefined) throw new UsageError('cluster owners needs a key')
+    if (key === undefined)
+      throw new UsageError('cluster owners needs a key: kvcli cluster owners user:1')
     return await runOwners(context, decodeArgument(key, context.encoding, 'key'))
   }
   const run = RUNS.get(action ?? '')

@@ -245,8 +245,8 @@ class DevCluster {
     }
     if (!runner.isAlive) return refused(`node ${number} does not run`)
     const { signal = 'SIGKILL' } = request
-    this.print(`kvcli: ${signal} to node ${number}`)
     if (!runner.kill(signal)) return refused(`${signal} cannot be sent`)
+    this.print(`kvcli: ${signal} to node ${number}`)
     if (!isPause(signal)) await this.#untilLate(() => !runner.isAlive)
     return nodes()
   }

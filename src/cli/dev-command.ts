@@ -1,4 +1,5 @@
 /** dev: looks at the local cluster that `kvd dev` runs, and kills and starts its nodes. */
+import { constants } from 'node:os'
 import type { Command, CommandContext } from './command.ts'
 import { askDev, type DevNodeStatus, type DevRequest } from './dev-control.ts'
 import { DEV_DIRECTORY } from './dev-layout.ts'
@@ -85,7 +86,9 @@ function requestOf(
     return { command }
   }
   if (node === undefined || !/^[1-9]\d*$/.test(node)) {
-    throw new UsageError(`dev ${command} needs the number of a node, from 1`)
+    throw new UsageError(
+      `dev ${command} needs the number of a node, from 1: kvcli dev ${command} 2`,
+    )
   }
   return command === 'start'
     ? { command, node: Number(node) }
@@ -95,8 +98,11 @@ function requestOf(
 function signalName(text: string): string {
   const upper = text.toUpperCase()
   const name = SIGNAL_NAMES[text] ?? (upper.startsWith('SIG') ? upper : `SIG${upper}`)
-  if (/^SIG[A-Z]+\d*$/.test(name)) return name
-  throw new UsageError(`--signal '${text}' is no signal: use a name such as KILL, STOP, CONT, TERM`)
+  // The nodes run on this very machine.
+  if (Object.hasOwn(constants.signals, name)) return name
+  throw new UsageError(
+    `--signal '${text}' is no signal of this system: use KILL, STOP, CONT, TERM, INT, HUP or QUIT`,
+  )
 }
 
 function renderNodes(nodes: readonly DevNodeStatus[], style: Style): string {
