@@ -9,7 +9,8 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { AntiEntropy } from './anti-entropy.ts'
-import { ClockWatch } from './clock-watch.ts'
+import type { BelievedClock } from './believed-clock.ts'
+import { ClockWatch, type WatchedVersions } from './clock-watch.ts'
 import { ClusterScans } from './cluster-scans.ts'
 import { ClusterWrites } from './cluster-writes.ts'
 import { HintReports } from './hint-reports.ts'
@@ -33,6 +34,9 @@ export interface ClusterNodeOptions {
   /** The ring that the node goes by now. */
   readonly ring: () => RingTable
   readonly clock: Clock
+  /** By which the node versions writes, and the versions themselves. */
+  readonly wallClock: BelievedClock
+  readonly versions: WatchedVersions
   readonly random: Random
   readonly logger: Logger
   /** The directory, for messages. */
@@ -93,9 +97,11 @@ export class ClusterNode implements ClusterParts {
     const { choice } = reads
     const table = ring()
     const fence = (entries: readonly StoredEntry[]) => marks.fence(entries)
-    const clocks = new ClockWatch({ ...options, members: () => membersOf(ring()) })
-    const checkClock = () => clocks.check()
-    const terms = { self: peers.self, table, choice, fence, checkClock }
+    const { wallClock, versions, logger } = options
+    const members = () => membersOf(ring())
+    const clocks = new ClockWatch({ peers, members, clock: wallClock, versions, logger })
+    const clockReady = () => clocks.ready()
+    const terms = { self: peers.self, table, choice, fence, clockReady }
     const writes = await ClusterWrites.open({ ...options, ...terms })
     return new ClusterNode(options, { reads, writes, marks, clocks })
   }

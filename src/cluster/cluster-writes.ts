@@ -22,8 +22,8 @@ export interface ClusterWritesOptions extends ReplicationOptions {
   readonly choice: ReplicaChoice
   /** Of what peers sent, what may be applied (PurgeMarks.fence). Absent: all. */
   readonly fence?: ReplicaFence
-  /** Throws when this node's clock must not order writes. Absent: it may. */
-  readonly checkClock?: () => void
+  /** Whether this node's clock may order writes (ClockWatch.ready). Absent: it may. */
+  readonly clockReady?: () => Promise<void> | undefined
 }
 
 export interface ClusterWritesFigures extends ReplicationFigures {
@@ -39,12 +39,12 @@ export class ClusterWrites {
   readonly #apply: ReplicaApply
 
   private constructor(options: ClusterWritesOptions, replication: Replication) {
-    const { self, store, clock, choice, peers, onNewerEpoch, fence, checkClock } = options
+    const { self, store, clock, choice, peers, onNewerEpoch, fence, clockReady } = options
     const table = () => replication.table
     this.replication = replication
     this.#forwarding = new WriteForwarding({ store, choice, clock, table })
     this.#coordinator = new WriteCoordinator({
-      ...{ store, replication, clock, forwarding: this.#forwarding, checkClock },
+      ...{ store, replication, clock, forwarding: this.#forwarding, clockReady },
     })
     this.#apply = new ReplicaApply({ self, store, clock, table, onNewerEpoch, fence })
     peers.handle(PeerMessage.replicate, (body, context) => this.#apply.replicate(body, context))

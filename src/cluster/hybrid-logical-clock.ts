@@ -8,11 +8,16 @@
  * group commit as they; it stays below the skew that peers and clients tolerate, so a restart
  * right after a crash does not stamp from their future.
  *
+ * In a cluster the wall clock is one that others have confirmed (believed-clock.ts), and when the
+ * clock has come further all the same than it should have, it is set back (clock-watch.ts): better
+ * that what was made meanwhile stays than that everything is made in the future from then on.
+ *
  * Invariants:
  *  1. A version from next() is greater than every version from next() and witness() before it, in
- *     this process and before its start.
+ *     this process and before its start, back to when it was set back. No two are the same even so.
  *  2. The clock is never ahead of the wall clock because of others by more than SKEW_AHEAD_MAX_MS,
- *     so one client with a wrong clock cannot drag a node into the future.
+ *     so one client with a wrong clock cannot drag a node into the future; unless most members are
+ *     ahead together, and then by no more than that beyond them.
  *  3. covered() resolves only once a durable mark lies at or above every version so far.
  */
 import { assert } from '../assert.ts'
@@ -38,8 +43,8 @@ export const LEASE_MS = 400
 
 export interface HybridLogicalClockOptions {
   readonly clock: Clock
-  /** Eight bytes that no other writer uses. */
-  readonly writer: Uint8Array
+  /** Eight bytes that no other writer uses or has used. */
+  readonly newWriter: () => Uint8Array
   /** The mark that the last process left; 0 for none. */
   readonly markMs: number
   /** Resolves once the mark is durable, whatever durability writes ask for. */
@@ -48,6 +53,7 @@ export interface HybridLogicalClockOptions {
 
 export class HybridLogicalClock {
   readonly #options: HybridLogicalClockOptions
+  #writer: Uint8Array
   #timeMs: number
   #counter = COUNTER_MAX
   /** Durable. */
@@ -56,9 +62,13 @@ export class HybridLogicalClock {
   #markAskedMs: number
   #extending: Promise<void> | undefined
   #failure: unknown
+  #leadMs = 0
+  /** How often it was set back. */
+  #setBacks = 0
 
   constructor(options: HybridLogicalClockOptions) {
     this.#options = options
+    this.#writer = options.newWriter()
     // Everything up to the mark may have been used.
     this.#timeMs = options.markMs
     this.#markMs = options.markMs
@@ -83,7 +93,7 @@ export class HybridLogicalClock {
       this.#counter++
     }
     this.#extend()
-    return encodeVersion(this.#timeMs, this.#counter, this.#options.writer)
+    return encodeVersion(this.#timeMs, this.#counter, this.#writer)
   }
 
   /**
@@ -95,7 +105,7 @@ export class HybridLogicalClock {
     const wallMs = Math.floor(this.#options.clock.wallMs())
     const timeMs = versionTimeMs(version)
     // What this clock has already reached is no news: accepting it moves nothing.
-    if (timeMs > Math.max(wallMs + SKEW_AHEAD_MAX_MS, this.#timeMs)) {
+    if (timeMs > Math.max(wallMs + this.#aheadMaxMs, this.#timeMs)) {
       throw skewError(timeMs - wallMs, 'ahead of', SKEW_AHEAD_MAX_MS, this.timeMs)
     }
     const nowMs = Math.max(wallMs, this.#timeMs)
@@ -112,7 +122,28 @@ export class HybridLogicalClock {
   follow(version: Uint8Array): void {
     const wallMs = Math.floor(this.#options.clock.wallMs())
     const timeMs = versionTimeMs(version)
-    if (timeMs <= wallMs + SKEW_AHEAD_MAX_MS) this.#reach(version, timeMs)
+    if (timeMs <= wallMs + this.#aheadMaxMs) this.#reach(version, timeMs)
+  }
+
+  /** Most members are so far ahead of their wall clocks: what they have reached is no skew. */
+  setLead(leadMs: number): void {
+    this.#leadMs = leadMs
+  }
+
+  get #aheadMaxMs(): number {
+    return this.#leadMs + SKEW_AHEAD_MAX_MS
+  }
+
+  /** Goes on from `timeMs`, under another writer, so that no version comes a second time. */
+  setBack(timeMs: number): void {
+    if (timeMs >= this.#timeMs) return
+    this.#setBacks++
+    this.#writer = this.#options.newWriter()
+    this.#timeMs = timeMs
+    this.#counter = COUNTER_MAX
+    this.#markMs = timeMs
+    this.#markAskedMs = timeMs
+    this.#extend()
   }
 
   #reach(version: Uint8Array, timeMs: number): void {
@@ -154,11 +185,15 @@ export class HybridLogicalClock {
 
   /** Never rejects: whoever waits finds the mark where it was. */
   async #persist(markMs: number): Promise<void> {
+    const setBacks = this.#setBacks
     try {
       await this.#options.persistMark(markMs)
+      // Of before: the mark that replaced it is on its way.
+      if (this.#setBacks !== setBacks) return
       this.#markMs = Math.max(this.#markMs, markMs)
     } catch (error) {
       this.#failure = error
+      if (this.#setBacks !== setBacks) return
       // The next version asks again.
       this.#markAskedMs = this.#markMs
     }

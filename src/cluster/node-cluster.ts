@@ -6,6 +6,8 @@
  */
 import type { Db } from '../engine/index.ts'
 import type { Logger } from '../logger.ts'
+import type { BelievedClock } from './believed-clock.ts'
+import type { WatchedVersions } from './clock-watch.ts'
 import { ClusterNode } from './cluster-node.ts'
 import type { CurrentRing, MemberPlace } from './current-ring.ts'
 import { AppState, type AppStateKey } from './member-profile.ts'
@@ -18,6 +20,9 @@ export interface NodeClusterParts {
   /** The engine below the store. */
   readonly db: Db
   readonly store: PartitionedStore
+  /** By which the node versions writes, and the versions themselves. */
+  readonly wallClock: BelievedClock
+  readonly versions: WatchedVersions
   readonly ring: CurrentRing
   readonly links: NodeLinks
   readonly environment: NodeEnvironment
@@ -54,6 +59,7 @@ export class NodeCluster {
   /** Reads what an earlier process owed its peers; nothing may have been written yet. */
   static async open(parts: NodeClusterParts): Promise<NodeCluster> {
     const { db, store, ring, links, environment, logger, path, clientAddress, seeds, place } = parts
+    const { wallClock, versions } = parts
     const { clock, random, seams } = environment
     const { peers, generation } = links
     const shared = { clock, random, logger, path }
@@ -76,6 +82,7 @@ export class NodeCluster {
       peers: seams?.peers?.(peers) ?? peers,
       liveness: membership.liveness,
       store,
+      ...{ wallClock, versions },
       log: seams?.log?.(db) ?? db,
       ring: () => ring.table,
       onNewerEpoch: (peer, epoch) => membership.heard(peer, epoch),

@@ -9,7 +9,7 @@
  * raises `form`, and a change of what user keys and values look like raises `stored form`.
  */
 import { CorruptionError, InvalidArgumentError, VersionMismatchError } from '../errors.ts'
-import { readUint48, WRITER_SIZE, writeUint48 } from '../write-version.ts'
+import { readUint48, writeUint48 } from '../write-version.ts'
 import { checkPartitionCount, NodeKey, nodeKey, PARTITION_COUNT_DEFAULT } from './partition.ts'
 import type { Store } from './store.ts'
 import { STORED_FORM } from './versioned-value.ts'
@@ -37,11 +37,6 @@ export interface IdentityOptions {
   readonly wallMs: () => number
   /** Unpredictable bytes. */
   readonly entropy: (length: number) => Uint8Array
-}
-
-/** The node's identity as a writer of versions: the first half of its id. */
-export function writerOf(identity: NodeIdentity): Uint8Array {
-  return identity.nodeId.subarray(0, WRITER_SIZE)
 }
 
 /** Reads the identity of the directory, or makes one when the store is empty. */

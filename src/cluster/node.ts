@@ -22,6 +22,8 @@ import {
   tcpConnector,
 } from '../net/index.ts'
 import { secureBytes, systemRandom } from '../random.ts'
+import { WRITER_SIZE } from '../write-version.ts'
+import { BelievedClock } from './believed-clock.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
 import { CurrentRing, type MemberPlace, type RingShape } from './current-ring.ts'
 import { FrontDoors, listenOptions } from './front-doors.ts'
@@ -30,7 +32,7 @@ import { expectedAddress, reachableAddress } from './node-address.ts'
 import { adoptIfNew, checkMayJoin } from './node-adoption.ts'
 import { NodeCluster, type NodeClusterParts } from './node-cluster.ts'
 import { NodeHandler, type NodeStats } from './node-handler.ts'
-import { type NodeIdentity, openIdentity, writerOf } from './node-identity.ts'
+import { type NodeIdentity, openIdentity } from './node-identity.ts'
 import {
   checkClusterOptions,
   checkStandsAlone,
@@ -133,7 +135,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     expected,
     signal: fence.signal,
   })
-  const versions = await startClock(db, path, identity, environment, logger)
+  const { wallClock, versions } = await startClock(db, path, ring, environment, logger)
   const partitioner = new Partitioner(identity.partitionCount)
   const store = new PartitionedStore({
     store: environment.seams?.store?.(db) ?? db,
@@ -146,7 +148,17 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   let bound: ListenAddress | undefined
   const links = await openLinks({ db, ring, nodeId, options, environment, fence })
   const cluster = await openCluster(links, {
-    ...{ db, store, ring, environment, logger, path, seeds: options.cluster?.join ?? [] },
+    ...{
+      db,
+      store,
+      ring,
+      environment,
+      logger,
+      path,
+      wallClock,
+      versions,
+      seeds: options.cluster?.join ?? [],
+    },
     clientAddress: () => (bound === undefined ? expected : reachableAddress(bound)),
     place: memberPlace(options),
   })
@@ -274,10 +286,12 @@ async function openCluster(
 async function startClock(
   db: Db,
   path: string,
-  identity: NodeIdentity,
-  { clock }: NodeEnvironment,
+  ring: CurrentRing,
+  { clock: machineClock, entropy }: NodeEnvironment,
   logger: Logger,
-): Promise<HybridLogicalClock> {
+): Promise<{ wallClock: BelievedClock; versions: HybridLogicalClock }> {
+  // Steps of its own clock are doubted by a node that has others to ask.
+  const clock = new BelievedClock(machineClock, () => ring.ring.members.length > 1)
   const markMs = await readClockMark(db, path)
   const aheadMs = markMs - clock.wallMs()
   if (aheadMs > LEASE_MS + SKEW_AHEAD_MAX_MS) {
@@ -289,7 +303,9 @@ async function startClock(
     await delay(clock, aheadMs)
   }
   const persistMark = (next: number) => writeClockMark(db, next)
-  return new HybridLogicalClock({ clock, writer: writerOf(identity), markMs, persistMark })
+  const newWriter = () => entropy(WRITER_SIZE)
+  const versions = new HybridLogicalClock({ clock, newWriter, markMs, persistMark })
+  return { wallClock: clock, versions }
 }
 
 function engineOptions(options: NodeOptions): DbOptions {

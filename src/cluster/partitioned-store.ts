@@ -420,6 +420,14 @@ export class PartitionedStore {
     return terms.version
   }
 
+  /** Of writes that another node versioned or passed on; throws as versionOf, and DecodeError. */
+  witness(entries: readonly StoredEntry[]): void {
+    for (const { stored } of entries) {
+      checkStored(stored)
+      this.#versions.witness(storedVersion(stored))
+    }
+  }
+
   #corruption(engineKey: Uint8Array, error: DecodeError): CorruptionError {
     const userKey = engineUserKey(engineKey)
     const where = `the stored form of key ${keyText(userKey)}`

@@ -58,8 +58,8 @@ export interface WriteCoordinatorOptions {
   readonly replication: Replication
   readonly forwarding: WriteForwarding
   readonly clock: Clock
-  /** Throws when this node's clock must not order writes (ClockWatch). Absent: it may. */
-  readonly checkClock?: (() => void) | undefined
+  /** Whether this node's clock may order writes (ClockWatch.ready). Absent: it may. */
+  readonly clockReady?: (() => Promise<void> | undefined) | undefined
 }
 
 /** Writes the node's own part, and tells `write` of it. */
@@ -79,7 +79,29 @@ export class WriteCoordinator {
   batch(operations: readonly StoreWrite[], terms: CoordinatedTerms): Promise<void> {
     const { store, replication } = this.#options
     if (!replication.hasPeers || operations.length === 0) return store.batch(operations, terms)
-    this.#options.checkClock?.()
+    const deciding = this.#options.clockReady?.()
+    if (deciding === undefined) return this.#batchNow(operations, terms)
+    const kept = operations.length > LARGE_COUNT ? operations : operations.map(copyOperation)
+    return this.#clockDecided(deciding, terms).then(() => this.#batchNow(kept, terms))
+  }
+
+  /** Resolves once this node's clock may order the write; rejects when it must not, or too late. */
+  async #clockDecided(
+    deciding: Promise<void> | undefined,
+    { deadlineMs }: CoordinatedTerms,
+  ): Promise<void> {
+    const { clock, clockReady } = this.#options
+    for (let wait = deciding; wait !== undefined; wait = clockReady?.()) {
+      await within(clock, wait, Math.max(0, deadlineMs - clock.monotonicMs()))
+      if (clock.monotonicMs() < deadlineMs) continue
+      throw new UnavailableError(
+        'nobody could confirm the clock of this node in time, so it has not taken the write: ' +
+          'try again, or write to another node',
+      )
+    }
+  }
+
+  #batchNow(operations: readonly StoreWrite[], terms: CoordinatedTerms): Promise<void> {
     if (operations.length > LARGE_COUNT) return this.#batchLarge(operations, terms)
     const partitions = operations.map(operation => this.#partitionOf(operation))
     const own = this.#ownAmong(partitions)
@@ -129,8 +151,8 @@ export class WriteCoordinator {
 
   /** Writes what another node passed on. Rejects, and writes nothing, what is not this node's. */
   async entries(entries: readonly StoredEntry[], terms: CoordinatedTerms): Promise<void> {
-    const { store, replication } = this.#options
-    this.#options.checkClock?.()
+    const { store, replication, clockReady } = this.#options
+    await this.#clockDecided(clockReady?.(), terms)
     for (const { engineKey } of entries) {
       const partition = enginePartition(engineKey)
       if (store.partitioner.partitionOf(engineUserKey(engineKey)) !== partition) {
@@ -141,6 +163,7 @@ export class WriteCoordinator {
         `this node does not own partition ${partition}: send it where the ring says`,
       )
     }
+    store.witness(entries)
     const own = new Set(entries.map(({ engineKey }) => enginePartition(engineKey)))
     const room = this.#roomWithin(terms.deadlineMs)
     while (this.#isFull(own)) await room()

@@ -1,22 +1,31 @@
 // Goal: a node whose clock is off takes no writes until it is set, and only such a node: not one
 // that alone can tell, not for a slow link, not for what was measured by a clock that was set
 // since.
+// And no version is made by a clock that was set and that nobody has confirmed; versions that have
+// come too far ahead come back, never a second time, and not where most members are there.
 // Method: members on one time with wall clocks that the test sets, over fake links.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Clock } from '../../src/clock.ts'
-import { CLOCK_OFF_MS, ClockWatch } from '../../src/cluster/clock-watch.ts'
+import { BelievedClock } from '../../src/cluster/believed-clock.ts'
+import { CLOCK_OFF_MS, CLOCK_WAIT_MS, ClockWatch } from '../../src/cluster/clock-watch.ts'
+import { HybridLogicalClock } from '../../src/cluster/hybrid-logical-clock.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import { ProtocolError, UnavailableError } from '../../src/errors.ts'
 import type { LogFields } from '../../src/logger.ts'
 import { seededRandom } from '../../src/random.ts'
+import { versionTimeMs } from '../../src/write-version.ts'
 import { FakeNetwork, type FakePeers } from '../support/fake-peers.ts'
 import { printSeed } from '../support/seed.ts'
 import { SimClock } from '../support/sim-clock.ts'
 
+type Writable<T> = { -readonly [name in keyof T]: T[name] }
+
 interface Member {
   readonly watch: ClockWatch
   readonly peers: FakePeers
+  readonly clock: BelievedClock
+  readonly versions: HybridLogicalClock
   /** How far its wall clock is ahead. */
   aheadMs: number
   readonly logged: string[]
@@ -27,7 +36,12 @@ class Clocks {
   readonly network: FakeNetwork
   readonly members: Member[] = []
 
-  constructor(seed: number, aheadMs: readonly number[], latencyMaxMs = 5) {
+  /** `aheadMs`: of the wall clocks; `marksMs`: how far ahead of the time versions were once. */
+  constructor(
+    seed: number,
+    aheadMs: readonly number[],
+    { latencyMaxMs = 5, marksMs = [] }: { latencyMaxMs?: number; marksMs?: number[] } = {},
+  ) {
     const random = seededRandom(seed)
     this.network = new FakeNetwork({ clock: this.clock, random, latencyMaxMs })
     const ids = aheadMs.map((_, at) => String(at).repeat(32))
@@ -42,8 +56,18 @@ class Clocks {
         wallMs: () => clock.wallMs() + member.aheadMs,
         setTimer: (delayMs, callback, options) => clock.setTimer(delayMs, callback, options),
       }
-      const member = { peers, aheadMs: ahead, logged } as unknown as Member & { watch: ClockWatch }
-      member.watch = new ClockWatch({ peers, members: () => ids, clock: own, logger })
+      const member = { peers, aheadMs: ahead, logged } as Writable<Member>
+      const wall = new BelievedClock(own, () => ids.length > 1)
+      const mark = marksMs[at]
+      member.clock = wall
+      member.versions = new HybridLogicalClock({
+        clock: wall,
+        newWriter: () => random.bytes(8),
+        markMs: mark === undefined ? 0 : clock.wallMs() + mark,
+        persistMark: async () => undefined,
+      })
+      const { versions } = member
+      member.watch = new ClockWatch({ peers, members: () => ids, clock: wall, versions, logger })
       this.members.push(member)
       member.watch.start()
     }
@@ -73,22 +97,22 @@ describe('a node whose clock is off', () => {
       assert.deepEqual(clocks.off, [1], 'as soon as it is linked')
       const [well, off] = clocks.members as [Member, Member]
       const way = aheadMs > 0 ? 'ahead of' : 'behind'
-      assert.throws(() => off.watch.check(), new RegExp(`${way} those of most other nodes`))
-      well.watch.check()
+      assert.throws(() => off.watch.ready(), new RegExp(`${way} those of most other nodes`))
+      assert.equal(well.watch.ready(), undefined)
       await clocks.pass(20_000)
       const said = (member: Member) => member.logged.join()
       assert.match(said(off), /the clock of this node is off[^,]*$/)
       assert.ok(off.logged.length <= 2, said(off))
       assert.match(said(well), /^the clocks of some members differ[^,]*$/)
       off.aheadMs = 20
-      off.watch.check()
+      void off.watch.ready()
       await clocks.pass(30_000)
       assert.deepEqual(clocks.off, [])
       off.aheadMs = aheadMs
       assert.deepEqual(clocks.off, [], 'what was measured before says nothing')
       await clocks.pass(100)
       assert.deepEqual(clocks.off, [1], 'and is measured anew')
-      assert.throws(() => off.watch.check(), UnavailableError)
+      assert.throws(() => off.watch.ready(), UnavailableError)
       clocks.close()
     }
   })
@@ -109,7 +133,7 @@ describe('a node whose clock is off', () => {
   })
 
   test('is not found by slow links, and stays off when the others are gone', async t => {
-    const slow = new Clocks(printSeed(t), [0, 900, -900, 0, 0], 800)
+    const slow = new Clocks(printSeed(t), [0, 700, -700, 0, 0], { latencyMaxMs: 800 })
     await slow.pass(60_000)
     assert.deepEqual(slow.off, [])
     slow.close()
@@ -138,6 +162,112 @@ describe('a node whose clock is off', () => {
     }
     await clocks.pass(5000)
     assert.deepEqual(clocks.off, [])
+    clocks.close()
+  })
+})
+
+const HOUR_MS = 3_600_000
+
+/** How far a version that this member makes now is ahead of the true time. */
+function aheadNow({ versions }: Member, { clock }: Clocks): number {
+  return versionTimeMs(versions.next()) - clock.wallMs()
+}
+
+describe('a clock that is set', () => {
+  test('makes no version before most members agree', async t => {
+    for (const byMs of [3 * HOUR_MS, -3 * HOUR_MS, 5000]) {
+      const clocks = new Clocks(printSeed(t), [0, 0, 0], { latencyMaxMs: 40 })
+      const [set] = clocks.members as [Member]
+      await clocks.pass(500)
+      assert.equal(set.watch.ready(), undefined)
+      set.aheadMs = byMs
+      const deciding = set.watch.ready()
+      assert.ok(deciding instanceof Promise, 'writes wait')
+      for (let passed = 0; passed < 5000; passed += 10) {
+        const ahead = aheadNow(set, clocks)
+        assert.ok(Math.abs(ahead) <= 200, `${passed} ms after the step: ${ahead}`)
+        await clocks.pass(10)
+      }
+      await deciding
+      assert.throws(() => set.watch.ready(), UnavailableError)
+      // The others have been set, too: it was this one that was right.
+      for (const member of clocks.members) member.aheadMs = byMs
+      await clocks.pass(5000)
+      for (const member of clocks.members) {
+        assert.equal(member.watch.ready(), undefined)
+        const ahead = aheadNow(member, clocks)
+        assert.ok(ahead >= byMs && ahead <= Math.max(byMs, 200), `${ahead} ms`)
+      }
+      clocks.close()
+    }
+  })
+
+  test('is not gone by where nobody can be asked', async t => {
+    const clocks = new Clocks(printSeed(t), [0, 0, 0])
+    const [set, ...others] = clocks.members as [Member, ...Member[]]
+    await clocks.pass(500)
+    for (const { peers } of others) clocks.network.stop(peers.self)
+    set.aheadMs = 3 * HOUR_MS
+    const deciding = set.watch.ready()
+    await clocks.pass(CLOCK_WAIT_MS + 100)
+    await deciding
+    assert.equal(set.watch.ready(), undefined, 'it takes writes')
+    assert.ok(Math.abs(aheadNow(set, clocks)) <= 200)
+    clocks.close()
+  })
+
+  test('of two members is wrong, where the other one differs', async t => {
+    const clocks = new Clocks(printSeed(t), [0, 0])
+    await clocks.pass(500)
+    clocks.members[0]!.aheadMs = 3 * HOUR_MS
+    await clocks.pass(5000)
+    assert.deepEqual(clocks.off, [0])
+    clocks.members[1]!.aheadMs = 3 * HOUR_MS
+    await clocks.pass(5000)
+    assert.deepEqual(clocks.off, [])
+    clocks.close()
+  })
+
+  test('does not keep a node that starts alone, or as one of two, from writes for long', async t => {
+    const three = new Clocks(printSeed(t), [0, 0, 0])
+    for (const { peers } of three.members.slice(1)) three.network.stop(peers.self)
+    for (const clocks of [three, new Clocks(printSeed(t), [3 * HOUR_MS, 0])]) {
+      await clocks.pass(CLOCK_WAIT_MS + 100)
+      assert.equal(clocks.members[0]!.watch.ready(), undefined)
+      clocks.close()
+    }
+  })
+})
+
+describe('versions that have come far ahead', () => {
+  test('go back to where most members are, and none comes twice', async t => {
+    for (const [far, others] of [
+      [3 * HOUR_MS, 0],
+      [9 * HOUR_MS, 3 * HOUR_MS],
+    ] as const) {
+      const marksMs = [far, others, others]
+      const clocks = new Clocks(printSeed(t), [0, 0, 0], { marksMs })
+      const made = clocks.members.map(({ versions }) => versions.next())
+      await clocks.pass(5000)
+      assert.deepEqual(clocks.off, [])
+      for (const member of clocks.members) {
+        const ahead = aheadNow(member, clocks)
+        assert.ok(Math.abs(ahead - others) <= (others === 0 ? 600 : 6000), `${ahead} ms`)
+        made.push(member.versions.next())
+      }
+      // What the others make is no skew, wherever they are.
+      for (const { versions } of clocks.members) versions.witness(made.at(-1)!)
+      const names = made.map(version => Buffer.from(version).toString('hex'))
+      assert.equal(new Set(names).size, names.length)
+      clocks.close()
+    }
+  })
+
+  test('stay where nobody can be asked', async t => {
+    const clocks = new Clocks(printSeed(t), [0, 0, 0], { marksMs: [3 * HOUR_MS] })
+    for (const { peers } of clocks.members.slice(1)) clocks.network.stop(peers.self)
+    await clocks.pass(5000)
+    assert.ok(aheadNow(clocks.members[0]!, clocks) > 2 * HOUR_MS)
     clocks.close()
   })
 })

@@ -34,7 +34,8 @@ class Mark {
 }
 
 function start(clock: SimClock, mark: Mark): HybridLogicalClock {
-  const options = { clock, writer: WRITER, markMs: mark.durableMs, persistMark: mark.persist }
+  const newWriter = () => WRITER
+  const options = { clock, newWriter, markMs: mark.durableMs, persistMark: mark.persist }
   return new HybridLogicalClock(options)
 }
 
@@ -147,6 +148,28 @@ describe('hybrid logical clock', () => {
     versions.next()
     await versions.covered()
     assert.equal(versions.covered(), undefined)
+  })
+
+  test('set back, it goes on from there under another writer, over a restart too', async () => {
+    const clock = new SimClock({ wallMs: 1000 })
+    const mark = new Mark()
+    mark.durableMs = 9_000_000
+    const writers = [WRITER, STRANGER]
+    const versions = new HybridLogicalClock({
+      clock,
+      newWriter: () => writers.shift()!,
+      markMs: mark.durableMs,
+      persistMark: mark.persist,
+    })
+    assert.deepEqual(versions.next(), encodeVersion(9_000_001, 0, WRITER))
+    // The mark for that one is on its way.
+    versions.setBack(1000)
+    assert.deepEqual(versions.next(), encodeVersion(1001, 0, STRANGER))
+    await versions.covered()
+    assert.equal(mark.durableMs, 1000 + LEASE_MS)
+    assert.deepEqual(start(clock, mark).next(), encodeVersion(1001 + LEASE_MS, 0, WRITER))
+    versions.setBack(2000)
+    assert.deepEqual(versions.next(), encodeVersion(1001, 1, STRANGER), 'it is not that far')
   })
 
   test('a clean close leaves no gap', async () => {

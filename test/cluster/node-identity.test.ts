@@ -9,7 +9,6 @@ import {
   encodeIdentity,
   type IdentityOptions,
   openIdentity,
-  writerOf,
 } from '../../src/cluster/node-identity.ts'
 import { CorruptionError, InvalidArgumentError, VersionMismatchError } from '../../src/errors.ts'
 import { FakeEngine } from '../support/fake-engine.ts'
@@ -40,7 +39,6 @@ describe('node identity', () => {
       nodeId: Buffer.from(IDENTITY.nodeId),
       clusterId: Buffer.from(IDENTITY.clusterId),
     })
-    assert.deepEqual(writerOf(IDENTITY), new Uint8Array(8).fill(0x11))
   })
 
   test('is made once and kept', async () => {

@@ -103,8 +103,9 @@ describe('a write', () => {
     const isFirst = (name: string) => cluster.owners(utf8Encode(name)).includes(cluster.members[0]!)
     const names = Array.from({ length: 30 }, (_, index) => `k${index}`)
     const [off] = cluster.members as [WriteMember]
-    cluster.checkClock = member => {
+    cluster.clockReady = member => {
       if (member === off) throw new UnavailableError('its clock is off')
+      return undefined
     }
     const error = await failure(cluster.settle(cluster.write(off, [put('k')])))
     assert.equal(error.outcome, 'rejected')

@@ -38,7 +38,7 @@ export async function startFakeNode(options: FakeNodeOptions = {}): Promise<Fake
   const under = options.realStore ?? engine
   const versions = new HybridLogicalClock({
     clock,
-    writer: new Uint8Array(8).fill(1),
+    newWriter: () => new Uint8Array(8).fill(1),
     markMs: await readClockMark(under, '/data'),
     persistMark: markMs => writeClockMark(under, markMs),
   })

@@ -58,8 +58,8 @@ export class WriteCluster {
   readonly random: Random
   readonly #options: WriteClusterOptions
   readonly newerEpochs: number[] = []
-  /** Throws when the clock of a member is off. */
-  checkClock: (member: WriteMember) => void = () => undefined
+  /** Throws when the clock of a member is off; resolves when it may not be any more. */
+  clockReady: (member: WriteMember) => Promise<void> | undefined = () => undefined
   table: RingTable
 
   private constructor(options: WriteClusterOptions, ring: Ring) {
@@ -90,7 +90,7 @@ export class WriteCluster {
     const db = await openEngine(member.disk, { clock, options })
     const versions = new HybridLogicalClock({
       clock,
-      writer: nodeIdBytes(member.id).subarray(0, 8),
+      newWriter: () => nodeIdBytes(member.id).subarray(0, 8),
       markMs: await readClockMark(db, '/db'),
       persistMark: markMs => writeClockMark(db, markMs),
     })
@@ -109,7 +109,7 @@ export class WriteCluster {
     const opening = ClusterWrites.open({
       ...{ self: member.id, log, store, table: this.table, peers, liveness, clock },
       random,
-      checkClock: () => this.checkClock(member),
+      clockReady: () => this.clockReady(member),
       logger: silentLogger,
       path: '/db',
       choice: new ReplicaChoice({ peers, liveness, monotonicMs: () => clock.monotonicMs() }),

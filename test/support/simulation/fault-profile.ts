@@ -19,6 +19,7 @@ export const FAULT_KINDS = [
   'slowDisk',
   'fullDisk',
   'leap',
+  'clockJump',
 ] as const
 
 export type FaultKind = (typeof FAULT_KINDS)[number]
@@ -45,8 +46,9 @@ export function drawProfile(random: Random): FaultProfile {
   const isCalm = random.below(20) === 0
   const weights = Object.fromEntries(
     FAULT_KINDS.map(kind => {
+      if (kind === 'clockJump') return [kind, 0]
       const isOn = !isCalm && random.below(2) === 0
-      // Only for who asks for it: nothing else takes hours.
+      // Only for who asks for it, as that: nothing else takes hours.
       if (kind === 'leap') return [kind, 0]
       return [kind, isOn ? (RARE[kind] ?? 1) * (0.2 + random.next()) : 0]
     }),

@@ -19,6 +19,9 @@ const CALLS_UNTIL_CRASH = 200
 /** Bytes left on a disk that fills up. */
 const ROOM_LEFT = 20_000
 const HOUR_MS = 3_600_000
+/** The least and the most by which a clock that is far off is wrong: 10 seconds, 10 hours. */
+const JUMP_MIN_MS = 10_000
+const JUMP_MAX_MS = 10 * HOUR_MS
 
 export class Faults {
   readonly #targets: FaultTargets
@@ -48,6 +51,7 @@ export class Faults {
       slowDisk: () => this.#slowDisk(),
       fullDisk: () => this.#fullDisk(),
       leap: () => this.#leap(),
+      clockJump: () => this.#clockJump(),
     }
   }
 
@@ -190,6 +194,19 @@ export class Faults {
 
   #clockStep(): void {
     this.#setClock(this.#node().machine)
+  }
+
+  /** Far off, ahead mostly; one at a time, for of two the others could not tell. */
+  #clockJump(): void {
+    const { machine, node } = this.#node()
+    const { nodes } = this.#targets
+    if (node === undefined || node.ring.members.length < 2) return
+    if (nodes.some(other => other.machine.clock.isFarOff)) return
+    const byMs = JUMP_MIN_MS * (JUMP_MAX_MS / JUMP_MIN_MS) ** this.#random.next()
+    machine.clock.step(this.#random.below(4) === 0 ? -byMs : byMs)
+    this.#later(() => {
+      if (machine.clock.isFarOff) this.#setClock(machine)
+    })
   }
 
   #setClock({ clock }: Machine): void {

@@ -22,6 +22,8 @@ export interface Write {
   outcome: Outcome
   /** 32 hexadecimal digits, which compare as the version does; undefined when it was never sent. */
   version: string | undefined
+  /** How far that was ahead of the true time when it was first sent. Milliseconds. */
+  aheadMs?: number
 }
 
 /** One key of a get, a getMany or a scan, and what was found. */

@@ -6,6 +6,13 @@ import type { Scheduler } from './scheduler.ts'
 
 /** 2026-01-01T00:00:00Z */
 const WALL_START_MS = 1_767_225_600_000
+/** A clock that is wrong by more is far off. */
+const FAR_OFF_MS = 1000
+
+/** The true time, in milliseconds since the Unix epoch. */
+export function trueWallMs({ nowMs }: Scheduler): number {
+  return WALL_START_MS + nowMs
+}
 
 export class MachineClock {
   readonly #scheduler: Scheduler
@@ -31,7 +38,11 @@ export class MachineClock {
 
   /** How far the wall clock is ahead of the true time. */
   get errorMs(): number {
-    return this.wallMs - WALL_START_MS - this.#scheduler.nowMs
+    return this.wallMs - trueWallMs(this.#scheduler)
+  }
+
+  get isFarOff(): boolean {
+    return Math.abs(this.errorMs) > FAR_OFF_MS
   }
 
   /** Sets the wall clock, as an operator or NTP would. */

@@ -100,6 +100,8 @@ export class Machine {
     const { scheduler, network } = this.#world
     if (!this.#isOn) network.powerOn(this.name)
     this.#isOn = true
+    // A node that starts alone has nobody to tell it, so a machine asks before it starts one.
+    if (this.clock.isFarOff) this.clock.step(-this.clock.errorMs)
     this.#process = new SimProcess(this.name, scheduler, this.clock)
     return this.#process
   }

@@ -26,6 +26,14 @@ export interface OperatorOptions {
   readonly cluster: SimCluster
 }
 
+/** What is left of a write at quorum that was acknowledged: another value, or nothing. */
+export interface Lasting {
+  readonly node: string
+  readonly key: string
+  readonly written: string | undefined
+  readonly found: string | undefined
+}
+
 /** What a node finds in the whole cluster. */
 export interface Survey {
   readonly entries: readonly (readonly [key: string, value: string])[]
@@ -70,7 +78,37 @@ export class Operator {
     }
   }
 
-  #client(node: SimNode, sent: (version: string) => void = () => undefined): Client {
+  /**
+   * Overwrites one key after another, or deletes it, at quorum, by way of one member after another
+   * that versions it itself, and reads it. What was acknowledged and does not last. Rejects with
+   * what a node answers.
+   */
+  async overwrite(keys: readonly string[]): Promise<readonly Lasting[]> {
+    const { members } = this.#options.cluster
+    const lost: Lasting[] = []
+    for (const [at, key] of keys.entries()) {
+      const node = members[at % members.length]!
+      const written = at % 3 === 2 ? undefined : `${NAME} at the end:${at}`
+      const client = this.#client(node, undefined, 'server')
+      try {
+        const terms = { consistency: 'quorum' } as const
+        if (written === undefined) await client.delete(key, terms)
+        else await client.put(key, written, terms)
+        const bytes = await client.get(key, terms)
+        const found = bytes === undefined ? undefined : utf8Decode(bytes)
+        if (found !== written) lost.push({ node: node.name, key, written, found })
+      } finally {
+        await client.close()
+      }
+    }
+    return lost
+  }
+
+  #client(
+    node: SimNode,
+    sent: (version: string) => void = () => undefined,
+    versions: 'client' | 'server' = 'client',
+  ): Client {
     const { random, network, cluster } = this.#options
     const connector = network.connector(this.#process, NAME)
     return new Client({
@@ -80,6 +118,7 @@ export class Operator {
       random,
       connector: tapVersions(connector, (_key, _value, version) => sent(version)),
       timeoutMs: PATIENCE_MS,
+      versions,
       clientName: NAME,
     })
   }

@@ -10,6 +10,7 @@ import { KvError } from '../../../src/errors.ts'
 import type { BatchOperation, Consistency } from '../../../src/key-value-store.ts'
 import { Client, type Connector, type NodeAddress } from '../../../src/net/index.ts'
 import type { Random } from '../../../src/random.ts'
+import { timeOf } from './check-times.ts'
 import { describeWrite, type History, type Outcome, type Write } from './history.ts'
 import type { SimProcess } from './sim-process.ts'
 import { tapVersions } from './version-tap.ts'
@@ -22,6 +23,8 @@ export interface SimClientOptions {
   readonly nodes: readonly NodeAddress[]
   readonly history: History
   readonly workload: Workload
+  /** True time, in milliseconds since the Unix epoch. */
+  readonly nowMs: () => number
   /** Says in the trace what failed, and why. */
   readonly note: (what: string, why: string) => void
 }
@@ -120,6 +123,7 @@ export class SimClient {
     if (write === undefined || write.value !== value) {
       throw new Error(`a write to ${key} was sent that is not under way`)
     }
+    if (write.version !== version) write.aheadMs = timeOf(version) - this.#options.nowMs()
     // Another one than before only when that was refused because of its time; see check-stored.ts.
     write.version = version
   }

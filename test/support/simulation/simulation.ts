@@ -4,7 +4,8 @@
  *
  * What runs is the whole node and the SDK; simulated are
  *
- *   time       clocks that are wrong, drift and are set; hours that are leapt over
+ *   time       clocks that are wrong, drift and are set; one that is hours off, and is set right;
+ *              hours that are leapt over
  *   network    latency, loss, bandwidth, full buffers; ways that are slow or cut, both or one;
  *              connections that are reset, hang, or end; messages of other connections overtake
  *   disks      fsync and other calls that take time or stall; full ones; what a power loss leaves
@@ -15,8 +16,8 @@
  *              and all, with and without a session, by the ring or by way of any node
  *
  * and the checkers see (check-*.ts): no acknowledged write lost, no deleted key back, nothing from
- * nowhere, equal replicas, strong reads and sessions that do not go back, versions in total order,
- * one ring an epoch, scans and counts that are exact in the end.
+ * nowhere, equal replicas, no version from the future, strong reads and sessions that do not go
+ * back, versions in total order, one ring an epoch, scans and counts that are exact in the end.
  */
 
 import { utf8Encode } from '../../../src/bytes.ts'
@@ -27,12 +28,13 @@ import { checkReads } from './check-reads.ts'
 import { RingWatch } from './check-rings.ts'
 import { checkScans, liveRecords } from './check-scans.ts'
 import { checkStoredRecords, findUnfinished, type StoredCheck } from './check-stored.ts'
+import { AHEAD_MAX_MS, checkTimes, latestKeys } from './check-times.ts'
 import { checkVersions } from './check-versions.ts'
 import { drawProfile, type FaultProfile } from './fault-profile.ts'
 import { Faults } from './faults.ts'
 import { History } from './history.ts'
 import type { MachineWorld } from './machine.ts'
-import { MachineClock } from './machine-clock.ts'
+import { MachineClock, trueWallMs } from './machine-clock.ts'
 import { Operator } from './operator.ts'
 import { Scheduler } from './scheduler.ts'
 import { SimClient } from './sim-client.ts'
@@ -139,6 +141,11 @@ const SYNCED_MS = 500
 const AFTERMATH_MS = 3000
 /** Beside those of other faults, which are about 1 each. */
 const LEAP_WEIGHT = 1
+const JUMP_WEIGHT = 0.7
+/** Clocks drift so far in the hours of a leap, before they are set. */
+const LEAP_DRIFT_MS = 30_000
+/** Keys that are written again in the end. */
+const OVERWRITTEN = 9
 
 /** Resolves to what was found, whatever it was. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
@@ -174,7 +181,10 @@ class Simulation {
     const profile = options.profile ?? drawProfile(this.#random('profile'))
     this.#leaps = options.leaps ?? this.#random('leaps').below(5) === 0
     const leap = this.#leaps ? LEAP_WEIGHT : 0
-    this.#profile = { ...profile, weights: { ...profile.weights, leap } }
+    const isGiven = options.profile !== undefined
+    const jumps = !isGiven && this.#random('clock jumps').below(3) === 0
+    const clockJump = jumps ? JUMP_WEIGHT : profile.weights.clockJump
+    this.#profile = { ...profile, weights: { ...profile.weights, leap, clockJump } }
     const callShare = (options.callPercent ?? 100) / 100
     this.#workload = options.workload ?? drawWorkload(this.#random('workload'), callShare)
     const scheduler = this.#scheduler
@@ -359,6 +369,9 @@ class Simulation {
     const isStrong = ({ consistency }: { readonly consistency: string }) =>
       replicaCount === 1 || consistency !== 'one'
     checkReads({ history, isStrong }, this.#violations)
+    const aheadMaxMs = AHEAD_MAX_MS + (this.#leaps ? LEAP_DRIFT_MS : 0)
+    const nowMs = trueWallMs(this.#scheduler)
+    checkTimes({ history, replicas, nowMs, aheadMaxMs }, this.#violations)
     // Scans go by any owner.
     if (this.#options.mayDiffer === true) return
     // What is on a disk is shown once it is synced.
@@ -366,6 +379,11 @@ class Simulation {
     const live = liveRecords(replicas, ownersOf)
     for (const node of this.#cluster.members) {
       checkScans(node.name, await this.#operator.survey(node), live, this.#violations)
+    }
+    for (const lost of await this.#operator.overwrite(latestKeys(replicas, OVERWRITTEN))) {
+      const { node, key, written = 'nothing', found = 'nothing' } = lost
+      const what = `${key} was to be ${written} by way of ${node}, and is ${found}`
+      this.#violations.add('what is written once all is well is read', what)
     }
   }
 
@@ -381,6 +399,7 @@ class Simulation {
       connector: this.#network.connector(process, name),
       nodes: this.#cluster.addresses,
       history: this.#history,
+      nowMs: () => trueWallMs(this.#scheduler),
       workload: { ...this.#workload, routes: this.#workload.routes || this.#moves },
       note: (what, why) => this.#trace.add(this.#scheduler.nowMs, name, what, why),
     })

@@ -1,0 +1,78 @@
+/**
+ * The clock by which a node with peers versions writes: its machine's, as far as that is believed.
+ *
+ * Against the monotonic clock a wall clock that was set shows at once, at every look. Whether it
+ * was set right only the other members can tell (clock-watch.ts). Until they have, time goes on
+ * from where it was, so that not one version is made by a clock that nobody has confirmed. Nothing
+ * that this makes late is lost: a version that is behind can be overwritten, one ahead cannot.
+ *
+ * A machine that was suspended looks the same: its wall clock jumps, and is right.
+ *
+ * Invariant: while steps are doubted, wallMs() of two looks differs by what the monotonic clock
+ * says, within STEP_MS, but for believe() and setDoubt() between them.
+ */
+import type { CancelTimer, Clock, TimerOptions } from '../clock.ts'
+
+/** A wall clock that moved by more against the monotonic one was set, or the machine slept. */
+const STEP_MS = 100
+
+export class BelievedClock implements Clock {
+  readonly #clock: Clock
+  readonly #doubtsSteps: () => boolean
+  /** Told of each step, in the moment in which it shows. */
+  onStep: () => void = () => undefined
+  /** The machine's wall clock less the monotonic one, when that was looked at last. */
+  #differenceMs: number
+  #doubtMs = 0
+
+  /** `doubtsSteps`: whether there is anybody who could confirm the clock; else it is believed. */
+  constructor(clock: Clock, doubtsSteps: () => boolean) {
+    this.#clock = clock
+    this.#doubtsSteps = doubtsSteps
+    this.#differenceMs = clock.wallMs() - clock.monotonicMs()
+  }
+
+  /** By how much the machine's clock is taken to be ahead of the time. */
+  get doubtMs(): number {
+    return this.#doubtMs
+  }
+
+  /** What the clock of the machine says. */
+  get machineMs(): number {
+    const machineMs = this.#clock.wallMs()
+    this.#notice(machineMs)
+    return machineMs
+  }
+
+  wallMs(): number {
+    const { machineMs } = this
+    return machineMs - this.#doubtMs
+  }
+
+  monotonicMs(): number {
+    return this.#clock.monotonicMs()
+  }
+
+  setTimer(delayMs: number, callback: () => void, options?: TimerOptions): CancelTimer {
+    return this.#clock.setTimer(delayMs, callback, options)
+  }
+
+  /** The machine's clock is right. */
+  believe(): void {
+    this.#doubtMs = 0
+  }
+
+  /** The machine's clock is known to be so far ahead of the time; negative: behind. */
+  setDoubt(aheadMs: number): void {
+    this.#doubtMs = aheadMs
+  }
+
+  #notice(machineMs: number): void {
+    const differenceMs = machineMs - this.#clock.monotonicMs()
+    const stepMs = differenceMs - this.#differenceMs
+    this.#differenceMs = differenceMs
+    if (Math.abs(stepMs) <= STEP_MS) return
+    this.#doubtMs = this.#doubtsSteps() ? this.#doubtMs + stepMs : 0
+    this.onStep()
+  }
+}
