@@ -2,7 +2,7 @@
  * The long form of test/net/fuzz.test.ts, over the handler that `kvd` has.
  *
  *   npm run test:fuzz -- [--frames 100000] [--seed random] [--handler engine | memory]
- *   npm run test:fuzz -- --door resp [--frames 10000] [--seed random]     (conversations)
+ *   npm run test:fuzz -- --door resp | http [--frames 10000] [--seed random]     (conversations)
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util'
 import { systemRandom } from '../../src/random.ts'
 import { fuzzServer } from './frame-fuzz.ts'
 import { engineTarget, memoryTarget } from './fuzz-target.ts'
+import { fuzzHttp } from './http-fuzz.ts'
 import { fuzzResp } from './resp-fuzz.ts'
 
 const FRAMES_DEFAULT = 100_000
@@ -34,11 +35,16 @@ function integerOf(name: string, given: string | undefined, otherwise: number): 
 if (values.handler !== 'engine' && values.handler !== 'memory') {
   throw new Error(`--handler is engine or memory, got ${values.handler}`)
 }
-if (values.door !== 'binary' && values.door !== 'resp') {
-  throw new Error(`--door is binary or resp, got ${values.door}`)
+const FUZZERS = new Map<string, typeof fuzzServer | typeof fuzzResp | typeof fuzzHttp>([
+  ['binary', fuzzServer],
+  ['resp', fuzzResp],
+  ['http', fuzzHttp],
+])
+const fuzz = FUZZERS.get(values.door)
+if (fuzz === undefined) {
+  throw new Error(`--door is ${[...FUZZERS.keys()].join(', ')}, got ${values.door}`)
 }
-const isResp = values.door === 'resp'
-const standard = isResp ? CONVERSATIONS_DEFAULT : FRAMES_DEFAULT
+const standard = values.door === 'binary' ? FRAMES_DEFAULT : CONVERSATIONS_DEFAULT
 const frames = integerOf('frames', values.frames, standard)
 const seed = integerOf('seed', values.seed, systemRandom().below(2 ** 31))
 process.stdout.write(`${frames} frames; replay with --seed ${seed} --handler ${values.handler}\n`)
@@ -46,7 +52,6 @@ const directory = mkdtempSync(join(tmpdir(), 'duramen-fuzz-'))
 try {
   const target =
     values.handler === 'engine' ? await engineTarget(join(directory, 'data')) : memoryTarget()
-  const fuzz = isResp ? fuzzResp : fuzzServer
   const report = await fuzz(seed, frames, target)
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
 } finally {

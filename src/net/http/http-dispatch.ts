@@ -78,7 +78,7 @@ export class HttpDispatch {
     if (found?.isOpen === true) checkHost(call, !context.doorkeeper.asksForPassword)
     else checkEntry(call)
     if (found === undefined) {
-      const message = `there is nothing at ${shown(target.path)}: HTTP.md lists what is`
+      const message = `there is nothing at ${shown(target.path)}; /v1/openapi.json lists what is`
       throw new HttpError('HTTP_NO_SUCH_PATH', message)
     }
     const route = found.methods[call.method]

@@ -9,7 +9,6 @@ export const HTTP_OPERATIONS = [
   'scan',
   'batch',
   'cluster',
-  'stats',
   'health',
   'metrics',
   'openapi',

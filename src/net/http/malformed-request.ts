@@ -18,7 +18,14 @@ export function replyToClientError(
     return false
   }
   const send = (): void => {
-    if (socket.writable) socket.end(rawReply(refusal))
+    if (socket.writable) socket.end(rawReply(refusal), () => socket.destroy())
+  }
+  if (lastResponse !== undefined && !lastResponse.req.complete) {
+    // It broke off in this request, whose answer is due only where all before it are out. What it
+    // has brought of its body must not be kept for more.
+    if (lastResponse.headersSent || lastResponse.socket === null) socket.destroy()
+    else send()
+    return true
   }
   // The answer to a request that came before must not be taken for this one's.
   const isOpen = lastResponse !== undefined && !lastResponse.writableFinished

@@ -5,6 +5,7 @@ import type { HttpCall } from './http-call.ts'
 import type { HttpOperation } from './http-stats.ts'
 import { deleteKey, getKey, KEY_PATH, putKey } from './kv-routes.ts'
 import { clusterStatus, metrics } from './node-routes.ts'
+import { openapi } from './openapi-route.ts'
 import type { Target } from './request-target.ts'
 import { scanKeys } from './scan-route.ts'
 
@@ -47,6 +48,7 @@ const OTHERS: readonly Path[] = [
     methods: { POST: { operation: 'batch', answer: postBatch, takesBody: true } },
   },
   readOnly('/v1/cluster', 'cluster', clusterStatus),
+  readOnly('/v1/openapi.json', 'openapi', openapi),
   readOnly('/metrics', 'metrics', metrics),
   { ...readOnly('/livez', 'health', livez), isOpen: true },
   { ...readOnly('/readyz', 'health', readyz), isOpen: true },
