@@ -11,6 +11,8 @@ export type BytesInput = Uint8Array | string
 
 /** 1 to this many bytes. */
 export const KEY_SIZE_MAX = 65_535
+/** On a server, which stores two bytes more with each key: the partition. */
+export const SERVER_KEY_SIZE_MAX = 65_533
 export const VALUE_SIZE_MAX = 64 * 1024 * 1024
 /** The sum of all keys and values of one batch. */
 export const BATCH_SIZE_MAX = 64 * 1024 * 1024

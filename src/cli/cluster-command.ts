@@ -3,12 +3,14 @@
  * works the rest out here, as every node does.
  */
 import type { Placement, Ring, RingMember, RingTable } from '../cluster/index.ts'
+import { InvalidArgumentError } from '../errors.ts'
 import { runHints } from './cluster-hints.ts'
 import { runStatus } from './cluster-status.ts'
 import { type Command, type CommandContext, callOptions } from './command.ts'
 import { decodeArgument, jsonField, showToken } from './data-encoding.ts'
 import { ExitCode } from './exit-code.ts'
 import { flagOption } from './option-values.ts'
+import { RefusedError } from './refused-error.ts'
 import { formatCount, renderTable, type TableColumn } from './render.ts'
 import { runRepair } from './repair-command.ts'
 import type { Style } from './style.ts'
@@ -82,9 +84,18 @@ function runStatusOf(context: CommandContext): Promise<ExitCode> {
 
 async function runAbort(context: CommandContext): Promise<ExitCode> {
   const client = await context.session.client(context.signal)
-  const { epoch } = await client.admin({ command: 'abort' }, callOptions(context))
+  const { epoch } = await client
+    .admin({ command: 'abort' }, callOptions(context))
+    .catch((error: unknown) => Promise.reject(refusedAbort(error)))
   await context.output.print({ epoch }, () => `taken back, in epoch ${formatCount(Number(epoch))}`)
   return ExitCode.ok
+}
+
+/** What the server refuses is no mistake in the command: what is under way is another thing. */
+function refusedAbort(error: unknown): unknown {
+  if (!(error instanceof InvalidArgumentError)) return error
+  const advice = 'see what is under way: kvcli cluster status'
+  return new RefusedError(error.message, { advice, cause: error })
 }
 
 /** Loaded when first needed: every other command starts sooner without the cluster. */

@@ -8,7 +8,7 @@
  *  2. With `stop` the first bad record throws; what came before it is in the batches.
  */
 import type { KvError } from '../errors.ts'
-import { KEY_SIZE_MAX, VALUE_SIZE_MAX } from '../key-value-store.ts'
+import { SERVER_KEY_SIZE_MAX, VALUE_SIZE_MAX } from '../key-value-store.ts'
 import { BadInputError } from './bad-input-error.ts'
 import { BatchBuilder, type ImportBatch, type ImportMark } from './import-batch.ts'
 import {
@@ -180,8 +180,8 @@ export class RecordBatcher implements RecordSink {
 
 function problemOf(key: Uint8Array, value: Uint8Array): string | undefined {
   if (key.length === 0) return 'the key is empty'
-  if (key.length > KEY_SIZE_MAX) {
-    return `the key has ${key.length} bytes, more than ${KEY_SIZE_MAX}`
+  if (key.length > SERVER_KEY_SIZE_MAX) {
+    return `the key has ${key.length} bytes, more than ${SERVER_KEY_SIZE_MAX}`
   }
   if (value.length <= VALUE_SIZE_MAX) return undefined
   return `the value has ${value.length} bytes, more than ${VALUE_SIZE_MAX}`

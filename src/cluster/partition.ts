@@ -15,7 +15,7 @@
 import { compareBytes, compareRanges, copyBytes } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import { xxh32 } from '../hash.ts'
-import { KEY_SIZE_MAX } from '../key-value-store.ts'
+import { SERVER_KEY_SIZE_MAX } from '../key-value-store.ts'
 import { type Allocate, allocateAlone } from './byte-slab.ts'
 
 export const PARTITION_COUNT_DEFAULT = 1024
@@ -26,7 +26,7 @@ export const PARTITION_COUNT_WITH_PEERS_MAX = 32_768
 export const RECORD_PREFIX = 0xffff
 /** Bytes in front of the user key. */
 export const PARTITION_SIZE = 2
-export const USER_KEY_SIZE_MAX = KEY_SIZE_MAX - PARTITION_SIZE
+export const USER_KEY_SIZE_MAX = SERVER_KEY_SIZE_MAX
 
 /** Names of the node's own records. Part of the stored form: append only, never renumber. */
 export const NodeKey = {

@@ -78,9 +78,14 @@ export class ReplicaChoice {
   tooFew(nodes: readonly NodeId[], needed: number, cause?: unknown): UnavailableError {
     const away = nodes.filter(node => !this.isReachable(node))
     const whom = away.length === 0 ? '' : ` (not ${away.join(', ')})`
+    const reachable = nodes.length - away.length
+    const what =
+      reachable < needed
+        ? `and ${reachable} can be reached${whom}`
+        : `and too few of the ${reachable} that can be reached${whom} did`
+    const advice = needed === 1 ? 'try again' : 'try again, or with a lower consistency'
     return new UnavailableError(
-      `${needed} of ${nodes.length} replicas must answer, but ${nodes.length - away.length} can ` +
-        `be reached${whom}, or some of them failed: try again, or with a lower consistency`,
+      `${needed} of ${nodes.length} replicas must answer, ${what}: ${advice}`,
       { cause },
     )
   }

@@ -209,7 +209,7 @@ function checkIdle(ring: Ring): void {
 
 function underWay(ring: Ring): void {
   if (ring.phase !== 'stable') return
-  throw new RingChangeError('not-under-way', 'nothing is under way')
+  throw new RingChangeError('not-under-way', 'nothing is under way: no node joins or leaves')
 }
 
 function describe(operation: RingOperation): string {

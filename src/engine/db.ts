@@ -14,6 +14,7 @@ import {
 } from '../arguments.ts'
 import { ClosedError, InvalidArgumentError } from '../errors.ts'
 import type { KeyRange } from '../key-value-store.ts'
+import { refuseMethods } from '../not-offered.ts'
 import { checkOptions, RANGE_MEMBERS } from '../option-names.ts'
 import type { BackupResult } from './backup-job.ts'
 import {
@@ -178,3 +179,10 @@ export class Db extends EmbeddedStore {
     if (this.status === 'closed') throw new ClosedError('the database is closed')
   }
 }
+
+refuseMethods(Db, {
+  kind: 'an embedded database',
+  throwing: [],
+  rejecting: ['admin', 'count', 'ping', 'ringMap'],
+  advice: 'only a remote client has it, kv://host:port; to count, go through keys()',
+})

@@ -13,6 +13,7 @@ import {
   KEY_SIZE_MAX,
   type KeyRange,
   type ScanOptions,
+  SERVER_KEY_SIZE_MAX,
   VALUE_SIZE_MAX,
 } from '../key-value-store.ts'
 import { OPERATION_MEMBERS } from '../option-names.ts'
@@ -38,8 +39,8 @@ export function toKeys(keys: readonly BytesInput[]): Uint8Array[] {
 
 export function toKey(input: BytesInput): Uint8Array {
   const key = toBytes(input, 'a key')
-  if (key.length >= 1 && key.length <= KEY_SIZE_MAX) return key
-  throw new InvalidArgumentError(`a key has 1 to ${KEY_SIZE_MAX} bytes, got ${key.length}`)
+  if (key.length >= 1 && key.length <= SERVER_KEY_SIZE_MAX) return key
+  throw new InvalidArgumentError(`a key has 1 to ${SERVER_KEY_SIZE_MAX} bytes, got ${key.length}`)
 }
 
 export function toValue(input: BytesInput): Uint8Array {

@@ -27,6 +27,7 @@ import type {
   Snapshot,
   WriteOptions,
 } from '../key-value-store.ts'
+import { refuseMethods } from '../not-offered.ts'
 import {
   PUT_OPTIONS,
   RANGE_MEMBERS,
@@ -460,6 +461,13 @@ export class Client implements KeyValueStore {
     return this.close()
   }
 }
+
+refuseMethods(Client, {
+  kind: 'a remote client',
+  throwing: ['changes', 'getSync', 'onEvent', 'snapshot'],
+  rejecting: ['approximateSize', 'backup', 'checkpoint', 'compact', 'deleteRange', 'verify'],
+  advice: 'only an embedded database has it, one that is opened by the path of its directory',
+})
 
 function entriesOf(page: PageReply): Entry[] {
   const values = valuesOf(page)

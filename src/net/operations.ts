@@ -4,7 +4,7 @@
  */
 import { DecodeError, utf8Encode } from '../bytes.ts'
 import { AbortedError, InvalidArgumentError, VersionMismatchError } from '../errors.ts'
-import { KEY_SIZE_MAX } from '../key-value-store.ts'
+import { SERVER_KEY_SIZE_MAX } from '../key-value-store.ts'
 import { versionTimeMs } from '../write-version.ts'
 import type { Share } from './admission.ts'
 import { BatchDecoder } from './batch-decoder.ts'
@@ -270,8 +270,8 @@ export class Operations {
 }
 
 function checkKey(key: Uint8Array): Uint8Array {
-  if (key.length >= 1 && key.length <= KEY_SIZE_MAX) return key
-  throw new InvalidArgumentError(`a key has 1 to ${KEY_SIZE_MAX} bytes, got ${key.length}`)
+  if (key.length >= 1 && key.length <= SERVER_KEY_SIZE_MAX) return key
+  throw new InvalidArgumentError(`a key has 1 to ${SERVER_KEY_SIZE_MAX} bytes, got ${key.length}`)
 }
 
 function checkTtl(ttlMs: number): void {

@@ -345,6 +345,8 @@ test('cluster abort says in which epoch the join was taken back', async () => {
   assert.equal((await runCli('cluster abort', { store })).out, 'taken back, in epoch 12\n')
   const { json } = await runCli('cluster abort --json', { store })
   assert.deepEqual(json, [{ epoch: 12 }])
+  const refused = await runCli('cluster abort', { store: Object.assign(store, { adminKept: {} }) })
+  assert.match(refused.err, /\n {2}-> see what is under way: kvcli cluster status\n$/)
 })
 
 describe('cluster owners', () => {

@@ -123,7 +123,7 @@ describe('records that are left out', () => {
     assert.equal(rejects[0]?.offset, 1000 + line('a', '').length)
     assert.match(rejects[0]?.problem ?? '', /^expected an object/)
     assert.equal(rejects[1]?.problem, 'the key is empty')
-    assert.equal(rejects[2]?.problem, 'the key has 65536 bytes, more than 65535')
+    assert.equal(rejects[2]?.problem, 'the key has 65536 bytes, more than 65533')
     assert.equal(batcher.rejected, 3)
     assert.deepEqual(keysOf(batcher.takeAll()), [['a', 'b']])
   })

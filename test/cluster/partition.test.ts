@@ -13,6 +13,7 @@ import {
   isNodeKey,
   joinEngineKey,
   KeyBounds,
+  PARTITION_SIZE,
   Partitioner,
   USER_KEY_SIZE_MAX,
   type UserRange,
@@ -46,6 +47,7 @@ function randomRange(random: Random): UserRange {
 
 describe('partitioner', () => {
   test('has the documented engine keys', () => {
+    assert.equal(USER_KEY_SIZE_MAX, KEY_SIZE_MAX - PARTITION_SIZE)
     const key = new Partitioner(1024).engineKey(utf8Encode('hello'))
     // xxh32('hello', 0) is 0xfb0077f9: its top ten bits are 0x3ec.
     assert.equal(Buffer.from(key).toString('hex'), '03ec68656c6c6f')

@@ -192,6 +192,8 @@ describe('a database on the simulated disk', () => {
     assert.throws(() => db.entries({ gt: 'a', gte: 'a' }), wrong)
     assert.throws(() => db.entries({ limit: -1 }), wrong)
     assert.equal(await db.get('k'), undefined)
+    const { count } = db as unknown as { readonly count: () => Promise<number> }
+    await assert.rejects(count(), { ...wrong, message: /^an embedded database has no count: / })
     await db.close()
     await assert.rejects(db.get('k'), hasCode('KV_CLOSED'))
     await assert.rejects(db.put('k', 'v'), hasCode('KV_CLOSED'))

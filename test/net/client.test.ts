@@ -135,9 +135,13 @@ describe('calls', () => {
     const { client, wire, settle } = ClientHarness.connected()
     const before = wire.writeCount
     const notBytes = 5 as unknown as string
+    const untyped = client as unknown as Record<'getSync' | 'deleteRange', () => Promise<void>>
+    const onlyEmbedded = { code: 'KV_INVALID_ARGUMENT', message: /^a remote client has no getSync/ }
+    assert.throws(() => untyped.getSync(), onlyEmbedded)
     const outcomes = [
+      untyped.deleteRange(),
       client.get(''),
-      client.get(new Uint8Array(65_536)),
+      client.get(new Uint8Array(65_534)),
       client.get(notBytes),
       client.put('k', notBytes),
       client.put('k', VALUE, { ttlMs: 0 }),

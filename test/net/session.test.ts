@@ -272,7 +272,7 @@ describe('requests', () => {
     zeroTtl.fill(0, 16, 24)
     harness.request(
       { type: 'get', key: none },
-      { type: 'get', key: new Uint8Array(65_536) },
+      { type: 'get', key: new Uint8Array(65_534) },
       { type: 'put', key: none, value: none, ttlMs: 0 },
       { type: 'put', key, value: new Uint8Array(10_001), ttlMs: 0 },
       { type: 'delete', key: none },
@@ -289,7 +289,7 @@ describe('requests', () => {
     harness.request(
       { type: 'getMany', keys: [] },
       { type: 'batch', operations: [] },
-      { type: 'put', key: new Uint8Array(65_535), value: none, ttlMs: 0 },
+      { type: 'put', key: new Uint8Array(65_533), value: none, ttlMs: 0 },
     )
     assert.deepEqual(harness.replies().map(statusOf), ['values', 'done', 'done'])
   })

@@ -7,7 +7,7 @@
  * once, so it is short; lines are parsed one by one, in turns with whatever else there is to do.
  */
 import { AbortedError } from '../../errors.ts'
-import { KEY_SIZE_MAX } from '../../key-value-store.ts'
+import { SERVER_KEY_SIZE_MAX } from '../../key-value-store.ts'
 import { FRAME_OVERHEAD_MAX } from '../limits.ts'
 import type { HandlerOperation } from '../request-handler.ts'
 import type { HttpCall } from './http-call.ts'
@@ -120,8 +120,8 @@ function operationOf(call: HttpCall, item: unknown, where: string): HandlerOpera
   }
   const { type = 'put', ttl } = members
   const key = bytesOf(members, 'key', where)
-  if (key.length < 1 || key.length > KEY_SIZE_MAX) {
-    throw bad(`${where}: a key has 1 to ${KEY_SIZE_MAX} bytes, got ${key.length}`)
+  if (key.length < 1 || key.length > SERVER_KEY_SIZE_MAX) {
+    throw bad(`${where}: a key has 1 to ${SERVER_KEY_SIZE_MAX} bytes, got ${key.length}`)
   }
   if (type === 'del') return deletionOf(members, key, where)
   if (type !== 'put') throw bad(`${where} has the type '${shown(String(type))}': put or del`)

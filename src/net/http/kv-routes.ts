@@ -4,7 +4,7 @@
  * The path of a GET that finds its value in memory is the hot one: no promise, no closure that
  * outlives it, one write of the head and one of the value.
  */
-import { CONSISTENCIES, DURABILITIES, KEY_SIZE_MAX } from '../../key-value-store.ts'
+import { CONSISTENCIES, DURABILITIES, SERVER_KEY_SIZE_MAX } from '../../key-value-store.ts'
 import type {
   HandlerDecision,
   HandlerEntry,
@@ -156,8 +156,8 @@ function notOffered(): HttpError {
 
 function keyIn(path: string): Buffer {
   const key = decodeBytes(path.slice(KEY_PATH.length))
-  if (key.length >= 1 && key.length <= KEY_SIZE_MAX) return key
-  throw bad(`a key has 1 to ${KEY_SIZE_MAX} bytes, got ${key.length}`)
+  if (key.length >= 1 && key.length <= SERVER_KEY_SIZE_MAX) return key
+  throw bad(`a key has 1 to ${SERVER_KEY_SIZE_MAX} bytes, got ${key.length}`)
 }
 
 export function readTerms(call: HttpCall, query: Query): void {
