@@ -58,7 +58,12 @@ const reader = new BlockReader()
 reader.open(stored, 0, end)
 const file = { path: '', fileNumber: 1 }
 /** Holds what the reader shows; never asked for a block. */
-const holder = new TableCursor({ lookupView: undefined as never, open: never, fetch: never })
+const holder = new TableCursor({
+  lookupView: undefined as never,
+  open: never,
+  fetch: never,
+  fetches: 0,
+})
 
 function never(): never {
   throw new Error('this benchmark needs no source')

@@ -45,6 +45,8 @@ export class BlockView {
 export abstract class BlockSource {
   /** The view that point lookups share, one after another. */
   readonly lookupView: BlockView = new BlockView()
+  /** Counts what cursors fetch: as long as it stays, all that they borrowed is where it was. */
+  fetches = 0
 
   /** The open table. May throw BlockMiss. */
   abstract open(table: TableMetadata): SstableReader

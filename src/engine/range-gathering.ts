@@ -24,11 +24,13 @@ export class Chunk implements RangeChunk {
   readonly #keysOnly: boolean
   readonly #countMax: number
   readonly #bytesMax: number
-  readonly #copies: CopyPool
+  readonly #keyCopies: CopyPool
+  readonly #valueCopies: CopyPool
   #count = 0
   readonly #progress = new RangeProgress()
 
-  constructor(range: RangeRead, copies: CopyPool) {
+  /** Keys and values have a pool each: a key between two values would part them. */
+  constructor(range: RangeRead, keyCopies: CopyPool, valueCopies: CopyPool) {
     const { gt, gte, lt, lte } = range
     this.reverse = range.reverse
     this.#first = gt ?? gte
@@ -38,7 +40,8 @@ export class Chunk implements RangeChunk {
     this.#keysOnly = range.keysOnly
     this.#countMax = range.countMax
     this.#bytesMax = range.bytesMax
-    this.#copies = copies
+    this.#keyCopies = keyCopies
+    this.#valueCopies = valueCopies
   }
 
   /** How often it got on. */
@@ -79,8 +82,11 @@ export class Chunk implements RangeChunk {
     else cursor.seekToFirst()
   }
 
-  /** Takes the cursor's entry. Returns false when the chunk is complete. */
-  take(cursor: VisibleCursor): boolean {
+  /**
+   * Takes the cursor's entry. Returns false when the chunk is complete. What an entry before was
+   * borrowed from is unchanged if `borrow` is.
+   */
+  take(cursor: VisibleCursor, borrow: number): boolean {
     if (!cursor.valid || this.#isPastEnd(cursor)) {
       this.done = true
       return false
@@ -89,11 +95,11 @@ export class Chunk implements RangeChunk {
     const count = this.#count
     const { keyStart, keyEnd, valueStart, valueEnd } = cursor
     // Not push(): these arrays begin as arrays of numbers for the compiler, which then calls it.
-    this.keys[count] = this.#copies.copy(cursor.keyBytes, keyStart, keyEnd)
+    this.keys[count] = this.#keyCopies.copy(cursor.keyBytes, keyStart, keyEnd)
     this.#count = count + 1
     this.size += keyEnd - keyStart
     if (this.#keysOnly) return true
-    this.values[count] = this.#copies.copy(cursor.valueBytes, valueStart, valueEnd)
+    this.values[count] = this.#valueCopies.copyNext(cursor.valueBytes, valueStart, valueEnd, borrow)
     this.size += valueEnd - valueStart
     return true
   }

@@ -18,7 +18,7 @@
  */
 import { assert } from '../assert.ts'
 import { yieldToEventLoop } from '../clock.ts'
-import { BlockMiss } from './block-source.ts'
+import { BlockMiss, type BlockSource } from './block-source.ts'
 import { CopyPool } from './copy-pool.ts'
 import type { Cursor } from './cursor.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
@@ -49,7 +49,8 @@ export class RangeReads {
   readonly #state: TreeState
   readonly #tables: TableCache
   readonly #expiry: ExpiryClock
-  readonly #copies = new CopyPool()
+  readonly #keyCopies = new CopyPool()
+  readonly #valueCopies = new CopyPool()
   /** Only held, for the sake of scans: see scan-shapes.ts. */
   readonly shapes: readonly object[]
   /** Set while scans wait for the memtables to be put in order. */
@@ -65,7 +66,7 @@ export class RangeReads {
     this.shapes = scanShapes(
       tables.transient,
       snapshot,
-      new Chunk(range, this.#copies),
+      new Chunk(range, this.#keyCopies, this.#valueCopies),
       expiry.nowMs,
     )
   }
@@ -80,7 +81,7 @@ export class RangeReads {
     assert(range.countMax >= 1, 'a chunk has room for an entry')
     this.#count++
     const at = sequence ?? this.#state.visibleSequence
-    const chunk = new Chunk(range, this.#copies)
+    const chunk = new Chunk(range, this.#keyCopies, this.#valueCopies)
     const order = this.#order()
     if (order !== undefined) return this.#gatherLater(chunk, at, order)
     try {
@@ -176,10 +177,12 @@ export class RangeReads {
   #gather(chunk: Chunk, sequence: number, mayMiss: boolean): boolean {
     const steps = mayMiss ? SLICE_STEPS : TRANSIENT_STEPS
     const { reverse } = chunk
+    const source = this.#source(mayMiss)
     const cursor = this.#cursor(chunk.smallest, chunk.largest, reverse, sequence, mayMiss, steps)
+    this.#valueCopies.forget()
     try {
       for (chunk.seek(cursor); !cursor.paused; ) {
-        if (!chunk.take(cursor)) return true
+        if (!chunk.take(cursor, source.fetches)) return true
         if (reverse) cursor.prev()
         else cursor.next()
       }
@@ -247,7 +250,7 @@ export class RangeReads {
     mayMiss: boolean,
   ): Cursor {
     const { memtable, frozen, version } = this.#state
-    const source = mayMiss ? this.#tables.deferred : this.#tables.transient
+    const source = this.#source(mayMiss)
     const undeleted = this.#hasRanges() ? new UndeletedCursors(sequence) : undefined
     const children: Cursor[] = []
     for (const table of [memtable, ...frozen]) {
@@ -263,6 +266,10 @@ export class RangeReads {
       children.push(undeleted?.run(tables, source) ?? new LevelCursor(tables, source))
     }
     return mergeCursors(children)
+  }
+
+  #source(mayMiss: boolean): BlockSource {
+    return mayMiss ? this.#tables.deferred : this.#tables.transient
   }
 
   /** Whether there are range tombstones anywhere. */

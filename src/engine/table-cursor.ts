@@ -106,7 +106,9 @@ export class TableCursor extends Cursor {
     // hold another block.
     this.#ordinal = ordinal
     const view = this.#view
-    this.#source.fetch(reader, ordinal, view)
+    const source = this.#source
+    source.fetches++
+    source.fetch(reader, ordinal, view)
     if (view.start !== view.end) this.#block.open(view.bytes, view.start, view.end)
   }
 
