@@ -6,6 +6,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the planted sources are plain text
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { batchOf } from '../support/load-tests.ts'
 import { markdownPaths, readProjectFile, readSources } from '../support/project-files.ts'
 import { lineOf, moduleUses, type SourceText, sourceText } from '../support/source-text.ts'
 
@@ -125,7 +126,7 @@ function fileNames(source: SourceText): string[] {
   return []
 }
 
-/** `node --test test/*​/*.test.ts` finds tests in exactly one folder, and nowhere else. */
+/** The batches of `npm test` take tests from the folders of test/, and from nowhere else. */
 function testPlaces(source: SourceText): string[] {
   const isTest = /\.test\.c?ts$/.test(source.path)
   const found = /^test\/(?!support\/)[^/]+\/[^/]+\.test\.ts$/.test(source.path)
@@ -166,6 +167,20 @@ function unused(sources: readonly SourceText[], entries: readonly string[]): str
   return sources
     .filter(({ path }) => !reached.has(path))
     .map(({ path }) => `${path} is not used by anything that is started`)
+}
+
+/** Test files that no batch loads, or more than one. */
+function unbatched(batches: readonly string[], tests: readonly string[]): string[] {
+  const loaded = batches.flatMap(text => [
+    ...Array.from(text.matchAll(/batchOf\('(\w+)'(?:, (\d+), (\d+))?\)/g), match =>
+      batchOf(match[1]!, Number(match[2] ?? 1), Number(match[3] ?? 1)),
+    ).flat(),
+    ...(text.match(/(?<=')\w+\/[\w-]+\.test\.ts(?=')/g) ?? []),
+  ])
+  return tests
+    .map(test => [test, loaded.filter(path => path === test).length] as const)
+    .filter(([, count]) => count !== 1)
+    .map(([test, count]) => `test/${test} is in ${count} batches of test/support/batches`)
 }
 
 function titles(path: string, text: string): string[] {
@@ -232,6 +247,8 @@ const CHECKS: readonly [Check, string, string, string][] = [
 ]
 
 const sources = readSources()
+const batches = sources.filter(({ path }) => path.startsWith('test/support/batches/'))
+const tests = sources.map(({ path }) => path).filter(path => path.endsWith('.test.ts'))
 
 describe('tidy', () => {
   const checks = new Set(CHECKS.map(([check]) => check))
@@ -255,12 +272,20 @@ describe('tidy', () => {
   })
 
   test('every support file of the tests is used', () => {
-    const tests = sources.map(({ path }) => path).filter(path => path.endsWith('.test.ts'))
     const texts = [readProjectFile('package.json'), ...sources.map(({ text }) => text)]
     const named = new Set(texts.flatMap(text => text.match(/(?<=support\/)[\w-]+\.ts/g) ?? []))
     const started = [...named].map(name => `test/support/${name}`)
+    assert.match(texts[0]!, /"test": "[^"]* test\/support\/batches\/\*\.ts"/)
+    started.push(...batches.map(({ path }) => path))
     const inTest = sources.filter(({ path }) => path.startsWith('test/'))
     assert.deepEqual(unused(inTest, [...tests, ...started]), [])
+  })
+
+  test('every test is part of npm test, once', () => {
+    const texts = batches.map(({ text }) => text)
+    const names = tests.map(path => path.replace(/^test\//, ''))
+    assert.ok(names.length > 200, 'there are tests')
+    assert.deepEqual(unbatched(texts, names), [])
   })
 
   test('every Markdown file has one title', () => {
@@ -317,6 +342,19 @@ describe('a planted violation is found by', () => {
     const entries =
       '{"main": "./dist/index.js", "bin": {"kvd": "dist/cli/kvd.cjs"}, "x": "dist/x.d.ts"}'
     assert.deepEqual(publishedEntries(entries), ['src/index.ts', 'src/cli/kvd.cts'])
+  })
+
+  test('the search for tests that are not run', () => {
+    const whole = [...batchOf('lint'), 'engine/scan-shapes.test.ts']
+    const batch = "...batchOf('lint', 1, 2)"
+    const own = "loadTests('engine/scan-shapes.test.ts')"
+    assert.deepEqual(unbatched([batch, "...batchOf('lint', 2, 2)", own], whole), [])
+    assert.deepEqual(unbatched([batch, own], ['lint/tidy.test.ts', 'lint/guarantees.test.ts']), [
+      'test/lint/guarantees.test.ts is in 0 batches of test/support/batches',
+    ])
+    assert.deepEqual(unbatched([own, own], whole.slice(-1)), [
+      'test/engine/scan-shapes.test.ts is in 2 batches of test/support/batches',
+    ])
   })
 
   test('the count of titles', () => {

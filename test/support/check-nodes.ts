@@ -26,7 +26,7 @@ function run(program: string, args: readonly string[]): boolean {
   return status === 0
 }
 
-/** Every test file, as the glob of `npm test` finds them. */
+/** Every test file, each in a process of its own. */
 function allTests(): string[] {
   const folders = readdirSync(join(ROOT, 'test'))
   return folders.flatMap(folder =>

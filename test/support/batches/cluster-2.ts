@@ -1,0 +1,4 @@
+// Every second test of the cluster.
+import { batchOf, loadTests } from '../load-tests.ts'
+
+await loadTests(...batchOf('cluster', 2, 2))

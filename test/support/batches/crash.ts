@@ -1,0 +1,4 @@
+// The short forms of the crash tests.
+import { batchOf, loadTests } from '../load-tests.ts'
+
+await loadTests(...batchOf('crash'))

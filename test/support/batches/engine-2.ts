@@ -1,0 +1,4 @@
+// Every second test of the engine.
+import { batchOf, loadTests } from '../load-tests.ts'
+
+await loadTests(...batchOf('engine', 2, 2))
