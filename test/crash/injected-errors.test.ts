@@ -71,6 +71,23 @@ describe('the checker of injected errors', () => {
     if (fault === 'EIO') continue
     test(`catches it by the data too, when it overlooks ${what}`, t => catches(t, true))
   }
+
+  test('does not take a fault of its own for one of the engine', async () => {
+    const seed = 1
+    const [errorCase] = await planErrors({ seed })
+    let reads = 0
+    const broken = {
+      get seed() {
+        if (++reads === 2) throw new TypeError('of the checker')
+        return seed
+      },
+    }
+    await assert.rejects(runErrorCase(errorCase!, broken), (error: unknown) => {
+      assert.ok(error instanceof Error && !(error instanceof OracleError), String(error))
+      assert.match(error.message, /of the checker/)
+      return true
+    })
+  })
 })
 
 /** A database on a disk on which nothing fails before a rule is added. */

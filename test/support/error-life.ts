@@ -79,7 +79,7 @@ export class ErrorLife {
     return this.#oracle
   }
 
-  /** Throws an OracleError that names the step. */
+  /** Throws an OracleError that names the step, or another Error when this life itself is wrong. */
   async run(): Promise<void> {
     await this.#step('open', () => this.#open())
     await this.#step('first writes', () => this.#puts(10, ['sync']))
@@ -125,7 +125,9 @@ export class ErrorLife {
       if (this.#mustBePoisoned && this.#db !== undefined) await this.#expectPoisoned()
     } catch (error) {
       if (error instanceof OracleError) throw new OracleError(`${name}: ${error.message}`)
-      throw new OracleError(`${name}: ${String(error)}`, { cause: error })
+      if (error instanceof KvError) throw new OracleError(`${name}: ${describe(error)}`)
+      // No OracleError: what goes wrong in here judges nothing, and must not pass for a bug caught.
+      throw new Error(`${name}: ${String(error)}`, { cause: error })
     }
   }
 
@@ -249,10 +251,9 @@ export class ErrorLife {
     const isPoisoned = this.#mustBePoisoned
     const ticket = oracle.submit(write)
     const { operations, durability } = write
+    const db = this.#db!
     try {
-      await drive(this.#clock, this.#db!.batch(operations, { durability }))
-      if (isPoisoned) throw new OracleError('a write succeeded though the engine is poisoned')
-      oracle.acknowledge(ticket)
+      await drive(this.#clock, db.batch(operations, { durability }))
     } catch (error) {
       this.#expectClean(error)
       const { code, outcome } = error as KvError
@@ -267,7 +268,10 @@ export class ErrorLife {
         if (!this.#mustBePoisoned) this.poisonings++
         this.#mustBePoisoned = true
       }
+      return
     }
+    if (isPoisoned) throw new OracleError('a write succeeded though the engine is poisoned')
+    oracle.acknowledge(ticket)
   }
 
   async #expectPoisoned(): Promise<void> {

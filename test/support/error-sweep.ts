@@ -102,7 +102,10 @@ export function parseCase(words: string): ErrorCase {
   return { fault, nth: Number(match[2]), forever: match[3] !== undefined }
 }
 
-/** Throws an OracleError that names the case and the call when a promise is broken. */
+/**
+ * Throws an OracleError that names the case and the call when a promise is broken, and another
+ * Error that names them when the checker is.
+ */
 export async function runErrorCase(
   errorCase: ErrorCase,
   options: ErrorSweepOptions,
@@ -123,9 +126,9 @@ export async function runErrorCase(
   } catch (error) {
     const { kind = 'no call', path = '' } = fault.first ?? {}
     const place = `seed ${options.seed}, ${describeCase(errorCase)} (${kind} ${path})`
-    throw new OracleError(`${place}: ${error instanceof Error ? error.message : error}`, {
-      cause: error,
-    })
+    const message = `${place}: ${error instanceof Error ? error.message : error}`
+    if (error instanceof OracleError) throw new OracleError(message, { cause: error })
+    throw new Error(message, { cause: error })
   }
   return { injected: fault.injected, poisonings: life.poisonings, errors: life.errors }
 }

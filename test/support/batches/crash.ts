@@ -1,4 +1,0 @@
-// The short forms of the crash tests.
-import { batchOf, loadTests } from '../load-tests.ts'
-
-await loadTests(...batchOf('crash'))
