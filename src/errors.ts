@@ -182,14 +182,17 @@ export class UnavailableError extends KvError {
   override readonly outcome: WriteOutcome
   /** True when a server said so: it is there, and others that it needs are not. */
   readonly isAnswer: boolean
+  /** True when something listens there but gave no greeting: it may be another kind of port. */
+  readonly isStranger: boolean
 
   constructor(
     message: string,
-    options?: ErrorOptions & { outcome?: WriteOutcome; isAnswer?: boolean },
+    options?: ErrorOptions & { outcome?: WriteOutcome; isAnswer?: boolean; isStranger?: boolean },
   ) {
     super(message, options)
     this.outcome = options?.outcome ?? 'rejected'
     this.isAnswer = options?.isAnswer ?? false
+    this.isStranger = options?.isStranger ?? false
   }
 }
 

@@ -152,6 +152,9 @@ function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly stri
   if (error instanceof UnavailableError) {
     // The server is there, and has said what to do.
     if (error.isAnswer) return []
+    if (error.isStranger) {
+      return ["the port for clients is the one that kvd shows as 'listening': --url kv://host:port"]
+    }
     if (isDev === true) {
       return ['see which nodes run with: kvcli dev status', 'start one with: kvcli dev start 1']
     }

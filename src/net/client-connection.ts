@@ -164,8 +164,11 @@ export class ClientConnection {
     return call.flushMark < this.#flushCount
   }
 
-  #unavailable(what: string, cause?: unknown): UnavailableError {
-    return new UnavailableError(`${formatAddress(this.address)}: ${what}`, { cause })
+  #unavailable(
+    what: string,
+    options?: { cause?: unknown; isStranger?: boolean },
+  ): UnavailableError {
+    return new UnavailableError(`${formatAddress(this.address)}: ${what}`, options)
   }
 
   #opened(): void {
@@ -271,7 +274,8 @@ export class ClientConnection {
 
   /** Bytes that are no reply: of another protocol, or damaged on the way. */
   #malformed(error: Error, chunk: Uint8Array): KvError {
-    if (this.#hello !== undefined) return this.#unavailable(`bad reply: ${error.message}`, error)
+    if (this.#hello !== undefined)
+      return this.#unavailable(`bad reply: ${error.message}`, { cause: error })
     const what = describeForeignServer(chunk)
     return new ProtocolError(`${formatAddress(this.address)} is ${what}`, { cause: error })
   }
@@ -393,7 +397,8 @@ export class ClientConnection {
     this.#cancelTimer?.()
     this.#decoder.dispose()
     const why = cause?.message ?? (wasGreeting ? NO_GREETING : CLOSED)
-    const error = this.#failure ?? this.#unavailable(why, cause)
+    const isStranger = wasGreeting && cause === undefined
+    const error = this.#failure ?? this.#unavailable(why, { cause, isStranger })
     const calls = this.#slots.filter(call => call !== undefined)
     this.#slots = []
     this.#freeCount = 0

@@ -128,6 +128,10 @@ const ERRORS: readonly (readonly [KvError, RegExp | undefined])[] = [
   [new AbortedError('m', { outcome: 'unknown' }), /may have happened/],
   [new TimeoutError('m'), /may have happened/],
   [new TimeoutError('m', { outcome: 'rejected' }), /is the server at kv:\/\/here:7700 well\?/],
+  [
+    new UnavailableError('m', { isStranger: true }),
+    /^ {2}-> the port for clients .*listening.*: --url kv:.*$/,
+  ],
   [new UnavailableError('m'), /running at kv:\/\/here:7700\? start one here with: kvd serve/],
   [new OverloadedError('m', 250), /wait 250 ms, then try again/],
   [new ProtocolError('m'), /report it/],

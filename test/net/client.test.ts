@@ -889,6 +889,22 @@ describe('closing', () => {
     assert.equal(closed.state, 'resolved')
   })
 
+  test('by who has not greeted is told from a server that is not there', async () => {
+    for (const [open, isStranger] of [
+      [true, true],
+      [false, false],
+    ] as const) {
+      const harness = new ClientHarness()
+      const ready = watch(harness.client.ready())
+      if (open) harness.wire.open()
+      harness.wire.close(open ? undefined : new Error('connect ECONNREFUSED'))
+      await harness.settle()
+      assertFailed(ready, 'KV_UNAVAILABLE')
+      assert.equal((ready.error as UnavailableError).isStranger, isStranger)
+      await harness.client.close()
+    }
+  })
+
   test('while connecting fails whoever waits for the connection', async () => {
     const harness = new ClientHarness()
     const ready = watch(harness.client.ready())
