@@ -61,7 +61,6 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
   }
   const startedMs = io.clock.monotonicMs()
   const directory = io.absolutePath(settings.dir)
-  logger.info('opening the data', { directory })
   try {
     const node = await startNode(nodeOptions(settings, directory, logger, io))
     const elapsedMs = Math.round(io.clock.monotonicMs() - startedMs)

@@ -87,6 +87,7 @@ export async function startNode(
     acceptor: environment.acceptor ?? tcpAcceptor(),
   }
   await checkOptions(options, resolved)
+  options.logger?.info('opening the data', { directory: options.directory })
   const db = await openEngine(options, resolved)
   try {
     return await serve(db, options, resolved)

@@ -71,6 +71,8 @@ export interface ListenAddress {
   readonly port: number
 }
 
+const PASSWORD_ADVICE = 'kvd: DURAMEN_PASSWORD, or passwordFile'
+
 export const CLOSE_GRACE_DEFAULT_MS = 5000
 
 /** Fills in defaults and refuses what must not be listened on. */
@@ -88,15 +90,16 @@ export function resolveListenOptions(options: ListenOptions, policy: ListenPolic
 export function requireSafe(host: string, policy: ListenPolicy): void {
   if (isLoopback(host)) return
   if (!policy.allowInsecureRemote) {
+    const further = policy.asksForPassword ? '' : ` and a password (${PASSWORD_ADVICE})`
     throw new InvalidArgumentError(
       `refusing to listen on ${host}: other machines reach it, and nothing is encrypted; listen ` +
-        'on 127.0.0.1, or set allowInsecureRemote when the network itself is trusted',
+        `on 127.0.0.1, or set allowInsecureRemote${further} when the network itself is trusted`,
     )
   }
   if (policy.asksForPassword) return
   throw new InvalidArgumentError(
     `refusing to listen on ${host} without a password: anyone who can reach it could read and ` +
-      'write everything; give it one (kvd: DURAMEN_PASSWORD, or passwordFile)',
+      `write everything; give it one (${PASSWORD_ADVICE})`,
   )
 }
 

@@ -150,7 +150,7 @@ describe('a node', () => {
   for (const [argv, code, message] of [
     [['--port', '70000'], 2, /^kvd: .*port/],
     [['--prot', '1'], 2, /^kvd: unknown option '--prot'/],
-    [['--host', '0.0.0.0'], 2, /or set --allow-insecure-remote when/],
+    [['--host', '0.0.0.0'], 2, /or set --allow-insecure-remote and a password \(/],
   ] as const) {
     test(`'${argv.join(' ')}' ends with exit code ${code}`, async () => {
       const daemon = await start('--dir', temporaryDirectory({ after }), ...argv)
@@ -296,6 +296,7 @@ describe('a cluster secret', () => {
       await main(daemon.io)
       assert.equal(await daemon.exited, 2)
       assert.match(daemon.text, message)
+      assert.doesNotMatch(daemon.text, /opening the data/)
     })
   }
 })
