@@ -47,7 +47,8 @@ export class FrontDoors {
     this.server = new Server(common)
     const further = { ...common, sharesWith: this.server }
     if (options.resp !== undefined) {
-      this.#resp = new Server({ ...further, protocol: new RespDoor(parts.random) })
+      const protocol = new RespDoor(parts.random, parts.clock.monotonicMs())
+      this.#resp = new Server({ ...further, protocol })
     }
     if (options.http !== undefined) {
       this.#http = new HttpServer({ ...further, metrics: () => this.#metrics() })

@@ -47,22 +47,22 @@ export class RespDoor implements ServerProtocol {
   readonly sessions = new Map<number, RespSession>()
   /** Names this process to clients. */
   readonly runId: string
-  /** Of the first conversation, in monotonic milliseconds. */
-  startedMs = 0
+  /** In monotonic milliseconds. */
+  readonly startedMs: number
   commandsTotal = 0
   readonly #counts = new Map<string, number>()
   #sessionsTotal = 0
   #rate = { startMs: 0, startCount: 0, perSecond: 0 }
 
-  constructor(random: Random) {
+  constructor(random: Random, startedMs = 0) {
     this.random = random
+    this.startedMs = startedMs
     this.cursors = new ScanCursors(limit => random.below(limit))
     this.runId = Buffer.from(random.bytes(RUN_ID_BYTES)).toString('hex')
   }
 
   converse(context: ServerContext, sink: ConversationSink, nowMs: number): Conversation {
     const id = ++this.#sessionsTotal
-    if (id === 1) this.startedMs = nowMs
     const session = new RespSession(this, context, sink, nowMs, id)
     this.sessions.set(id, session)
     return session
