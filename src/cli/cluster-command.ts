@@ -13,12 +13,13 @@ import { flagOption } from './option-values.ts'
 import { RefusedError } from './refused-error.ts'
 import { formatCount, renderTable, type TableColumn } from './render.ts'
 import { runRepair } from './repair-command.ts'
+import { shortIds } from './short-ids.ts'
 import type { Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTION_ITEMS = [
   ['status', 'GREEN, YELLOW or RED, and each node; exit code 1 unless green'],
-  ['ring', 'each node: state, tokens, partitions that it owns, share of the data'],
+  ['ring', 'each node: state, weight, partitions, share of data, rack, address'],
   ['owners', 'the partition of a key, and the nodes that own it, the first first'],
   ['hints', 'what nodes keep for others that were away; exit code 1 if anything'],
   ['repair', 'compare all replicas now, and even out what differs'],
@@ -37,7 +38,7 @@ export const clusterCommand: Command = {
   details: DETAILS,
   lists: [{ title: 'Actions', items: ACTION_ITEMS }],
   args: [
-    { name: 'action', description: ACTIONS.join(', ') },
+    { name: 'action', description: ACTIONS.join(', '), choices: ACTIONS },
     { name: 'key', description: 'of owners: 1 to 65,533 bytes', required: false },
   ],
   options: [{ flags: '--wait', description: 'status: until it is green, or Ctrl-C' }],
@@ -46,7 +47,7 @@ export const clusterCommand: Command = {
     { line: 'kvcli cluster status --wait', says: 'tell me when all is well again' },
     { line: 'kvcli cluster hints', says: 'what do nodes that were away lack?' },
     { line: 'kvcli cluster ring', says: 'who has how much?' },
-    { line: 'kvcli cluster ring --json', says: 'with addresses, racks and weights' },
+    { line: 'kvcli cluster ring --json', says: 'with whole ids and tokens' },
     { line: 'kvcli cluster owners user:1', says: 'where does it lie?' },
   ],
   run: runCluster,
@@ -164,10 +165,12 @@ function rowJson(row: MemberRow): Record<string, unknown> {
 const RING_COLUMNS: readonly TableColumn[] = [
   { title: 'member' },
   { title: 'state' },
-  { title: 'tokens', align: 'right' },
+  { title: 'weight', align: 'right' },
   { title: 'partitions', align: 'right' },
   { title: 'share', align: 'right' },
   { title: 'ideal', align: 'right' },
+  { title: 'rack' },
+  { title: 'address' },
 ]
 
 function renderRing(
@@ -176,15 +179,18 @@ function renderRing(
   rows: readonly MemberRow[],
   style: Style,
 ): string {
-  const cells = rows.map(({ member, tokens, owned, ownedAfter, share, idealShare }) => [
-    member.nodeId,
+  const nameOf = shortIds(rows.map(({ member }) => member.nodeId))
+  const cells = rows.map(({ member, owned, ownedAfter, share, idealShare }) => [
+    nameOf(member.nodeId),
     member.state,
-    formatCount(tokens),
+    formatCount(member.weight),
     owned === ownedAfter
       ? formatCount(owned)
       : `${formatCount(owned)} -> ${formatCount(ownedAfter)}`,
     formatShare(share),
     formatShare(idealShare),
+    member.rack,
+    member.clientAddress,
   ])
   const replicas = Math.min(ring.replicationFactor, rows.length)
   const facts = [

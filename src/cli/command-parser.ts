@@ -115,7 +115,7 @@ export class CommandParser {
       if (!(error instanceof CommanderError)) throw error
       // Commander would show help where there is no command; what it means is for the caller.
       if (error.code !== 'commander.help') {
-        throw new UsageError(plainMessage(error, this.#named(words)))
+        throw new UsageError(plainMessage(error, this.#named(words), this.#prefix))
       }
     }
     return this.#found ?? { command: undefined, args: [], options: this.#program.opts() }
@@ -184,10 +184,15 @@ export class CommandParser {
   }
 
   /** `kvcli put|set [options] <key> [value]`; in the shell without the program's name. */
+  /** What stands before a command: nothing in the shell. */
+  get #prefix(): string {
+    return this.#inShell ? '' : `${this.#program.name()} `
+  }
+
   #usageOf(command: CommanderCommand): string {
     const isProgram = command === this.#program
     const name = isProgram ? '' : namesOf(command)
-    const program = this.#inShell ? '' : this.#program.name()
+    const program = this.#prefix.trimEnd()
     return [program, name, command.usage()].filter(part => part !== '').join(' ')
   }
 
@@ -246,10 +251,16 @@ function toOption(option: CommandOption): Option {
   return new Option(flags, standard === undefined ? description : `${description} (${standard})`)
 }
 
+/** What the first argument may be, where that is a choice. */
+function choicesOf(command: Command | undefined): string {
+  const choices = command?.args[0]?.choices
+  return choices === undefined ? '' : `, one of ${choices.join(', ')}`
+}
+
 /** Commander's message on one line, and what is behind the most common mistakes. */
-function plainMessage(error: CommanderError, command: Command | undefined): string {
+function plainMessage(error: CommanderError, command: Command | undefined, prefix: string): string {
   const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ')
-  const usage = command === undefined ? '' : `; usage: ${usageOf(command)}`
+  const usage = command === undefined ? '' : `; usage: ${prefix}${usageOf(command)}`
   switch (error.code) {
     case 'commander.unknownCommand':
       // It may hold a password, so it is not repeated.
@@ -258,7 +269,7 @@ function plainMessage(error: CommanderError, command: Command | undefined): stri
     case 'commander.unknownOption':
       return `${message}; a key or value that begins with '-' goes behind '--'`
     case 'commander.missingArgument':
-      return `${message}${usage}`
+      return `${message}${choicesOf(command)}${usage}`
     case 'commander.excessArguments':
       return `${message.replace(/\.$/, '')}; one with spaces needs quotes around it${usage}`
     default:

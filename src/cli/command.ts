@@ -17,6 +17,8 @@ export interface CommandArgument {
   readonly required?: boolean
   /** Takes all that follow; only the last one may. @defaultValue false */
   readonly variadic?: boolean
+  /** What it may be, for completion and errors; the command itself checks it. */
+  readonly choices?: readonly string[]
 }
 
 export interface CommandOption {

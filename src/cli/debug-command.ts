@@ -38,7 +38,7 @@ export const debugCommand: Command = {
     'when something is damaged.',
   lists: [{ title: 'Actions', items: ACTION_ITEMS }],
   args: [
-    { name: 'action', description: ACTIONS.join(', ') },
+    { name: 'action', description: ACTIONS.join(', '), choices: ACTIONS },
     { name: 'path', description: 'the directory, or for dump a file' },
     { name: 'target', description: 'of backup and restore: where to', required: false },
   ],

@@ -41,6 +41,9 @@ const REPEATED_SIGNAL_MS = 500
 /** Of a node's id, as `kvcli cluster status` shows it. */
 const ID_DIGITS = 8
 
+/** Characters of a command that leave room for what it does. */
+const STEP_WIDTH_MAX = 44
+
 export interface DevOptions {
   /** Absolute. */
   readonly directory: string
@@ -308,17 +311,32 @@ class DevCluster {
       `  data        ${key(directory)}`,
       '',
       '  In another terminal:',
-      `    ${key(`${client} put demo:greeting "hello, heartwood"`)}`,
-      `    ${key(`npx kvcli dev kill 2${place}`)}          a node dies, as by kill -9`,
-      `    ${key(`${client} get demo:greeting`)}`,
-      `    ${key(`npx kvcli dev start 2${place}`)}         and comes back`,
-      `    ${key(`${client} cluster status --wait`)}  until it is GREEN`,
+      ...stepLines(
+        [
+          [`${client} put demo:greeting "hello, heartwood"`, ''],
+          [`npx kvcli dev kill 2${place}`, 'a node dies, as by kill -9'],
+          [`${client} get demo:greeting`, ''],
+          [`npx kvcli dev start 2${place}`, 'and comes back'],
+          [`${client} cluster status --wait`, 'until it is GREEN'],
+        ],
+        this.#style,
+      ),
       '',
       '  Ctrl-C stops the nodes; their data stays.',
       '',
     ]
     return `${lines.join('\n')}\n`
   }
+}
+
+/** Commands and what they do: in columns, or one below the other where lines would be long. */
+function stepLines(steps: readonly (readonly [string, string])[], { key, dim }: Style): string[] {
+  const width = Math.max(...steps.map(([line, says]) => (says === '' ? 0 : line.length)))
+  return steps.flatMap(([line, says]) => {
+    if (says === '') return [`    ${key(line)}`]
+    if (width > STEP_WIDTH_MAX) return [`    ${dim(`# ${says}`)}`, `    ${key(line)}`]
+    return [`    ${key(line)}${' '.repeat(width - line.length)}  ${says}`]
+  })
 }
 
 function refused(message: string): DevAnswer {

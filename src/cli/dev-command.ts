@@ -38,7 +38,7 @@ export const devCommand: Command = {
     },
   ],
   args: [
-    { name: 'action', description: ACTIONS.join(', ') },
+    { name: 'action', description: ACTIONS.join(', '), choices: ACTIONS },
     { name: 'node', description: 'of kill and start: its number, from 1', required: false },
   ],
   options: [

@@ -14,6 +14,8 @@ import { type DevNode, parseJson } from './dev-layout.ts'
 import type { Style } from './style.ts'
 import { textLogger } from './text-logger.ts'
 
+/** Lines that are kept of a start, for the case that it fails. */
+const UNTOLD_MAX = 50
 /** What a node logs once it serves; see serve.ts. */
 const SERVING_MESSAGE = 'serving'
 
@@ -35,6 +37,8 @@ export class DevNodeRunner {
   /** True once it was told to end: how it does is no crash. */
   #isStopping = false
   #isPaused = false
+  /** What it said on its way: told when it does not arrive. */
+  #untold: string[] = []
   #nodeId: string | undefined
 
   constructor(node: DevNode, io: DevIo, style: Style, owner: DevNodeOwner) {
@@ -104,7 +108,12 @@ export class DevNodeRunner {
     const fields = Object.fromEntries(
       Object.entries(others).map(([name, value]) => [name, plain(value)]),
     )
-    const write = (text: string): void => this.#owner.print(`${this.#prefix} ${text.trimEnd()}`)
+    const isQuiet = this.#state === 'starting' && (level === 'info' || level === 'debug')
+    const write = (text: string): void => {
+      const shown = `${this.#prefix} ${text.trimEnd()}`
+      if (!isQuiet || message === SERVING_MESSAGE) this.#owner.print(shown)
+      else if (this.#untold.push(shown) > UNTOLD_MAX) this.#untold.shift()
+    }
     const wallMs = (): number => Date.parse(time)
     const logger = textLogger({ write, wallMs, level: 'debug', style: this.#style })
     logger[level](message, fields)
@@ -120,11 +129,13 @@ export class DevNodeRunner {
   #exited(how: string): void {
     this.#process = undefined
     this.#ended = how
+    for (const line of this.#untold) this.#owner.print(line)
     this.#become(this.#isStopping ? 'stopped' : 'crashed')
   }
 
   #become(state: DevNodeState): void {
     this.#state = state
+    this.#untold = []
     this.#owner.changed(this)
   }
 }

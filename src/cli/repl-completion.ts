@@ -5,7 +5,7 @@ import type { Command } from './command.ts'
 import { formatQuotedToken, formatToken, type Token, tokenizeUnfinished } from './command-line.ts'
 import { GLOBAL_OPTIONS } from './command-parser.ts'
 import { KEYS_MAX } from './key-completions.ts'
-import { optionNamed, takesValue } from './repl-hint.ts'
+import { optionNamed, positionalCount, takesValue } from './repl-hint.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface CompletionSources {
@@ -75,6 +75,8 @@ async function hitsFor(
     return startingWith(optionNamed(last, command)?.choices ?? [], text)
   }
   if (text.startsWith('-')) return startingWith(optionsOf(command), text)
+  const { choices } = command.args[positionalCount(before.slice(1), command)] ?? {}
+  if (choices !== undefined) return startingWith(choices, text)
   switch (command.completes) {
     case 'keys':
       return await keyHits(text, quoted, sources)

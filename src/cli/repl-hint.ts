@@ -32,7 +32,7 @@ function tokensOf(line: string): string[] {
 }
 
 /** Words that are arguments: neither options nor the values of options. */
-function positionalCount(words: readonly string[], command: Command): number {
+export function positionalCount(words: readonly string[], command: Command): number {
   let count = 0
   let onlyArguments = false
   for (let index = 0; index < words.length; index++) {

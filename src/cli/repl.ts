@@ -76,10 +76,13 @@ export class Repl {
       historySize: HISTORY_COUNT_MAX,
       removeHistoryDuplicates: true,
       completer: (line: string, done: (error: null, result: Completion) => void) => {
-        this.#complete(line).then(
-          result => done(null, result),
-          () => done(null, [[], line]),
-        )
+        // The key has painted a hint meanwhile, where the completion now goes.
+        const show = (result: Completion): void => {
+          this.#hints?.erase()
+          done(null, result)
+          this.#hints?.paint()
+        }
+        this.#complete(line).then(show, () => show([[], line]))
       },
     })
     this.#hints = terminal ? this.#createHints() : undefined

@@ -52,8 +52,8 @@ describe('cluster ring', () => {
     const { out, code } = await runCli('cluster ring', { store: storeWith(FIRST) })
     assert.deepEqual(out.trimEnd().split('\n'), [
       'epoch 1, 64 partitions, replication factor 3',
-      'member                            state   tokens  partitions    share    ideal',
-      `${'1'.repeat(32)}  normal     128          64  100.0 %  100.0 %`,
+      'member    state   weight  partitions    share    ideal  rack  address',
+      '11111111  normal       1          64  100.0 %  100.0 %  a     10.0.0.1:7700',
       '  -> too few nodes for 3 replicas: every key is on one',
     ])
     assert.equal(code, ExitCode.ok)
@@ -69,8 +69,8 @@ describe('cluster ring', () => {
     for (const [index, count] of owned.entries()) {
       const share = ((count / (64 * 3)) * 100).toFixed(1)
       const cells = lines[2 + index]!.split(/ {2,}/)
-      const tokens = index === 3 ? '256' : '128'
-      assert.deepEqual(cells.slice(2, 5), [tokens, String(count), `${share} %`])
+      const weight = index === 3 ? '2' : '1'
+      assert.deepEqual(cells.slice(2, 5), [weight, String(count), `${share} %`])
       assert.ok(Math.abs(Number.parseFloat(cells[5]!) - ideals[index]!) < 3, cells[5])
     }
   })
@@ -105,7 +105,7 @@ describe('cluster ring', () => {
     const joining = beginJoin(FOUR, node(5))
     const before = await runCli('cluster ring', { store: storeWith(joining) })
     assert.match(before.out, /a join is under way: reads go to the owners before it\n$/)
-    assert.match(before.out, /5{32} {2}joining +128 +0 -> \d+ /)
+    assert.match(before.out, /5{8} {2}joining +1 +0 -> \d+ .* 10\.0\.0\.5:7700\n/)
     const after = await runCli('cluster ring', { store: storeWith(moveReads(joining)) })
     assert.match(after.out, /a join is under way: reads go to the owners after it\n$/)
     const { json } = await runCli('cluster ring --json', { store: storeWith(joining) })

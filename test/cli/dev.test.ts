@@ -133,6 +133,8 @@ describe('a new cluster', () => {
     await made.settle()
     assert.match(made.text, /a cluster of 3\n.*7701, 127\.0\.0\.1:7703, 127\.0\.0\.1:7704/)
     assert.match(made.text, /npx kvcli dev kill 2 /)
+    assert.match(made.text, /\n {4}npx kvcli dev start 2 {12}and comes back\n/)
+    assert.match(made.text, /\n {4}npx kvcli cluster status --wait {2}until it is GREEN\n/)
     assert.equal(made.exitCode, undefined)
   })
 
@@ -207,6 +209,8 @@ describe('a new cluster', () => {
     const made = new Dev()
     await made.run()
     made.dev.running[0]!.log('opening the data')
+    await made.settle()
+    assert.doesNotMatch(made.text, /opening the data/)
     made.dev.running[0]!.exit('code 1')
     await made.settle()
     assert.match(made.text, /node 1 .*opening the data\nnode 1 has crashed \(code 1\)/)

@@ -406,6 +406,8 @@ describe('completion', () => {
     ['put a b --dur\ts\t', 'put a b --durability sync'],
     ['put a b --consistency q\t', 'put a b --consistency quorum'],
     ['help sc\t', 'help scan'],
+    ['cluster st\t', 'cluster status [key]'],
+    ['debug --json ver\tus\t', 'debug --json verify users.csv [target]'],
     ['import users.c\t', 'import users.csv'],
     ['import da\tu\t', 'import data/users.jsonl'],
     ['nonsense x\t', 'nonsense x'],
