@@ -184,6 +184,11 @@ class DevCluster {
   }
 
   /** DevNodeOwner. */
+  get isForming(): boolean {
+    return !this.#hasServed
+  }
+
+  /** DevNodeOwner. */
   print(line: string): void {
     const nameOf = (id: string): string => {
       const known = this.#runners.find(({ nodeId }) => nodeId === id)

@@ -20,6 +20,8 @@ const UNTOLD_MAX = 50
 const SERVING_MESSAGE = 'serving'
 
 export interface DevNodeOwner {
+  /** True until all nodes have served for the first time: what goes well is not told yet. */
+  readonly isForming: boolean
   /** A line for whoever watches the cluster. */
   print(line: string): void
   /** The node has another state now. */
@@ -108,7 +110,9 @@ export class DevNodeRunner {
     const fields = Object.fromEntries(
       Object.entries(others).map(([name, value]) => [name, plain(value)]),
     )
-    const isQuiet = this.#state === 'starting' && (level === 'info' || level === 'debug')
+    const isOnItsWay = this.#state === 'starting' || this.#owner.isForming
+    const isQuiet = isOnItsWay && (level === 'info' || level === 'debug')
+    if (!isOnItsWay) this.#untold = []
     const write = (text: string): void => {
       const shown = `${this.#prefix} ${text.trimEnd()}`
       if (!isQuiet || message === SERVING_MESSAGE) this.#owner.print(shown)
@@ -135,7 +139,7 @@ export class DevNodeRunner {
 
   #become(state: DevNodeState): void {
     this.#state = state
-    this.#untold = []
+    if (state === 'stopped' || state === 'crashed') this.#untold = []
     this.#owner.changed(this)
   }
 }

@@ -129,6 +129,8 @@ describe('a new cluster', () => {
       assert.equal(line.includes('--join 127.0.0.1:7801 '), index > 0)
     }
     assert.doesNotMatch(made.text, /In another terminal/)
+    first!.log('a member is up')
+    assert.doesNotMatch(made.text, /a member is up/)
     for (const node of dev.running) node.serve()
     await made.settle()
     assert.match(made.text, /a cluster of 3\n.*7701, 127\.0\.0\.1:7703, 127\.0\.0\.1:7704/)
