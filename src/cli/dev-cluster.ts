@@ -20,6 +20,7 @@ import {
   decodeRun,
   devUrl,
   encodeLayout,
+  isNodeDirectory,
   layoutPath,
   nodeDirectory,
   peerAddress,
@@ -143,7 +144,8 @@ class DevCluster {
     const url = devUrl(this.#layout)
     await files.writeText(runningPath(directory), `${JSON.stringify({ pid, url })}\n`)
     const names = await files.list(directory)
-    this.#isNew = !names.includes('node-1/')
+    // A node whose directory was lost alone must not begin a second cluster.
+    this.#isNew = !names.some(isNodeDirectory)
     const [first, ...others] = this.#runners
     this.#startNode(first!)
     // The first one makes the cluster that the others join.
@@ -178,7 +180,7 @@ class DevCluster {
       ...['--cluster-secret-file', secretPath(directory)],
       ...(respPort === undefined ? [] : ['--resp-port', String(respPort + node.number - 1)]),
       ...(httpPort === undefined ? [] : ['--http-port', String(httpPort + node.number - 1)]),
-      ...(others.length === 0 ? ['--init'] : ['--join', others.join(',')]),
+      ...(others.length > 0 ? ['--join', others.join(',')] : this.#isNew ? ['--init'] : []),
       '--json-logs',
     ]
   }

@@ -44,6 +44,11 @@ export function nodeDirectory(directory: string, { number }: DevNode): string {
   return `${directory}/node-${number}`
 }
 
+/** Whether a name in the directory, as DevFiles lists it, is that of a node's data. */
+export function isNodeDirectory(name: string): boolean {
+  return /^node-\d+\/$/.test(name)
+}
+
 /** `kv://` with the addresses of all nodes. */
 export function devUrl({ nodes }: DevLayout): string {
   return `kv://${nodes.map(({ port }) => `${HOST}:${port}`).join(',')}`

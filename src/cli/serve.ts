@@ -208,6 +208,7 @@ function clusterOptions(settings: Settings, io: DaemonIo): Pick<NodeOptions, 'cl
   }
   const secret = clusterSecretOf(settings, io)
   if (secret === undefined) {
+    // Alone it needs no orders: one kvd is a cluster of one.
     if (join === undefined) return {}
     throw new UsageError(
       `join needs the secret of that cluster: give it as ${CLUSTER_SECRET_VARIABLE}, or in the ` +
@@ -220,7 +221,7 @@ function clusterOptions(settings: Settings, io: DaemonIo): Pick<NodeOptions, 'cl
     ...(weight === undefined ? {} : { weight }),
   }
   const seeds = join === undefined ? {} : { join }
-  return { cluster: { secret, peerHost, peerPort, ...place, ...seeds } }
+  return { cluster: { secret, peerHost, peerPort, init, ...place, ...seeds } }
 }
 
 /** What is fixed when a cluster is made, as far as it is said. */

@@ -180,7 +180,7 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     standard: false,
     description:
       'begin a new cluster on an empty directory, for others to join; a directory that has a ' +
-      'cluster keeps it',
+      'cluster keeps it. With a secret, an empty directory takes this or join',
   },
   join: {
     kind: optionalValue(addressesValue(), 'none'),

@@ -29,6 +29,7 @@ export interface FrontDoorParts {
   readonly random: Random
   readonly logger: Logger
   readonly nodeId: string
+  readonly clusterId: string
   /** The time that versions are held against. */
   readonly timeMs: () => number
 }

@@ -1,4 +1,9 @@
-/** How a node that is to join a cluster comes to be one of it, before it is a member. */
+/**
+ * What becomes of an empty directory: that of a node of a cluster which it is to join, or the
+ * first of a new one. Only orders make it either: a node that has a secret and finds its directory
+ * empty may be a member whose disk was lost or is not mounted, and as a cluster of its own it would
+ * answer at a member's address that nothing exists, and take writes that the others never see.
+ */
 import { InvalidArgumentError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { adoptCluster, discoverRing } from './cluster-discovery.ts'
@@ -12,7 +17,8 @@ import type { Store } from './store.ts'
 
 /**
  * Makes an empty directory that of a node of the cluster that it is told to join, once somebody
- * there says what that is. Does nothing for a directory that is a node's, or without such orders.
+ * there says what that is. Does nothing for a directory that is a node's, and for one that stands
+ * alone or begins a cluster; without orders it throws InvalidArgumentError.
  */
 export async function adoptIfNew(
   store: Store,
@@ -21,10 +27,15 @@ export async function adoptIfNew(
   signal: AbortSignal,
 ): Promise<void> {
   const { cluster, directory: path, partitionCount, logger = silentLogger } = options
-  const { join: seeds = [] } = cluster ?? {}
-  if (cluster === undefined || seeds.length === 0) return
-  if ((await store.read(nodeKey(NodeKey.identity))) !== undefined) return
+  if (cluster === undefined) return
+  const { join: seeds = [], init = false } = cluster
+  if ((await store.read(nodeKey(NodeKey.identity))) !== undefined) {
+    if (init) logger.warn(INIT_IN_VAIN)
+    return
+  }
   await checkHoldsNothing(store, path)
+  if (init) return
+  if (seeds.length === 0) throw noOrders(path)
   const { clock, entropy } = environment
   const nodeId = nodeIdOf(entropy(NODE_ID_SIZE))
   logger.info('looking for the cluster to join', { seeds })
@@ -36,6 +47,19 @@ export async function adoptIfNew(
     await links.close()
   }
   await adoptCluster(store, { path, nodeId, ring, partitionCount, createdMs: clock.wallMs() })
+}
+
+const INIT_IN_VAIN =
+  'this node has a cluster, so init does nothing: start it without, for with init it would begin ' +
+  'a second cluster, should its directory ever be empty'
+
+function noOrders(path: string): InvalidArgumentError {
+  return new InvalidArgumentError(
+    `${path} is empty, and nothing says whether this node begins a new cluster (kvd serve ` +
+      '--init) or joins one (--join, with the address for nodes of any member). If it was a ' +
+      'member before, its data is missing: mount or restore it; an empty directory never takes ' +
+      'its place',
+  )
 }
 
 /** Throws for a node that is told to join, and is a cluster of its own that nobody ever joined. */

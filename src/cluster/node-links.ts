@@ -44,11 +44,16 @@ export interface NodeLinksParts {
 
 /** Throws InvalidArgumentError for what no node can be linked with. */
 export function checkClusterOptions(options: ClusterOptions): void {
-  const { secret, peerAddress = '', join = [], rack = '', weight = 1 } = options
+  const { secret, peerAddress = '', init = false, join = [], rack = '', weight = 1 } = options
   checkAddress(peerAddress)
   checkRack(rack)
   checkWeight(weight)
   for (const address of join) parsePeerAddress(address)
+  if (init && join.length > 0) {
+    throw new InvalidArgumentError(
+      'init begins a new cluster, join enters one that there is: choose one of them',
+    )
+  }
   const size = secretBytes(secret).length
   if (size >= CLUSTER_SECRET_SIZE_MIN) return
   throw new InvalidArgumentError(

@@ -181,7 +181,8 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   const about = new RunningAbout({ db, ring, nodeId, links, cluster, stats, uptimeMs })
   const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work, nodeId, about)
   const doors = new FrontDoors(options, {
-    ...{ handler, acceptor, clock, random, logger, nodeId, timeMs: () => versions.timeMs },
+    ...{ handler, acceptor, clock, random, logger, nodeId, clusterId: ring.ring.clusterId },
+    timeMs: () => versions.timeMs,
   })
   const { server } = doors
   ring.onChange(() => server.pushRing(ring.bytes))
@@ -210,7 +211,10 @@ interface Opened {
   readonly nodeId: NodeId
 }
 
-/** Who the node is and which ring it goes by; both are made when the directory is empty. */
+/**
+ * Who the node is and which ring it goes by. Both are made when the directory is empty, and that is
+ * what was ordered.
+ */
 async function openIdentityAndRing(
   db: Db,
   options: NodeOptions,

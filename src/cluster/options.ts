@@ -137,11 +137,19 @@ export interface ClusterOptions {
   readonly peerAddress?: string
 
   /**
+   * Begins a cluster on an empty directory, for others to join; one that has a cluster keeps it.
+   *
+   * @defaultValue false: without `join` an empty directory is refused, for the node that was there
+   * may be a member that lost its data, and must never become a second cluster at its address
+   */
+  readonly init?: boolean
+
+  /**
    * Peer addresses, `host:port`, of nodes of the cluster that it belongs to. A node on an empty
    * directory becomes a member of that cluster, which takes that nobody has written to it yet, and
    * waits until it is; for one that is a member they are a first contact, should all have moved.
    *
-   * @defaultValue none: an empty directory becomes a cluster of its own, which others can join
+   * @defaultValue none: an empty directory takes `init`
    */
   readonly join?: readonly string[]
 

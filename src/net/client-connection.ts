@@ -63,6 +63,8 @@ export interface ClientConnectionOptions {
 
 /** What a connection tells its pool. */
 export interface ClientConnectionOwner {
+  /** The server has said who it is; the error for which nothing must be asked of it, if any. */
+  refusalOf(hello: HelloReply): KvError | undefined
   ready(connection: ClientConnection): void
   /** The server is going away; no further calls are taken. */
   draining(connection: ClientConnection): void
@@ -314,6 +316,11 @@ export class ClientConnection {
       throw new ProtocolError('the first reply does not answer HELLO')
     }
     const hello = decodeHelloReply(bytes, bodyStart, end)
+    const refusal = this.#owner.refusalOf(hello)
+    if (refusal !== undefined) {
+      this.destroy(refusal)
+      return
+    }
     this.#hello = hello
     this.#decoder.frameSizeMax = hello.frameSizeMax + FRAME_OVERHEAD_MAX
     const { inFlightMax, clock, pingIntervalMs, writeClock } = this.#options

@@ -133,8 +133,6 @@ export class Client implements KeyValueStore {
   readonly #requester: Requester
   readonly #scans: ClientScans
   #status: ClientStatus = 'connecting'
-  /** First attempts that failed, until the first success. */
-  #failedCount = 0
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
   #closing: Promise<void> | undefined
 
@@ -161,11 +159,10 @@ export class Client implements KeyValueStore {
 
   #changed(event: ConnectionEvent): void {
     if (this.#status === 'closed') return
-    if (event.type === 'disconnected') this.#failedCount++
-    const { connectedCount } = this.#requester.pool
+    const { connectedCount, isInVain } = this.#requester.pool
     if (connectedCount > 0) this.#status = 'connected'
     else if (this.#status === 'connected') this.#status = 'disconnected'
-    else if (this.#failedCount >= this.#options.nodes.length) this.#status = 'disconnected'
+    else if (isInVain) this.#status = 'disconnected'
     this.#settleWaiting()
     try {
       this.#options.onConnection?.(event)
@@ -188,6 +185,7 @@ export class Client implements KeyValueStore {
   #connectError(): Error {
     if (this.#status === 'closed') return new ClosedError('the client was closed')
     const { pool } = this.#requester
+    if (pool.refusal instanceof InvalidArgumentError) return pool.refusal
     const cause = pool.lastError
     if (this.#options.nodes.length === 1 && cause !== undefined) return cause
     return new UnavailableError(`no server can be reached: ${pool.describeFailures()}`, { cause })

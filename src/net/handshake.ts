@@ -11,6 +11,7 @@ export interface ServerIdentity {
   readonly nodeId: string
   readonly serverName: string
   readonly serverVersion: string
+  readonly clusterId: string
 }
 
 /** The answer to a HELLO. Throws when there is no common version, or for credentials. */

@@ -44,7 +44,7 @@ export class NodeChoice {
     this.#random = random
   }
 
-  /** Says what there is to choose from, and what the map's members are among it. */
+  /** Says what there is to choose from (nothing until then), and where the map's members are. */
   set(
     links: readonly NodeLink[],
     routes: Routes | undefined,
@@ -119,6 +119,7 @@ export class NodeChoice {
   #any(avoid: NodeHealth | undefined, isHealthy: boolean): ClientConnection | undefined {
     const links = this.#links
     let best: ClientConnection | undefined
+    if (links.length === 0) return undefined
     this.#turn = (this.#turn + 1) % links.length
     for (let step = 0; step < links.length; step++) {
       const { connection, health } = links[(this.#turn + step) % links.length]!

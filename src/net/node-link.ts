@@ -13,6 +13,7 @@ import {
 } from './client-connection.ts'
 import type { NodeAddress } from './connection-url.ts'
 import { NodeHealth } from './node-health.ts'
+import type { HelloReply } from './response-body.ts'
 import { type Backoff, backoffMs } from './retry.ts'
 
 /** A connection that held this long counts as a success: the next pause is short again. */
@@ -20,6 +21,8 @@ const STABLE_MS = 1000
 
 /** What a link tells its pool. */
 export interface NodeLinkOwner {
+  /** A server named the cluster that it is of: the error that keeps it out, if any. */
+  refusalOf(link: NodeLink, clusterId: string): KvError | undefined
   connected(link: NodeLink, connection: ClientConnection): void
   /** An attempt failed, or a connection was lost, or it drains. */
   disconnected(link: NodeLink, error: KvError | undefined): void
@@ -35,6 +38,8 @@ export class NodeLink implements ClientConnectionOwner {
   readonly health: NodeHealth
   /** The node that answered here last, by its HELLO. */
   nodeId: string | undefined
+  /** True when a server answered the last attempt, whatever became of the connection. */
+  hasAnswered = false
   /** Why there is no connection, when there is none. */
   lastError: KvError | undefined
   readonly #options: ClientConnectionOptions
@@ -80,6 +85,7 @@ export class NodeLink implements ClientConnectionOwner {
     if (this.#closed || this.#connection !== undefined) return
     this.#cancelRedial?.()
     this.#cancelRedial = undefined
+    this.hasAnswered = false
     this.#connection = new ClientConnection(this.address, this.#options, this.health, this)
   }
 
@@ -100,6 +106,11 @@ export class NodeLink implements ClientConnectionOwner {
       this.#probeLater()
     }
     this.#cancelProbe = clock.setTimer(this.health.nextProbeDelayMs(), probe, BACKGROUND)
+  }
+
+  refusalOf({ clusterId }: HelloReply): KvError | undefined {
+    this.hasAnswered = true
+    return this.#owner.refusalOf(this, clusterId)
   }
 
   ready(connection: ClientConnection): void {
@@ -139,6 +150,11 @@ export class NodeLink implements ClientConnectionOwner {
       this.#redialLater()
     }
     this.#owner.lost(connection, calls, error)
+  }
+
+  /** Ends the connection that takes calls, if there is one. */
+  refuse(error: KvError): void {
+    this.connection?.destroy(error)
   }
 
   /** Takes no further calls, and closes once those in flight have their replies. */

@@ -36,6 +36,8 @@ export interface HelloReply {
   readonly nodeId: string
   readonly serverName: string
   readonly serverVersion: string
+  /** The cluster that the server is of; empty when it does not tell. */
+  readonly clusterId: string
 }
 
 export interface PageReply {
@@ -167,7 +169,8 @@ export function encodeHelloReply(output: OutputBuffer, id: number, hello: HelloR
   writer.uint32(hello.frameSizeMax).uint32(hello.valueSizeMax).uint32(hello.inFlightMax)
   writer.uint32(hello.getManyKeysMax).uint32(hello.batchOperationsMax).uint32(hello.scansMax)
   writer.uint32(hello.idleTimeoutMs)
-  for (const text of [hello.nodeId, hello.serverName, hello.serverVersion]) {
+  const { nodeId, serverName, serverVersion, clusterId } = hello
+  for (const text of [nodeId, serverName, serverVersion, clusterId]) {
     const bytes = utf8Encode(text)
     writer.uint16(bytes.length).raw(bytes)
   }
@@ -250,6 +253,8 @@ export function decodeHelloReply(bytes: Uint8Array, start: number, end: number):
     nodeId: utf8Decode(reader.view(reader.uint16())),
     serverName: utf8Decode(reader.view(reader.uint16())),
     serverVersion: utf8Decode(reader.view(reader.uint16())),
+    // Older servers end here.
+    clusterId: reader.remaining === 0 ? '' : utf8Decode(reader.view(reader.uint16())),
   }
 }
 

@@ -34,6 +34,8 @@ export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>
   /** Names this node to clients. @defaultValue eight random bytes in hex */
   readonly nodeId?: string
+  /** Which data this is, so that clients notice other data in its place. @defaultValue '' */
+  readonly clusterId?: string
   /** @defaultValue 'duramen' */
   readonly serverName?: string
   /** @defaultValue '' */

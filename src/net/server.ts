@@ -110,6 +110,7 @@ export class Server implements ConnectionOwner {
         nodeId,
         serverName: options.serverName ?? 'duramen',
         serverVersion: options.serverVersion ?? '',
+        clusterId: options.clusterId ?? '',
       },
       admission: shared.admission,
       doorkeeper,

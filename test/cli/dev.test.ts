@@ -155,6 +155,17 @@ describe('a new cluster', () => {
     )
   })
 
+  test('that has lost the directory of its first node begins no second one', async () => {
+    const { dev } = await Dev.serving('--nodes 2 --port 9000')
+    for (const name of [...dev.files.files.keys()]) {
+      if (/node-1|running/.test(name)) dev.files.files.delete(name)
+    }
+    const again = new FakeDevIo(dev.files)
+    await new Dev(again).run()
+    assert.ok(again.spawned.every(({ args }) => args.includes('--join')))
+    assert.ok(again.spawned.every(({ args }) => !args.includes('--init')))
+  })
+
   const refused: [string, (dev: FakeDevIo) => void, RegExp][] = [
     ['--nodes 5', () => undefined, /has a cluster of 3; for one of 5 use another --dir/],
     ['', dev => dev.usedPorts.add(7801), /port 7801 of node 2 is in use/],

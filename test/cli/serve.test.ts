@@ -270,7 +270,7 @@ describe('a cluster secret', () => {
   ] as const) {
     test(`from ${name} opens the door for other nodes`, async () => {
       const directory = temporaryDirectory({ after })
-      const ports = ['--port', '0', '--peer-port', '0']
+      const ports = ['--port', '0', '--peer-port', '0', '--init']
       const daemon = new Daemon(['serve', '--dir', directory, ...ports, ...argv], env, files)
       await main(daemon.io)
       assert.match(daemon.text, /for nodes +127\.0\.0\.1:\d+\n/)
@@ -281,6 +281,12 @@ describe('a cluster secret', () => {
   }
 
   for (const [name, argv, env, message] of [
+    [
+      'comes with an empty directory and no orders',
+      [],
+      { DURAMEN_CLUSTER_SECRET: secret },
+      /is empty, and nothing says whether .*--init\) or joins one \(--join/,
+    ],
     ['is too short', [], { DURAMEN_CLUSTER_SECRET: 'short' }, /has 5 bytes, too few.*at least 16/],
     [
       'is there and others could reach it',

@@ -70,7 +70,11 @@ test('two nodes, written through one, read through the other', async t => {
       replicationFactor: 1,
       resp: { port: 0 },
       http: { port: 0 },
-      cluster: { secret: SECRET, peerPort: 0, ...(join_ === undefined ? {} : { join: [join_] }) },
+      cluster: {
+        secret: SECRET,
+        peerPort: 0,
+        ...(join_ === undefined ? { init: true } : { join: [join_] }),
+      },
     })
     running.push(node)
     return node

@@ -110,7 +110,7 @@ describe('forming a cluster', () => {
   test('nodes that are told to join do, all at the same time, and form it again', async t => {
     const nodes = new Nodes(t)
     const options = { partitionCount: 16, replicationFactor: 2, virtualNodes: 8 }
-    const first = await nodes.start('a', {}, options)
+    const first = await nodes.start('a', { init: true }, options)
     const seeds = [first.peerAddress!]
     await Promise.all(['b', 'c'].map(name => nodes.start(name, { join: seeds })))
     await nodes.settled(3)
@@ -122,7 +122,7 @@ describe('forming a cluster', () => {
 
     // All move: nobody is where the ring says, and one address is enough to find each other.
     await nodes.stopAll()
-    const c = await nodes.start('c')
+    const c = await nodes.start('c', { init: true })
     await nodes.start('a', { join: ['127.0.0.1:1', c.peerAddress!] })
     await nodes.start('b', { join: [c.peerAddress!] })
     await nodes.settled(3)
@@ -141,7 +141,7 @@ describe('forming a cluster', () => {
 
   test('a node that waits for the cluster to be there says so, and joins when it is', async t => {
     const nodes = new Nodes(t)
-    const first = await nodes.start('a')
+    const first = await nodes.start('a', { init: true })
     const address = first.peerAddress!
     const peerPort = Number(address.split(':').at(-1))
     await nodes.stop(first)
@@ -177,12 +177,12 @@ describe('forming a cluster', () => {
     stop.abort(new Error('no more'))
     await assert.rejects(start, /no more/)
     // Nothing of the directory is taken: it may be a cluster of its own yet.
-    await nodes.start('a')
+    await nodes.start('a', { init: true })
   })
 
   test('who knows another secret is refused, and told so', async t => {
     const nodes = new Nodes(t)
-    const first = await nodes.start('a')
+    const first = await nodes.start('a', { init: true })
     const join = [first.peerAddress!]
     await assert.rejects(
       nodes.start('b', { join, secret: 'what nobody else here knows' }),
@@ -190,10 +190,34 @@ describe('forming a cluster', () => {
     )
   })
 
+  test('an empty directory takes no part without orders: a lost one founds no second cluster', async t => {
+    const nodes = new Nodes(t)
+    await assert.rejects(nodes.start('a'), error => {
+      assert.ok(error instanceof InvalidArgumentError)
+      assert.match(
+        error.message,
+        /a is empty, .*begins a new cluster \(kvd serve --init\) or joins.*restore/,
+      )
+      return true
+    })
+    const both = { init: true, join: ['127.0.0.1:1'] }
+    await assert.rejects(nodes.start('a', both), /choose one of them/)
+    // Its order is for the first start alone, and it says so to whoever keeps it.
+    const first = await nodes.start('a', { init: true })
+    await nodes.stop(first)
+    const isVain = (line: string): boolean => /init does nothing: start it without/.test(line)
+    assert.equal(nodes.lines.some(isVain), false)
+    const again = await nodes.start('a', { init: true })
+    assert.ok(nodes.lines.some(isVain))
+    assert.equal(again.ring.clusterId, first.ring.clusterId)
+    await nodes.stop(again)
+    await nodes.start('a')
+  })
+
   test('who has a cluster of its own joins no other', async t => {
     const nodes = new Nodes(t)
-    const first = await nodes.start('a')
-    await nodes.stop(await nodes.start('b'))
+    const first = await nodes.start('a', { init: true })
+    await nodes.stop(await nodes.start('b', { init: true }))
     await assert.rejects(
       nodes.start('b', { join: [first.peerAddress!] }),
       /clusters are never merged/,
@@ -202,7 +226,7 @@ describe('forming a cluster', () => {
 
   test('a cluster that users have written to takes nobody in', async t => {
     const nodes = new Nodes(t)
-    const first = await nodes.start('a', {}, { partitionCount: 16 })
+    const first = await nodes.start('a', { init: true }, { partitionCount: 16 })
     const { epoch } = first.ring
     const client = await connect(`kv://127.0.0.1:${first.address.port}`)
     await client.put('key', 'value')
@@ -217,7 +241,7 @@ describe('forming a cluster', () => {
 
   test('what was fixed when the cluster was made is not asked for again', async t => {
     const nodes = new Nodes(t)
-    const first = await nodes.start('a', {}, { partitionCount: 16 })
+    const first = await nodes.start('a', { init: true }, { partitionCount: 16 })
     const join = [first.peerAddress!]
     await assert.rejects(nodes.start('b', { join }, { partitionCount: 32 }), /has 16 partitions/)
     await nodes.stop(first)
@@ -227,7 +251,7 @@ describe('forming a cluster', () => {
   test('nodes have the racks and weights that they are given, for ever', async t => {
     const nodes = new Nodes(t)
     const options = { partitionCount: 64, replicationFactor: 2, virtualNodes: 16 }
-    const first = await nodes.start('a', { rack: 'east', weight: 2 }, options)
+    const first = await nodes.start('a', { init: true, rack: 'east', weight: 2 }, options)
     const join = [first.peerAddress!]
     await nodes.start('b', { rack: 'east', join })
     await nodes.start('c', { rack: 'west', weight: 2, join })
@@ -251,7 +275,7 @@ describe('forming a cluster', () => {
 describe('a member that is gone', () => {
   test('in the midst of its join blocks nobody once that is taken back, and never returns', async t => {
     const nodes = new Nodes(t)
-    const first = await nodes.start('a', {}, { partitionCount: 16 })
+    const first = await nodes.start('a', { init: true }, { partitionCount: 16 })
     const seeds = [first.peerAddress!]
     const second = await nodes.start('b', { join: seeds })
     await nodes.settled(2)
@@ -279,11 +303,11 @@ describe('a member that is gone', () => {
 
   test('is not looked for in another cluster', async t => {
     const nodes = new Nodes(t)
-    const first = await nodes.start('a', {}, { partitionCount: 16 })
+    const first = await nodes.start('a', { init: true }, { partitionCount: 16 })
     const second = await nodes.start('b', { join: [first.peerAddress!] })
     await nodes.settled(2)
     await nodes.stop(second)
-    const other = await nodes.start('z', {}, { partitionCount: 16 })
+    const other = await nodes.start('z', { init: true }, { partitionCount: 16 })
     // The ring knows where the first is; the address that was given is one of somebody else.
     const again = await nodes.start('b', { join: [other.peerAddress!] })
     await nodes.stop(other)

@@ -101,7 +101,8 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
 
 test('a node with a secret and no peers tells where it is, and is a cluster of one', async t => {
   const directory = temporaryDirectory({ after: remove => t.after(async () => remove()) })
-  const node = await startNode({ directory, port: 0, cluster: { secret: SECRET, peerPort: 0 } })
+  const cluster = { secret: SECRET, peerPort: 0, init: true }
+  const node = await startNode({ directory, port: 0, cluster })
   const [member] = node.ring.members
   assert.match(member!.peerAddress, /^127\.0\.0\.1:\d+$/)
   assert.equal(node.peerAddress, member!.peerAddress)

@@ -281,31 +281,90 @@ describe('the map', () => {
     await clock.advanceAsync(3000)
     assert.deepEqual((await load(scene, 100)).failed, [])
   })
+})
 
-  test('of another cluster counts only when nothing of the old one is left', async () => {
-    const scene = await start()
-    const { cluster, clock } = scene
-    const members = { n0: 'host0:7700' }
-    cluster.servers[0]!.ring = { clusterId: 'other', epoch: 1, width: 1, members }
-    await clock.advanceAsync(70_000)
-    cluster.counts()
-    await load(scene, 60)
-    assert.ok(cluster.counts()[1]! > 5, 'the old map holds')
-    for (const server of cluster.servers) server.kill()
-    await clock.advanceAsync(10)
-    cluster.servers[0]!.state = 'up'
-    Object.assign(cluster.servers[0]!, { nodeId: 'new' })
-    cluster.servers[0]!.ring = {
-      clusterId: 'other',
-      epoch: 1,
-      width: 1,
-      members: { new: 'host0:7700' },
+describe('a server that was begun anew as a cluster of its own', () => {
+  const ALL = 'kv://host0:7700,host1:7701,host2:7702'
+
+  for (const telling of [true, false]) {
+    const name = telling ? '' : ', by its ring alone'
+    test(`is not what the client goes by, however long the others are away${name}`, async () => {
+      const scene = await start()
+      const { cluster, clock, client } = scene
+      const [stray, ...others] = cluster.servers
+      for (const server of cluster.servers) server.kill()
+      await clock.advanceAsync(10)
+      stray!.beginAnew('other')
+      if (!telling) stray!.clusterId = ''
+      await clock.advanceAsync(5000)
+      cluster.counts()
+      const lost = watch(client.put('k', VALUE, { timeoutMs: 1000 }))
+      await clock.advanceAsync(60_000)
+      if (telling) {
+        assert.equal(lost.error?.code, 'KV_UNAVAILABLE')
+        assert.match(lost.error!.message, /host0:7700 belongs to cluster other, this client to c:/)
+        assert.equal(cluster.counts()[0], 0)
+      }
+      for (const server of others) server.state = 'up'
+      await clock.advanceAsync(5000)
+      cluster.counts()
+      assert.deepEqual((await load(scene, 60)).failed, [])
+      const counts = cluster.counts()
+      if (telling) assert.equal(counts[0], 0)
+      assert.ok(counts[1]! > 5 && counts[2]! > 5, `the old map holds: ${counts.join()}`)
+    })
+  }
+
+  test('makes a new client of all refuse to believe any, until it is stopped', async () => {
+    const clock = new SimClock()
+    const cluster = new ServedCluster(clock, 3, 3)
+    const stray = cluster.servers[2]!
+    stray.beginAnew('other')
+    const given = { url: ALL, clock, connector: cluster, random: seededRandom(7) }
+    const client = new Client({ ...given, decodeRoutes: decodeFakeRing })
+    const ready = watch(client.ready())
+    const early = watch(client.get('k'))
+    await clock.advanceAsync(50)
+    const expected = /different clusters \(host0:7700 to c, host1:7701 to c, host2:7702 to other\)/
+    const later = watch(client.put('k', VALUE))
+    await clock.advanceAsync(0)
+    for (const { error } of [ready, early, later]) {
+      assert.equal(error?.code, 'KV_INVALID_ARGUMENT')
+      assert.match(error!.message, expected)
     }
-    await clock.advanceAsync(5000)
-    const dials = cluster.dials
-    await clock.advanceAsync(60_000)
-    assert.equal(cluster.dials, dials, 'the servers of the old cluster are not dialled any more')
+    assert.deepEqual(cluster.counts(), [0, 0, 0])
+    stray.kill()
+    await clock.advanceAsync(10_000)
+    const scene = { clock, cluster, client }
     assert.deepEqual((await load(scene, 60)).failed, [])
+    // The ring has its address by now, so it is known to be the one that lost what it had.
+    stray.state = 'up'
+    await clock.advanceAsync(10_000)
+    assert.deepEqual((await load(scene, 60)).failed, [])
+    assert.equal(cluster.counts()[2], 0)
+  })
+
+  test('is found out by servers that come back, when the client met it alone', async () => {
+    const clock = new SimClock()
+    const cluster = new ServedCluster(clock, 3, 3)
+    const [good, late, stray] = cluster.servers
+    stray!.beginAnew('other')
+    good!.state = 'down'
+    late!.state = 'hung'
+    const given = { url: ALL, clock, connector: cluster, random: seededRandom(7) }
+    const client = new Client({ ...given, decodeRoutes: decodeFakeRing })
+    const ready = watch(client.ready())
+    await clock.advanceAsync(490)
+    assert.equal(ready.state, 'pending', 'a server that answers late may contradict')
+    await clock.advanceAsync(50)
+    assert.equal(client.status, 'connected')
+    good!.state = 'up'
+    await clock.advanceAsync(10_000)
+    cluster.counts()
+    const refused = watch(client.put('k', VALUE))
+    await clock.advanceAsync(10)
+    assert.match(String(refused.error), /host0:7700 to c, what this client has used to other/)
+    assert.deepEqual(cluster.counts(), [0, 0, 0])
   })
 })
 

@@ -46,7 +46,7 @@ export class CutNetwork implements Connector {
       clock: options.clock,
       logger: silentLogger,
       limits,
-      identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1' },
+      identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1', clusterId: '' },
       doorkeeper: new Doorkeeper({}),
       admission: new Admission(limits),
       stats: new ServerStats(),

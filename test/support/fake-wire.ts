@@ -25,6 +25,7 @@ export const HELLO_REPLY: HelloReply = {
   nodeId: 'fake',
   serverName: 'fake',
   serverVersion: '0',
+  clusterId: '',
 }
 
 export class FakeWire implements Wire {

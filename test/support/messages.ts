@@ -130,6 +130,7 @@ export const response: fc.Arbitrary<{ readonly opcode: number; readonly response
       nodeId: text,
       serverName: text,
       serverVersion: text,
+      clusterId: text,
     }),
     of(Opcode.ping, { type: fc.constant('pong' as const), payload: value }),
     of(Opcode.get, { type: fc.constant('value' as const), value }),

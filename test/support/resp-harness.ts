@@ -43,7 +43,7 @@ export class RespHarness implements ConversationSink {
       clock: this.clock,
       logger,
       limits,
-      identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1' },
+      identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1', clusterId: '' },
       doorkeeper: new Doorkeeper(options.credentials ?? {}),
       admission: this.admission,
       stats: new ServerStats(),

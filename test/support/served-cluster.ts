@@ -48,6 +48,8 @@ export interface Asked {
 
 export class ServedNode {
   readonly nodeId: string
+  /** What its HELLO says; empty: nothing, as that of an older server. */
+  clusterId = 'c'
   address: string
   /** `hung` takes bytes and says nothing, `down` cannot be reached. */
   state: 'up' | 'hung' | 'down' = 'up'
@@ -59,6 +61,14 @@ export class ServedNode {
   constructor(nodeId: string, address: string) {
     this.nodeId = nodeId
     this.address = address
+  }
+
+  /** Comes back on an empty directory: a cluster of its own at the old address. */
+  beginAnew(clusterId: string): void {
+    this.state = 'up'
+    this.clusterId = clusterId
+    Object.assign(this, { nodeId: `${this.nodeId}'` })
+    this.ring = { clusterId, epoch: 99, width: 1, members: { [this.nodeId]: this.address } }
   }
 
   /** As kill -9 would: connections break, no word is said. */
@@ -149,7 +159,8 @@ class ServedWire extends FakeWire {
     const { type } = request.request
     if (type === 'hello') {
       if (server.state !== 'up') return
-      const hello = { nodeId: server.nodeId, features: 8 }
+      const { nodeId, clusterId } = server
+      const hello = { nodeId, clusterId, features: 8 }
       this.#cluster.clock.setTimer(0, () => this.replyHello(request, hello))
       return
     }

@@ -117,7 +117,7 @@ export class SessionHarness {
       clock: this.clock,
       logger: options.logger ?? silentLogger,
       limits,
-      identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1' },
+      identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1', clusterId: '' },
       doorkeeper: new Doorkeeper(options.credentials ?? {}),
       admission: this.admission,
       stats: this.stats,

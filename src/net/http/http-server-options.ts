@@ -21,6 +21,8 @@ export interface HttpServerOptions {
   readonly allowInsecureRemote?: boolean
   readonly nodeId: string
   /** @defaultValue '' */
+  readonly clusterId?: string
+  /** @defaultValue '' */
   readonly serverVersion?: string
   /** What the doors of the node have to tell at /metrics. @defaultValue nothing */
   readonly metrics?: () => readonly MetricFamily[]

@@ -69,6 +69,7 @@ export class HttpServer {
         nodeId: options.nodeId,
         serverName: 'duramen',
         serverVersion: options.serverVersion ?? '',
+        clusterId: options.clusterId ?? '',
       },
       stats: new HttpStats(),
       waiting: new Set(),

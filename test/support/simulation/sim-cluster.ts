@@ -211,7 +211,8 @@ export class SimCluster {
     const contacts = hasMoved ? others.map(node => node.name) : isFirst ? [] : [nameOf(0)]
     const join = contacts.map(contact => `${contact}:${this.#port(contact, PEER_PORT)}`)
     const peerPort = this.#port(name, PEER_PORT)
-    const cluster = { secret: CLUSTER_SECRET, peerHost: name, peerPort, join }
+    const init = this.#options.joins && join.length === 0
+    const cluster = { secret: CLUSTER_SECRET, peerHost: name, peerPort, init, join }
     const port = this.#port(name, CLIENT_PORT)
     return { host: name, port, partitionCount: PARTITION_COUNT, cluster }
   }
