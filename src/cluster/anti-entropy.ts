@@ -8,6 +8,7 @@ import { ClosedError, KvError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { BackgroundBudget } from './background-budget.ts'
+import { Leftovers } from './leftovers.ts'
 import type { LivenessView } from './liveness.ts'
 import { PartitionSalvage } from './partition-salvage.ts'
 import { PartitionTrees } from './partition-trees.ts'
@@ -60,6 +61,7 @@ export class AntiEntropy {
   readonly purge: PurgeRounds
   readonly salvage: PartitionSalvage
   readonly #sweep: PurgeSweep
+  readonly #leftovers: Leftovers
   readonly #options: AntiEntropyOptions
   readonly #places = new WorkPlaces(PAIRS_AT_ONCE)
   readonly #pairs = new Map<NodeId, RepairPair>()
@@ -88,6 +90,8 @@ export class AntiEntropy {
     this.exchange = new RepairExchange({ ...options, trees, salvage, budget })
     serveRepair({ ...options, trees, salvage })
     this.#sweep = new PurgeSweep({ ...options, budget })
+    const isReachable = (node: NodeId) => this.#isReachable(node)
+    this.#leftovers = new Leftovers({ ...options, budget, isReachable })
     this.purge = new PurgeRounds({
       ...options,
       trees: this.trees,
@@ -109,6 +113,7 @@ export class AntiEntropy {
   /** Begins to compare and to purge; the links may be started or not. */
   start(): void {
     this.#sweep.start()
+    this.#leftovers.start()
     this.purge.start()
     this.#look()
   }
@@ -129,6 +134,7 @@ export class AntiEntropy {
     this.#isClosed = true
     this.#cancelLook()
     this.#sweep.close()
+    this.#leftovers.close()
     this.salvage.close()
     this.purge.close()
     for (const stop of this.#stop) stop()
@@ -183,7 +189,8 @@ export class AntiEntropy {
     const { runs, lostBlocks } = this.salvage
     const damage = { partitions: marks.damaged.count, runs, lostBlocks }
     const trees = { built, entriesRead, damaged }
-    return { ...this.exchange.figures, trees, damage, purge, peers }
+    const leftovers = this.#leftovers.dropped
+    return { ...this.exchange.figures, leftovers, trees, damage, purge, peers }
   }
 
   #followRing(): void {

@@ -30,6 +30,7 @@ import {
   SKEW_BEHIND_MAX_MS,
 } from './hybrid-logical-clock.ts'
 import type { LargeWrite } from './large-write.ts'
+import { keyName } from './last-of-keys.ts'
 import { LatestVersions } from './latest-versions.ts'
 import { readMany } from './many-reads.ts'
 import { engineUserKey, NodeKey, nodeKey, type Partitioner } from './partition.ts'
@@ -361,6 +362,14 @@ export class PartitionedStore {
       entries.map(({ engineKey }) => engineKey),
       stored,
     )
+  }
+
+  /** The same of what others have, live or not; resolves once the deletions are fsynced. */
+  async drop(entries: readonly StoredEntry[]): Promise<number> {
+    const count = await this.purge(entries)
+    this.writeCounts.add(entries.map(({ engineKey }) => keyName(engineKey)))
+    await this.barrier('sync')
+    return count
   }
 
   /** Resolves once everything submitted before it is as durable as asked. */

@@ -107,7 +107,7 @@ function isPurgeable({ valueBytes, valueStart, valueEnd }: StoreEntry, markMs: n
   }
 }
 
-function copyEntry(entry: StoreEntry): StoredEntry {
+export function copyEntry(entry: StoreEntry): StoredEntry {
   const { keyBytes, keyStart, keyEnd, valueBytes, valueStart, valueEnd } = entry
   return {
     engineKey: copyBytes(keyBytes, keyStart, keyEnd),

@@ -33,6 +33,7 @@ import {
   Verdict,
 } from './repair-messages.ts'
 import { checkEntries } from './repair-server.ts'
+import { checkOwner } from './replica-reads.ts'
 import type { CurrentReplicaSets } from './replica-sets.ts'
 import type { NodeId } from './ring-member.ts'
 import { TimeSlice } from './time-slice.ts'
@@ -110,9 +111,11 @@ export class RepairExchange {
     return outcomes
   }
 
-  /** Undefined when the partition cannot be read. */
+  /** Undefined when the partition cannot be read, or is not this node's any more. */
   async #root(partition: number): Promise<TreeRoot | undefined> {
-    const { trees, salvage } = this.#options
+    const { trees, salvage, sets } = this.#options
+    // Whoever asks may go by the partitions of a ring that has changed since.
+    if (!sets.current.table.isOwner(partition, sets.self)) return undefined
     // What is about to go must not be told of any more.
     if (salvage.isRunning) return undefined
     try {
@@ -190,7 +193,7 @@ export class RepairExchange {
     leaves: Uint8Array,
     resyncMs = 0,
   ): Promise<void> {
-    const { store, marks } = this.#options
+    const { store, marks, sets } = this.#options
     let after: Uint8Array | undefined
     do {
       const head = this.#head(partition, resyncMs)
@@ -200,7 +203,10 @@ export class RepairExchange {
       const answer = await this.#request(peer, PeerMessage.treeKeys, body)
       const compared = decodeCompared(answer, entries.length, store.partitioner)
       checkEntries(partition, compared.newer)
-      await store.applyStored(await marks.withoutPurged(compared.newer, head.markMs), 'sync')
+      const newer = await marks.withoutPurged(compared.newer, head.markMs)
+      // The ring may have changed since the round began: then it is for the owners alone.
+      checkOwner(sets, head.epoch, [partition])
+      await store.applyStored(newer, 'sync')
       const missing = compared.wanted.map(index => entries[index]!)
       const gone = missing.filter(({ stored }) => storedTimeMs(stored) < resyncMs)
       const wanted = missing.filter(({ stored }) => storedTimeMs(stored) >= resyncMs)

@@ -3,8 +3,10 @@
 import { AntiEntropy } from '../../src/cluster/anti-entropy.ts'
 import { ClusterScans } from '../../src/cluster/cluster-scans.ts'
 import type { PartitionedStore } from '../../src/cluster/partitioned-store.ts'
+import { PeerMessage } from '../../src/cluster/peers.ts'
 import { PurgeMarks } from '../../src/cluster/purge-marks.ts'
 import { ReadCoordinator } from '../../src/cluster/read-coordinator.ts'
+import { ReplicaApply } from '../../src/cluster/replica-apply.ts'
 import type { Ring } from '../../src/cluster/ring.ts'
 import type { NodeId } from '../../src/cluster/ring-member.ts'
 import { RingTable } from '../../src/cluster/ring-table.ts'
@@ -147,6 +149,12 @@ export class FakeCluster {
     })
     const { sets, choice } = reads
     const scans = new ClusterScans({ store, peers, sets, choice, clock })
+    const apply = new ReplicaApply({
+      ...{ self: id, store, clock, table: () => this.table },
+      onNewerEpoch: () => undefined,
+      fence: entries => marks.fence(entries),
+    })
+    peers.handle(PeerMessage.hints, (body, context) => apply.hints(body, context))
     const repair = new AntiEntropy({
       ...{ peers, liveness: peers, store, sets, marks, clock, random },
       logger: silentLogger,

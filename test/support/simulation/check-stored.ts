@@ -5,7 +5,7 @@
  *  2. Nothing comes from nowhere: what is stored was written by a client that was not told that it
  *     was rejected.
  *  3. No deleted key returns: a record that is gone altogether was deleted last.
- *  4. All owners of a key hold the same bytes.
+ *  4. All owners of a key hold the same bytes, and nobody else holds anything of it.
  */
 import { describeWrite, type History, type Write } from './history.ts'
 import type { ReplicaState, StoredRecord } from './replica-state.ts'
@@ -40,6 +40,19 @@ function findDifference({ replicas, ownersOf }: StoredCheck): string | undefined
       const record = replicas.get(owner)?.get(key)
       if (record?.bytes === expected?.bytes) continue
       return `${key} is ${describe(expected)} at ${first} and ${describe(record)} at ${owner}`
+    }
+  }
+  return findLeftover(replicas, ownersOf)
+}
+
+function findLeftover(
+  replicas: StoredCheck['replicas'],
+  ownersOf: StoredCheck['ownersOf'],
+): string | undefined {
+  for (const [node, records] of replicas) {
+    for (const [key, record] of records) {
+      if (ownersOf(key).includes(node)) continue
+      return `${node} does not own ${key}, and holds ${describe(record)}`
     }
   }
   return undefined
