@@ -180,9 +180,12 @@ export class Db extends EmbeddedStore {
   }
 }
 
+/** What a remote client has, and a database that is embedded has not. */
+export const NOT_EMBEDDED: readonly string[] = ['admin', 'count', 'ping', 'ringMap']
+
 refuseMethods(Db, {
   kind: 'an embedded database',
   throwing: [],
-  rejecting: ['admin', 'count', 'ping', 'ringMap'],
+  rejecting: NOT_EMBEDDED,
   advice: 'only a remote client has it, kv://host:port; to count, go through keys()',
 })

@@ -62,7 +62,9 @@ test('the oldest entry is known after the ring has changed under its message', a
 function bytesQueued(isPatient: boolean): number {
   const clock = new SimClock()
   const nothing = (): void => undefined
-  const link = { isLinked: () => true, request: () => new Promise(nothing) }
+  const isThere = (): boolean => true
+  const request = (): Promise<never> => new Promise(nothing)
+  const link = { isLinked: isThere, isAnswering: isThere, request }
   const peer = new ReplicaPeer({
     ...{ nodeId: PEER, number: 0, peers: link as unknown as Peers, clock },
     ...{ onProgress: nothing, onNewerEpoch: nothing, onFailure: nothing, onMoved: nothing },
