@@ -1,7 +1,7 @@
 /** How a cluster is, in one line and in what it means, from its status. Pure. */
 import type { ClusterStatus, MemberStatus } from '../cluster/index.ts'
 import { formatWrites } from './cluster-hints.ts'
-import { formatCount } from './render.ts'
+import { formatCount, formatDuration } from './render.ts'
 import { shortIds } from './short-ids.ts'
 
 export interface ClusterHealth {
@@ -44,6 +44,7 @@ export function clusterHealth(
     const names = behind.map(({ nodeId }) => nameOf(nodeId)).join(', ')
     findings.push(`not all nodes go by the same ring yet: ${names} ${isAre(behind.length)} behind`)
   }
+  findings.push(...clockFindings(members))
   if (owedWrites + owedPartitions > 0) findings.push(owedFinding(members))
   const isEstimate = members.some(member => member.isOwedEstimate)
   const owed = owedOf(formatWrites(owedWrites, isEstimate), owedPartitions, isAllTold)
@@ -70,6 +71,17 @@ function owedOf(writes: string, partitions: number, isAllTold: boolean): string 
   }
   const isOne = parts.length === 1 && parts[0]!.startsWith('1 ')
   return `${parts.join(' and ')} ${isAre(isOne ? 1 : 2)} owed`
+}
+
+/** Who takes no writes: the others take them, so it would not show. */
+function clockFindings(members: readonly MemberStatus[]): string[] {
+  const nameOf = shortIds(members.map(({ nodeId }) => nodeId))
+  return members.flatMap(({ nodeId, liveness, states }) => {
+    const offMs = liveness === 'up' ? (states['clockOffMs'] ?? 0) : 0
+    if (offMs === 0) return []
+    const off = formatDuration(offMs)
+    return [`${nameOf(nodeId)} takes no writes: its clock is ${off} off those of most: set it`]
+  })
 }
 
 function owedFinding(members: readonly MemberStatus[]): string {

@@ -2,7 +2,7 @@
  * What a node thinks of its cluster, and of each member, in one word and in figures. Pure; from the
  * ring, the node's statistics, and what all members say that they owe.
  *
- *   green    all nodes are up, by one ring that does not change, and nothing is owed
+ *   green    all nodes are up and take writes, by one ring that does not change, nothing is owed
  *   yellow   something is not as it should be; every key is served, at quorum too
  *   red      some keys have no quorum of replicas in reach, or no replica at all
  */
@@ -71,7 +71,8 @@ export function clusterStatus(
     phase === 'stable' &&
     members.every(member => {
       const isOwed = member.owedWrites + member.owedPartitions > 0
-      return member.liveness === 'up' && (member.epoch ?? epoch) === epoch && !isOwed
+      const isInStep = (member.epoch ?? epoch) === epoch && clockOffMs(member) === 0
+      return member.liveness === 'up' && isInStep && !isOwed
     })
   const health = reach.fewer > 0 ? 'red' : isWell ? 'green' : 'yellow'
   return {
@@ -85,6 +86,11 @@ export function clusterStatus(
     partitionsWithoutQuorum: reach.fewer,
     members,
   }
+}
+
+/** By how much the clock of a member is off that takes no writes because of it; else 0. */
+function clockOffMs({ liveness, states }: MemberStatus): number {
+  return liveness === 'up' ? (states['clockOffMs'] ?? 0) : 0
 }
 
 function membersOf(

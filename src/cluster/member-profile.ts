@@ -13,6 +13,8 @@ export const AppState = {
   unreplicatedBytes: 2,
   /** Requests under way. */
   load: 3,
+  /** Milliseconds by which its clock is off, so that it takes no writes; 0 while it is not. */
+  clockOffMs: 4,
 } as const
 
 /** One of AppState, or a number that a newer build knows: 0 to 255. */

@@ -119,4 +119,5 @@ export class NodeCluster {
 function* statesOf(work: ClusterNode | undefined): Iterable<readonly [AppStateKey, number]> {
   if (work === undefined) return
   yield [AppState.unreplicatedBytes, work.writes.figures().unreplicatedBytes]
+  yield [AppState.clockOffMs, Math.round(Math.abs(work.clockOffMs))]
 }

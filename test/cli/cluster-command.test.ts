@@ -275,6 +275,19 @@ describe('cluster status', () => {
     assert.doesNotMatch(harness.out, /YELLOW/)
   })
 
+  test('is not green while the clock of a node keeps it from taking writes', async () => {
+    const two = FOUR.members[1]!.nodeId
+    for (const [clockOffMs, colour] of [
+      [10_800_000, 'YELLOW'],
+      [0, 'GREEN'],
+    ] as const) {
+      const changes = { [two]: { states: { clockOffMs } } }
+      const { out } = await runCli('cluster status', { store: storeOf(FOUR, { changes }) })
+      assert.equal(out.startsWith(colour), true, out)
+      assert.equal(/takes no writes: its clock is 3 ?h.* off/.test(out), clockOffMs > 0, out)
+    }
+  })
+
   test('has all of it as JSON, with where a node says that it is', async () => {
     const [one] = FOUR.members
     const changes = { [one!.nodeId]: { clientAddress: 'moved:1', states: { load: 3 } } }
