@@ -4,6 +4,8 @@ import { closestWord } from './edit-distance.ts'
 import { AbortedError, InvalidArgumentError } from './errors.ts'
 import {
   type BytesInput,
+  CONSISTENCIES,
+  type Consistency,
   KEY_SIZE_MAX,
   type KeyRange,
   type ScanOptions,
@@ -129,6 +131,33 @@ export function knownSignal(signal: AbortSignal | undefined): AbortSignal | unde
 export function checkSignal(signal: AbortSignal | undefined): void {
   if (knownSignal(signal)?.aborted !== true) return
   throw new AbortedError('the call was aborted by its signal', { cause: signal?.reason })
+}
+
+/** The longest time that timers understand: 24 days. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1
+
+/** Throws InvalidArgumentError unless it is a number of milliseconds to wait, or none. */
+export function checkTimeout(timeoutMs: number | undefined): number | undefined {
+  if (timeoutMs === undefined) return undefined
+  if (typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)
+    return timeoutMs
+  throw new InvalidArgumentError(
+    `timeoutMs must be more than 0 and at most ${TIMEOUT_MS_MAX}, got ${describe(timeoutMs)}`,
+  )
+}
+
+/** Throws InvalidArgumentError unless it is a consistency or none. */
+export function checkConsistency(consistency: Consistency | undefined): Consistency | undefined {
+  if (consistency === undefined || CONSISTENCIES.includes(consistency)) return consistency
+  throw new InvalidArgumentError(
+    `consistency must be one of ${CONSISTENCIES.join(', ')}, got ${describe(consistency)}`,
+  )
+}
+
+/** Throws InvalidArgumentError unless it is an order or none. */
+export function checkOrder(order: ScanOptions['order']): ScanOptions['order'] {
+  if (order === undefined || order === 'ordered' || order === 'unordered') return order
+  throw new InvalidArgumentError(`order is 'ordered' or 'unordered', got ${describe(order)}`)
 }
 
 /** Milliseconds to live. Throws InvalidArgumentError unless positive and finite. */

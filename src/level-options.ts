@@ -25,7 +25,9 @@ import type {
   AbstractValueIteratorOptions,
   Transcoder,
 } from 'abstract-level'
+import { closestWord } from './edit-distance.ts'
 import type { DbOptions } from './engine/index.ts'
+import { InvalidArgumentError } from './errors.ts'
 import type { Durability } from './key-value-store.ts'
 import { LevelError } from './level-error.ts'
 import type { Logger } from './logger.ts'
@@ -154,8 +156,48 @@ export type Snapshot = AbstractSnapshot
 const CACHE_SIZE = 8 * 1024 * 1024
 const WRITE_BUFFER_SIZE = 4 * 1024 * 1024
 
-/** The engine's options for those of open(). Throws LevelError for what it cannot do. */
+/** Of the constructor and open(): the compiler sees to it that none is missing. */
+const OPTION_NAMES: ReadonlySet<string> = new Set(
+  Object.keys({
+    createIfMissing: 0,
+    errorIfExists: 0,
+    passive: 0,
+    keyEncoding: 0,
+    valueEncoding: 0,
+    durability: 0,
+    syncIntervalMs: 0,
+    memoryBudget: 0,
+    compactionThreads: 0,
+    logger: 0,
+    cacheSize: 0,
+    writeBufferSize: 0,
+    compression: 0,
+    blockSize: 0,
+    maxOpenFiles: 0,
+    blockRestartInterval: 0,
+    maxFileSize: 0,
+    multithreading: 0,
+  } satisfies Record<keyof (DatabaseOptions<unknown, unknown> & OpenOptions), 0>),
+)
+
+/**
+ * Options that nobody here knows may be for a hook of the application's, so only what is nearly one
+ * of those that are known is refused.
+ */
+function checkSpelling(options: OpenOptions): void {
+  for (const name of Object.keys(options)) {
+    const meant = OPTION_NAMES.has(name) ? undefined : closestWord(name, [...OPTION_NAMES])
+    if (meant === undefined) continue
+    throw new InvalidArgumentError(`there is no option '${name}'; did you mean '${meant}'?`)
+  }
+}
+
+/**
+ * The engine's options for those of open(). Throws LevelError for what it cannot do, and
+ * InvalidArgumentError for what is misspelt.
+ */
 export function engineOptions(options: OpenOptions): DbOptions {
+  checkSpelling(options)
   if (options.multithreading === true) {
     throw new LevelError(
       'LEVEL_NOT_SUPPORTED',

@@ -2,7 +2,8 @@
  * What calls can be told, of both kinds of store: a misspelt option would be none at all, and the
  * answer a wrong one. What only one kind can do has an error of its own there.
  */
-import { checkMembers } from './arguments.ts'
+import { checkConsistency, checkMembers, checkSignal, checkTimeout } from './arguments.ts'
+import type { CallOptions, Consistency } from './key-value-store.ts'
 
 const CALL_OPTIONS = ['signal', 'timeoutMs']
 
@@ -29,4 +30,20 @@ export const OPERATION_MEMBERS: ReadonlySet<string> = new Set(['type', 'key', 'v
 /** Throws InvalidArgumentError for options that have a member which is not known, or are none. */
 export function checkOptions(options: object | undefined, known: ReadonlySet<string>): void {
   if (options !== undefined) checkMembers(options, 'options', known)
+}
+
+/**
+ * checkOptions for a call that a signal or a time may end: also of what an embedded store has no use
+ * for, a wrong value is an error, as it is in a remote one. Throws AbortedError when the signal has
+ * fired.
+ */
+export function checkCall(
+  options: (CallOptions & { readonly consistency?: Consistency }) | undefined,
+  known: ReadonlySet<string>,
+): void {
+  if (options === undefined) return
+  checkMembers(options, 'options', known)
+  checkTimeout(options.timeoutMs)
+  checkConsistency(options.consistency)
+  checkSignal(options.signal)
 }

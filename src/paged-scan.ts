@@ -11,6 +11,7 @@
  *  4. An error ends the iteration: every later read fails with the same one, so that nobody who
  *     goes on takes what came before it for everything.
  */
+import { describe } from './arguments.ts'
 import { AbortedError, ClosedError, InvalidArgumentError } from './errors.ts'
 import type { Scan } from './key-value-store.ts'
 
@@ -72,7 +73,9 @@ export class PagedScan<T> implements Scan<T> {
 
   async nextBatch(countMax: number): Promise<T[]> {
     if (!Number.isSafeInteger(countMax) || countMax < 1) {
-      throw new InvalidArgumentError(`countMax must be a positive integer, got ${countMax}`)
+      throw new InvalidArgumentError(
+        `countMax must be a positive integer, got ${describe(countMax)}`,
+      )
     }
     if (this.#isFailed()) await this.#throwFailure()
     if (this.#closed && !this.#ended) {

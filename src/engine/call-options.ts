@@ -3,6 +3,8 @@ import { RANGE_MEMBERS, WRITE_OPTIONS } from '../option-names.ts'
 
 type Names = ReadonlySet<string>
 
+/** A call that does not wait is ended by nothing. */
+export const SYNC_READ_OPTIONS: Names = new Set(['snapshot'])
 export const BATCH_OPTIONS: Names = new Set([...WRITE_OPTIONS, 'logData'])
 /** Of the hot paths of writing. */
 export const COMMIT_OPTIONS: Names = new Set(['durability', 'logData'])

@@ -7,10 +7,12 @@
 import {
   byteRange,
   checkArray,
+  checkConsistency,
   checkFlag,
   checkFunction,
   checkObject,
-  checkSignal,
+  checkOrder,
+  checkTimeout,
   checkTtl,
   describe,
   isEmptyRange,
@@ -35,6 +37,7 @@ import type {
   WriteOptions,
 } from '../key-value-store.ts'
 import {
+  checkCall,
   checkOptions,
   PUT_OPTIONS,
   READ_OPTIONS,
@@ -48,7 +51,12 @@ import {
   rangeOperation,
   toEngineOperations,
 } from './batch-operations.ts'
-import { BATCH_OPTIONS, COMMIT_OPTIONS, DURABILITY_OPTIONS } from './call-options.ts'
+import {
+  BATCH_OPTIONS,
+  COMMIT_OPTIONS,
+  DURABILITY_OPTIONS,
+  SYNC_READ_OPTIONS,
+} from './call-options.ts'
 import type { SequenceRange } from './change-batch.ts'
 import type { BatchOptions, CommitOptions, DbParts, SyncReadOptions } from './db-parts.ts'
 import { sourceOf } from './large-batch.ts'
@@ -79,15 +87,14 @@ export class EmbeddedStore implements KeyValueStore {
   /** The value, or undefined. Blocks the event loop while a block is read from disk. */
   getSync(key: BytesInput, options?: SyncReadOptions): Uint8Array | undefined {
     this.#checkOpen()
-    checkOptions(options, READ_OPTIONS)
+    checkOptions(options, SYNC_READ_OPTIONS)
     return this.#parts.pointReads.readSync(keyBytes(key), this.#sequence(options?.snapshot))
   }
 
   get(key: BytesInput, options?: ReadOptions): Promise<Uint8Array | undefined> {
     try {
-      checkOptions(options, READ_OPTIONS)
-      checkSignal(options?.signal)
-      const value = this.read(keyBytes(key), options?.snapshot)
+      checkCall(options, READ_OPTIONS)
+      const value = this.#read(keyBytes(key), options?.snapshot)
       return value instanceof Promise ? value : this.#turns.answer(value)
     } catch (error) {
       return Promise.reject(error)
@@ -102,6 +109,14 @@ export class EmbeddedStore implements KeyValueStore {
     key: Uint8Array,
     snapshot?: Snapshot,
   ): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    checkBytes(key, 'key')
+    return this.#read(key, snapshot)
+  }
+
+  #read(
+    key: Uint8Array,
+    snapshot: Snapshot | undefined,
+  ): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     this.#checkOpen()
     return this.#parts.pointReads.read(key, this.#sequence(snapshot))
   }
@@ -110,21 +125,20 @@ export class EmbeddedStore implements KeyValueStore {
     keys: readonly BytesInput[],
     options?: ReadOptions,
   ): Promise<(Uint8Array | undefined)[]> {
-    checkOptions(options, READ_OPTIONS)
-    checkSignal(options?.signal)
+    checkCall(options, READ_OPTIONS)
     this.#checkOpen()
     // Not map(), which passes over holes.
     const sought = Array.from(checkArray(keys, 'keys'), key => keyBytes(key))
-    const snapshot = options?.snapshot
+    const given = options?.snapshot
     // One moment for all keys, also when some of them wait for the disk.
-    using own = snapshot === undefined ? this.snapshot() : undefined
-    return await Promise.all(sought.map(key => attempt(() => this.read(key, snapshot ?? own))))
+    using own = given === undefined ? this.snapshot() : undefined
+    const snapshot = given === undefined ? own : given
+    return await Promise.all(sought.map(key => attempt(() => this.#read(key, snapshot))))
   }
 
   /** Whether the key is there. Costs what get() costs, but for the copy of the value. */
   async has(key: BytesInput, options?: ReadOptions): Promise<boolean> {
-    checkOptions(options, READ_OPTIONS)
-    checkSignal(options?.signal)
+    checkCall(options, READ_OPTIONS)
     this.#checkOpen()
     return this.#parts.pointReads.has(keyBytes(key), this.#sequence(options?.snapshot))
   }
@@ -132,8 +146,7 @@ export class EmbeddedStore implements KeyValueStore {
   put(key: BytesInput, value: BytesInput, options?: PutOptions): Promise<void> {
     try {
       this.#checkOpen()
-      checkOptions(options, PUT_OPTIONS)
-      checkSignal(options?.signal)
+      checkCall(options, PUT_OPTIONS)
       const ttlMs = options?.ttlMs
       return this.#parts.writes.put(
         keyBytes(key),
@@ -149,8 +162,7 @@ export class EmbeddedStore implements KeyValueStore {
   delete(key: BytesInput, options?: WriteOptions): Promise<void> {
     try {
       this.#checkOpen()
-      checkOptions(options, WRITE_OPTIONS)
-      checkSignal(options?.signal)
+      checkCall(options, WRITE_OPTIONS)
       return this.#parts.writes.delete(keyBytes(key), this.#durability(options))
     } catch (error) {
       return Promise.reject(error)
@@ -179,8 +191,7 @@ export class EmbeddedStore implements KeyValueStore {
   batch(operations: readonly EmbeddedOperation[], options?: BatchOptions): Promise<void> {
     try {
       this.#checkOpen()
-      checkOptions(options, BATCH_OPTIONS)
-      checkSignal(options?.signal)
+      checkCall(options, BATCH_OPTIONS)
       const expiryMs = (ttlMs: number) => this.#expiryMs(ttlMs)
       const source = sourceOf(operations, some => toEngineOperations(some, expiryMs))
       const logData = options?.logData === undefined ? undefined : logDataBytes(options.logData)
@@ -316,6 +327,9 @@ export class EmbeddedStore implements KeyValueStore {
     const range = byteRange(options)
     const most = scanLimit(options)
     const signal = knownSignal(options.signal)
+    checkTimeout(options.timeoutMs)
+    checkConsistency((options as ReadOptions).consistency)
+    checkOrder(options.order)
     const { state } = this.#parts
     const pages = new RangePages({
       range: { ...range, reverse: checkFlag(options.reverse, 'reverse') ?? false, keysOnly },

@@ -104,7 +104,7 @@ export class Maintenance {
 
   async backup(target: string, options: BackupOptions): Promise<BackupResult> {
     const { databaseId } = this.#parts.host.manifest
-    const keep = checkKeep(options.keep ?? 1)
+    const keep = checkKeep(options.keep === undefined ? 1 : options.keep)
     return await this.#copy(databaseId, options, (moment, { control, thread }) => {
       const { directory, coldDirectory, snapshot } = moment
       return thread().run('backup', {

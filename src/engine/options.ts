@@ -290,9 +290,18 @@ const OPTION_NAMES: ReadonlySet<string> = new Set(
   } satisfies Record<keyof (DbOptions & DbTuning), 0>),
 )
 
+/** Only of the second directory does null say something: that there is none. */
+function checkNotNull(options: DbOptions & DbTuning): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== null || name === 'coldDirectory') continue
+    throw new InvalidArgumentError(`${name} must not be null: leave it out for its default`)
+  }
+}
+
 /** Fills in defaults, validates, freezes. The rest of the engine only sees resolved options. */
 export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptions {
   checkMembers(options, 'options', OPTION_NAMES)
+  checkNotNull(options)
   const memoryBudget = integer('memoryBudget', options.memoryBudget ?? 256 * MIB, MIB, 2 ** 40)
   const sixteenth = Math.floor(clamp(memoryBudget / 16, MIB, 64 * MIB))
   const memtableSize = integer('memtableSize', options.memtableSize ?? sixteenth, 4096, 1024 * MIB)

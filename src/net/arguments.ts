@@ -1,13 +1,11 @@
 /** What callers pass, checked and turned into bytes, before anything is sent. */
-import { checkArray, checkMembers, checkObject, describe } from '../arguments.ts'
+import { checkArray, checkMembers, checkObject, checkOrder, describe } from '../arguments.ts'
 import { copyBytes, utf8Encode } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import {
   BATCH_SIZE_MAX,
   type BatchOperation,
   type BytesInput,
-  CONSISTENCIES,
-  type Consistency,
   DURABILITIES,
   type Durability,
   KEY_SIZE_MAX,
@@ -22,9 +20,6 @@ import type { HandlerOperation, HandlerScan } from './request-handler.ts'
 /** One GET_MANY asks for at most so many keys, and bytes of keys; more become several. */
 const KEY_GROUP_COUNT_MAX = 1024
 const KEY_GROUP_BYTES_MAX = 1024 * 1024
-
-/** The longest time that timers understand: 24 days. */
-const TIMEOUT_MS_MAX = 2 ** 31 - 1
 
 export function toBytes(input: BytesInput, what: string): Uint8Array {
   if (typeof input === 'string') return utf8Encode(input)
@@ -61,26 +56,10 @@ export function toTtl(ttlMs: number | undefined): number {
   throw new InvalidArgumentError(`ttlMs must be positive, got ${describe(ttlMs)}`)
 }
 
-export function toConsistency(consistency: Consistency | undefined): Consistency | undefined {
-  if (consistency === undefined || CONSISTENCIES.includes(consistency)) return consistency
-  throw new InvalidArgumentError(
-    `consistency must be one of ${CONSISTENCIES.join(', ')}, got ${describe(consistency)}`,
-  )
-}
-
 export function toDurability(durability: Durability | undefined): Durability | undefined {
   if (durability === undefined || DURABILITIES.includes(durability)) return durability
   throw new InvalidArgumentError(
     `durability must be one of ${DURABILITIES.join(', ')}, got ${describe(durability)}`,
-  )
-}
-
-export function toTimeout(timeoutMs: number | undefined, fallback: number): number {
-  if (timeoutMs === undefined) return fallback
-  if (typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)
-    return timeoutMs
-  throw new InvalidArgumentError(
-    `timeoutMs must be more than 0 and at most ${TIMEOUT_MS_MAX}, got ${describe(timeoutMs)}`,
   )
 }
 
@@ -105,15 +84,13 @@ export function toOperations(operations: readonly BatchOperation[]): HandlerOper
 
 /** The range of a scan or count as the protocol has it. */
 export function toScan(options: KeyRange & Pick<ScanOptions, 'reverse' | 'order'>): HandlerScan {
-  const { gt, gte, lt, lte, reverse = false, order = 'ordered' } = checkObject(options, 'a range')
+  const { gt, gte, lt, lte, reverse = false } = checkObject(options, 'a range')
+  const order = checkOrder(options.order) ?? 'ordered'
   if (gt !== undefined && gte !== undefined) {
     throw new InvalidArgumentError('a range has gt or gte, not both')
   }
   if (lt !== undefined && lte !== undefined) {
     throw new InvalidArgumentError('a range has lt or lte, not both')
-  }
-  if (order !== 'ordered' && order !== 'unordered') {
-    throw new InvalidArgumentError(`order is 'ordered' or 'unordered', got ${describe(order)}`)
   }
   if (order === 'unordered' && reverse) {
     throw new InvalidArgumentError('an unordered scan has no direction to reverse')

@@ -1,12 +1,12 @@
 /** What a client may be told, and what it does when it is not. */
-import { checkMembers } from '../arguments.ts'
+import { checkConsistency, checkMembers } from '../arguments.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { type Random, secureBytes, systemRandom } from '../random.ts'
 import { WRITER_SIZE } from '../write-version.ts'
-import { toConsistency, toDurability } from './arguments.ts'
+import { toDurability } from './arguments.ts'
 import type { ConnectionEvent } from './connection-pool.ts'
 import { type NodeAddress, parseConnectionUrl } from './connection-url.ts'
 import { type Connector, tcpConnector } from './connector.ts'
@@ -165,7 +165,7 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
     connectTimeoutMs: positive('connectTimeoutMs', options.connectTimeoutMs, 3000),
     clientName,
     credentials: encodeCredentials(options),
-    consistency: toConsistency(options.consistency),
+    consistency: checkConsistency(options.consistency),
     durability: toDurability(options.durability),
     inFlightMax: positive('inFlightMax', options.inFlightMax, 2048),
     queueCountMax: positive('queueCountMax', options.queueCountMax, 100_000),

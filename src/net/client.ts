@@ -4,7 +4,7 @@
  * Keys and values given to a call are read until its promise settles: do not change them before.
  * Every call has a deadline, so nothing ever hangs; see requester.ts for what is tried until then.
  */
-import { checkMembers, knownSignal } from '../arguments.ts'
+import { checkConsistency, checkMembers, checkTimeout, knownSignal } from '../arguments.ts'
 import {
   AbortedError,
   ClosedError,
@@ -37,7 +37,6 @@ import {
 } from '../option-names.ts'
 import {
   keyGroup,
-  toConsistency,
   toCount,
   toDurability,
   toKey,
@@ -45,7 +44,6 @@ import {
   toLimit,
   toOperations,
   toScan,
-  toTimeout,
   toTtl,
   toValue,
 } from './arguments.ts'
@@ -366,7 +364,7 @@ export class Client implements KeyValueStore {
 
   #deadline(options: CallOptions): number {
     const { clock, timeoutMs } = this.#options
-    return clock.monotonicMs() + toTimeout(options.timeoutMs, timeoutMs)
+    return clock.monotonicMs() + (checkTimeout(options.timeoutMs) ?? timeoutMs)
   }
 
   #read<T>(request: Request, decode: DecodeResult<T>, options: Expectations): CallSpec<T> {
@@ -380,7 +378,7 @@ export class Client implements KeyValueStore {
       deadlineMs: this.#deadline(options),
       idempotent: true,
       write: false,
-      consistency: toConsistency(options.consistency) ?? this.#options.consistency,
+      consistency: checkConsistency(options.consistency) ?? this.#options.consistency,
       durability: undefined,
       version: undefined,
       signal: knownSignal(options.signal),
@@ -406,7 +404,7 @@ export class Client implements KeyValueStore {
       idempotent: version !== undefined || stamped,
       stamped,
       write: true,
-      consistency: toConsistency(options.consistency) ?? this.#options.consistency,
+      consistency: checkConsistency(options.consistency) ?? this.#options.consistency,
       durability: toDurability(options.durability) ?? this.#options.durability,
       version,
       signal: knownSignal(options.signal),
@@ -434,7 +432,7 @@ export class Client implements KeyValueStore {
         resume: options.resume ?? true,
         cursor: options.cursor,
         signal: knownSignal(options.signal),
-        timeoutMs: toTimeout(options.timeoutMs, this.#options.timeoutMs),
+        timeoutMs: checkTimeout(options.timeoutMs) ?? this.#options.timeoutMs,
       },
       itemsOf,
     )

@@ -159,6 +159,47 @@ describe('options', () => {
   })
 })
 
+test('what only other stores have a use for is checked all the same', async () => {
+  const { db, clock, disk, environment } = await subject()
+  const before = filesOf(disk)
+  const waiting = /^(get|getMany|has|put|delete|deleteRange|batch|entries|keys|values)$/
+  const calls = callsOf(db, environment).filter(([name]) => waiting.test(name))
+  const wrong: Record<string, readonly unknown[]> = {
+    timeoutMs: ['x', 0, -1, Number.NaN, 2 ** 31, null, Symbol('x'), {}],
+    consistency: ['bogus', 1, null, Symbol('x'), {}],
+    signal: [1, null, {}, Symbol('x')],
+    durability: ['bogus', null, Symbol('x')],
+    snapshot: [null, {}, 1, Symbol('x')],
+    order: ['bogus', null, Symbol('x')],
+  }
+  let count = 0
+  for (const [name, call] of calls) {
+    for (const [option, values] of Object.entries(wrong)) {
+      for (const value of values) {
+        await refused(clock, `${name} ${option}`, () => call({ [option]: value } as never))
+        count++
+      }
+    }
+  }
+  assert.ok(count > 200)
+  const { signal } = new AbortController()
+  await refused(clock, 'getSync', () => db.getSync('a', { signal } as never), /signal/)
+  for (const key of ['a', 1, null, Symbol('x')] as never[]) {
+    await refused(clock, 'read', () => db.read(key), /key must be a Uint8Array/)
+  }
+  const most = Symbol('x') as never
+  await refused(clock, 'nextBatch', () => db.keys().nextBatch(most), /countMax/)
+  for (const keep of [null, most]) {
+    await refused(clock, 'keep', () => db.backup('/backups', { keep } as never), /keep/)
+  }
+  for (const option of ['durability', 'memoryBudget', 'logger', 'warmTables', 'compression']) {
+    const options = { [option]: null } as never
+    await refused(clock, option, () => openEngine(new MemoryFileSystem(), { options }), /null/)
+  }
+  assert.deepEqual(filesOf(disk), before)
+  await drive(clock, db.close())
+})
+
 test('what is no path is refused by all that take one, and nothing is made', async () => {
   const { db, clock, disk, environment } = await subject()
   const before = filesOf(disk)

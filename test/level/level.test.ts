@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import type { DbStats } from '../../src/engine/index.ts'
+import type { KvError } from '../../src/errors.ts'
 import { type DatabaseOptions, DuramenLevel } from '../../src/level.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
@@ -108,6 +109,17 @@ describe('DuramenLevel', () => {
     assert.equal((await openingError(join(file, 'x'))).code, 'LEVEL_IO_ERROR')
     const threads = await openingError(join(file, 'x'), { multithreading: true })
     assert.equal(threads.code, 'LEVEL_NOT_SUPPORTED')
+  })
+
+  test('refuses options that there are not, and says what was meant', async t => {
+    const options = { memoryBugdet: 2 ** 20 } as object
+    const db = new DuramenLevel(temporaryDirectory(t), options)
+    await assert.rejects(db.open(), (error: Error) => {
+      const { code, message } = error.cause as KvError
+      assert.equal(code, 'KV_INVALID_ARGUMENT')
+      assert.match(message, /memoryBugdet.*did you mean 'memoryBudget'/)
+      return true
+    })
   })
 
   test('refuses keys and values beyond the limits, and finds none of them', async t => {
