@@ -34,8 +34,8 @@ export function checkOptions(options: object | undefined, known: ReadonlySet<str
 
 /**
  * checkOptions for a call that a signal or a time may end: also of what an embedded store has no
- * use for, a wrong value is an error, as it is in a remote one. Throws AbortedError when the signal has
- * fired.
+ * use for, a wrong value is an error, as it is in a remote one. Throws AbortedError when the signal
+ * has fired.
  */
 export function checkCall(
   options: (CallOptions & { readonly consistency?: Consistency }) | undefined,
