@@ -8,9 +8,7 @@
  *  1. Every request gets exactly one reply, unless the conversation ends before.
  *  2. Nothing a client sends throws out of this class: malformed input is answered with an error
  *     and ends this conversation; what a handler throws fails one request.
- *  3. While `blocked`, no request is begun: too many wait, or too many replies were not taken.
- *  4. A run of requests ends after SLICE_MS, with input left over: the connection goes on with it
- *     when others have had their turn.
+ *  3. It is `blocked` while too many requests wait, or too many replies were not taken.
  */
 import { copyBytes, DecodeError } from '../bytes.ts'
 import {
@@ -20,10 +18,7 @@ import {
   ProtocolError,
   TimeoutError,
 } from '../errors.ts'
-import type { Share } from './admission.ts'
-import { AnsweredRun } from './answered-run.ts'
-import type { Conversation } from './conversation.ts'
-import { FirstBytes } from './first-bytes.ts'
+import type { Conversation, ConversationSink } from './conversation.ts'
 import { FRAME_LENGTH_SIZE, FrameDecoder } from './frame.ts'
 import { acceptHello } from './handshake.ts'
 import { FRAME_OVERHEAD_MAX, HELLO_FRAME_SIZE_MAX, WRITE_VERSION_SIZE } from './limits.ts'
@@ -36,10 +31,10 @@ import {
   Opcode,
 } from './opcode.ts'
 import { type EncodeReply, Operations, type Responder } from './operations.ts'
-import { OutputBuffer } from './output-buffer.ts'
 import { RequestHeader } from './request.ts'
 import { decodeHello } from './request-body.ts'
 import type { MaybePromise } from './request-handler.ts'
+import { FLUSH_BYTES, RequestLoop } from './request-loop.ts'
 import {
   encodeBytesReply,
   encodeErrorReply,
@@ -54,28 +49,10 @@ import type { LateAnswer } from './shared-waits.ts'
 import { errorBodyOf, statusOfError } from './status-error.ts'
 import { WaitingRequests } from './waiting-requests.ts'
 
-/** Output is handed to the socket during a long run of requests once it exceeds this. */
-const FLUSH_BYTES = 64 * 1024
-/** Requests of one connection are begun for so long before others have their turn. */
-const SLICE_MS = 0.5
-/** Requests between two looks at the clock. */
-const REQUESTS_PER_LOOK = 8
-/** What an idle connection holds for its replies. */
-const OUTPUT_CAPACITY = 1024
-
-/** What a session needs of its connection. */
-export interface SessionSink {
-  /** Bytes handed to the socket that the peer has not taken. */
-  readonly backlogBytes: number
-  /** Hands `output` to the socket now. */
-  flush(): void
-  /** Something was written to `output` outside `receive`: flush at the end of this tick. */
-  scheduleFlush(): void
-}
-
-export class Session implements Conversation, Responder, LateAnswer<ServerRequest> {
-  readonly output = new OutputBuffer(OUTPUT_CAPACITY)
-  readonly share: Share
+export class Session
+  extends RequestLoop
+  implements Conversation, Responder, LateAnswer<ServerRequest>
+{
   readonly strangeSinceMs = 0
   /** Named in the log. */
   clientName = ''
@@ -83,35 +60,22 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
   tellsTime = false
   /** True when the client wants to be told of new rings. */
   #wantsRings = false
-  /** When the last complete request arrived, in monotonic milliseconds. */
-  lastRequestMs: number
-  /** When the incomplete frame at the end of the input began; undefined when there is none. */
-  frameBeganMs: number | undefined
-  readonly #context: ServerContext
-  readonly #sink: SessionSink
-  readonly #decoder: FrameDecoder
+  protected readonly decoder: FrameDecoder
   readonly #header = new RequestHeader()
   readonly #scans: SessionScans
   readonly #operations: Operations
   readonly #waiting = new WaitingRequests()
   #request: ServerRequest
   #state: 'hello' | 'open' | 'ending' = 'hello'
-  #receivedMs: number
-  readonly #answered: AnsweredRun
-  readonly #firstBytes = new FirstBytes()
   #writers: (() => void)[] = []
   #failure: string | undefined
 
-  constructor(context: ServerContext, sink: SessionSink, nowMs: number) {
-    this.#context = context
-    this.#answered = new AnsweredRun(context)
-    this.#sink = sink
-    this.share = context.admission.share()
+  constructor(context: ServerContext, sink: ConversationSink, nowMs: number) {
+    super(context, sink, nowMs)
     this.#request = new ServerRequest(this.share)
-    this.#decoder = new FrameDecoder(HELLO_FRAME_SIZE_MAX, this.share)
+    this.decoder = new FrameDecoder(HELLO_FRAME_SIZE_MAX, this.share)
     this.#scans = new SessionScans(context, this)
     this.#operations = new Operations(context, this, this.#scans)
-    this.lastRequestMs = this.#receivedMs = nowMs
   }
 
   get open(): boolean {
@@ -133,7 +97,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
   }
 
   get idleTimeoutMs(): number {
-    return this.#context.limits.idleTimeoutMs
+    return this.context.limits.idleTimeoutMs
   }
 
   get scanCount(): number {
@@ -142,68 +106,20 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
 
   /** Replies that the peer has not taken. */
   get backlogBytes(): number {
-    return this.#sink.backlogBytes + this.output.length
+    return this.sink.backlogBytes + this.output.length
   }
 
   /** True while no further request may begin; see invariant 3. */
   get blocked(): boolean {
-    const limits = this.#context.limits
+    const limits = this.context.limits
     return (
       this.#waiting.count >= limits.connectionInFlightMax ||
       this.backlogBytes > limits.outputPauseBytes
     )
   }
 
-  /** True when bytes arrived that were not looked at: blocked, or it is the turn of others. */
-  get hasInput(): boolean {
-    return this.#decoder.pending > 0
-  }
-
-  /**
-   * Takes bytes[0, size), borrowed until `hasInput` is false or `keepInput` was called. Requires
-   * that `hasInput` was false.
-   */
-  receive(bytes: Uint8Array, size: number, nowMs: number): void {
-    if (this.ending) return
-    if (this.#state === 'hello') this.#firstBytes.remember(bytes, size)
-    this.#receivedMs = nowMs
-    this.#decoder.push(bytes, size)
-    this.process(nowMs)
-  }
-
-  /**
-   * Copies what was received and not looked at, so that the lender has its buffer back. False when
-   * there is no memory for it: the connection cannot go on.
-   */
-  keepInput(): boolean {
-    return this.#decoder.keep()
-  }
-
-  /** Begins requests until the input or the time is used up, or the session is blocked. */
-  process(nowMs: number): void {
-    const endMs = nowMs + SLICE_MS
-    let count = 0
-    try {
-      while (!this.ending && !this.blocked && this.#decoder.next()) {
-        this.lastRequestMs = nowMs
-        this.frameBeganMs = undefined
-        this.#begin(nowMs)
-        if (this.output.length > FLUSH_BYTES) this.#sink.flush()
-        if (++count % REQUESTS_PER_LOOK === 0 && this.#isOver(endMs)) break
-      }
-    } catch (error) {
-      this.#failInput(error)
-    }
-    this.frameBeganMs = this.#decoder.incomplete ? (this.frameBeganMs ?? nowMs) : undefined
-    this.#answered.end(this.#receivedMs)
-  }
-
-  #isOver(endMs: number): boolean {
-    return this.#context.clock.monotonicMs() >= endMs
-  }
-
-  #begin(nowMs: number): void {
-    const { bytes, start, end, skipped } = this.#decoder
+  protected begin(nowMs: number): void {
+    const { bytes, start, end, skipped } = this.decoder
     const request = this.#request
     this.#decodeHeader(request, bytes, start, end)
     try {
@@ -211,7 +127,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
         this.#hello(request, bytes, end)
         return
       }
-      if (skipped) throw this.#context.admission.overloaded('no memory for a frame of this size')
+      if (skipped) throw this.context.admission.overloaded('no memory for a frame of this size')
       if (request.deadlineMs <= nowMs) throw expiredBeforeStart()
       this.#decodeOptions(request, bytes)
       this.#operations.begin(request, this.#header, bytes, end)
@@ -227,12 +143,12 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
     request.id = header.id
     request.opcode = header.opcode
     request.size = end - start + FRAME_LENGTH_SIZE
-    request.receivedMs = this.#receivedMs
-    const { budgetDefaultMs, budgetMaxMs } = this.#context.limits
+    request.receivedMs = this.receivedMs
+    const { budgetDefaultMs, budgetMaxMs } = this.context.limits
     const budgetMs = header.budgetMs === 0 ? budgetDefaultMs : header.budgetMs
-    request.deadlineMs = this.#receivedMs + Math.min(budgetMs, budgetMaxMs)
+    request.deadlineMs = this.receivedMs + Math.min(budgetMs, budgetMaxMs)
     request.cancelled = false
-    this.#context.stats.countRequest(header.opcode)
+    this.context.stats.countRequest(header.opcode)
   }
 
   #decodeOptions(request: ServerRequest, bytes: Uint8Array): void {
@@ -256,29 +172,29 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
       throw new ProtocolError('the first request of a connection must be HELLO')
     }
     const hello = decodeHello(bytes, this.#header.bodyStart, end)
-    const { limits, identity } = this.#context
+    const { limits, identity } = this.context
     this.clientName = hello.clientName
     const answer = acceptHello(
       hello,
       identity,
       limits,
-      this.#context.doorkeeper,
-      this.#context.timeMs(),
+      this.context.doorkeeper,
+      this.context.timeMs(),
     )
     this.tellsTime = (answer.features & Feature.serverTime) !== 0
     this.#wantsRings = (answer.features & Feature.ringPush) !== 0
     encodeHelloReply(this.output, request.id, answer)
-    this.#decoder.frameSizeMax = limits.frameSizeMax
+    this.decoder.frameSizeMax = limits.frameSizeMax
     this.#state = 'open'
     this.share.join()
-    this.#answered.add(request.opcode, this.#receivedMs)
+    this.answered.add(request.opcode, this.receivedMs)
   }
 
   /** Responder: replies with the result, now or when it comes. */
   answer<T>(request: ServerRequest, result: MaybePromise<T>, encode: EncodeReply<T>): void {
     if (!(result instanceof Promise)) {
       this.#encode(request, result, encode)
-      this.#answered.add(request.opcode, this.#receivedMs)
+      this.answered.add(request.opcode, this.receivedMs)
       return
     }
     if (request === this.#request) this.#request = new ServerRequest(this.share)
@@ -286,7 +202,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
     this.share.begin(request.size)
     // The value that comes is the one that it encodes.
     request.encode = encode as EncodeReply<unknown>
-    this.#context.waits.wait(result, request, this)
+    this.context.waits.wait(result, request, this)
   }
 
   /** LateAnswer: what a request waited for is there. */
@@ -294,7 +210,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
     const { encode } = request
     if (!this.#endWait(request) || encode === undefined) return
     this.#encode(request, value, encode)
-    this.#sink.scheduleFlush()
+    this.sink.scheduleFlush()
   }
 
   /** LateAnswer: what a request waited for will not come. */
@@ -320,11 +236,11 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
       const stack = error instanceof Error ? error.stack : undefined
       const { opcode } = request
       const fields = { opcode, client: this.clientName, error, stack }
-      this.#context.logger.error('a request failed with a bug of the server', fields)
+      this.context.logger.error('a request failed with a bug of the server', fields)
     }
     const shown = error instanceof DecodeError ? malformed(error) : error
     const status = statusOfError(shown)
-    this.#context.stats.countError(status)
+    this.context.stats.countError(status)
     encodeErrorReply(this.output, status, request.opcode, request.id, errorBodyOf(shown))
   }
 
@@ -332,15 +248,15 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
   #endWait(request: ServerRequest): boolean {
     if (!this.#waiting.remove(request)) return false
     this.share.end(request.size)
-    const elapsedMs = this.#context.clock.monotonicMs() - request.receivedMs
-    this.#context.stats.recordDuration(request.opcode, elapsedMs)
+    const elapsedMs = this.context.clock.monotonicMs() - request.receivedMs
+    this.context.stats.recordDuration(request.opcode, elapsedMs)
     return true
   }
 
   #failWaiting(request: ServerRequest, error: unknown): void {
     if (!this.#endWait(request)) return
     this.fail(request, error)
-    this.#sink.scheduleFlush()
+    this.sink.scheduleFlush()
   }
 
   /** Responder: gives up the waiting request `id`, if there is one. */
@@ -353,7 +269,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
 
   /** Responder: throws when a body of `size` bytes is too much for a frame or for this reader. */
   checkReply(size: number): void {
-    const { limits, admission } = this.#context
+    const { limits, admission } = this.context
     if (size > limits.frameSizeMax - FRAME_OVERHEAD_MAX) {
       throw new InvalidArgumentError(
         `what is stored, ${size} bytes, does not fit in this server's frames of ` +
@@ -372,12 +288,12 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
 
   /** Responder: the message at hand from `start` on, in memory of its own. */
   takeMessage(start: number): Uint8Array {
-    return this.#decoder.takeMessage(start)
+    return this.decoder.takeMessage(start)
   }
 
   /** Responder: undefined when a page may be produced, else a promise to look again after. */
   whenWritable(): Promise<void> | undefined {
-    if (this.ending || this.backlogBytes <= this.#context.limits.outputPauseBytes) return undefined
+    if (this.ending || this.backlogBytes <= this.context.limits.outputPauseBytes) return undefined
     return new Promise(resolve => {
       this.#writers.push(resolve)
     })
@@ -411,7 +327,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
   /** Tells the client of a new ring, unless it reads nothing now: then it asks sooner or later. */
   pushRing(ring: Uint8Array): void {
     if (!this.#wantsRings || !this.open || this.blocked) return
-    if (ring.length > this.#context.limits.frameSizeMax - FRAME_OVERHEAD_MAX) return
+    if (ring.length > this.context.limits.frameSizeMax - FRAME_OVERHEAD_MAX) return
     encodeBytesReply(this.output, Opcode.ringMap, 0, ring)
   }
 
@@ -423,13 +339,13 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
   /** Ends the conversation with an error that concerns all of it. */
   refuse(error: KvError): void {
     const status = statusOfError(error)
-    this.#context.stats.countError(status)
+    this.context.stats.countError(status)
     encodeErrorReply(this.output, status, 0, 0, errorBodyOf(error))
     this.#end(error)
   }
 
   /** The input cannot be cut into frames, or a header is broken: no request can be named. */
-  #failInput(error: unknown): void {
+  protected failInput(error: unknown): void {
     if (error instanceof DecodeError) this.refuse(malformed(error))
     else if (error instanceof KvError) this.refuse(error)
     else throw error
@@ -442,14 +358,9 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
     this.#state = 'ending'
   }
 
-  /** What the client sent before any HELLO was accepted, for the log. */
-  describeFirstBytes(): string {
-    return this.#firstBytes.describe()
-  }
-
   /** True when the input began like a HELLO: opcode 1 in a frame of a plausible length. */
   #sawMagic(): boolean {
-    const first = this.#firstBytes
+    const first = this.firstBytes
     return first.at(2) === 0 && first.at(3) === 0 && first.at(4) === Opcode.hello
   }
 
@@ -462,7 +373,7 @@ export class Session implements Conversation, Responder, LateAnswer<ServerReques
     }
     this.outputDrained()
     this.#scans.closeAll()
-    this.#decoder.dispose()
+    this.decoder.dispose()
     this.share.leave()
   }
 }

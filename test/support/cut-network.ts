@@ -7,12 +7,13 @@ import { silentLogger } from '../../src/logger.ts'
 import { Admission } from '../../src/net/admission.ts'
 import type { NodeAddress } from '../../src/net/connection-url.ts'
 import type { Connector, Wire, WireEvents } from '../../src/net/connector.ts'
+import type { ConversationSink } from '../../src/net/conversation.ts'
 import { Doorkeeper } from '../../src/net/credentials.ts'
 import { resolveServerLimits } from '../../src/net/limits.ts'
 import type { RequestHandler } from '../../src/net/request-handler.ts'
 import type { ServerContext } from '../../src/net/server-context.ts'
 import { ServerStats } from '../../src/net/server-stats.ts'
-import { Session, type SessionSink } from '../../src/net/session.ts'
+import { Session } from '../../src/net/session.ts'
 import { SharedWaits } from '../../src/net/shared-waits.ts'
 import type { Random } from '../../src/random.ts'
 import { WorkTurns } from '../../src/work-turns.ts'
@@ -71,8 +72,9 @@ export class CutNetwork implements Connector {
   }
 }
 
-class CutWire implements Wire, SessionSink {
+class CutWire implements Wire, ConversationSink {
   readonly backlogBytes = 0
+  readonly remoteAddress = 'client:1'
   readonly #network: CutNetwork
   readonly #events: WireEvents
   readonly #session: Session

@@ -102,6 +102,7 @@ export class SessionHarness {
   readonly stats = new ServerStats()
   readonly admission: Admission
   readonly session: Session
+  readonly remoteAddress = 'client:1'
   /** What the peer has not read. */
   backlogBytes = 0
   /** True to keep what is flushed in the backlog, as a peer that does not read. */
@@ -141,6 +142,10 @@ export class SessionHarness {
 
   scheduleFlush(): void {
     // The test looks at the replies when it wants to.
+  }
+
+  destroy(): void {
+    this.session.dispose()
   }
 
   /** The peer has read everything. */

@@ -11,50 +11,38 @@ import { attempt } from '../../attempt.ts'
 import type { Share } from '../admission.ts'
 import type { HandlerPut } from '../request-handler.ts'
 import type { ServerContext } from '../server-context.ts'
-import type { LateAnswer } from '../shared-waits.ts'
 import { DECLINED, type KeyedCommand } from './command.ts'
 import type { CommandArguments } from './command-arguments.ts'
 import { GatheredPuts } from './gathered-puts.ts'
 import type { KeyViewTerms } from './key-view.ts'
 import { applyInUpdate, applyLoosely, applyToRead, refusedInCluster } from './keyed-call.ts'
 import { OK } from './reply.ts'
+import type { RespReplies } from './resp-replies.ts'
 import type { RespRequest } from './resp-request.ts'
 
 /** The session, as the one whose commands they are. */
-export interface KeyedOwner extends LateAnswer<RespRequest> {
+export interface KeyedOwner {
   readonly share: Share
-  /** Writes that wait for their answer. */
-  readonly pendingWrites: number
-  readonly waitingCount: number
   /** True when bytes came behind the command at hand. */
   readonly hasMoreInput: boolean
   /** True when the bytes of the command at hand stay where they are until the run is over. */
   readonly inputStays: boolean
-  /** Replies with the result, or what the request says, now or when it comes. */
-  settle(request: RespRequest, result: unknown, isWrite: boolean): void
-  /** The request waits for its answer from here on. */
-  enter(request: RespRequest, isWrite: boolean): void
-  /**
-   * Lets the request stand for one more command, of so many bytes. False when another has come
-   * behind it.
-   */
-  extend(request: RespRequest, size: number): boolean
   /** Keeps the command until everything before it is over. */
   stall(command: KeyedCommand, args: CommandArguments, request: RespRequest): void
-  /** Nothing behind the request begins until it is answered. */
-  runAlone(request: RespRequest): void
 }
 
 export class KeyedDispatch {
   readonly #context: ServerContext
   readonly #owner: KeyedOwner
+  readonly #replies: RespReplies
   /** Puts that are not handed to the store yet; none between runs of commands. */
   #gathered: GatheredPuts | undefined
   #terms: KeyViewTerms = { nowMs: 0, valueSizeMax: 0 }
 
-  constructor(context: ServerContext, owner: KeyedOwner) {
+  constructor(context: ServerContext, owner: KeyedOwner, replies: RespReplies) {
     this.#context = context
     this.#owner = owner
+    this.#replies = replies
   }
 
   /** Of the present run of commands. */
@@ -81,17 +69,17 @@ export class KeyedDispatch {
     }
     this.submitGathered()
     const isRead = command.flags[0] === 'readonly'
-    const seesWrites = !isRead || this.#owner.pendingWrites > 0
+    const seesWrites = !isRead || this.#replies.pendingWrites > 0
     if (command.quick !== undefined && (!isRead || !seesWrites)) {
       const { nowMs } = this.terms
       const result = command.quick({ handler, args, request, nowMs })
       if (result !== DECLINED) {
-        this.#owner.settle(request, result, !isRead)
+        this.#replies.settle(request, result, !isRead)
         return
       }
     }
     if (!seesWrites) {
-      this.#owner.settle(
+      this.#replies.settle(
         request,
         applyToRead({ handler, command, args, request }, this.terms),
         false,
@@ -100,10 +88,10 @@ export class KeyedDispatch {
       const call = { handler, command, args: args.detached(), request }
       const { reply, promise } = applyInUpdate(call, this.terms)
       request.reply = reply
-      this.#owner.settle(request, promise, !isRead)
-    } else if (this.#owner.waitingCount > 0) this.#owner.stall(command, args, request)
+      this.#replies.settle(request, promise, !isRead)
+    } else if (this.#replies.waitingCount > 0) this.#owner.stall(command, args, request)
     else if (isRead) {
-      this.#owner.settle(
+      this.#replies.settle(
         request,
         applyToRead({ handler, command, args, request }, this.terms),
         false,
@@ -111,8 +99,8 @@ export class KeyedDispatch {
     } else if (command.loose === true) {
       const call = { handler, command, args: args.detached(), request }
       // What is written behind it must not be deleted by it.
-      this.#owner.runAlone(request)
-      this.#owner.settle(request, applyLoosely(call, this.terms), true)
+      this.#replies.runAlone(request)
+      this.#replies.settle(request, applyLoosely(call, this.terms), true)
     } else throw refusedInCluster(command)
   }
 
@@ -124,7 +112,7 @@ export class KeyedDispatch {
     const isGathered = !isLast && this.#owner.inputStays && handler.canUpdate === true
     if (!isGathered || !GatheredPuts.takes(put)) {
       this.submitGathered()
-      this.#owner.settle(request, handler.put(put, request), true)
+      this.#replies.settle(request, handler.put(put, request), true)
       return
     }
     this.#gather(put, request)
@@ -138,14 +126,14 @@ export class KeyedDispatch {
     }
     if (gathered === undefined) {
       gathered = this.#gathered = new GatheredPuts(request)
-      this.#owner.enter(request, true)
+      this.#replies.enter(request, true)
     }
     gathered.add(put)
     if (gathered.isFull) this.submitGathered()
   }
 
   #joins(gathered: RespRequest, { isSilent, size }: RespRequest): boolean {
-    return gathered.isSilent === isSilent && this.#owner.extend(gathered, size)
+    return gathered.isSilent === isSilent && this.#replies.extend(gathered, size)
   }
 
   /** Hands what was gathered to the store. */
@@ -156,6 +144,6 @@ export class KeyedDispatch {
     const written = attempt(() => gathered.submit(this.#context.handler))
     // Its reply waits for those before it, so none is needed now.
     const promise = written instanceof Promise ? written : Promise.resolve()
-    this.#context.waits.wait(promise, gathered.request, this.#owner)
+    this.#context.waits.wait(promise, gathered.request, this.#replies)
   }
 }
