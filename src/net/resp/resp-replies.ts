@@ -3,7 +3,7 @@
  * always in the order in which they came.
  *
  *   current --answer--> replied (the request is reused for the next command)
- *      |--settle, enter--> in the line --what it waits for is there--> replied, once those before it are
+ *      |--settle, enter--> in the line --what it waits for is there--> replied, after those before
  */
 import { OverloadedError, TimeoutError } from '../../errors.ts'
 import type { RequestLoop } from '../request-loop.ts'
