@@ -46,16 +46,17 @@ export function jsonLogger(
     if (LOG_LEVELS.indexOf(at) < threshold) return ignore
     return (message, fields) => {
       const event = { time: new Date(wallMs()).toISOString(), level: at, message }
-      write(
-        `${stringify({ ...event, ...fields }) ?? stringify({ ...event, fields: 'circular' })}\n`,
-      )
+      write(`${logText({ ...event, ...fields }) ?? logText({ ...event, fields: 'circular' })}\n`)
     }
   }
   return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') }
 }
 
-/** Undefined when the fields contain themselves: a log line must never be what fails. */
-function stringify(event: LogFields): string | undefined {
+/**
+ * Fields as JSON, errors in them with their code and message. Undefined when they contain
+ * themselves: a log line must never be what fails.
+ */
+export function logText(event: LogFields): string | undefined {
   try {
     return JSON.stringify(event, replaceUnprintable)
   } catch (error) {

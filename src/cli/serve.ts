@@ -293,9 +293,7 @@ function banner(
     `  ${style.bold(`kvd ${io.packageVersion}`)}  node ${id}, ${place}`,
     `  listening   ${style.key(formatAddress(address))}`,
     ...(node.respAddress ? [`  for Redis   ${style.key(formatAddress(node.respAddress))}`] : []),
-    ...(node.httpAddress
-      ? [`  for HTTP    ${style.key(`http://${formatAddress(node.httpAddress)}`)}`]
-      : []),
+    ...httpLines(node, style),
     ...(node.peerAddress ? [`  for nodes   ${style.key(node.peerAddress)}`] : []),
     `  data        ${style.key(directory)}`,
     `  settings    durability ${durability}, memory ${memory}; all of them: kvd config`,
@@ -310,4 +308,11 @@ function banner(
     '',
   ]
   return `${lines.join('\n')}\n`
+}
+
+function httpLines({ httpAddress }: Node, { key }: Style): string[] {
+  if (httpAddress === undefined) return []
+  return [
+    `  for HTTP    ${key(`http://${formatAddress(httpAddress)}`)}  (for browsers a dashboard)`,
+  ]
 }

@@ -123,7 +123,7 @@ export class ClusterNode implements ClusterParts {
       reads: { ...this.reads.figures },
       scans: this.scans.figures,
       writes: this.writes.figures(),
-      repair: this.repair.stats,
+      repair: { ...this.repair.stats, run: this.admin.repairs.status },
       clock: { offMs: Math.round(this.clockOffMs) },
     }
   }

@@ -9,9 +9,11 @@ import {
   type Acceptor,
   type CloseOptions,
   doorMetrics,
+  type EventLog,
   HttpServer,
   type ListenAddress,
   type ListenOptions,
+  type LoadPoint,
   type MetricFamily,
   type RequestHandler,
   RespDoor,
@@ -30,6 +32,7 @@ export interface FrontDoorParts {
   readonly logger: Logger
   readonly nodeId: string
   readonly clusterId: string
+  readonly events: EventLog
   /** The time that versions are held against. */
   readonly timeMs: () => number
 }
@@ -52,7 +55,8 @@ export class FrontDoors {
       this.#resp = new Server({ ...further, protocol })
     }
     if (options.http !== undefined) {
-      this.#http = new HttpServer({ ...further, metrics: () => this.#metrics() })
+      const metrics = () => this.#metrics()
+      this.#http = new HttpServer({ ...further, metrics, doors: () => this.#doors() })
     }
   }
 
@@ -62,6 +66,11 @@ export class FrontDoors {
 
   get httpAddress(): ListenAddress | undefined {
     return this.#http?.address
+  }
+
+  /** What clients have done in the last second; undefined where that is not counted. */
+  get lastSecond(): LoadPoint | undefined {
+    return this.#http?.lastSecond
   }
 
   /** Resolves with the address of the binary protocol once all doors accept connections. */
@@ -79,15 +88,15 @@ export class FrontDoors {
     return stats
   }
 
+  #doors(): (readonly [string, Server | HttpServer])[] {
+    const doors: (readonly [string, Server | HttpServer])[] = [['binary', this.server]]
+    if (this.#resp !== undefined) doors.push(['resp', this.#resp])
+    if (this.#http !== undefined) doors.push(['http', this.#http])
+    return doors
+  }
+
   #metrics(): readonly MetricFamily[] {
-    const doors: (readonly [string, Server | HttpServer | undefined])[] = [
-      ['binary', this.server],
-      ['resp', this.#resp],
-      ['http', this.#http],
-    ]
-    const ofDoors = doors.flatMap(([name, door]) => {
-      return door === undefined ? [] : doorMetrics(name, door)
-    })
+    const ofDoors = this.#doors().flatMap(([name, door]) => doorMetrics(name, door))
     return [...ofDoors, ...sharedMetrics(this.server)]
   }
 

@@ -13,6 +13,8 @@ import type { NodeId } from './ring-member.ts'
 
 /** Who asks wants to know how things are now; a member that hangs is told as such. */
 const REQUEST_MS = 1000
+/** What somebody who looks all the time is told is no older, unless a member hangs. */
+const LATEST_MS = 1000
 /** Estimates are corrected by counting no more often than that, however often somebody asks. */
 const RECOUNT_MS = 30_000
 /** Of the time, at most one part in so many is spent on that. */
@@ -62,11 +64,32 @@ export class HintReports {
   readonly #options: HintReportsOptions
   /** No sooner than this. */
   #recountMs = Number.NEGATIVE_INFINITY
+  #latest: readonly HintReport[] = []
+  #latestMs = Number.NEGATIVE_INFINITY
+  #isAsking = false
 
   /** Answers the peers: made once a node, before its links are started. */
   constructor(options: HintReportsOptions) {
     this.#options = options
     options.peers.handle(PeerMessage.hintReport, () => utf8Encode(JSON.stringify(this.#own())))
+  }
+
+  /**
+   * What all members said the last time that somebody asked, at once; empty before. Asks them anew
+   * where that is a while ago.
+   */
+  latest(): readonly HintReport[] {
+    const { clock } = this.#options
+    const nowMs = clock.monotonicMs()
+    if (!this.#isAsking && nowMs - this.#latestMs >= LATEST_MS) {
+      this.#isAsking = true
+      this.#latestMs = nowMs
+      void this.all().then(reports => {
+        this.#latest = reports
+        this.#isAsking = false
+      })
+    }
+    return this.#latest
   }
 
   /** Of every member. */

@@ -6,6 +6,7 @@
  */
 import type { Db } from '../engine/index.ts'
 import type { Logger } from '../logger.ts'
+import type { LoadPoint } from '../net/index.ts'
 import type { BelievedClock } from './believed-clock.ts'
 import type { WatchedVersions } from './clock-watch.ts'
 import { ClusterNode } from './cluster-node.ts'
@@ -31,6 +32,8 @@ export interface NodeClusterParts {
   readonly path: string
   /** Where clients reach this node; empty while it does not know. */
   readonly clientAddress: () => string
+  /** What clients have done in the last second, where that is counted. */
+  readonly load: () => LoadPoint | undefined
   /** Peer addresses that the operator gave. */
   readonly seeds: readonly string[]
   /** What it is as a member, should it join. */
@@ -59,7 +62,7 @@ export class NodeCluster {
   /** Reads what an earlier process owed its peers; nothing may have been written yet. */
   static async open(parts: NodeClusterParts): Promise<NodeCluster> {
     const { db, store, ring, links, environment, logger, path, clientAddress, seeds, place } = parts
-    const { wallClock, versions } = parts
+    const { wallClock, versions, load } = parts
     const { clock, random, seams } = environment
     const { peers, generation } = links
     const shared = { clock, random, logger, path }
@@ -75,7 +78,7 @@ export class NodeCluster {
       seeds,
       place,
       inForce: async () => (await work?.writes.replication.inForce()) ?? ring.ring.epoch,
-      states: () => statesOf(work),
+      states: () => statesOf(work, load()),
     })
     work = await ClusterNode.open({
       ...shared,
@@ -116,8 +119,15 @@ export class NodeCluster {
 }
 
 /** What other members are told of the work of this one. */
-function* statesOf(work: ClusterNode | undefined): Iterable<readonly [AppStateKey, number]> {
+function* statesOf(
+  work: ClusterNode | undefined,
+  load: LoadPoint | undefined,
+): Iterable<readonly [AppStateKey, number]> {
   if (work === undefined) return
   yield [AppState.unreplicatedBytes, work.writes.figures().unreplicatedBytes]
   yield [AppState.clockOffMs, Math.round(Math.abs(work.clockOffMs))]
+  if (load === undefined) return
+  yield [AppState.readsPerSecond, load.reads]
+  yield [AppState.writesPerSecond, load.writes]
+  yield [AppState.p99Us, Math.round(1000 * Math.max(load.readP99Ms ?? 0, load.writeP99Ms ?? 0))]
 }

@@ -18,6 +18,7 @@ import type {
   MetricFamily,
   RequestContext,
   RequestHandler,
+  RingOwnership,
   ScanSession,
 } from '../net/index.ts'
 import { type AdminCommand, type AdminOptions, runAdmin } from './admin-commands.ts'
@@ -38,6 +39,9 @@ import { WorkPlaces } from './work-places.ts'
 /** Pages that are produced at the same time: each takes up to a megabyte, and one entry more. */
 const PAGES_AT_ONCE = 32
 
+/** Of a node alone, which owes nobody anything. */
+const NO_HINTS: readonly HintReport[] = []
+
 export type NodeStats = Readonly<Record<string, unknown>>
 
 /** What a node with peers has beside its store. */
@@ -53,6 +57,7 @@ export interface NodeAbout {
   status(hints: readonly HintReport[]): ClusterStatus
   health(): readonly HealthCheck[]
   metrics(): readonly MetricFamily[]
+  ownership(): RingOwnership
 }
 
 export class NodeHandler implements RequestHandler {
@@ -205,6 +210,18 @@ export class NodeHandler implements RequestHandler {
 
   metrics(): readonly MetricFamily[] {
     return this.#about?.metrics() ?? []
+  }
+
+  overview(): NodeStats {
+    const about = this.#about
+    if (about === undefined) throw new UnavailableError('this server knows no cluster')
+    return { ...about.status(this.#cluster?.admin.hints?.latest() ?? NO_HINTS) }
+  }
+
+  ownership(): RingOwnership {
+    const about = this.#about
+    if (about === undefined) throw new UnavailableError('this server knows no ring')
+    return about.ownership()
   }
 
   ring(): Uint8Array {

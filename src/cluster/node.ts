@@ -17,6 +17,8 @@ import {
   checkListen,
   DEFAULT_PORT,
   DEFAULT_SERVER_LIMITS,
+  EventLog,
+  eventLogger,
   type ListenAddress,
   tcpAcceptor,
   tcpConnector,
@@ -26,6 +28,7 @@ import { WRITER_SIZE } from '../write-version.ts'
 import { BelievedClock } from './believed-clock.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
 import { CurrentRing, type MemberPlace, type RingShape } from './current-ring.ts'
+import { tellEngineEvents } from './engine-events.ts'
 import { FrontDoors, listenOptions } from './front-doors.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
@@ -87,10 +90,14 @@ export async function startNode(
     acceptor: environment.acceptor ?? tcpAcceptor(),
   }
   await checkOptions(options, resolved)
-  options.logger?.info('opening the data', { directory: options.directory })
-  const db = await openEngine(options, resolved)
+  const events = new EventLog(resolved.clock)
+  const logger = eventLogger(options.logger ?? silentLogger, events)
+  const watched = { ...options, logger }
+  logger.info('opening the data', { directory: options.directory })
+  const db = await openEngine(watched, resolved)
+  tellEngineEvents(db, events)
   try {
-    return await serve(db, options, resolved)
+    return await serve(db, watched, resolved, events)
   } catch (error) {
     await db.close()
     throw error
@@ -122,7 +129,12 @@ function openEngine(options: NodeOptions, environment: NodeEnvironment): Promise
   return openInEnvironment(directory, { ...engineOptions(options), ...tuning }, world)
 }
 
-async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment): Promise<Node> {
+async function serve(
+  db: Db,
+  options: NodeOptions,
+  environment: NodeEnvironment,
+  events: EventLog,
+): Promise<Node> {
   const { clock, random, acceptor } = environment
   const { directory: path, logger = silentLogger } = options
   const startedMs = clock.monotonicMs()
@@ -137,10 +149,9 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     signal: fence.signal,
   })
   const { wallClock, versions } = await startClock(db, path, ring, environment, logger)
-  const partitioner = new Partitioner(identity.partitionCount)
   const store = new PartitionedStore({
     store: environment.seams?.store?.(db) ?? db,
-    partitioner,
+    partitioner: new Partitioner(identity.partitionCount),
     versions,
     clock,
     path,
@@ -162,6 +173,7 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
     },
     clientAddress: () => (bound === undefined ? expected : reachableAddress(bound)),
     place: memberPlace(options),
+    load: () => doors.lastSecond,
   })
   const uptimeMs = () => clock.monotonicMs() - startedMs
   const stats = (): NodeStats => ({
@@ -181,11 +193,11 @@ async function serve(db: Db, options: NodeOptions, environment: NodeEnvironment)
   const about = new RunningAbout({ db, ring, nodeId, links, cluster, stats, uptimeMs })
   const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work, nodeId, about)
   const doors = new FrontDoors(options, {
-    ...{ handler, acceptor, clock, random, logger, nodeId, clusterId: ring.ring.clusterId },
+    ...{ handler, acceptor, clock, random, logger, events },
+    ...{ nodeId, clusterId: ring.ring.clusterId },
     timeMs: () => versions.timeMs,
   })
-  const { server } = doors
-  ring.onChange(() => server.pushRing(ring.bytes))
+  ring.onChange(() => doors.server.pushRing(ring.bytes))
   try {
     await links?.start()
     await cluster?.enter(fence.signal)

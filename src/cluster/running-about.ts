@@ -1,6 +1,6 @@
 /** What a running node knows of itself, for those who watch it: its status, health and figures. */
 import type { Db } from '../engine/index.ts'
-import { gauge, type HealthCheck, type MetricFamily } from '../net/index.ts'
+import { gauge, type HealthCheck, type MetricFamily, type RingOwnership } from '../net/index.ts'
 import { clusterMetrics, ringMetrics } from './cluster-metrics.ts'
 import { type ClusterStatus, clusterStatus } from './cluster-status.ts'
 import type { CurrentRing } from './current-ring.ts'
@@ -11,6 +11,8 @@ import type { NodeAbout, NodeStats } from './node-handler.ts'
 import type { NodeLinks } from './node-links.ts'
 import { findMember } from './ring.ts'
 import type { NodeId } from './ring-member.ts'
+import { ringOwnership } from './ring-ownership.ts'
+import type { RingTable } from './ring-table.ts'
 
 const MS_PER_S = 1000
 
@@ -29,6 +31,8 @@ export class RunningAbout implements NodeAbout {
   readonly #parts: RunningAboutParts
   /** Why writes are refused until the next start, if they are. */
   #failure: string | undefined
+  /** Of the last epoch that somebody asked for. */
+  #ownership: { readonly table: RingTable; readonly of: RingOwnership } | undefined
 
   constructor(parts: RunningAboutParts) {
     this.#parts = parts
@@ -49,6 +53,12 @@ export class RunningAbout implements NodeAbout {
       { name: 'writes', isOk: this.#failure === undefined, why: this.#failure },
       { name: 'member', isOk: isMember, why: 'the node is not in the ring' },
     ]
+  }
+
+  ownership(): RingOwnership {
+    const { table } = this.#parts.ring
+    if (this.#ownership?.table !== table) this.#ownership = { table, of: ringOwnership(table) }
+    return this.#ownership.of
   }
 
   metrics(): readonly MetricFamily[] {

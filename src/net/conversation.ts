@@ -10,6 +10,7 @@
  */
 import type { KvError } from '../errors.ts'
 import type { Share } from './admission.ts'
+import type { LoadKind } from './load-meter.ts'
 import type { OutputBuffer } from './output-buffer.ts'
 import type { ServerContext } from './server-context.ts'
 
@@ -85,6 +86,8 @@ export interface ServerProtocol {
   converse(context: ServerContext, sink: ConversationSink, nowMs: number): Conversation
   /** What the number means that durations are recorded under. */
   operationName(operation: number): string
+  /** What such an operation does to data. */
+  kindOf(operation: number): LoadKind | undefined
   /** How many requests came of each kind, where ServerStats does not count them. */
   requestsByName?(): Record<string, number>
 }

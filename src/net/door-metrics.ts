@@ -1,5 +1,6 @@
 /** What a door tells to monitoring, whichever protocol it speaks. */
 import type { LatencyHistogram } from './latency-histogram.ts'
+import type { DoorLoad } from './load-meter.ts'
 import { byLabel, counter, gauge, type MetricFamily } from './metrics.ts'
 import type { ServerStatsSnapshot } from './server-stats.ts'
 
@@ -7,6 +8,7 @@ import type { ServerStatsSnapshot } from './server-stats.ts'
 export interface CountingDoor {
   stats(): ServerStatsSnapshot
   durations(): Iterable<readonly [operation: string, histogram: LatencyHistogram]>
+  load(): DoorLoad
 }
 
 export function doorMetrics(door: string, server: CountingDoor): MetricFamily[] {

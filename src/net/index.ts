@@ -25,6 +25,7 @@ export {
 export { type Connector, tcpConnector, type Wire, type WireEvents } from './connector.ts'
 export { type Credentials, DEFAULT_USER } from './credentials.ts'
 export { doorMetrics, sharedMetrics } from './door-metrics.ts'
+export { EventLog, eventLogger } from './event-log.ts'
 export { FRAME_LENGTH_SIZE, FrameDecoder, readUint32 } from './frame.ts'
 export { HttpServer } from './http/index.ts'
 export { LatencyHistogram, type LatencySummary } from './latency-histogram.ts'
@@ -35,6 +36,7 @@ export {
   type ServerLimits,
   WRITE_VERSION_SIZE,
 } from './limits.ts'
+export type { LoadPoint } from './load-meter.ts'
 export { byLabel, counter, gauge, type MetricFamily, type MetricSample } from './metrics.ts'
 export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 export { OutputBuffer } from './output-buffer.ts'
@@ -53,6 +55,7 @@ export type {
   MaybePromise,
   RequestContext,
   RequestHandler,
+  RingOwnership,
   ScanPage,
   ScanSession,
 } from './request-handler.ts'

@@ -42,6 +42,21 @@ export class LatencyHistogram {
     this.#maxMs = Math.max(this.#maxMs, other.#maxMs)
   }
 
+  /**
+   * The durations that were recorded after `earlier`, a histogram of the same ones at an earlier
+   * time. The longest of them is not known better than its bucket.
+   */
+  since(earlier: LatencyHistogram): LatencyHistogram {
+    const later = new LatencyHistogram()
+    for (let bucket = 0; bucket < BUCKET_COUNT; bucket++) {
+      later.#counts[bucket] = this.#counts[bucket]! - earlier.#counts[bucket]!
+    }
+    later.#count = this.#count - earlier.#count
+    later.#sumMs = this.#sumMs - earlier.#sumMs
+    later.#maxMs = later.#count === 0 ? 0 : this.#maxMs
+    return later
+  }
+
   get count(): number {
     return this.#count
   }

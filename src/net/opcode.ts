@@ -42,6 +42,21 @@ export const Opcode = {
 } as const
 export type Opcode = (typeof Opcode)[keyof typeof Opcode]
 
+/** What reads data, and what writes it; all else does neither. */
+export const READ_OPCODES: ReadonlySet<number> = new Set<Opcode>([
+  Opcode.get,
+  Opcode.getMany,
+  Opcode.scanOpen,
+  Opcode.scanNext,
+  Opcode.count,
+])
+export const WRITE_OPCODES: ReadonlySet<number> = new Set<Opcode>([
+  Opcode.put,
+  Opcode.delete,
+  Opcode.batch,
+  Opcode.deleteRange,
+])
+
 /** Operations this build serves or sends; one counter each in the statistics. */
 export const OPERATION_NAMES = [
   'hello',

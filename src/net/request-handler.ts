@@ -97,6 +97,28 @@ export interface HandlerEntry {
   readonly version?: Uint8Array
 }
 
+/** Who owns what in one epoch of the ring. JSON-serialisable. */
+export interface RingOwnership {
+  readonly epoch: number
+  readonly phase: string
+  readonly partitionCount: number
+  /** Owners of each partition. */
+  readonly replicas: number
+  readonly members: readonly {
+    readonly nodeId: string
+    readonly rack: string
+    readonly weight: number
+    /** Partitions that it owns, and those of them of which it is the first owner. */
+    readonly partitions: number
+    readonly firstPartitions: number
+  }[]
+  /**
+   * In base64, for each partition the places in `members` of its owners, in the order in which they
+   * are asked: u16 little-endian, `replicas` of them.
+   */
+  readonly owners: string
+}
+
 /** Something about the node that was looked at. */
 export interface HealthCheck {
   /** Few words, always the same. */
@@ -168,6 +190,13 @@ export interface RequestHandler {
   stats(): MaybePromise<Readonly<Record<string, unknown>>>
   /** What decides whether clients should be sent here. Absent: nothing does. */
   health?(): MaybePromise<readonly HealthCheck[]>
+  /**
+   * How the cluster and its members are, as `admin` answers to `status`, at once: of what members
+   * owe each other it has what they said a moment ago. Absent: knows no cluster.
+   */
+  overview?(): Readonly<Record<string, unknown>>
+  /** Who owns which part of the data. Absent: knows no ring. */
+  ownership?(): MaybePromise<RingOwnership>
   /** What it has to tell to monitoring, besides what the doors know. Absent: nothing. */
   metrics?(): MaybePromise<readonly MetricFamily[]>
   /** The ring of the current epoch, encoded; a door hands it on as it is. */

@@ -18,7 +18,8 @@ import type { ServerProtocol } from './conversation.ts'
 import { Doorkeeper } from './credentials.ts'
 import type { LatencyHistogram } from './latency-histogram.ts'
 import { resolveServerLimits } from './limits.ts'
-import { OPERATION_NAMES, Opcode } from './opcode.ts'
+import { type DoorLoad, loadOf } from './load-meter.ts'
+import { OPERATION_NAMES, Opcode, READ_OPCODES, WRITE_OPCODES } from './opcode.ts'
 import { relievePressure } from './pressure.ts'
 import { listenSafely } from './safe-listen.ts'
 import type { ServerContext } from './server-context.ts'
@@ -49,6 +50,10 @@ const BINARY: ServerProtocol = {
   converse: (context, sink, nowMs) => new Session(context, sink, nowMs),
   operationName: opcode => {
     return OPERATION_NAMES.find(name => Opcode[name] === opcode) ?? `opcode ${opcode}`
+  },
+  kindOf: opcode => {
+    if (READ_OPCODES.has(opcode)) return 'read'
+    return WRITE_OPCODES.has(opcode) ? 'write' : undefined
   },
 }
 
@@ -195,6 +200,11 @@ export class Server implements ConnectionOwner {
     for (const [operation, histogram] of this.#context.stats.durations()) {
       yield [this.#protocol.operationName(operation), histogram]
     }
+  }
+
+  /** What it has done to data. */
+  load(): DoorLoad {
+    return loadOf(this.#context.stats.durations(), operation => this.#protocol.kindOf(operation))
   }
 
   /** Tells every client that can hear it of a new ring, encoded as the handler's `ring` is. */

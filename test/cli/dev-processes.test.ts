@@ -1,10 +1,11 @@
 // Goal: `kvd dev` runs what it says: processes that form a cluster, keep every record while one of
-// them is dead, hand it what it has missed, and are gone when it ends, whichever way it does.
+// them is dead, hand it what it has missed, and are gone when it ends, whichever way it does; and
+// that its dashboard shows within three seconds that a node is dead.
 // Method: the program itself on a real directory and real ports; nodes are killed through its own
 // control, and read one by one, without a map, so that each answers from its own copy.
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { after, test } from 'node:test'
+import { after, type TestContext, test } from 'node:test'
 import { askDev, type DevRequest } from '../../src/cli/dev-control.ts'
 import { decodeRun, runningPath } from '../../src/cli/dev-layout.ts'
 import { nodeCliFiles } from '../../src/cli/node-cli-files.ts'
@@ -12,6 +13,7 @@ import { isAlive } from '../../src/cli/node-process.ts'
 import { delay, systemClock } from '../../src/clock.ts'
 import { connect } from '../../src/index.ts'
 import { connect as connectTo } from '../../src/net/index.ts'
+import { DashboardPage, launchBrowser, NO_BROWSER } from '../support/dashboard-page.ts'
 import { programArguments } from '../support/kvd-process.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
@@ -19,6 +21,10 @@ const clock = systemClock()
 const files = nodeCliFiles()
 /** Out of the way of the ports that a developer's own cluster has. */
 const BASE_PORT = 21_000 + (process.pid % 200) * 200
+
+const HTTP_PORT = BASE_PORT + 150
+/** Whoever kills a node sees so by then. */
+const SHOWN_MS_MAX = 3000
 
 class Dev {
   readonly child: ChildProcess
@@ -29,7 +35,8 @@ class Dev {
 
   constructor(directory: string) {
     this.#directory = directory
-    const options = ['--dir', directory, '--port', String(BASE_PORT), '--memory-budget', '16MiB']
+    const ports = ['--port', String(BASE_PORT), '--http-port', String(HTTP_PORT)]
+    const options = ['--dir', directory, ...ports, '--memory-budget', '16MiB']
     const program = programArguments('kvd', 'sources')
     const stdio = ['ignore', 'ignore', 'pipe'] as const
     this.child = spawn(process.execPath, [...program, 'dev', ...options], { stdio: [...stdio] })
@@ -63,6 +70,34 @@ class Dev {
   }
 }
 
+/** Looks at node 1 while node 2 is killed by `kill`. */
+async function watchDeath(t: TestContext, kill: () => Promise<unknown>): Promise<void> {
+  const browser = await launchBrowser()
+  t.after(() => browser.close())
+  const url = `http://127.0.0.1:${HTTP_PORT}/`
+  const watching = await DashboardPage.open(browser, url)
+  const { page } = watching
+  await page.locator('#health', { hasText: 'GREEN 3 of 3 nodes up' }).waitFor()
+  await watching.openKey('record 1', 'record 1')
+  assert.match((await page.locator('.verdict').textContent()) ?? '', /All 3 replicas agree/)
+  assert.equal(await page.locator('.key-detail table tbody tr').count(), 3)
+  const killedMs = clock.monotonicMs()
+  await kill()
+  await page.locator('#health', { hasText: 'YELLOW 2 of 3 nodes up' }).waitFor()
+  const tookMs = Math.round(clock.monotonicMs() - killedMs)
+  t.diagnostic(`the dashboard shows a killed node after ${tookMs} ms`)
+  assert.ok(tookMs <= SHOWN_MS_MAX, `${tookMs} ms`)
+  await page.locator('[data-state=suspect], [data-state=down]').waitFor()
+  await watching.screenshot('wide')
+  const phone = await DashboardPage.open(browser, url, { width: 390, height: 844 })
+  await phone.page.locator('#ring table').waitFor()
+  await phone.screenshot('phone')
+  await page.emulateMedia({ colorScheme: 'dark' })
+  await watching.screenshot('dark')
+  assert.deepEqual([...watching.problems, ...phone.problems], [])
+  await browser.close()
+}
+
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await delay(clock, 50)
 }
@@ -90,11 +125,18 @@ test('a local cluster lives through the death of a node, a stop, and its own dea
   const put = (keys: readonly string[]) => Promise.all(keys.map(key => client.put(key, key)))
   await put(keysOf(0, 100))
 
-  const killed = await dev.ask({ command: 'kill', node: 2 })
-  assert.deepEqual(
-    killed.map(({ state }) => state),
-    ['running', 'stopped', 'running'],
-  )
+  const kill = async () => {
+    const killed = await dev.ask({ command: 'kill', node: 2 })
+    assert.deepEqual(
+      killed.map(({ state }) => state),
+      ['running', 'stopped', 'running'],
+    )
+  }
+  if (NO_BROWSER === false) await watchDeath(t, kill)
+  else {
+    t.diagnostic(`skipped: ${NO_BROWSER}`)
+    await kill()
+  }
   await put(keysOf(100, 200))
   const values = await client.getMany(keysOf(0, 200), { consistency: 'quorum' })
   assert.ok(values.every(value => value !== undefined))

@@ -32,7 +32,7 @@ const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
   'node:perf_hooks': /^src\/(?:cli\/load-generator|net\/http\/process-metrics)\.ts$/,
   'node:events': /^src\/(?:net|cli)\//,
   'node:fs': /^src\/(?:engine\/(?:node-file-system|directory-lock)\.ts$|cli\/)/,
-  'node:fs/promises': /^src\/cli\//,
+  'node:fs/promises': /^src\/(?:cli\/|net\/http\/dashboard-files\.ts$)/,
   'node:http': /^src\/net\/http\//,
   'node:module': /^src\/level-base\.ts$/,
   'node:net': /^src\/net\/(?:acceptor|connector|listener|shared-read)\.ts$/,

@@ -125,7 +125,10 @@ function sampleOf({ path, operation }: Documented): Sample {
 /** A handler whose every method fails as it is told to. */
 function failing(fail: () => Promise<never>): MemoryHandler {
   const handler = new MemoryHandler()
-  const methods = ['get', 'put', 'delete', 'batch', 'openScan', 'admin', 'metrics', 'health']
+  const methods = [
+    ...['get', 'put', 'delete', 'batch', 'openScan', 'admin', 'metrics', 'health', 'stats'],
+    'ownership',
+  ]
   return Object.assign(handler, Object.fromEntries(methods.map(name => [name, fail])))
 }
 
@@ -167,7 +170,8 @@ test('every operation has every status that is documented, and no other', async 
   })
   const full = await startHttp(t, {
     handler: new MemoryHandler(),
-    limits: { connectionsMax: 1 },
+    // The one that is held says nothing for as long as the test takes.
+    limits: { connectionsMax: 1, handshakeTimeoutMs: 60_000 },
   })
   const held = connect({ port: full.port, host: '127.0.0.1' })
   await new Promise(resolve => held.once('connect', resolve))

@@ -191,7 +191,15 @@ export class HttpCall implements RequestContext {
     const { status, code, headers, body } = errorReply(error)
     this.context.stats.countError(code)
     if (!isTold(error)) this.#logBug(error)
+    if (status === 401 || status === 403) this.#notice(code, error)
     this.reply(status, headers, body)
+  }
+
+  #notice(code: string, error: unknown): void {
+    const { connection, context } = this
+    // Every browser asks without a password first, to hear that there is one.
+    if (code === 'KV_AUTHENTICATION' && this.fields.authorization === undefined) return
+    context.notice(connection.remoteAddress, code, error instanceof Error ? error.message : '')
   }
 
   #logBug(error: unknown): void {

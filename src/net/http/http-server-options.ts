@@ -2,6 +2,8 @@
 import type { Clock } from '../../clock.ts'
 import type { Logger } from '../../logger.ts'
 import type { Credentials } from '../credentials.ts'
+import type { CountingDoor } from '../door-metrics.ts'
+import type { EventLog } from '../event-log.ts'
 import type { ServerLimits } from '../limits.ts'
 import type { MetricFamily } from '../metrics.ts'
 import type { RequestHandler } from '../request-handler.ts'
@@ -24,9 +26,16 @@ export interface HttpServerOptions {
   readonly clusterId?: string
   /** @defaultValue '' */
   readonly serverVersion?: string
+  /** All doors of the node by name, this one included. @defaultValue this one, as `http` */
+  readonly doors?: () => readonly NamedDoor[]
+  /** What happens on the node. @defaultValue one that only this door writes to */
+  readonly events?: EventLog
   /** What the doors of the node have to tell at /metrics. @defaultValue nothing */
   readonly metrics?: () => readonly MetricFamily[]
 }
+
+/** A server under the name that figures have it by. */
+export type NamedDoor = readonly [name: string, door: CountingDoor]
 
 /** The context, as its server sees it. */
 export interface HttpDoorContext extends HttpContext {

@@ -11,9 +11,11 @@ import { createServer, type Server as NodeServer } from 'node:http'
 import type { CancelTimer } from '../../clock.ts'
 import { ClosedError, InvalidArgumentError } from '../../errors.ts'
 import { Doorkeeper } from '../credentials.ts'
+import { EventLog } from '../event-log.ts'
 import type { LatencyHistogram } from '../latency-histogram.ts'
 import { resolveServerLimits } from '../limits.ts'
 import { bind, closeListener } from '../listener.ts'
+import { type DoorLoad, LoadMeter, type LoadPoint, loadOf } from '../load-meter.ts'
 import type { MetricFamily } from '../metrics.ts'
 import { relievePressure } from '../pressure.ts'
 import {
@@ -25,19 +27,23 @@ import {
   resolveListenOptions,
 } from '../server-options.ts'
 import type { ServerStatsSnapshot } from '../server-stats.ts'
+import { DashboardFiles } from './dashboard-files.ts'
 import { HttpConnection, type HttpSocket } from './http-connection.ts'
 import { HttpDispatch } from './http-dispatch.ts'
-import type { HttpDoorContext, HttpServerOptions } from './http-server-options.ts'
-import { HTTP_OPERATIONS, HttpStats } from './http-stats.ts'
+import type { HttpDoorContext, HttpServerOptions, NamedDoor } from './http-server-options.ts'
+import { HTTP_KINDS, HTTP_OPERATIONS, type HttpOperation, HttpStats } from './http-stats.ts'
 import { replyToClientError } from './malformed-request.ts'
 import { ProcessMetrics } from './process-metrics.ts'
 import { responseMetrics } from './response-metrics.ts'
+import { StatsBoard } from './stats-board.ts'
 
 /** Of the request line and all header fields together. More: 431. */
 export const HEADER_SIZE_MAX = 64 * 1024
 /** Time limits are looked at so often; they are therefore this much late at most. */
 const SWEEP_INTERVAL_MS = 250
 const DRAIN_SWEEP_INTERVAL_MS = 25
+/** Refusals in the log between two sweeps; a flood of strangers must not flood the log. */
+const NOTICES_MAX = 10
 /** node:http looks for requests that are too slow so often. */
 const SLOW_CHECK_MS = 1000
 
@@ -48,15 +54,23 @@ export class HttpServer {
   readonly #connections = new Map<HttpSocket, HttpConnection>()
   readonly #server: NodeServer
   readonly #process = new ProcessMetrics()
+  readonly #load: LoadMeter
   #address: ListenAddress | undefined
   #cancelSweep: CancelTimer | undefined
   #closing: Promise<void> | undefined
   #allGone: (() => void) | undefined
+  #notices = 0
 
   constructor(options: HttpServerOptions) {
     this.#options = options
     const limits = resolveServerLimits(options.limits)
     const { admission, turns } = options.sharesWith.shared
+    const doors = options.doors ?? ((): readonly NamedDoor[] => [['http', this]])
+    this.#load = new LoadMeter(options.clock, function* () {
+      for (const [, door] of doors()) yield door.load()
+    })
+    const events = options.events ?? new EventLog(options.clock)
+    const { handler, clock, serverVersion = '' } = options
     this.#context = {
       handler: options.handler,
       clock: options.clock,
@@ -73,7 +87,11 @@ export class HttpServer {
       },
       stats: new HttpStats(),
       waiting: new Set(),
+      events,
+      dashboard: new DashboardFiles(),
+      board: new StatsBoard({ handler, clock, serverVersion, doors, events, load: this.#load }),
       isDraining: false,
+      notice: (client, code, why) => this.#notice(client, code, why),
       metrics: () => this.#metrics(),
     }
     this.#dispatch = new HttpDispatch(this.#context)
@@ -141,6 +159,7 @@ export class HttpServer {
     this.#server.on('error', error => logger.error('accepting connections failed', { error }))
     this.#address = address
     this.#process.start()
+    this.#load.start()
     this.#scheduleSweep(SWEEP_INTERVAL_MS)
     return address
   }
@@ -199,7 +218,7 @@ export class HttpServer {
   }
 
   /** How long requests took, by the name of their operation. */
-  *durations(): Iterable<readonly [operation: string, histogram: LatencyHistogram]> {
+  *durations(): Iterable<readonly [operation: HttpOperation, histogram: LatencyHistogram]> {
     const { operations } = this.#context.stats
     for (const name of HTTP_OPERATIONS) {
       const { duration } = operations[name]
@@ -207,10 +226,26 @@ export class HttpServer {
     }
   }
 
+  /** Of all doors together; undefined before one is over. */
+  get lastSecond(): LoadPoint | undefined {
+    return this.#load.last
+  }
+
+  /** What it has done to data. */
+  load(): DoorLoad {
+    return loadOf(this.durations(), operation => HTTP_KINDS[operation])
+  }
+
   #metrics(): readonly MetricFamily[] {
     const { metrics = () => [] } = this.#options
     const { stats, identity } = this.#context
     return [...metrics(), ...responseMetrics(stats), ...this.#process.metrics(identity)]
+  }
+
+  #notice(client: string, code: string, why: string): void {
+    this.#notices++
+    if (this.#notices > NOTICES_MAX) return
+    this.#context.logger.warn('a request was refused', { client, code, why })
   }
 
   #scheduleSweep(delayMs: number): void {
@@ -222,6 +257,7 @@ export class HttpServer {
   #sweep(delayMs: number): void {
     const { clock, waiting, admission, limits, isDraining } = this.#context
     const nowMs = clock.monotonicMs()
+    this.#notices = 0
     for (const call of waiting) call.sweep(nowMs)
     for (const connection of this.#connections.values()) connection.sweep(nowMs)
     relievePressure(this.#connections.values(), admission, limits, nowMs)
@@ -247,6 +283,7 @@ export class HttpServer {
     this.#server.closeAllConnections()
     this.#cancelSweep?.()
     this.#process.stop()
+    this.#load.stop()
     await released
   }
 

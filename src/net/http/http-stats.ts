@@ -1,5 +1,6 @@
 /** What the HTTP door counts: requests by operation and status, and how long they took. */
 import { LatencyHistogram } from '../latency-histogram.ts'
+import type { LoadKind } from '../load-meter.ts'
 
 /** What requests are counted as; `other` is whatever has no route. Append only: they are labels. */
 export const HTTP_OPERATIONS = [
@@ -13,8 +14,22 @@ export const HTTP_OPERATIONS = [
   'metrics',
   'openapi',
   'other',
+  'stats',
+  'events',
+  'ring',
+  'trace',
+  'dashboard',
 ] as const
 export type HttpOperation = (typeof HTTP_OPERATIONS)[number]
+
+/** What operations do to data; those that are not here do nothing to it. */
+export const HTTP_KINDS: Readonly<Partial<Record<HttpOperation, LoadKind>>> = {
+  get: 'read',
+  scan: 'read',
+  put: 'write',
+  delete: 'write',
+  batch: 'write',
+}
 
 const STATUS_MAX = 600
 

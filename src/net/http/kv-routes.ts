@@ -154,8 +154,9 @@ function notOffered(): HttpError {
   )
 }
 
-function keyIn(path: string): Buffer {
-  const key = decodeBytes(path.slice(KEY_PATH.length))
+/** The key that the path ends with. Throws HttpError for what is none. */
+export function keyIn(path: string, before: string = KEY_PATH): Buffer {
+  const key = decodeBytes(path.slice(before.length))
   if (key.length >= 1 && key.length <= SERVER_KEY_SIZE_MAX) return key
   throw bad(`a key has 1 to ${SERVER_KEY_SIZE_MAX} bytes, got ${key.length}`)
 }

@@ -77,6 +77,122 @@ const MEMBER = closed(
   ],
 )
 
+const LOAD = {
+  atMs: count,
+  reads: count,
+  writes: count,
+  readP50Ms: { type: ['number', 'null'] },
+  readP99Ms: { type: ['number', 'null'] },
+  writeP50Ms: { type: ['number', 'null'] },
+  writeP99Ms: { type: ['number', 'null'] },
+} as const
+
+/** The same members, each a list. */
+const HISTORY = Object.fromEntries(
+  Object.entries(LOAD).map(([name, items]) => [name, { type: 'array', items }]),
+)
+
+const DOOR = closed(
+  {
+    connections: count,
+    inFlight: count,
+    requests: count,
+    errors: { type: 'object', additionalProperties: count },
+  },
+  ['connections', 'inFlight', 'requests', 'errors'],
+)
+
+function orNull(schema: Json): Json {
+  return { oneOf: [schema, { type: 'null' }] }
+}
+
+export const STATS = closed(
+  {
+    atMs: count,
+    version: text,
+    lastEvent: { ...count, description: 'The sequence of the newest event.' },
+    load: orNull(closed(LOAD, Object.keys(LOAD), { description: 'The last second.' })),
+    history: closed(HISTORY, Object.keys(HISTORY)),
+    doors: { type: 'object', additionalProperties: DOOR },
+    process: closed({ residentBytes: count }, ['residentBytes']),
+    cluster: orNull({ $ref: '#/components/schemas/ClusterStatus' }),
+    stats: { type: 'object', description: 'What kvcli stats shows, but for the doors.' },
+  },
+  ['atMs', 'version', 'lastEvent', 'load', 'doors', 'process', 'cluster', 'stats'],
+)
+
+export const EVENTS = closed(
+  {
+    last: { ...count, description: 'To be given as `after` next.' },
+    events: {
+      type: 'array',
+      items: closed(
+        {
+          sequence: { type: 'integer', minimum: 1 },
+          atMs: count,
+          level: { type: 'string', enum: ['info', 'warn', 'error'] },
+          kind: { ...text, description: 'log, or what happened: flush, compaction, stall.' },
+          message: text,
+          fields: { type: 'object' },
+        },
+        ['sequence', 'atMs', 'level', 'kind', 'message', 'fields'],
+      ),
+    },
+  },
+  ['last', 'events'],
+)
+
+export const RING = closed(
+  {
+    epoch: count,
+    phase: text,
+    partitionCount: count,
+    replicas: { ...count, description: 'Owners of each partition.' },
+    members: {
+      type: 'array',
+      items: closed(
+        { nodeId: text, rack: text, weight: count, partitions: count, firstPartitions: count },
+        ['nodeId', 'rack', 'weight', 'partitions', 'firstPartitions'],
+      ),
+    },
+    owners: {
+      ...base64,
+      description:
+        'Partition by partition the places in `members` of its owners, the first first: u16 ' +
+        'little-endian, `replicas` of them.',
+    },
+  },
+  ['epoch', 'phase', 'partitionCount', 'replicas', 'members', 'owners'],
+)
+
+const REPLICA = closed(
+  {
+    node: text,
+    state: { type: 'string', enum: ['value', 'expired', 'deleted', 'absent', 'damaged', 'failed'] },
+    tookMs: { type: 'number' },
+    version: closed({ timeMs: count, counter: count, writer: text }, [
+      'timeMs',
+      'counter',
+      'writer',
+    ]),
+    expiryMs: count,
+    size: count,
+    hash: text,
+    error: text,
+  },
+  ['node', 'state', 'tookMs'],
+)
+
+export const TRACE = closed(
+  {
+    partition: count,
+    epoch: count,
+    agreed: { type: 'boolean', description: 'All replicas answered, and hold the same.' },
+    replicas: { type: 'array', items: REPLICA },
+  },
+  ['partition', 'epoch', 'agreed', 'replicas'],
+)
+
 export const STATUS = closed(
   {
     clusterId: text,

@@ -2,7 +2,7 @@
  * The OpenAPI 3.1 document of this door. test/net/http-document.test.ts validates it, and holds a
  * running server against it: every path, status and body of it occurs, and no other.
  */
-import { BATCH, ERROR, LINE, STATUS } from './openapi-schemas.ts'
+import { BATCH, ERROR, EVENTS, LINE, RING, STATS, STATUS, TRACE } from './openapi-schemas.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -194,6 +194,44 @@ function probe(id: string, summary: string, mayFail: boolean): Json {
   }
 }
 
+/** What the dashboard is made of. */
+function watchPaths(): Json {
+  const json = (description: string, schema: string) => ({
+    200: reply(description, content('application/json', ref(schema))),
+  })
+  const history = query('history', 'The five minutes before as well.', { type: 'boolean' })
+  const after = query('after', 'Only events with a higher sequence.', {
+    type: 'integer',
+    minimum: 0,
+  })
+  return {
+    '/v1/stats': readOnly(
+      'stats',
+      'The figures of this node, new every second',
+      json('Them.', 'Stats'),
+      {
+        parameters: [{ ...history, allowEmptyValue: true }],
+      },
+    ),
+    '/v1/events': readOnly(
+      'events',
+      'What happened on this node',
+      json('Oldest first.', 'Events'),
+      {
+        parameters: [after],
+        isStatic: true,
+      },
+    ),
+    '/v1/ring': readOnly('ring', 'Who owns which partition', json('Of this epoch.', 'Ring')),
+    '/v1/trace/{key}': readOnly(
+      'trace',
+      'What each replica has of a key, and whether they agree',
+      json('From all of them.', 'Trace'),
+      { parameters: [KEY, TIMEOUT] },
+    ),
+  }
+}
+
 export function openapiDocument(version: string): Json {
   return {
     openapi: '3.1.0',
@@ -215,6 +253,7 @@ export function openapiDocument(version: string): Json {
         { 200: reply('As this node sees it.', content('application/json', ref('ClusterStatus'))) },
         { parameters: [TIMEOUT] },
       ),
+      ...watchPaths(),
       '/v1/openapi.json': readOnly(
         'openapi',
         'This document',
@@ -228,7 +267,10 @@ export function openapiDocument(version: string): Json {
       '/readyz': probe('readyz', 'Should clients be sent here?', true),
     },
     components: {
-      schemas: { Error: ERROR, Line: LINE, Operation: BATCH, ClusterStatus: STATUS },
+      schemas: {
+        ...{ Error: ERROR, Line: LINE, Operation: BATCH, ClusterStatus: STATUS },
+        ...{ Stats: STATS, Events: EVENTS, Ring: RING, Trace: TRACE },
+      },
       securitySchemes: {
         basic: { type: 'http', scheme: 'basic' },
         bearer: { type: 'http', scheme: 'bearer', description: 'The password alone.' },

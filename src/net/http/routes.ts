@@ -1,5 +1,6 @@
 /** Which paths there are, which methods each takes, and who answers them. */
 import { postBatch } from './batch-route.ts'
+import { DASHBOARD_PATHS, dashboard } from './dashboard-route.ts'
 import { livez, readyz } from './health-routes.ts'
 import type { HttpCall } from './http-call.ts'
 import type { HttpOperation } from './http-stats.ts'
@@ -8,6 +9,7 @@ import { clusterStatus, metrics } from './node-routes.ts'
 import { openapi } from './openapi-route.ts'
 import type { Target } from './request-target.ts'
 import { scanKeys } from './scan-route.ts'
+import { events, ring, stats, TRACE_PATH, trace } from './watch-routes.ts'
 
 /** Replies, or has the call reply later. Throws what the client is told. */
 export type Answer = (call: HttpCall, target: Target) => void
@@ -49,15 +51,27 @@ const OTHERS: readonly Path[] = [
   },
   readOnly('/v1/cluster', 'cluster', clusterStatus),
   readOnly('/v1/openapi.json', 'openapi', openapi),
+  readOnly('/v1/stats', 'stats', stats),
+  readOnly('/v1/events', 'events', events),
+  readOnly('/v1/ring', 'ring', ring),
   readOnly('/metrics', 'metrics', metrics),
   { ...readOnly('/livez', 'health', livez), isOpen: true },
   { ...readOnly('/readyz', 'health', readyz), isOpen: true },
 ]
 
-export const PATHS: readonly Path[] = [KEY, ...OTHERS]
-const BY_NAME = new Map(OTHERS.map(path => [path.path, path]))
+const TRACE = readOnly(`${TRACE_PATH}{key}`, 'trace', trace)
+
+/** For people: no part of what programs are told of. */
+const PAGES = ['/', '/dashboard', ...DASHBOARD_PATHS].map(path => {
+  return readOnly(path, 'dashboard', dashboard)
+})
+
+/** What the OpenAPI document describes. */
+export const PATHS: readonly Path[] = [KEY, TRACE, ...OTHERS]
+const BY_NAME = new Map([...OTHERS, ...PAGES].map(path => [path.path, path]))
 
 /** Undefined for a path that there is not. */
 export function findPath(path: string): Path | undefined {
-  return path.startsWith(KEY_PATH) ? KEY : BY_NAME.get(path)
+  if (path.startsWith(KEY_PATH)) return KEY
+  return path.startsWith(TRACE_PATH) ? TRACE : BY_NAME.get(path)
 }

@@ -1,6 +1,7 @@
 /** What all conversations with Redis clients on one server share. */
 import type { Random } from '../../random.ts'
 import type { Conversation, ConversationSink, ServerProtocol } from '../conversation.ts'
+import type { LoadKind } from '../load-meter.ts'
 import type { ServerContext } from '../server-context.ts'
 import { CLIENT_LIST_COMMANDS } from './client-list.ts'
 import { COMMAND_COMMANDS } from './command-commands.ts'
@@ -11,7 +12,7 @@ import { COUNTER_COMMANDS } from './counter-commands.ts'
 import { DbSize } from './db-size.ts'
 import { EXPIRY_COMMANDS } from './expiry-commands.ts'
 import { KEY_COMMANDS } from './key-commands.ts'
-import { RESP_OPERATION_NAMES } from './resp-operation.ts'
+import { RESP_OPERATION_NAMES, RespOperation } from './resp-operation.ts'
 import { RespSession } from './resp-session.ts'
 import { SCAN_COMMANDS } from './scan-commands.ts'
 import { ScanCursors } from './scan-cursors.ts'
@@ -79,6 +80,11 @@ export class RespDoor implements ServerProtocol {
 
   operationName(operation: number): string {
     return RESP_OPERATION_NAMES[operation] ?? 'other'
+  }
+
+  kindOf(operation: number): LoadKind | undefined {
+    if (operation === RespOperation.read) return 'read'
+    return operation === RespOperation.write ? 'write' : undefined
   }
 
   requestsByName(): Record<string, number> {
