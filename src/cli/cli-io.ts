@@ -4,6 +4,7 @@
  */
 import type { Readable, Writable } from 'node:stream'
 import type { Clock } from '../clock.ts'
+import type { Readmission } from '../cluster/index.ts'
 import type {
   BackupOptions,
   BackupResult,
@@ -59,6 +60,8 @@ export interface DatabaseFiles {
   readonly restore: typeof restoreBackup
   /** Opens the database in `directory` for the time that it takes. */
   backup(directory: string, target: string, options: BackupOptions): Promise<BackupResult>
+  /** Takes a member's directory back that its cluster refused as an old copy. */
+  readmit(directory: string): Promise<Readmission>
 }
 
 /** A file, or standard input, read front to back. */

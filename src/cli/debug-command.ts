@@ -20,7 +20,7 @@ import type { Style } from './style.ts'
 import type { HelpItem } from './text-wrap.ts'
 import { UsageError } from './usage-error.ts'
 
-const ACTIONS = ['verify', 'repair', 'dump', 'backup', 'restore'] as const
+const ACTIONS = ['verify', 'repair', 'dump', 'backup', 'restore', 'readmit'] as const
 
 const ACTION_ITEMS: readonly HelpItem[] = [
   ['verify', 'read every file of a directory and check it all; changes nothing'],
@@ -28,6 +28,7 @@ const ACTION_ITEMS: readonly HelpItem[] = [
   ['dump', 'show what a file is made of, or the files of a directory'],
   ['backup', 'copy a database to the directory <target>, only what is new to it'],
   ['restore', 'make the database of a backup in <target>, a new or empty directory'],
+  ['readmit', 'let a node start from this old copy of its disk, as one behind'],
 ]
 
 export const debugCommand: Command = {
@@ -65,6 +66,7 @@ export const debugCommand: Command = {
     { line: 'kvcli debug dump --json 000007.wal', says: 'the log, for programs' },
     { line: 'kvcli debug backup ./data /mnt/backups --keep 7', says: 'one a day, for a week' },
     { line: 'kvcli debug restore /mnt/backups ./data', says: 'and back' },
+    { line: 'kvcli debug readmit ./node-3', says: 'its disk is lost: go on from this image' },
   ],
   completes: 'files',
   run: runDebug,
@@ -86,6 +88,8 @@ async function runDebug(context: CommandContext): Promise<ExitCode> {
       return await runBackup(context, path!, target!)
     case 'restore':
       return await runRestore(context, path!, target!)
+    case 'readmit':
+      return await runReadmit(context, path!)
     default:
       throw new UsageError(`debug does not know '${action}': use ${ACTIONS.join(', ')}`)
   }
@@ -157,6 +161,21 @@ async function runRestore(
     const { backup: number, tableBytes } = result
     return `backup ${number} is restored in ${result.directory}: ${formatBytes(tableBytes)}`
   })
+  return ExitCode.ok
+}
+
+async function runReadmit(context: CommandContext, directory: string): Promise<ExitCode> {
+  const result = await context.session.io.databaseFiles.readmit(directory)
+  await context.output.print({ directory, ...result }, () =>
+    [
+      `taken back: ${directory}, node ${result.node}`,
+      ...(result.why === '' ? [] : [`  it was refused: ${result.why}`]),
+      `  It may start now. ${counted(result.partitions, 'partition')} will be compared with the ` +
+        'other nodes, all of which have to be up for that; until then it answers no quorum',
+      '  for them, and kvcli cluster status says how many are left. What only the lost disk had ' +
+        'is lost.',
+    ].join('\n'),
+  )
   return ExitCode.ok
 }
 

@@ -2,6 +2,7 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../clock.ts'
+import type { Db } from '../engine/index.ts'
 import { systemRandom } from '../random.ts'
 import { type CliIo, type CliOutput, type DatabaseFiles, STOP_SIGNALS } from './cli-io.ts'
 import { nodeCliFiles } from './node-cli-files.ts'
@@ -50,14 +51,26 @@ function nodeDatabaseFiles(): DatabaseFiles {
     repair: async (...args) => (await engine()).repairDirectory(...args),
     dump: async (...args) => (await engine()).dumpFile(...args),
     restore: async (...args) => (await engine()).restoreBackup(...args),
-    backup: async (directory, target, options) => {
-      const db = await (await engine()).open(directory, { createIfMissing: false })
-      try {
-        return await db.backup(target, options)
-      } finally {
-        await db.close()
-      }
+    backup: (directory, target, options) => withOpen(directory, db => db.backup(target, options)),
+    readmit: async directory => {
+      const { readmit } = await import('../cluster/index.ts')
+      return withOpen(directory, db => readmit(db, directory))
     },
+  }
+}
+
+/** Opens the database for the time that it takes. */
+async function withOpen<Result>(
+  directory: string,
+  work: (db: Db) => Promise<Result>,
+): Promise<Result> {
+  const { open } = await import('../engine/index.ts')
+  // What a member owes to others is read from its log after a restart, so all of that stays.
+  const db = await open(directory, { createIfMissing: false, holdWalFrom: 'oldest' })
+  try {
+    return await work(db)
+  } finally {
+    await db.close()
   }
 }
 

@@ -62,11 +62,13 @@ export class ClusterNode implements ClusterParts {
   readonly admin: ClusterParts['admin']
 
   readonly #clocks: ClockWatch
+  readonly #marks: PurgeMarks
 
   private constructor(options: ClusterNodeOptions, parts: ClusterNodeParts) {
     const { reads, writes, marks } = parts
     const { sets, choice } = reads
     this.#clocks = parts.clocks
+    this.#marks = marks
     this.reads = reads
     this.scans = new ClusterScans({ ...options, sets, choice })
     this.writes = writes
@@ -126,6 +128,11 @@ export class ClusterNode implements ClusterParts {
       repair: { ...this.repair.stats, run: this.admin.repairs.status },
       clock: { offMs: Math.round(this.clockOffMs) },
     }
+  }
+
+  /** True while this node lacks some of what it should have, and answers no quorum for that. */
+  get isLacking(): boolean {
+    return this.#marks.damaged.count > 0
   }
 
   /** How far this node's clock is from those of the others, in milliseconds. */

@@ -1,6 +1,7 @@
 /**
- * Partitions of which this node has lost entries to damage on its disk, until it has from the
- * others what they have of them (P38 of the research: bit rot).
+ * Partitions of which this node lacks entries that it had, until it has from the others what
+ * they have of them: lost to damage on its disk (P38 of the research: bit rot), or not in the old
+ * copy of the disk that was taken back (readmission.ts).
  *
  *   whole --add, before anything is given up--> lacking --compared with all other owners--> whole
  *
@@ -68,7 +69,8 @@ export class DamagedPartitions {
   check(partition: number): void {
     if (!this.#lacking.has(partition)) return
     throw new UnavailableError(
-      `this copy of partition ${partition} lost entries to a damaged file: ask another`,
+      `this copy of partition ${partition} lacks entries (a damaged file, or an old copy of the ` +
+        'disk): ask another',
     )
   }
 
@@ -108,16 +110,22 @@ export class DamagedPartitions {
     const before = this.#writing
     const writing = before.then(async () => {
       const partitions = [...this.#lacking.keys()].sort((a, b) => a - b)
-      const value = new Uint8Array(1 + 2 * partitions.length)
-      value[0] = RECORD_FORM
-      for (const [index, partition] of partitions.entries()) {
-        value[1 + 2 * index] = partition >>> 8
-        value[2 + 2 * index] = partition
-      }
+      const value = encodeDamaged(partitions)
       const key = nodeKey(NodeKey.damaged)
       await this.#store.write([{ type: 'put', key, value, expiryMs: 0 }], { durability: 'sync' })
     })
     this.#writing = writing.catch(() => undefined)
     return writing
   }
+}
+
+/** The record of these partitions, which ascend. */
+export function encodeDamaged(partitions: readonly number[]): Uint8Array {
+  const value = new Uint8Array(1 + 2 * partitions.length)
+  value[0] = RECORD_FORM
+  for (const [index, partition] of partitions.entries()) {
+    value[1 + 2 * index] = partition >>> 8
+    value[2 + 2 * index] = partition
+  }
+  return value
 }

@@ -5,8 +5,10 @@
  * Invariants:
  *  1. What it promised or accepted is fsynced before it says so.
  *  2. It takes part for the epoch after the current one only; what it kept of others is forgotten.
- *  3. It never accepts under a ballot below one that it promised.
+ *  3. It never accepts under a ballot below one that it promised; and while it may have forgotten
+ *     what it promised, for its disk is an old copy, it takes no part at all.
  */
+import { UnavailableError } from '../errors.ts'
 import { type Ballot, compareBallots, NO_BALLOT } from './ballot.ts'
 import type { CurrentRing } from './current-ring.ts'
 import {
@@ -23,21 +25,33 @@ import type { Store } from './store.ts'
 export class EpochAcceptor {
   readonly #store: Store
   readonly #ring: CurrentRing
+  readonly #hasForgotten: () => boolean
   #state: ProposalRecord
   /** What is asked is answered one after another. Never rejects. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  private constructor(store: Store, ring: CurrentRing, state: ProposalRecord) {
+  private constructor(
+    store: Store,
+    ring: CurrentRing,
+    state: ProposalRecord,
+    hasForgotten: () => boolean,
+  ) {
     this.#store = store
     this.#ring = ring
     this.#state = state
+    this.#hasForgotten = hasForgotten
   }
 
   /** `path` is the directory, for messages. Rejects when the record is damaged or newer. */
-  static async open(store: Store, path: string, ring: CurrentRing): Promise<EpochAcceptor> {
+  static async open(
+    store: Store,
+    path: string,
+    ring: CurrentRing,
+    hasForgotten: () => boolean = () => false,
+  ): Promise<EpochAcceptor> {
     const record = await store.read(nodeKey(NodeKey.proposal))
     const state = record === undefined ? none(0) : decodeProposalRecord(record, path)
-    return new EpochAcceptor(store, ring, state)
+    return new EpochAcceptor(store, ring, state, hasForgotten)
   }
 
   /** The highest ballot that was promised for the next epoch. */
@@ -75,6 +89,12 @@ export class EpochAcceptor {
     const { ring, bytes } = this.#ring
     if (epoch <= ring.epoch) return { type: 'decided', ring: bytes }
     if (epoch > ring.epoch + 1) return { type: 'behind', epoch: ring.epoch }
+    if (this.#hasForgotten()) {
+      throw new UnavailableError(
+        'the disk of this node is an old copy that was taken back: until it is compared with ' +
+          'those of the others it has no vote on the ring',
+      )
+    }
     const { promised } = this.#stateOf(epoch)
     return compareBallots(ballot, promised) < 0 ? { type: 'refused', promised } : undefined
   }

@@ -78,6 +78,7 @@ export class NodeCluster {
       seeds,
       place,
       inForce: async () => (await work?.writes.replication.inForce()) ?? ring.ring.epoch,
+      hasForgotten: () => links.isReadmitted && (work === undefined || work.isLacking),
       states: () => statesOf(work, load()),
     })
     work = await ClusterNode.open({

@@ -1,8 +1,9 @@
 /**
- * What links a node with the others of its cluster, put together: this start counted, the links
+ * What links a node with the others of its cluster, put together: this start recorded, the links
  * made, then opened to others, and kept up with the ring.
  *
- *   openLinks --> handlers are registered --> start --> linked --> close
+ *   open --> handlers are registered --> start --> settle --> linked --> close
+ *                                          +--a member knows a later start--> fenced, for good
  */
 import { utf8Encode } from '../bytes.ts'
 import { InvalidArgumentError, type KvError } from '../errors.ts'
@@ -10,6 +11,7 @@ import type { Logger } from '../logger.ts'
 import { type ListenPolicy, resolveListenOptions } from '../net/index.ts'
 import { SharedSecret } from '../secret.ts'
 import type { CurrentRing } from './current-ring.ts'
+import { readKnownBoots, writeKnownBoots } from './known-boots.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
 import {
   CLUSTER_SECRET_SIZE_MIN,
@@ -18,13 +20,14 @@ import {
   PEER_PORT_DEFAULT,
 } from './options.ts'
 import { parsePeerAddress } from './peer-address.ts'
-import { BOOT_NONCE_SIZE, NO_CLUSTER } from './peer-hello.ts'
+import { BOOT_NONCE_SIZE, type Boot, NO_CLUSTER } from './peer-hello.ts'
 import { DEFAULT_PEER_LIMITS, type PeerLimits } from './peer-limits.ts'
-import { PeerLinks } from './peer-links.ts'
+import { PeerLinks, type PeerLinksOptions } from './peer-links.ts'
 import type { Ring } from './ring.ts'
 import { checkAddress, checkRack, checkWeight, type NodeId, nodeIdOf } from './ring-member.ts'
-import { countStart } from './start-count.ts'
+import { StartRecord } from './start-record.ts'
 import type { Store } from './store.ts'
+import { TakenStart } from './taken-start.ts'
 
 export interface NodeLinksParts {
   readonly store: Store
@@ -100,34 +103,30 @@ export function checkStandsAlone({ members }: Ring, self: NodeId, path: string):
 /** The links of a node, and where they are opened. */
 export class NodeLinks {
   readonly peers: PeerLinks
-  /** How often the node was started, this time included. */
-  readonly generation: number
   readonly #parts: NodeLinksParts
+  readonly #start: StartRecord
   readonly #address: { text: string }
   #stopFollowing: (() => void) | undefined
+  readonly #taken: TakenStart
+  /** What is being recorded of this start. Never rejects. */
+  #recording: Promise<void> = Promise.resolve()
 
   private constructor(
     parts: NodeLinksParts,
-    peers: PeerLinks,
-    generation: number,
+    start: StartRecord,
     address: { text: string },
+    knownBoots: ReadonlyMap<NodeId, Boot>,
   ) {
-    this.generation = generation
-    this.#parts = parts
-    this.peers = peers
-    this.#address = address
-  }
-
-  /** Counts this start. Nobody hears of the node before `start`. */
-  static async open(parts: NodeLinksParts): Promise<NodeLinks> {
-    const { store, path, self, ring, options, environment, logger, fenced } = parts
+    const { store, self, ring, options, environment, logger, fenced } = parts
     const { clock, random, entropy, connector, acceptor } = environment
-    const generation = await countStart(store, path)
-    const boot = { generation, nonce: nodeIdOf(entropy(BOOT_NONCE_SIZE)) }
-    const address = { text: options.peerAddress ?? expectedAddress(peerListenOptions(options)) }
-    const peers = new PeerLinks({
+    this.#parts = parts
+    this.#start = start
+    this.#address = address
+    const linksOptions: PeerLinksOptions = {
       self,
-      boot,
+      boot: start.boot,
+      knownBoots,
+      rememberBoots: boots => void writeKnownBoots(store, boots, logger),
       secret: new SharedSecret(secretBytes(options.secret)),
       clock,
       random,
@@ -139,9 +138,30 @@ export class NodeLinks {
       clusterId: () => ring.ring.clusterId,
       epoch: () => ring.ring.epoch,
       address: () => address.text,
-      fenced,
+      fenced: error => {
+        this.#record(start.supersede(error.message))
+        fenced(error)
+      },
+    }
+    this.peers = new PeerLinks(environment.seams?.links?.(linksOptions) ?? linksOptions)
+    this.#taken = new TakenStart({
+      peers: this.peers,
+      members: () => ring.ring.members.map(({ nodeId }) => nodeId),
+      clock,
+      onTaken: () => this.#record(start.confirm()),
     })
-    return new NodeLinks(parts, peers, generation, address)
+  }
+
+  /**
+   * Records this start. Nobody hears of the node before `start`. Rejects with LockedError when the
+   * directory was found to be an old copy.
+   */
+  static async open(parts: NodeLinksParts): Promise<NodeLinks> {
+    const { store, path, options, environment } = parts
+    const start = await StartRecord.open(store, path, environment.entropy)
+    const knownBoots = await readKnownBoots(store, path)
+    const address = { text: options.peerAddress ?? expectedAddress(peerListenOptions(options)) }
+    return new NodeLinks(parts, start, address, knownBoots)
   }
 
   /** Links of a node that has no cluster yet, to find one: it dials, and nobody can dial it. */
@@ -176,6 +196,16 @@ export class NodeLinks {
     return this.#address.text
   }
 
+  /** How often the node was started, this time included. */
+  get generation(): number {
+    return this.#start.starts
+  }
+
+  /** True when the operator took the directory back as an old copy, some time. */
+  get isReadmitted(): boolean {
+    return this.#start.isReadmitted
+  }
+
   /** Lets other nodes in and dials the members of the ring, of this one and every later one. */
   async start(): Promise<void> {
     const { options, policy, ring } = this.#parts
@@ -189,8 +219,27 @@ export class NodeLinks {
     this.#stopFollowing = ring.onChange(follow)
   }
 
+  /**
+   * Resolves once most members have taken this start, so none of them knows a later one; after
+   * TAKEN_WAIT_MS in any case, for a node that is left alone serves. Then it is told to stop as
+   * soon as a member that knows better is linked. Rejects with the signal's reason. After `start`.
+   */
+  async settle(signal: AbortSignal): Promise<void> {
+    await this.#taken.wait(signal)
+  }
+
+  #record(recording: Promise<void>): void {
+    const { logger } = this.#parts
+    this.#recording = Promise.all([this.#recording, recording]).then(
+      () => undefined,
+      error => logger.error('what members say of this start could not be recorded', { error }),
+    )
+  }
+
   async close(): Promise<void> {
     this.#stopFollowing?.()
+    this.#taken.close()
     await this.peers.close()
+    await this.#recording
   }
 }

@@ -62,6 +62,8 @@ export interface NodeMembershipOptions {
   readonly place: MemberPlace
   /** Resolves, once writes go by the current ring, to the epoch that they go by. */
   readonly inForce: () => Promise<number>
+  /** True while what this node has promised may be forgotten; see EpochAcceptor. */
+  readonly hasForgotten: () => boolean
   /** What all members are told of this node, once a second. */
   readonly states: () => Iterable<readonly [AppStateKey, number]>
 }
@@ -109,8 +111,9 @@ export class NodeMembership {
 
   /** Registers who answers the others. Rejects when what the node keeps is damaged. */
   static async open(options: NodeMembershipOptions): Promise<NodeMembership> {
-    const { store, path, ring } = options
-    return new NodeMembership(options, await EpochAcceptor.open(store, path, ring))
+    const { store, path, ring, hasForgotten } = options
+    const acceptor = await EpochAcceptor.open(store, path, ring, hasForgotten)
+    return new NodeMembership(options, acceptor)
   }
 
   /** Who is up. */
@@ -133,12 +136,12 @@ export class NodeMembership {
     return this.#agreement
   }
 
-  /** What the node says of all members in its statistics. */
   /** The members as this node sees them. */
   views(): readonly MemberView[] {
     return this.#membership.members()
   }
 
+  /** What the node says of all members in its statistics. */
   figures(): Readonly<Record<string, unknown>>[] {
     return this.#membership.members().map(({ profile, forMs, ...view }) => ({
       ...view,

@@ -6,7 +6,8 @@
  *                    +--fenced by a later process of the same node--> the same at once
  *
  * The order of starting: what is stored; the links, made but not open; whoever handles messages of
- * other nodes; the links, open; the server. And the reverse of it in the end.
+ * other nodes; the links, open, and this start taken by most members; the server. And the reverse
+ * of it in the end.
  */
 import { delay, systemClock } from '../clock.ts'
 import { type Db, type DbOptions, open, openInEnvironment } from '../engine/index.ts'
@@ -199,8 +200,7 @@ async function serve(
   })
   ring.onChange(() => doors.server.pushRing(ring.bytes))
   try {
-    await links?.start()
-    await cluster?.enter(fence.signal)
+    await enter(links, cluster, fence.signal)
     const address = await doors.listen()
     bound = address
     const parts = { address, identity, ring, doors, links, cluster, versions, db, stats }
@@ -215,6 +215,17 @@ async function serve(
     await links?.close()
     throw error
   }
+}
+
+/** Resolves once the node is a member, and may let clients in. */
+async function enter(
+  links: NodeLinks | undefined,
+  cluster: NodeCluster | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  await links?.start()
+  await cluster?.enter(signal)
+  await links?.settle(signal)
 }
 
 interface Opened {
@@ -241,7 +252,10 @@ async function openIdentityAndRing(
   const place = memberPlace(options)
   const ring = await CurrentRing.open(db, path, identity, expected, ringShape(options), place)
   const nodeId = nodeIdOf(identity.nodeId)
-  if (options.cluster === undefined) checkStandsAlone(ring.ring, nodeId, path)
+  if (options.cluster === undefined) {
+    checkStandsAlone(ring.ring, nodeId, path)
+    db.openingHold?.release()
+  }
   checkMayJoin(ring.ring, nodeId, options, logger)
   return { identity, ring, nodeId }
 }
@@ -331,7 +345,7 @@ function engineOptions(options: NodeOptions): DbOptions {
   return {
     warmTables: true,
     // What is owed to other nodes is read from it after a restart.
-    ...(options.cluster === undefined ? {} : { holdWalFrom: 'oldest' as const }),
+    holdWalFrom: 'oldest',
     ...(durability === undefined ? {} : { durability }),
     ...(syncIntervalMs === undefined ? {} : { syncIntervalMs }),
     ...(memoryBudget === undefined ? {} : { memoryBudget }),

@@ -7,6 +7,7 @@ import type { Logger } from '../logger.ts'
 import type { Acceptor, Connector, Credentials, ServerLimits } from '../net/index.ts'
 import type { Random } from '../random.ts'
 import type { PeerLimits } from './peer-limits.ts'
+import type { PeerLinksOptions } from './peer-links.ts'
 import type { Peers } from './peers.ts'
 import type { ReplicationLog } from './replication.ts'
 import type { Store } from './store.ts'
@@ -205,6 +206,8 @@ export interface NodeEnvironment {
 export interface NodeSeams {
   readonly store?: (db: Db) => Store
   readonly log?: (db: Db) => ReplicationLog
+  /** What the links to other nodes are made with. */
+  readonly links?: (options: PeerLinksOptions) => PeerLinksOptions
   /** Of reads, writes and repair. */
   readonly peers?: (peers: Peers) => Peers
   /** Of what decides on rings and tells them. */

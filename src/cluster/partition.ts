@@ -40,6 +40,7 @@ export const NodeKey = {
   proposal: 8,
   purge: 9,
   damaged: 10,
+  boots: 11,
 } as const
 export type NodeKey = (typeof NodeKey)[keyof typeof NodeKey]
 

@@ -2,8 +2,12 @@
  * Which life of each node is the right one, and who may not come back: what stands between a copied
  * data directory and two nodes that both believe to be the same.
  *
- * Invariant: of two lives of a node every node that meets both keeps the same one, the later
- * (compareBoots), and tells the other to stop.
+ * Invariants:
+ *  1. Of two lives of a node every node that meets both keeps the later one (compareBoots), and
+ *     tells the other to stop. Of copies that are started as the same start it keeps the one that
+ *     it met first; whoever is refused by any member stops.
+ *  2. What is known of a member is handed over to be kept before a link to that life of it is open,
+ *     so whatever this node writes durably from then on is durable after it.
  */
 
 import type { Objection } from './peer-handshake.ts'
@@ -18,19 +22,28 @@ export interface PeerBootsOwner {
   reborn(node: NodeId, boot: Boot): void
   /** There is a later life of this very node. */
   superseded(boot: Boot): void
+  /** Of members, to be kept for the next start. */
+  remember(boots: ReadonlyMap<NodeId, Boot>): void
 }
 
 export class PeerBoots {
   readonly #self: NodeId
   readonly #own: Boot
   readonly #owner: PeerBootsOwner
-  readonly #known = new Map<NodeId, Boot>()
+  readonly #known: Map<NodeId, Boot>
   #members: ReadonlySet<NodeId> = new Set()
   #removed: ReadonlySet<NodeId> = new Set()
 
-  constructor(self: NodeId, own: Boot, owner: PeerBootsOwner) {
+  /** `known`: what was remembered before this start. */
+  constructor(
+    self: NodeId,
+    own: Boot,
+    known: ReadonlyMap<NodeId, Boot> | undefined,
+    owner: PeerBootsOwner,
+  ) {
     this.#self = self
     this.#own = own
+    this.#known = new Map(known)
     this.#owner = owner
   }
 
@@ -53,16 +66,17 @@ export class PeerBoots {
       return { code: PeerRefusal.removed, message }
     }
     const known = this.#known.get(nodeId)
-    const order = known === undefined ? 1 : compareBoots(boot, known)
-    if (order < 0) return supersededBy(nodeId, boot, known!)
-    if (order > 0) this.#remember(nodeId, boot)
+    const order = known === undefined ? 'later' : compareBoots(boot, known)
+    if (order === 'earlier' || order === 'copy') return supersededBy(nodeId, boot, known!)
+    if (order === 'later') this.#remember(nodeId, boot)
     return undefined
   }
 
+  /** Of two copies that are the same start the other members know which one they met first. */
   #judgeSelf(boot: Boot): Objection | undefined {
     const order = compareBoots(boot, this.#own)
-    if (order < 0) return supersededBy(this.#self, boot, this.#own)
-    if (order > 0) this.#owner.superseded(boot)
+    if (order === 'earlier') return supersededBy(this.#self, boot, this.#own)
+    if (order === 'later') this.#owner.superseded(boot)
     const message = `node ${this.#self} itself is at this address`
     return { code: PeerRefusal.otherNode, message }
   }
@@ -71,6 +85,10 @@ export class PeerBoots {
     const isReborn = this.#known.delete(nodeId)
     this.#known.set(nodeId, boot)
     if (this.#known.size > STRANGERS_MAX + this.#members.size) this.#forgetStranger()
+    if (this.#members.has(nodeId)) {
+      const members = [...this.#known].filter(([known]) => this.#members.has(known))
+      this.#owner.remember(new Map(members))
+    }
     if (isReborn) this.#owner.reborn(nodeId, boot)
   }
 
@@ -83,18 +101,15 @@ export class PeerBoots {
   }
 }
 
-/** What is wrong with two lives of a node. Of two with the same count the one met first goes on. */
+/** What is wrong with two lives of a node. */
 export function describeRival(nodeId: NodeId, boot: Boot, rival: Boot): string {
-  return rival.generation === boot.generation
-    ? `node ${nodeId} runs elsewhere, as start ${boot.generation}, too`
+  const { generation } = boot
+  return rival.generation === generation
+    ? `node ${nodeId} runs, or ran, from another directory as the same start (${generation})`
     : `node ${nodeId} was started again later (start ${rival.generation}, this is start ` +
-        `${boot.generation})`
+        `${generation})`
 }
 
 function supersededBy(nodeId: NodeId, boot: Boot, later: Boot): Objection {
-  const message =
-    `${describeRival(nodeId, boot, later)}: two processes must not be the same node; stop this ` +
-    'one. If its directory is a copy or was restored from one, it must become a new node on an ' +
-    'empty directory'
-  return { code: PeerRefusal.superseded, message }
+  return { code: PeerRefusal.superseded, message: describeRival(nodeId, boot, later) }
 }

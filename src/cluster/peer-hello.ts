@@ -31,6 +31,9 @@ export const PEER_PROTOCOL_MAX = 1
 /** Bits of optional features; none yet. */
 export const PEER_FEATURES = 0
 export const BOOT_NONCE_SIZE = 16
+/** The first bytes of a boot nonce; four more number the tries. */
+export const ATTEMPT_ID_SIZE = 8
+const ATTEMPT_DIGITS = 2 * ATTEMPT_ID_SIZE
 export const CHALLENGE_SIZE = 32
 /** The cluster id of a node that belongs to none yet. */
 export const NO_CLUSTER = '0'.repeat(2 * NODE_ID_SIZE)
@@ -41,9 +44,12 @@ const LANES: readonly Lane[] = ['urgent', 'data', 'bulk']
 
 /** One life of a node's process. Of two lives of a node the later one is right. */
 export interface Boot {
-  /** How often the node was started. */
+  /** Greater by one than that of the last start that most members took; see start-record.ts. */
   readonly generation: number
-  /** Random bytes, hexadecimal: tells two processes apart that were started with the same disk. */
+  /**
+   * Hexadecimal: attempt id, number of the try, random bytes. Tells two processes apart that were
+   * started with the same disk, and further tries of one directory from those of a copy.
+   */
   readonly nonce: string
 }
 
@@ -61,11 +67,19 @@ export interface Hello {
   readonly address: string
 }
 
-/** Negative when `a` is the earlier life. Total, so all nodes agree on which one stays. */
-export function compareBoots(a: Boot, b: Boot): number {
-  if (a.generation !== b.generation) return a.generation - b.generation
-  if (a.nonce === b.nonce) return 0
-  return a.nonce < b.nonce ? -1 : 1
+/** How a life of a node stands to another one; `copy`: of a copy of its directory. */
+export type BootOrder = 'same' | 'earlier' | 'later' | 'copy'
+
+/** How `boot` stands to `known`. */
+export function compareBoots(boot: Boot, known: Boot): BootOrder {
+  if (boot.generation !== known.generation) {
+    return boot.generation < known.generation ? 'earlier' : 'later'
+  }
+  if (boot.nonce === known.nonce) return 'same'
+  const isOneDirectory =
+    boot.nonce.slice(0, ATTEMPT_DIGITS) === known.nonce.slice(0, ATTEMPT_DIGITS)
+  if (!isOneDirectory) return 'copy'
+  return boot.nonce < known.nonce ? 'earlier' : 'later'
 }
 
 export function encodeHello(hello: Hello): Uint8Array {

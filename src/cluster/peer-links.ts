@@ -55,6 +55,10 @@ export interface PeerLinksOptions {
   readonly self: NodeId
   /** This life of the node. */
   readonly boot: Boot
+  /** The lives of members that were met before this start. @defaultValue none */
+  readonly knownBoots?: ReadonlyMap<NodeId, Boot>
+  /** Keeps these for the next start, in the order in which it is called. */
+  readonly rememberBoots?: (boots: ReadonlyMap<NodeId, Boot>) => void
   readonly secret: SharedSecret
   readonly clock: Clock
   readonly random: Random
@@ -128,9 +132,10 @@ export class PeerLinks implements Peers {
     this.#options = options
     const { clock, logger, secret } = options
     const limits = { ...DEFAULT_PEER_LIMITS, ...options.limits }
-    this.#boots = new PeerBoots(options.self, options.boot, {
+    this.#boots = new PeerBoots(options.self, options.boot, options.knownBoots, {
       reborn: (node, boot) => this.#reborn(node, boot),
       superseded: boot => this.#supersededBy(boot),
+      remember: boots => options.rememberBoots?.(boots),
     })
     this.#context = {
       clock,
@@ -382,8 +387,9 @@ export class PeerLinks implements Peers {
   #fence(why: string): void {
     if (this.#stopped !== undefined) return
     const error = new LockedError(
-      `this node stops, for another process is the same node: ${why}; its directory may have ` +
-        'been copied: every node needs one of its own',
+      `this node stops, for another process is the same node: ${why}. This directory is an old ` +
+        'copy, or was copied, and starts no more. Start the other one; only if that is lost, ' +
+        'take this one back with: kvcli debug readmit <directory>',
     )
     this.#options.logger.error('fenced', { node: this.self, why: error.message })
     void this.#stop(error)

@@ -12,6 +12,7 @@ import { yieldToEventLoop } from '../../src/clock.ts'
 import { type Node, type NodeOptions, startNode } from '../../src/cluster/index.ts'
 import { open } from '../../src/engine/index.ts'
 import { seededRandom } from '../../src/random.ts'
+import { inlineDatabaseFiles } from '../support/inline-database-files.ts'
 import { formedRecords } from '../support/simulation/formed-disk.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
@@ -39,6 +40,11 @@ async function until(condition: () => boolean, what: string): Promise<void> {
 function linkedTo(node: Node): number {
   const { links } = node.stats() as { links?: { linked: number } }
   return links?.linked ?? -1
+}
+
+function lackedBy(node: Node): number {
+  const { cluster } = node.stats() as { cluster?: { repair: { damage: { partitions: number } } } }
+  return cluster?.repair.damage.partitions ?? -1
 }
 
 test('nodes of one cluster find each other, and a copy of one stops it', async t => {
@@ -69,7 +75,8 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
   await assert.rejects(start(0, { secret: 'too short' }), /at least 16/)
   await assert.rejects(start(0, { peerHost: '0.0.0.0' }), /refusing to listen on 0\.0\.0\.0/)
 
-  const nodes = [await start(0), await start(1), await start(2)]
+  // Together: one alone waits for others before it lets clients in.
+  const nodes = await Promise.all([start(0), start(1), start(2)])
   await until(() => nodes.every(node => linkedTo(node) === 2), 'all are linked')
   assert.equal(nodes[1]!.peerAddress, `127.0.0.1:${ports[1]}`)
 
@@ -96,6 +103,27 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
   nodes[2] = copy
   // It has moved, as has another one: they find each other by the third.
   await until(() => nodes.every(node => linkedTo(node) === 2), 'its later life is linked')
+
+  // The directory that was the node's until then is an old copy now, however often it is started.
+  for (let attempt = 0; attempt < 3; attempt++) {
+    await assert.rejects(start(2), { name: 'LockedError', message: stoppedBy!.message })
+  }
+  await copy.close({ graceMs: 0 })
+  const files = inlineDatabaseFiles()
+  const { node, why, partitions } = await files.readmit(join(root, '2'))
+  assert.deepEqual(
+    [node, why],
+    [Buffer.from(copy.identity.nodeId).toString('hex'), stoppedBy!.message],
+  )
+  assert.equal(partitions, 16)
+  assert.equal((await files.readmit(join(root, '2'))).why, '', 'or on the word of an operator')
+  nodes[2] = await start(2)
+  await until(() => lackedBy(nodes[2]!) === 0, 'it was compared with all others')
+  await assert.rejects(
+    startNode({ directory: join(root, 'copy'), port: 0, cluster: { secret: SECRET, peerPort: 0 } }),
+    { name: 'LockedError' },
+    'what went on meanwhile is an old copy now',
+  )
   await Promise.all(nodes.map(node => node.close({ graceMs: 0 })))
 })
 
@@ -108,6 +136,7 @@ test('a node with a secret and no peers tells where it is, and is a cluster of o
   assert.equal(node.peerAddress, member!.peerAddress)
   assert.equal(linkedTo(node), 0)
   await node.close()
+  await assert.rejects(inlineDatabaseFiles().readmit(directory), /is a cluster of one/)
   // And is what it was when it is started without one.
   const plain = await startNode({ directory, port: 0 })
   assert.equal(plain.peerAddress, undefined)

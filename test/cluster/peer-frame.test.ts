@@ -378,16 +378,22 @@ function frameOf(hello: Hello): Uint8Array {
   return side.said[0]!
 }
 
-test('of two lives one is later, whoever compares them', () => {
+test('of two lives one is later, whoever compares them, but for those of copies', () => {
+  const nonce = (attempt: number, tries: number, rest: string) =>
+    `${attempt}`.repeat(16) + tries.toString(16).padStart(8, '0') + rest.repeat(8)
   const lives = [
-    { generation: 1, nonce: '00'.repeat(16) },
-    { generation: 1, nonce: 'ff'.repeat(16) },
-    { generation: 2, nonce: '00'.repeat(16) },
-    { generation: 2 ** 40, nonce: '11'.repeat(16) },
+    { generation: 1, nonce: nonce(3, 1, 'f') },
+    { generation: 1, nonce: nonce(3, 2, '0') },
+    { generation: 1, nonce: nonce(3, 258, '0') },
+    { generation: 2, nonce: nonce(1, 1, '0') },
+    { generation: 2 ** 40, nonce: nonce(0, 1, '0') },
   ]
   for (const [i, a] of lives.entries()) {
     for (const [j, b] of lives.entries()) {
-      assert.equal(Math.sign(compareBoots(a, b)), Math.sign(i - j))
+      const expected = i < j ? 'earlier' : i > j ? 'later' : 'same'
+      assert.equal(compareBoots(a, b), expected)
+      const copy = { ...b, nonce: nonce(9, 1, 'a') }
+      if (a.generation === b.generation) assert.equal(compareBoots(copy, a), 'copy')
     }
   }
 })

@@ -8,7 +8,7 @@ import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import type { PeerLinks } from '../../src/cluster/peer-links.ts'
 import type { Lane, PeerContext } from '../../src/cluster/peers.ts'
 import { ClockSkewError, KvError } from '../../src/errors.ts'
-import { nodeIdOf, nonceOf, PeerHarness, startPeers } from '../support/peer-harness.ts'
+import { nodeIdOf, nonceOf, nonceOfTry, PeerHarness, startPeers } from '../support/peer-harness.ts'
 
 const ECHO = 200
 const FAIL = 201
@@ -389,9 +389,16 @@ describe('what does not belong is kept out:', () => {
       { generation: 4, nonce: nonceOf(5) },
       { generation: 5, nonce: nonceOf(1) },
     ],
+    [
+      'an earlier try',
+      { generation: 5, nonce: nonceOfTry(1) },
+      { generation: 5, nonce: nonceOfTry(2) },
+    ],
     ['a copied disk', { generation: 5, nonce: nonceOf(1) }, { generation: 5, nonce: nonceOf(5) }],
   ] as const) {
     for (const order of ['first', 'last'] as const) {
+      // Of copies that are the same start the one stays that was met first.
+      if (name === 'a copied disk' && order === 'first') continue
       test(`a second process of the same node: ${name} that came ${order}`, async () => {
         const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
         for (let index = 0; index < 3; index++) await peers.start()

@@ -13,6 +13,7 @@ import {
   acknowledgedEarly,
   arrivalDecides,
   both,
+  copyIsLater,
   dutyForgotten,
   hintNotDurable,
   hintToWrongOwner,
@@ -58,6 +59,15 @@ function profileOf({ faults, durationMs = 2000, moveProbability = 0 }: Planted):
 }
 
 const PLANTED: readonly Planted[] = [
+  {
+    what: 'an old copy of a disk counts as a later start',
+    plant: copyIsLater,
+    promise: 'an old copy does not serve',
+    nodes: 3,
+    firstSeed: 2,
+    faults: { oldDisk: 1 },
+    durationMs: 5000,
+  },
   {
     what: 'a write is acknowledged before it is durable',
     plant: acknowledgedEarly,

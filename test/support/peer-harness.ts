@@ -185,3 +185,8 @@ export function nodeIdOf(index: number): NodeId {
 export function nonceOf(index: number): string {
   return (0xa0 + index).toString(16).repeat(16)
 }
+
+/** That of a further try of one directory. */
+export function nonceOfTry(tries: number): string {
+  return 'ee'.repeat(8) + tries.toString(16).padStart(8, '0') + '00'.repeat(4)
+}

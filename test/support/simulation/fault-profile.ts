@@ -20,6 +20,7 @@ export const FAULT_KINDS = [
   'fullDisk',
   'leap',
   'clockJump',
+  'oldDisk',
 ] as const
 
 export type FaultKind = (typeof FAULT_KINDS)[number]
@@ -46,7 +47,7 @@ export function drawProfile(random: Random): FaultProfile {
   const isCalm = random.below(20) === 0
   const weights = Object.fromEntries(
     FAULT_KINDS.map(kind => {
-      if (kind === 'clockJump') return [kind, 0]
+      if (kind === 'clockJump' || kind === 'oldDisk') return [kind, 0]
       const isOn = !isCalm && random.below(2) === 0
       // Only for who asks for it, as that: nothing else takes hours.
       if (kind === 'leap') return [kind, 0]
@@ -77,6 +78,12 @@ export function drawProfile(random: Random): FaultProfile {
     driftPpm: random.next() * 300,
     moveProbability: random.below(3) === 0 ? random.next() * 0.5 : 0,
   }
+}
+
+/** A world in which nodes are started with an old copy of their disk, and nothing else happens. */
+export function oldDisksProfile(): FaultProfile {
+  const calm = calmProfile()
+  return { ...calm, intervalMs: 9000, durationMs: 3000, weights: { ...calm.weights, oldDisk: 1 } }
 }
 
 /** A world in which nothing goes wrong, and things take little time. */

@@ -3,21 +3,26 @@
  * in the end repairs everything at once.
  */
 import type { Random } from '../../../src/random.ts'
+import type { MemoryFileSystem } from '../memory-file-system.ts'
 import { FAULT_KINDS, type FaultKind, type FaultProfile } from './fault-profile.ts'
 import type { Machine, MachineWorld } from './machine.ts'
 import type { SimNode } from './sim-node.ts'
+import type { Violations } from './violations.ts'
 
 export interface FaultTargets {
   readonly world: MachineWorld
   readonly nodes: readonly SimNode[]
   /** Names of the machines on which clients run. */
   readonly clients: readonly string[]
+  readonly violations: Violations
 }
 
 /** File calls among which one is that does not end. */
 const CALLS_UNTIL_CRASH = 200
 /** Bytes left on a disk that fills up. */
 const ROOM_LEFT = 20_000
+/** After the image of a disk was taken the node goes on for so long, with another start. */
+const NEW_LIFE_MS = 5000
 const HOUR_MS = 3_600_000
 /** The least and the most by which a clock that is far off is wrong: 10 seconds, 10 hours. */
 const JUMP_MIN_MS = 10_000
@@ -29,6 +34,8 @@ export class Faults {
   readonly #profile: FaultProfile
   readonly #counts = new Map<FaultKind, number>()
   readonly #harm: Readonly<Record<FaultKind, () => Promise<void> | void>>
+  /** The disks of nodes that have an old one for the time being. */
+  readonly #takenOut = new Map<SimNode, MemoryFileSystem>()
   #isOver = false
 
   constructor(targets: FaultTargets, random: Random, profile: FaultProfile) {
@@ -52,6 +59,7 @@ export class Faults {
       fullDisk: () => this.#fullDisk(),
       leap: () => this.#leap(),
       clockJump: () => this.#clockJump(),
+      oldDisk: () => this.#oldDisk(),
     }
   }
 
@@ -74,6 +82,7 @@ export class Faults {
   /** No more harm, and what there is is undone. */
   heal(): void {
     this.#isOver = true
+    for (const node of this.#takenOut.keys()) this.#putBack(node)
     const { network } = this.#targets.world
     network.conditions = { ...network.conditions, lossProbability: 0 }
     network.heal()
@@ -236,5 +245,34 @@ export class Faults {
     this.#later(() => {
       machine.disk.capacity = Number.POSITIVE_INFINITY
     })
+  }
+
+  /** A node is started with its disk of before its last start; the disk itself comes back later. */
+  #oldDisk(): void {
+    const node = this.#node()
+    const { nodes } = this.#targets
+    const isCalm = nodes.every(({ node: other }) => other?.ring.members.length === nodes.length)
+    if (!isCalm || nodes.length < 2 || this.#takenOut.size > 0) return
+    const { machine } = node
+    const image = machine.disk.processCrashClone()
+    machine.crash('kill')
+    this.#after(NEW_LIFE_MS, () => {
+      if (this.#isOver || node.node === undefined || this.#takenOut.size > 0) return
+      machine.crash('power')
+      this.#takenOut.set(node, machine.disk)
+      machine.insertDisk(image)
+      this.#later(() => this.#putBack(node))
+    })
+  }
+
+  #putBack(node: SimNode): void {
+    const disk = this.#takenOut.get(node)
+    if (disk === undefined) return
+    this.#takenOut.delete(node)
+    if (node.node !== undefined) {
+      this.#targets.violations.add('an old copy does not serve', `${node.name} did`)
+    }
+    node.machine.crash('kill')
+    node.machine.insertDisk(disk)
   }
 }

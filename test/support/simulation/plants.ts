@@ -8,7 +8,7 @@ import {
   decodeAnswer,
   encodeAnswer,
 } from '../../../src/cluster/epoch-format.ts'
-import type { NodeSeams } from '../../../src/cluster/index.ts'
+import type { NodeSeams, PeerLinksOptions } from '../../../src/cluster/index.ts'
 import { Partitioner } from '../../../src/cluster/partition.ts'
 import type { StoredEntry } from '../../../src/cluster/partitioned-store.ts'
 import { type PeerHandler, PeerMessage, type Peers } from '../../../src/cluster/peers.ts'
@@ -39,6 +39,13 @@ export function seams(planted: NodeSeams): Plant {
 /** One after the other. Of two at the same seam the later one counts. */
 export function both(one: Plant, other: Plant): Plant {
   return (start, node) => other(one(start, node), node)
+}
+
+/** Each start counts as later than all before, whatever disk the node is started with. */
+export const copyIsLater: Plant = ({ options, environment }) => {
+  const generation = Math.floor(environment.clock.wallMs() / 1000)
+  const links = (given: PeerLinksOptions) => ({ ...given, boot: { ...given.boot, generation } })
+  return seams({ links })({ options, environment }, '')
 }
 
 /** A write is acknowledged before it is durable. */

@@ -8,7 +8,8 @@
  *              hours that are leapt over
  *   network    latency, loss, bandwidth, full buffers; ways that are slow or cut, both or one;
  *              connections that are reset, hang, or end; messages of other connections overtake
- *   disks      fsync and other calls that take time or stall; full ones; what a power loss leaves
+ *   disks      fsync and other calls that take time or stall; full ones; what a power loss leaves;
+ *              old copies of them in their place
  *   programs   kill -9 and power loss at any moment, or within a file call; all at once; pauses;
  *              a clean stop; starts, with other addresses now and then
  *   forming    nodes that are one cluster already, or join: in peace, amid faults, amid writes
@@ -30,7 +31,7 @@ import { checkScans, liveRecords } from './check-scans.ts'
 import { checkStoredRecords, findUnfinished, type StoredCheck } from './check-stored.ts'
 import { AHEAD_MAX_MS, checkTimes, latestKeys } from './check-times.ts'
 import { checkVersions } from './check-versions.ts'
-import { drawProfile, type FaultProfile } from './fault-profile.ts'
+import { drawProfile, type FaultProfile, oldDisksProfile } from './fault-profile.ts'
 import { Faults } from './faults.ts'
 import { History } from './history.ts'
 import type { MachineWorld } from './machine.ts'
@@ -142,6 +143,8 @@ const AFTERMATH_MS = 3000
 /** Beside those of other faults, which are about 1 each. */
 const LEAP_WEIGHT = 1
 const JUMP_WEIGHT = 0.7
+/** In one of so many simulations nothing happens but that nodes get old copies of their disks. */
+const OLD_DISKS_ONE_OF = 25
 /** Clocks drift so far in the hours of a leap, before they are set. */
 const LEAP_DRIFT_MS = 30_000
 /** Keys that are written again in the end. */
@@ -178,10 +181,12 @@ class Simulation {
     this.#forming = options.forming ?? FORMINGS[this.#random('forming').below(FORMINGS.length)]!
     this.#trace = new Trace(options.print)
     this.#history = new History(() => this.#scheduler.nowMs)
-    const profile = options.profile ?? drawProfile(this.#random('profile'))
+    const oldDisks = this.#random('old disks').below(OLD_DISKS_ONE_OF) === 0
+    const drawn = oldDisks ? oldDisksProfile() : drawProfile(this.#random('profile'))
+    const profile = options.profile ?? drawn
     this.#leaps = options.leaps ?? this.#random('leaps').below(5) === 0
-    const leap = this.#leaps ? LEAP_WEIGHT : 0
-    const isGiven = options.profile !== undefined
+    const leap = this.#leaps && !oldDisks ? LEAP_WEIGHT : 0
+    const isGiven = options.profile !== undefined || oldDisks
     const jumps = !isGiven && this.#random('clock jumps').below(3) === 0
     const clockJump = jumps ? JUMP_WEIGHT : profile.weights.clockJump
     this.#profile = { ...profile, weights: { ...profile.weights, leap, clockJump } }
@@ -205,7 +210,8 @@ class Simulation {
     })
     const { clients } = this.#workload
     this.#clientNames = Array.from({ length: clients }, (_, index) => `client-${index}`)
-    const targets = { world, nodes: this.#cluster.nodes, clients: this.#clientNames }
+    const [nodes, violations] = [this.#cluster.nodes, this.#violations]
+    const targets = { world, nodes, clients: this.#clientNames, violations }
     this.#operator = new Operator({
       scheduler,
       network: this.#network,
