@@ -10,4 +10,15 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.exit(1)
 }
 process.env['UV_THREADPOOL_SIZE'] ??= '8'
-void import('./kvcli-main.ts').then(({ main }) => main())
+import('./kvcli-main.ts').then(({ main }) => main(), notLoaded)
+
+/** Each module is a file: where so few may be open, not even the code that would say so is there. */
+function notLoaded(error: unknown): void {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code !== 'EMFILE' && code !== 'ENFILE') throw error
+  process.stderr.write(
+    `kvcli: too many files are open to load the program [${code}]\n` +
+      "  -> raise the limit of open files, as with 'ulimit -n 4096', and start it again\n",
+  )
+  process.exit(1)
+}

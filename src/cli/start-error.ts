@@ -51,7 +51,9 @@ export function wantsJsonLogs({ argv, env }: DaemonIo): boolean {
 function describeFailure(error: unknown): StartFailure {
   if (error instanceof KvError) {
     const { code, action } = error
-    const advice = code === 'KV_LOCKED' ? { advice: LOCKED_ADVICE } : {}
+    // A copy of a node's directory comes with advice of its own.
+    const isInUse = code === 'KV_LOCKED' && !error.message.includes('kvcli debug readmit')
+    const advice = isInUse ? { advice: LOCKED_ADVICE } : {}
     return { code, action, message: withFlags(error.message), ...advice }
   }
   if (error instanceof Error && 'syscall' in error && 'code' in error) {

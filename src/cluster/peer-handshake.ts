@@ -8,7 +8,7 @@
  * their challenges, so neither side's proof can be replayed or returned to it (challenge-response,
  * ISO/IEC 9798-4 mechanism 5). The dialler proves first: who only knocks learns nothing to guess
  * the secret from. The acceptor decides who may come in only after that, and what it says then is
- * proven too; whatever is said before is believed by nobody.
+ * proven too; whatever is said before is believed by nobody, and a refusal before names nobody.
  */
 import { ByteWriter, utf8Encode } from '../bytes.ts'
 import type { SharedSecret } from '../secret.ts'
@@ -59,6 +59,18 @@ const DIALLER = utf8Encode('duramen peer 1 dialler')
 const ACCEPTOR = utf8Encode('duramen peer 1 acceptor')
 const REFUSAL = utf8Encode('duramen peer 1 refusal')
 
+/** What a refusal says before its receiver has proven anything, instead of who is who. */
+const TOLD_TO_STRANGERS: Readonly<Record<number, string>> = {
+  [PeerRefusal.version]:
+    `versions ${PEER_PROTOCOL_MIN} to ${PEER_PROTOCOL_MAX} are spoken between nodes here: ` +
+    'upgrade the older',
+  [PeerRefusal.cluster]:
+    'the node at this address belongs to another cluster: check the addresses; clusters are ' +
+    'never merged',
+  [PeerRefusal.otherNode]: 'another node was looked for at this address',
+  [PeerRefusal.secret]: 'the node has another cluster secret: give all nodes the same',
+}
+
 export class PeerHandshake {
   readonly #isDialler: boolean
   readonly #parts: HandshakeParts
@@ -98,7 +110,7 @@ export class PeerHandshake {
     const peer = decodeHello(bytes, start, end)
     this.#peer = peer
     const objection = this.#objectToClaim(peer)
-    if (objection !== undefined) return this.#refuse(objection.code, objection.message)
+    if (objection !== undefined) return this.#refuseUnproven(objection)
     const theirs = bytes.slice(start, end)
     if (this.#isDialler) {
       this.#transcript = transcriptOf(this.#ownHello, theirs)
@@ -138,7 +150,7 @@ export class PeerHandshake {
     const role = this.#isDialler ? ACCEPTOR : DIALLER
     if (!secret.proves(proof, role, this.#transcript!)) {
       const message = `node ${peer.nodeId} has another cluster secret: give all nodes the same`
-      return this.#refuse(PeerRefusal.secret, message)
+      return this.#refuseUnproven({ code: PeerRefusal.secret, message })
     }
     const objection = judge(peer)
     if (objection !== undefined) return this.#refuse(objection.code, objection.message, true)
@@ -152,6 +164,17 @@ export class PeerHandshake {
       this.#transcript !== undefined &&
       this.#parts.secret.proves(proof, REFUSAL, this.#transcript, refusalText(code, message))
     return { type: 'refused', by: 'them', code, message, isProven }
+  }
+
+  /** Whoever it is learns what is wrong, and nothing about this node or its cluster. */
+  #refuseUnproven({ code, message }: Objection): HandshakeState {
+    const told = TOLD_TO_STRANGERS[code] ?? message
+    this.#parts.write(
+      PeerFrame.refusal,
+      code,
+      encodeRefusal({ code, message: told, proof: NO_PROOF }),
+    )
+    return { type: 'refused', by: 'us', code, message, isProven: false }
   }
 
   #refuse(code: number, message: string, isProven = false): HandshakeState {

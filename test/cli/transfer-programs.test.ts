@@ -177,3 +177,14 @@ test('a kill, as Ctrl-C, and on with --resume', async t => {
     await server.stop()
   }
 })
+
+test('a program that may open too few files to be loaded says so', async t => {
+  if (process.platform === 'win32') return t.skip('there is no such limit')
+  for (const program of ['kvd', 'kvcli'] as const) {
+    const { code, stderr } = await programs.runWithFiles(program, 28)
+    assert.equal(code, 1)
+    assert.match(stderr, new RegExp(`^${program}: too many files are open to load the program`))
+    assert.match(stderr, /ulimit -n/)
+    assert.doesNotMatch(stderr, /^ +at /m, 'no stack')
+  }
+})

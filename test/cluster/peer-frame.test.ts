@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
-import { DecodeError, utf8Encode } from '../../src/bytes.ts'
+import { DecodeError, utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import {
   HANDSHAKE_FRAME_SIZE_MAX,
   PeerFrame,
@@ -324,6 +324,13 @@ describe('a handshake', () => {
       for (const { state } of [dialler, acceptor]) {
         assert.equal(state.type === 'refused' && state.code, code)
       }
+      // Whoever refuses first does so before anything is proven.
+      const refusals = [dialler, acceptor].flatMap(({ said }) =>
+        said.filter(frame => frame[4] === PeerFrame.refusal),
+      )
+      assert.equal(refusals.length, 1)
+      const text = utf8Decode(refusals[0]!.subarray(52))
+      assert.doesNotMatch(text, /[0-9a-f]{16}/, 'no id is told to strangers')
     })
   }
 

@@ -28,8 +28,8 @@ export class CliProcess {
   #stderr = ''
   readonly ended: Promise<ProcessEnd>
 
-  constructor(path: string, args: readonly string[], directory: string) {
-    this.#child = spawn(process.execPath, [path, ...args], {
+  constructor(args: readonly string[], directory: string, program = process.execPath) {
+    this.#child = spawn(program, args, {
       cwd: directory,
       env: { ...process.env, NO_COLOR: '1' },
     })
@@ -122,7 +122,7 @@ export class CliPrograms {
   }
 
   start(program: 'kvd' | 'kvcli', args: readonly string[], directory: string): CliProcess {
-    return new CliProcess(join(this.#directory, `${program}.cjs`), args, directory)
+    return new CliProcess([join(this.#directory, `${program}.cjs`), ...args], directory)
   }
 
   /** Runs kvcli to its end. */
@@ -134,6 +134,13 @@ export class CliPrograms {
     const program = this.start('kvcli', args, directory)
     program.end(stdin)
     return program.ended
+  }
+
+  /** Runs it to its end where so few files may be open at a time. */
+  runWithFiles(program: 'kvd' | 'kvcli', files: number): Promise<ProcessEnd> {
+    const path = join(this.#directory, `${program}.cjs`)
+    const script = `ulimit -n ${files} && exec "$0" "$1" --version`
+    return new CliProcess(['-c', script, process.execPath, path], this.#directory, 'sh').ended
   }
 
   /** Starts kvd; on any free port unless one is given. */
