@@ -12,7 +12,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
 process.env['UV_THREADPOOL_SIZE'] ??= '8'
 import('./kvcli-main.ts').then(({ main }) => main(), notLoaded)
 
-/** Each module is a file: where so few may be open, not even the code that would say so is there. */
+/** Each module is a file: where so few may be open, the code that would say so is missing, too. */
 function notLoaded(error: unknown): void {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   if (code !== 'EMFILE' && code !== 'ENFILE') throw error
