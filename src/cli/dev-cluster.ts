@@ -14,6 +14,7 @@ import {
   chooseLayout,
   DEV_DIRECTORY,
   DEV_NODES_DEFAULT,
+  DEV_NODES_MAX,
   type DevLayout,
   type DevNode,
   decodeLayout,
@@ -35,6 +36,8 @@ import { colourWanted, createStyle, type Style } from './style.ts'
 import { UsageError } from './usage-error.ts'
 
 const LOOK_INTERVAL_MS = 200
+const HTTP_PORT_FIRST = 7780
+const HTTP_TRIES = 5
 /** What was asked for should have happened by then; whoever asked waits a little longer. */
 const ANSWER_WAIT_MS = 3000
 /** npm passes on the Ctrl-C that the terminal sent to us as well: that is one, not two. */
@@ -54,8 +57,8 @@ export interface DevOptions {
   readonly port: number
   /** Where node 1 listens for Redis clients, each further one a port above. Absent: nowhere. */
   readonly respPort?: number
-  /** The same for HTTP. */
-  readonly httpPort?: number
+  /** The same for HTTP. Absent: where there are free ones, for the dashboard. */
+  readonly httpPort?: number | 'none'
   /** For `kvd serve` of each node. */
   readonly nodeArguments: readonly string[]
 }
@@ -63,13 +66,31 @@ export interface DevOptions {
 /** Resolves once all nodes serve, or the process was told to exit. Rejects with KvErrors. */
 export async function runDev(options: DevOptions, io: DaemonIo, dev: DevIo): Promise<void> {
   const layout = await prepare(options, dev)
-  const cluster = new DevCluster(options, layout, io, dev)
+  const { httpPort = await freeHttpPort(options, layout, dev) } = options
+  const cluster = new DevCluster({ ...options, httpPort }, layout, io, dev)
   io.onStopSignal(signal => cluster.signal(signal))
   if (stopsWithParent(io.env)) {
     const gone = (): void => cluster.signal('the process that started this one is gone')
     watchParent(io.clock, io.parentId, gone)
   }
   await cluster.start()
+}
+
+/** For as many nodes, from there on; nobody's cluster fails to start because these are taken. */
+async function freeHttpPort(
+  { respPort = 0 }: DevOptions,
+  { nodes }: DevLayout,
+  dev: DevIo,
+): Promise<number | 'none'> {
+  const taken = new Set(nodes.flatMap(({ port, peerPort }, at) => [port, peerPort, respPort + at]))
+  for (let tries = 0; tries < HTTP_TRIES; tries++) {
+    const first = HTTP_PORT_FIRST + tries * DEV_NODES_MAX
+    const ports = nodes.map((_, at) => first + at)
+    if (ports.some(port => taken.has(port))) continue
+    const isFree = await Promise.all(ports.map(port => dev.isPortFree(port)))
+    if (isFree.every(Boolean)) return first
+  }
+  return 'none'
 }
 
 /** Makes the files of a new cluster, or reads those that are there, and checks what can be. */
@@ -179,7 +200,7 @@ class DevCluster {
       ...['--port', String(node.port), '--peer-port', String(node.peerPort)],
       ...['--cluster-secret-file', secretPath(directory)],
       ...(respPort === undefined ? [] : ['--resp-port', String(respPort + node.number - 1)]),
-      ...(httpPort === undefined ? [] : ['--http-port', String(httpPort + node.number - 1)]),
+      ...(typeof httpPort !== 'number' ? [] : ['--http-port', String(httpPort + node.number - 1)]),
       ...(others.length > 0 ? ['--join', others.join(',')] : this.#isNew ? ['--init'] : []),
       '--json-logs',
     ]
@@ -307,7 +328,7 @@ class DevCluster {
 
   #banner(): string {
     const { bold, key } = this.#style
-    const { directory } = this.#options
+    const { directory, httpPort } = this.#options
     const addresses = this.#layout.nodes.map(({ port }) => `127.0.0.1:${port}`)
     const place = directory === this.#io.absolutePath(DEV_DIRECTORY) ? '' : ` --dir ${directory}`
     const client = place === '' ? 'npx kvcli' : `npx kvcli --url ${devUrl(this.#layout)}`
@@ -315,6 +336,9 @@ class DevCluster {
       '',
       `  ${bold(`kvd dev ${this.#io.packageVersion}`)}  a cluster of ${addresses.length}`,
       `  listening   ${key(addresses.join(', '))}`,
+      ...(typeof httpPort === 'number'
+        ? [`  dashboard   ${key(`http://127.0.0.1:${httpPort}/`)}`]
+        : []),
       `  data        ${key(directory)}`,
       '',
       '  In another terminal:',

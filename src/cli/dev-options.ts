@@ -27,7 +27,7 @@ export const DEV_FLAGS: readonly (readonly [flags: string, description: string])
   ['--dir <directory>', `where the cluster is kept (default: ${DEV_DIRECTORY})`],
   ['--port <port>', `first port to look for free ones, once (default: ${DEFAULT_PORT})`],
   ['--resp-port <port>', 'of node 1 for Redis clients, of the next one more (default: none)'],
-  ['--http-port <port>', 'of node 1 for HTTP, of the next one more (default: none)'],
+  ['--http-port <port>', 'of node 1 for HTTP, of the next one more; none (default: free ones)'],
   ['--memory-budget <size>', `of each node (default: ${MEMORY_BUDGET})`],
 ]
 
@@ -44,11 +44,13 @@ export function devOptions(flags: DevFlags, io: DaemonIo): DevOptions {
     ...(respPort !== undefined && {
       respPort: parse(integerValue(1, PORT_MAX), '--resp-port', respPort),
     }),
-    ...(httpPort !== undefined && {
-      httpPort: parse(integerValue(1, PORT_MAX), '--http-port', httpPort),
-    }),
+    ...(httpPort !== undefined && { httpPort: httpPortOf(httpPort) }),
     nodeArguments: ['--memory-budget', memoryBudget],
   }
+}
+
+function httpPortOf(text: string): number | 'none' {
+  return text === 'none' ? 'none' : parse(integerValue(1, PORT_MAX), '--http-port', text)
 }
 
 function parse(kind: ValueKind<number>, flag: string, text: string): number {

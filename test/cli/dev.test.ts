@@ -218,6 +218,24 @@ describe('a new cluster', () => {
     assert.deepEqual(portsOf('--http-port'), ['7780', '7781'])
   })
 
+  test('has a dashboard at ports that are free, or none', async () => {
+    const portOf = async (line: string, used: readonly number[]): Promise<string | undefined> => {
+      const made = new Dev()
+      for (const port of used) made.dev.usedPorts.add(port)
+      await made.run(line)
+      const [{ args }] = made.dev.spawned as [FakeDevNode]
+      const at = args.indexOf('--http-port')
+      return at < 0 ? undefined : args[at + 1]
+    }
+    assert.equal(await portOf('', []), '7780')
+    assert.equal(await portOf('', [7782]), '7789')
+    assert.equal(await portOf('--port 7789', [7780]), '7798')
+    assert.equal(await portOf('--resp-port 7779', []), '7789')
+    const all = Array.from({ length: 100 }, (_, at) => 7780 + at)
+    assert.equal(await portOf('', all), undefined)
+    assert.equal(await portOf('--http-port none', []), undefined)
+  })
+
   test('whose node cannot start tells why, and ends', async () => {
     const made = new Dev()
     await made.run()
