@@ -10,11 +10,18 @@ import { after, before, describe, test } from 'node:test'
 import { compareBytes } from '../../src/bytes.ts'
 import { connect } from '../../src/net/index.ts'
 import { seededRandom } from '../../src/random.ts'
-import { CliPrograms, type KvdServer, type ProcessEnd } from '../support/cli-process.ts'
+import {
+  type KvdServer,
+  type ProcessEnd,
+  runKvcli,
+  runWithFiles,
+  startKvd,
+  startProgram,
+} from '../support/cli-process.ts'
+import { IS_COMPILED } from '../support/project-root.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const COUNT = 5000
-const programs = CliPrograms.build({ after })
 
 /** Keys and values of all kinds of bytes; keys are distinct. */
 function makePairs(): [Buffer, Buffer][] {
@@ -65,12 +72,12 @@ describe('with a server', () => {
   let server: KvdServer
 
   before(async () => {
-    server = await programs.serve(directory)
+    server = await startKvd(directory)
   })
   after(() => server.stop())
 
   function run(args: readonly string[], stdin?: string): Promise<ProcessEnd> {
-    return programs.run(['--url', server.url, ...args], directory, stdin)
+    return runKvcli(['--url', server.url, ...args], directory, stdin)
   }
 
   test('a file goes in, is counted, and comes out in order, byte for byte', async () => {
@@ -91,13 +98,13 @@ describe('with a server', () => {
 
   test('a table of it, compressed, is the same to another server', async () => {
     const [other, exported] = await Promise.all([
-      programs.serve(temporaryDirectory({ after })),
+      startKvd(temporaryDirectory({ after })),
       run(['export', 'out.csv.gz']),
     ])
     try {
       assert.equal(exported.code, 0, exported.stderr)
       const there = (args: readonly string[]) => {
-        return programs.run(['--url', other.url, ...args], directory)
+        return runKvcli(['--url', other.url, ...args], directory)
       }
       assert.equal((await there(['import', 'out.csv.gz'])).code, 0)
       const again = await there(['export'])
@@ -111,7 +118,7 @@ describe('with a server', () => {
     writeFileSync(path('bad.jsonl'), `${lineOf(1)}nonsense\n`)
     const [bad, unreachable] = await Promise.all([
       run(['import', 'bad.jsonl']),
-      programs.run(['--url', '127.0.0.1:1', 'import', '--json'], directory, lineOf(1)),
+      runKvcli(['--url', '127.0.0.1:1', 'import', '--json'], directory, lineOf(1)),
     ])
     assert.equal(bad.code, 1)
     assert.match(bad.stderr, /bad\.jsonl, line 2 \(byte \d+\): expected an object/)
@@ -123,14 +130,14 @@ describe('with a server', () => {
 
 test('kill -9 of the server in the middle of an import, which goes on when it is back', async t => {
   const directory = temporaryDirectory(t)
-  const server = await programs.serve(directory)
+  const server = await startKvd(directory)
   const args = ['--url', server.url, 'import', '--json', '--retry-for', '60s']
-  const loading = programs.start('kvcli', args, directory)
+  const loading = startProgram('kvcli', args, directory)
   loading.write(linesOf(0, 10_000))
   await untilCount(server.url, 2000)
   await server.kill()
   loading.end(linesOf(10_000, 20_000))
-  const again = await programs.serve(directory, server.port)
+  const again = await startKvd(directory, server.port)
   try {
     const { code, stdout, stderr } = await loading.ended
     assert.equal(code, 0, stderr)
@@ -154,11 +161,11 @@ test('kill -9 of the server in the middle of an import, which goes on when it is
 
 test('a kill, as Ctrl-C, and on with --resume', async t => {
   const directory = temporaryDirectory(t)
-  const server = await programs.serve(directory)
+  const server = await startKvd(directory)
   try {
     const args = ['--url', server.url, 'import', 'x.jsonl', '--json']
     writeFileSync(join(directory, 'x.jsonl'), linesOf(0, 50_000))
-    const loading = programs.start('kvcli', args, directory)
+    const loading = startProgram('kvcli', args, directory)
     await untilCount(server.url, 0)
     // Listened for beside SIGINT, which tests without processes send.
     loading.signal('SIGTERM')
@@ -166,11 +173,11 @@ test('a kill, as Ctrl-C, and on with --resume', async t => {
     assert.equal(code, 143)
     const first = JSON.parse(stdout.toString()) as { records: number; resumable: boolean }
     assert.ok(first.resumable && first.records > 0 && first.records < 50_000)
-    const second = await programs.run([...args, '--resume'], directory)
+    const second = await runKvcli([...args, '--resume'], directory)
     assert.equal(second.code, 0, second.stderr)
     const rest = JSON.parse(second.stdout.toString()) as { records: number }
     assert.equal(first.records + rest.records, 50_000)
-    const counted = await programs.run(['--url', server.url, 'count'], directory)
+    const counted = await runKvcli(['--url', server.url, 'count'], directory)
     assert.equal(counted.stdout.toString(), '50000\n')
     assert.ok(!existsSync(join(directory, 'x.jsonl.import-progress')))
   } finally {
@@ -180,8 +187,9 @@ test('a kill, as Ctrl-C, and on with --resume', async t => {
 
 test('a program that may open too few files to be loaded says so', async t => {
   if (process.platform === 'win32') return t.skip('there is no such limit')
+  if (!IS_COMPILED) return t.skip('the loader of TypeScript needs files of its own')
   for (const program of ['kvd', 'kvcli'] as const) {
-    const { code, stderr } = await programs.runWithFiles(program, 28)
+    const { code, stderr } = await runWithFiles(program, 28)
     assert.equal(code, 1)
     assert.match(stderr, new RegExp(`^${program}: too many files are open to load the program`))
     assert.match(stderr, /ulimit -n/)

@@ -2,7 +2,6 @@
 // them, and anything else is refused, naming who sent it or where it lies.
 // Method: the page's examples both ways; every kind of answer; every cut.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { NO_BALLOT } from '../../src/cluster/ballot.ts'
 import {
@@ -21,9 +20,10 @@ import {
 import { encodeRing } from '../../src/cluster/ring-format.ts'
 import { CorruptionError, ProtocolError, VersionMismatchError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
+import { readProjectFile } from '../support/project-files.ts'
 import { plainRing } from '../support/sim-members.ts'
 
-const page = readFileSync(new URL('../../src/cluster/PROTOCOL.md', import.meta.url), 'utf8')
+const page = readProjectFile('src/cluster/PROTOCOL.md')
 const ONE = '11'.repeat(16)
 const TWO = '22'.repeat(16)
 const RING = encodeRing(plainRing(seededRandom(1), 2))

@@ -2,7 +2,6 @@
 // nobody joins where there is data, and who cannot join is told why.
 // Method: whole joins over simulated links and engines that keep what was fsynced, one story each.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { adoptCluster } from '../../src/cluster/cluster-discovery.ts'
 import {
@@ -19,6 +18,7 @@ import { initRing } from '../../src/cluster/ring-change.ts'
 import type { NewMember, NodeId } from '../../src/cluster/ring-member.ts'
 import { InvalidArgumentError, IoError, ProtocolError } from '../../src/errors.ts'
 import { FakeEngine } from '../support/fake-engine.ts'
+import { readProjectFile } from '../support/project-files.ts'
 import { randomId, randomMember } from '../support/random-ring.ts'
 import { printSeed } from '../support/seed.ts'
 import { SimRings } from '../support/sim-rings.ts'
@@ -229,7 +229,7 @@ describe('join format', () => {
   const from = '11'.repeat(16)
 
   test('the example of the page is what the code writes and reads', () => {
-    const page = readFileSync(new URL('../../src/cluster/PROTOCOL.md', import.meta.url), 'utf8')
+    const page = readProjectFile('src/cluster/PROTOCOL.md')
     const [, block] = /^```hex join\n([\s\S]*?)^```$/m.exec(page) ?? []
     assert.ok(block !== undefined, 'the page has the example')
     const hex = block.replace(/ {2,}.*$/gm, '').replaceAll(/\s/g, '')

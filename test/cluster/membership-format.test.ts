@@ -2,7 +2,6 @@
 // else a peer sends is refused with an error that names it.
 // Method: the page's example both ways; random messages; every cut and many wrong bytes.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { aliveClaim, type Claim, firstIncarnation } from '../../src/cluster/member-claim.ts'
@@ -13,6 +12,7 @@ import {
   type MembershipMessage,
 } from '../../src/cluster/membership-format.ts'
 import { ProtocolError } from '../../src/errors.ts'
+import { readProjectFile } from '../support/project-files.ts'
 
 const ONE = '11'.repeat(16)
 const TWO = '22'.repeat(16)
@@ -37,7 +37,7 @@ const EXAMPLE: MembershipMessage = {
 }
 
 function pageBytes(): Uint8Array {
-  const page = readFileSync(new URL('../../src/cluster/PROTOCOL.md', import.meta.url), 'utf8')
+  const page = readProjectFile('src/cluster/PROTOCOL.md')
   const [, block] = /^```hex membership\n([\s\S]*?)^```$/m.exec(page) ?? []
   assert.ok(block !== undefined, 'the page has the example')
   const hex = block.replace(/ {2,}.*$/gm, '').replaceAll(/\s/g, '')

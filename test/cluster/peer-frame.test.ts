@@ -4,7 +4,6 @@
 // bit of a handshake, other people's proofs, and frames that end early.
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { DecodeError, utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import {
@@ -31,8 +30,9 @@ import { DEFAULT_PEER_LIMITS } from '../../src/cluster/peer-limits.ts'
 import { OverloadedError } from '../../src/errors.ts'
 import { encodeErrorBody, errorBodyOf, OutputBuffer, statusOfError } from '../../src/net/index.ts'
 import { SharedSecret } from '../../src/secret.ts'
+import { readProjectFile } from '../support/project-files.ts'
 
-const page = readFileSync(new URL('../../src/cluster/PROTOCOL.md', import.meta.url), 'utf8')
+const page = readProjectFile('src/cluster/PROTOCOL.md')
 const SECRET = utf8Encode('correct horse battery staple')
 const EPOCH = 9
 

@@ -1,7 +1,6 @@
 // Goal: PROTOCOL.md tells the truth, byte by byte.
 // Method: the bytes in its tables are built by the code, and looked up in the text.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
 import { type DutyRun, encodeDuties } from '../../src/cluster/duty-format.ts'
@@ -23,9 +22,10 @@ import { encodeTombstone, encodeValue } from '../../src/cluster/versioned-value.
 import { seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
 import { startFakeNode } from '../support/fake-node.ts'
+import { readProjectFile } from '../support/project-files.ts'
 import { randomMember } from '../support/random-ring.ts'
 
-const text = readFileSync(new URL('../../src/cluster/PROTOCOL.md', import.meta.url), 'utf8')
+const text = readProjectFile('src/cluster/PROTOCOL.md')
 const HELLO = utf8Encode('hello')
 
 /** The last cell of the row that begins with `cells`, without spaces and code marks. */

@@ -3,7 +3,6 @@
 // Method: messages are built by the code and looked up in the tables of the page; then each of them
 // cut short, and decoded.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
 import { Partitioner } from '../../src/cluster/partition.ts'
@@ -49,8 +48,9 @@ import {
 import { encodeTombstone } from '../../src/cluster/versioned-value.ts'
 import { ProtocolError } from '../../src/errors.ts'
 import { encodeVersion } from '../../src/write-version.ts'
+import { readProjectFile } from '../support/project-files.ts'
 
-const text = readFileSync(new URL('../../src/cluster/PROTOCOL.md', import.meta.url), 'utf8')
+const text = readProjectFile('src/cluster/PROTOCOL.md')
 const PARTITIONER = new Partitioner(1024)
 const HELLO = utf8Encode('hello')
 const WRITER = Uint8Array.of(0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8)

@@ -2,7 +2,6 @@
 // Method: the bytes of PROTOCOL.md; random rings there and back; every prefix and every flipped bit
 // of one; and bytes with a right checksum that break each rule.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { Ring } from '../../src/cluster/ring.ts'
@@ -17,10 +16,11 @@ import {
 import { CorruptionError, ProtocolError, VersionMismatchError } from '../../src/errors.ts'
 import { xxh32 } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
+import { readProjectFile } from '../support/project-files.ts'
 import { anyStep, randomMember, ringOf, specs } from '../support/random-ring.ts'
 import { printSeed } from '../support/seed.ts'
 
-const page = readFileSync(new URL('../../src/cluster/PROTOCOL.md', import.meta.url), 'utf8')
+const page = readProjectFile('src/cluster/PROTOCOL.md')
 
 /** The ring of the page's example, and its bytes. */
 const EXAMPLE = {

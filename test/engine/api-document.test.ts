@@ -6,15 +6,16 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { pathToFileURL } from 'node:url'
+import { tsImport } from 'tsx/esm/api'
 import { systemClock } from '../../src/clock.ts'
 import { NOT_EMBEDDED } from '../../src/engine/db.ts'
 import * as engine from '../../src/engine/index.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
+import { projectUrl } from '../support/project-root.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
-const ENGINE = new URL('../../src/engine/', import.meta.url)
+const ENGINE = projectUrl('src/engine/')
 const DOCUMENT = readFileSync(new URL('API.md', ENGINE), 'utf8')
 const INDEX = readFileSync(new URL('index.ts', ENGINE), 'utf8')
 
@@ -89,16 +90,19 @@ describe('API.md', () => {
     mkdirSync(directory)
     const [clock, random, hasher] = [systemClock(), seededRandom(1), await loadHasher()]
     const db = await engine.open(join(directory, 'db'))
+    const path = join(folder, 'examples.mts')
+    writeFileSync(
+      path,
+      `export const runs = [${sections.map(section => functionOf(section.example))}]`,
+    )
+    const { runs } = (await tsImport(path, import.meta.url)) as {
+      runs: ((scope: object) => Promise<void>)[]
+    }
     for (const [index, { name, example }] of sections.entries()) {
-      const path = join(folder, `example-${index}.mts`)
-      writeFileSync(path, moduleOf(example))
-      const { run } = (await import(pathToFileURL(path).href)) as {
-        run: (scope: object) => Promise<void>
-      }
       const environment = { fileSystem: engine.nodeFileSystem(), hasher, clock }
       const executor = new engine.InlineExecutor(environment)
       assert.doesNotMatch(example, /^await db\.close/m, `${name} would end the other examples`)
-      await run({ db, directory, clock, random, hasher, executor, engine })
+      await runs[index]!({ db, directory, clock, random, hasher, executor, engine })
     }
     await db.close()
   })
@@ -108,9 +112,9 @@ function sorted(names: readonly string[]): string[] {
   return [...names].sort((a, b) => (a < b ? -1 : 1))
 }
 
-function moduleOf(example: string): string {
+function functionOf(example: string): string {
   const names = Object.keys(engine).join(', ')
-  return `export async function run(scope: any) {
+  return `async (scope: any) => {
 const { db, directory, clock, random, hasher, executor } = scope
 const { ${names} } = scope.engine
 {

@@ -15,25 +15,26 @@ import fs, {
 } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { hostname } from 'node:os'
+import { basename } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { describe, type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { lockDirectorySync } from '../../src/engine/directory-lock.ts'
 import { LockedError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
 import { deadHolder, lockContent } from '../support/lock-file.ts'
+import { moduleArguments } from '../support/project-root.ts'
 import { printSeed } from '../support/seed.ts'
 import { systemError } from '../support/system-error.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
-const CHILD = fileURLToPath(new URL('../support/lock-child.ts', import.meta.url))
+const CHILD = moduleArguments('test/support/lock-child.ts')
 const LINUX_ONLY = { skip: process.platform !== 'linux' }
 
 type Child = ChildProcessByStdio<Writable, Readable, null>
 
 function spawnChild(context: TestContext, ...args: string[]): Child {
-  const child = spawn(process.execPath, ['--import', 'tsx', CHILD, ...args], {
+  const child = spawn(process.execPath, [...CHILD, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   context.after(() => child.kill('SIGKILL'))
@@ -112,7 +113,8 @@ describe('a directory lock', () => {
     const child = spawnChild(context, 'hold', directory)
     assert.equal(await lineOf(child), 'locked')
     const message = refusal(directory)
-    assert.ok(message.startsWith(`${directory} is open in process ${child.pid} (lock-child.ts)`))
+    const program = basename(CHILD.at(-1)!)
+    assert.ok(message.startsWith(`${directory} is open in process ${child.pid} (${program})`))
     assert.ok(message.includes(` on host ${hostname()} since 20`), message)
     assert.match(message, /close it, or share the store through `kvd serve`$/)
     child.kill('SIGKILL')
@@ -134,7 +136,9 @@ describe('a directory lock', () => {
     const directory = temporaryDirectory(context)
     // The shell becomes `sleep`, which never asks for the exit status of the child it inherits. A
     // background job would read from /dev/null and end at once, hence the detour of its input.
-    const holder = `'${process.execPath}' --import tsx '${CHILD}' hold '${directory}'`
+    const holder = [process.execPath, ...CHILD, 'hold', directory]
+      .map(word => `'${word}'`)
+      .join(' ')
     const parent = spawn('sh', ['-c', `exec 3<&0; ${holder} <&3 & exec sleep 60`], {
       stdio: ['pipe', 'pipe', 'inherit'],
     })
@@ -208,10 +212,9 @@ describe('a directory lock', () => {
 
   test('knows its LOCK without a file descriptor left', LINUX_ONLY, context => {
     const directory = temporaryDirectory(context)
-    const limited = 'ulimit -n 200 && exec "$0" --import tsx "$@"'
-    const child = spawnSync('sh', ['-c', limited, process.execPath, CHILD, 'starve', directory], {
-      encoding: 'utf8',
-    })
+    const limited = 'ulimit -n 200 && exec "$0" "$@"'
+    const command = [process.execPath, ...CHILD, 'starve', directory]
+    const child = spawnSync('sh', ['-c', limited, ...command], { encoding: 'utf8' })
     assert.equal(child.stdout, 'held KV_LOCKED left\n', child.stderr)
   })
 

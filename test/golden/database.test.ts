@@ -19,6 +19,7 @@ import {
   writeGolden,
 } from '../support/golden-database.ts'
 import type { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { projectUrl } from '../support/project-root.ts'
 import { SimClock } from '../support/sim-clock.ts'
 
 if (process.env['DURAMEN_GOLDEN'] === '1') await writeGolden()
@@ -93,12 +94,14 @@ for (const { name, hasRanges, isTiered } of GOLDEN_LIVES) {
   })
 }
 
+const TESTS = projectUrl('test/golden/')
+
 test('every example of FORMAT.md is held against the code', () => {
-  const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8')
+  const read = (path: string) => readFileSync(new URL(path, TESTS), 'utf8')
   const format = read('../../src/engine/FORMAT.md')
   const names = [...format.matchAll(/^```hex (\S+)$/gm)].map(match => match[1]!)
   assert.ok(names.length >= 7)
-  const tests = readdirSync(new URL('.', import.meta.url))
+  const tests = readdirSync(TESTS)
     .filter(file => file.endsWith('-format.test.ts'))
     .map(read)
   for (const name of names) {

@@ -2,7 +2,6 @@
 // Method: every example is parsed out of the document and held against the codecs in both
 // directions; every opcode, status and limit that the document names is held against the tables.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import type { Consistency, Durability } from '../../src/key-value-store.ts'
@@ -11,8 +10,9 @@ import { Opcode, Status } from '../../src/net/opcode.ts'
 import { OutputBuffer } from '../../src/net/output-buffer.ts'
 import { decodeRequest, encodeRequest, type Request } from '../../src/net/request.ts'
 import { decodeResponse, encodeResponse, type Response } from '../../src/net/response.ts'
+import { readProjectFile } from '../support/project-files.ts'
 
-const TEXT = readFileSync(new URL('../../src/net/PROTOCOL.md', import.meta.url), 'utf8')
+const TEXT = readProjectFile('src/net/PROTOCOL.md')
 /** The same with the cells of tables unpadded. */
 const TABLES = TEXT.replace(/ +\|/g, ' |')
 

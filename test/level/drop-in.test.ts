@@ -11,12 +11,13 @@ import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { DuramenLevel } from '../../src/level.ts'
 import { type AnyLevel, LevelProgram } from '../support/level-program.ts'
+import { projectUrl } from '../support/project-root.ts'
 import { printSeed } from '../support/seed.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const KEPT_SEED = 20_261
 const KEPT_STEPS = 120
-const KEPT_ANSWERS = new URL('../golden/classic-level-answers.txt', import.meta.url)
+const KEPT_ANSWERS = projectUrl('test/golden/classic-level-answers.txt')
 const PROGRAMS = Number(process.env['DURAMEN_SEEDS'] ?? 3)
 const STEPS = 200
 
@@ -24,7 +25,7 @@ type LevelClass = new (location: string) => AnyLevel
 
 /** classic-level, if it is installed where the benchmarks have it. */
 function classicLevel(): LevelClass | undefined {
-  const require = createRequire(new URL('../../bench/peers/package.json', import.meta.url))
+  const require = createRequire(projectUrl('bench/peers/package.json'))
   try {
     return (require('classic-level') as { ClassicLevel: LevelClass }).ClassicLevel
   } catch (error) {

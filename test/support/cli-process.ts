@@ -1,19 +1,6 @@
-/**
- * kvd and kvcli as processes of their own, compiled as they are published: each starts in a fifth
- * of the time that it takes from the sources.
- */
-import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process'
-import { copyFileSync, symlinkSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { type Cleanup, temporaryDirectory } from './temp-directory.ts'
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/** Types are the check's business, not that of these tests. */
-const COMPILER_OPTIONS = [
-  ...['-p', join(ROOT, 'tsconfig.build.json'), '--noCheck'],
-  ...['--declaration', 'false', '--declarationMap', 'false', '--sourceMap', 'false'],
-]
+/** kvd and kvcli as processes of their own. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { moduleArguments, ROOT } from './project-root.ts'
 
 export interface ProcessEnd {
   /** Undefined when a signal ended it. */
@@ -102,52 +89,36 @@ export class KvdServer {
   }
 }
 
-export class CliPrograms {
-  /** Of the compiled programs. */
-  readonly #directory: string
+export function startProgram(
+  program: 'kvd' | 'kvcli',
+  args: readonly string[],
+  directory: string,
+): CliProcess {
+  return new CliProcess([...moduleArguments(`src/cli/${program}.cts`), ...args], directory)
+}
 
-  private constructor(directory: string) {
-    this.#directory = directory
-  }
+/** Runs kvcli to its end. */
+export function runKvcli(
+  args: readonly string[],
+  directory: string,
+  stdin: string | Uint8Array = '',
+): Promise<ProcessEnd> {
+  const program = startProgram('kvcli', args, directory)
+  program.end(stdin)
+  return program.ended
+}
 
-  /** Compiles them into a directory that goes away with the test or suite. */
-  static build(cleanup: Cleanup): CliPrograms {
-    const root = temporaryDirectory(cleanup)
-    copyFileSync(join(ROOT, 'package.json'), join(root, 'package.json'))
-    symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'), 'junction')
-    const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
-    const options = [...COMPILER_OPTIONS, '--outDir', join(root, 'dist')]
-    execFileSync(process.execPath, [compiler, ...options], { stdio: 'inherit' })
-    return new CliPrograms(join(root, 'dist', 'cli'))
-  }
+/** Runs it to its end where so few files may be open at a time; compiled, as it is published. */
+export function runWithFiles(program: 'kvd' | 'kvcli', files: number): Promise<ProcessEnd> {
+  const script = `ulimit -n ${files} && exec "$0" "$1" --version`
+  const [path = ''] = moduleArguments(`src/cli/${program}.cts`).slice(-1)
+  return new CliProcess(['-c', script, process.execPath, path], ROOT, 'sh').ended
+}
 
-  start(program: 'kvd' | 'kvcli', args: readonly string[], directory: string): CliProcess {
-    return new CliProcess([join(this.#directory, `${program}.cjs`), ...args], directory)
-  }
-
-  /** Runs kvcli to its end. */
-  run(
-    args: readonly string[],
-    directory: string,
-    stdin: string | Uint8Array = '',
-  ): Promise<ProcessEnd> {
-    const program = this.start('kvcli', args, directory)
-    program.end(stdin)
-    return program.ended
-  }
-
-  /** Runs it to its end where so few files may be open at a time. */
-  runWithFiles(program: 'kvd' | 'kvcli', files: number): Promise<ProcessEnd> {
-    const path = join(this.#directory, `${program}.cjs`)
-    const script = `ulimit -n ${files} && exec "$0" "$1" --version`
-    return new CliProcess(['-c', script, process.execPath, path], this.#directory, 'sh').ended
-  }
-
-  /** Starts kvd; on any free port unless one is given. */
-  async serve(directory: string, port = 0): Promise<KvdServer> {
-    const args = ['serve', '--dir', directory, '--port', String(port), '--json-logs']
-    const program = this.start('kvd', args, directory)
-    const [, found] = await program.says(/"serving","address":"127\.0\.0\.1:(\d+)"/)
-    return new KvdServer(program, Number(found))
-  }
+/** Starts kvd; on any free port unless one is given. */
+export async function startKvd(directory: string, port = 0): Promise<KvdServer> {
+  const args = ['serve', '--dir', directory, '--port', String(port), '--json-logs']
+  const program = startProgram('kvd', args, directory)
+  const [, found] = await program.says(/"serving","address":"127\.0\.0\.1:(\d+)"/)
+  return new KvdServer(program, Number(found))
 }

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { projectUrl } from './project-root.ts'
 
 const PLACES = [
   '/usr/bin/chromium',
@@ -14,7 +15,7 @@ const PLACES = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ]
 /** Not kept by git; what a run of the tests has seen. */
-const SCREENSHOTS = fileURLToPath(new URL('../output/dashboard/', import.meta.url))
+const SCREENSHOTS = fileURLToPath(projectUrl('test/output/dashboard/'))
 const WAIT_MS_MAX = 30_000
 
 const executablePath = PLACES.find(path => existsSync(path))

@@ -18,7 +18,8 @@ import {
   Message,
 } from './embedded-script.ts'
 import { awaitMoment, awaitRecoveryMoment, chooseMoment } from './kill-moment.ts'
-import { fileBytes, type ProgramForm, ROOT } from './kvd-process.ts'
+import { fileBytes, type ProgramForm } from './kvd-process.ts'
+import { moduleArguments, ROOT } from './project-root.ts'
 
 const KIB = 1024
 /** One recovery in so many is killed itself. */
@@ -236,8 +237,8 @@ class Child {
   #isLoading = false
 
   constructor(setup: EmbeddedSetup, compiled: string | undefined) {
-    const source = join(ROOT, 'test/support/embedded-child.ts')
-    const program = compiled === undefined ? ['--import', 'tsx', source] : [compiled]
+    const program =
+      compiled === undefined ? moduleArguments('test/support/embedded-child.ts') : [compiled]
     this.#process = spawn(process.execPath, [...program, JSON.stringify(setup)], {
       cwd: ROOT,
       stdio: ['pipe', 'ignore', 'pipe', 'pipe'],

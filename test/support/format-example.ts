@@ -1,8 +1,8 @@
 /** Reads the annotated hex dumps of FORMAT.md, so that tests can hold them against the code. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readProjectFile } from './project-files.ts'
 
-const TEXT = readFileSync(new URL('../../src/engine/FORMAT.md', import.meta.url), 'utf8')
+const TEXT = readProjectFile('src/engine/FORMAT.md')
 const HEX_LINE = /^((?:[0-9a-f]{2} )*[0-9a-f]{2})(?: {2,}(.*))?$/
 
 export interface FormatLine {

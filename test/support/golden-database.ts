@@ -9,9 +9,10 @@ import { seededRandom } from '../../src/random.ts'
 import { readState } from './crash-oracle.ts'
 import { DIRECTORY, drive, openEngine } from './engine-on-disk.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
+import { projectUrl } from './project-root.ts'
 import { SimClock } from './sim-clock.ts'
 
-const FOLDER = new URL('../golden/', import.meta.url)
+const FOLDER = projectUrl('test/golden/')
 /** Log data of the batch that ends each life: the log must still hold it. */
 export const LAST_LOG_DATA = 'the last batch'
 

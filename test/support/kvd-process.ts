@@ -6,13 +6,12 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { delay, systemClock } from '../../src/clock.ts'
 import { systemErrorCode } from '../../src/engine/file-system.ts'
 import { KvError } from '../../src/errors.ts'
 import { type Client, connect } from '../../src/net/index.ts'
+import { moduleArguments, ROOT } from './project-root.ts'
 
-export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 export const HOST = '127.0.0.1'
 const OUTPUT_KEPT = 4000
 const POLL_MS = 5
@@ -26,7 +25,7 @@ export type ProgramForm = 'dist' | 'sources'
 /** Arguments for Node that start a program of src/cli. */
 export function programArguments(program: 'kvd' | 'kvcli', form: ProgramForm): string[] {
   if (form === 'dist') return [join(ROOT, 'dist', 'cli', `${program}.cjs`)]
-  return ['--import', 'tsx', join(ROOT, 'src', 'cli', `${program}.cts`)]
+  return moduleArguments(`src/cli/${program}.cts`)
 }
 
 export interface KvdOptions {

@@ -1,16 +1,20 @@
 /**
  * Many test files in one process, for `npm test`: the files of a folder, or every n-th of them.
- * A process with a loader of TypeScript, and every source that a test leads to, is up to nine
- * tenths of the time of a small test file; together they pay for it once. All files are loaded
- * before the first test starts, so that no test shares the event loop with the loader.
+ * Every source that a test leads to is up to nine tenths of the time of a small test file; together
+ * they pay for it once. For the same reason `npm test` has it all compiled before it starts: from
+ * the sources each process and each thread that a test starts would have a loader of TypeScript of
+ * its own, which takes it a second. All files are loaded before the first test starts, so that no
+ * test shares the event loop with the loading.
  *
- * Each test file runs alone as well: `node --import tsx --test test/engine/db.test.ts`. What
- * needs a process of its own is in OWN_PROCESS, and has a batch to itself.
+ * Each test file runs alone as well, from its source: `node --import tsx --test
+ * test/engine/db.test.ts`. What needs a process of its own is in OWN_PROCESS, and has a batch to
+ * itself.
  */
 import { readdirSync } from 'node:fs'
-import { test } from 'node:test'
+import { moduleUrl, projectUrl } from './project-root.ts'
+import { checkTestRunner, importTestRunner } from './test-runner.ts'
 
-const TESTS = new URL('../', import.meta.url)
+const test = await importTestRunner()
 
 /** Path below test/, and why no other test may run in its process. */
 export const OWN_PROCESS: Readonly<Record<string, string>> = {
@@ -21,7 +25,7 @@ export const OWN_PROCESS: Readonly<Record<string, string>> = {
 
 /** Paths below test/: in `folder`, from the `part`-th on every `of`-th. */
 export function batchOf(folder: string, part = 1, of = 1): string[] {
-  return readdirSync(new URL(`${folder}/`, TESTS))
+  return readdirSync(projectUrl(`test/${folder}/`))
     .filter(name => name.endsWith('.test.ts'))
     .map(name => `${folder}/${name}`)
     .filter(path => !Object.hasOwn(OWN_PROCESS, path))
@@ -34,9 +38,10 @@ export async function loadTests(...paths: readonly string[]): Promise<void> {
   const loading = load(paths)
   // Tests of a process run one after another: this one holds the others back.
   test(`${paths.length} test files load`, () => loading)
+  checkTestRunner()
   await loading
 }
 
 async function load(paths: readonly string[]): Promise<void> {
-  for (const path of paths) await import(new URL(path, TESTS).href)
+  for (const path of paths) await import(moduleUrl(`test/${path}`).href)
 }

@@ -1,10 +1,9 @@
 /** The project's own files, for the lint tests. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, sep } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { ROOT } from './project-root.ts'
 import { type SourceText, sourceText } from './source-text.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const SOURCE_PATTERN = /\.[cm]?ts$/
 
 /** Paths below `folder`, relative to the project's root, with '/'; nothing built or installed. */

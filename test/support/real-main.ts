@@ -20,8 +20,9 @@ import { freePort } from '../../bench/server/server-process.ts'
 import { formatCount, formatDuration } from '../../src/cli/render.ts'
 import { connect } from '../../src/net/index.ts'
 import { text } from './crash-oracle.ts'
-import { KvdProcess, programArguments, ROOT } from './kvd-process.ts'
+import { KvdProcess, programArguments } from './kvd-process.ts'
 import { ProgressLine } from './progress-line.ts'
+import { ROOT } from './project-root.ts'
 import { checkExport, checkReads, checkScan, DifferenceError, type Records } from './real-check.ts'
 
 const HELP = `npm run test:real -- [options]

@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Consistency } from '../../../src/key-value-store.ts'
+import { LOADER_ARGUMENTS, moduleUrl } from '../project-root.ts'
 import type { Probe } from './subject.ts'
 
 export interface ProbeRequest {
@@ -35,8 +36,8 @@ export class ProbeProcess {
   }
 
   #start(): ChildProcess {
-    const worker = new URL('../../support/chaos-probe-worker.ts', import.meta.url)
-    const child = fork(fileURLToPath(worker), { execArgv: ['--import', 'tsx'] })
+    const worker = moduleUrl('test/support/chaos-probe-worker.ts')
+    const child = fork(fileURLToPath(worker), { execArgv: [...LOADER_ARGUMENTS] })
     child.on('message', (message: unknown) => {
       const { id, result } = message as ProbeReply
       this.#waiting.get(id)?.(result)
