@@ -1,5 +1,6 @@
 /**
- * The clock by which a node with peers versions writes: its machine's, as far as that is believed.
+ * The clock by which a node with peers versions writes, and tells what has expired: its machine's,
+ * as far as that is believed.
  *
  * Against the monotonic clock a wall clock that was set shows at once, at every look. Whether it
  * was set right only the other members can tell (clock-watch.ts). Until they have, time goes on

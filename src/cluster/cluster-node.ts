@@ -95,11 +95,11 @@ export class ClusterNode implements ClusterParts {
   static async open(options: ClusterNodeOptions): Promise<ClusterNode> {
     const { peers, store, ring, path } = options
     const marks = await PurgeMarks.open(store, path)
-    const reads = new ReadCoordinator({ ...options, marks })
+    const { wallClock, versions, logger } = options
+    const reads = new ReadCoordinator({ ...options, clock: wallClock, marks })
     const { choice } = reads
     const table = ring()
     const fence = (entries: readonly StoredEntry[]) => marks.fence(entries)
-    const { wallClock, versions, logger } = options
     const members = () => membersOf(ring())
     const clocks = new ClockWatch({ peers, members, clock: wallClock, versions, logger })
     const clockReady = () => clocks.ready()

@@ -154,7 +154,7 @@ async function serve(
     store: environment.seams?.store?.(db) ?? db,
     partitioner: new Partitioner(identity.partitionCount),
     versions,
-    clock,
+    clock: wallClock,
     path,
     isReplicated: () => ring.ring.members.length > 1,
   })

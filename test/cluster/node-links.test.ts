@@ -1,6 +1,6 @@
 // Goal: nodes that belong to one cluster find each other over real sockets, also after a restart at
 // another address; a copy of a node's directory stops the older process; and what belongs to a
-// cluster does not start alone.
+// cluster does not start alone. And none of them takes something for over by a clock that was set.
 // Method: directories with the identities and the ring of three nodes, real nodes on them.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -8,9 +8,10 @@ import { cpSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { yieldToEventLoop } from '../../src/clock.ts'
+import { type Clock, systemClock, yieldToEventLoop } from '../../src/clock.ts'
 import { type Node, type NodeOptions, startNode } from '../../src/cluster/index.ts'
 import { open } from '../../src/engine/index.ts'
+import { connect } from '../../src/net/index.ts'
 import { seededRandom } from '../../src/random.ts'
 import { inlineDatabaseFiles } from '../support/inline-database-files.ts'
 import { formedRecords } from '../support/simulation/formed-disk.ts'
@@ -63,9 +64,14 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
     await db.batch(entries.map(({ key, value }) => ({ type: 'put', key, value })))
     await db.close()
   }
+  const machine = systemClock()
+  let aheadMs = 0
+  /** That of the first node, which will be set. */
+  const clock: Clock = { ...machine, wallMs: () => machine.wallMs() + aheadMs }
   const start = (index: number, options: Partial<NodeOptions['cluster']> = {}): Promise<Node> => {
     const cluster = { secret: SECRET, peerPort: ports[index]!, ...options }
-    return startNode({ directory: join(root, `${index}`), port: 0, cluster })
+    const environment = index === 0 ? { clock } : {}
+    return startNode({ directory: join(root, `${index}`), port: 0, cluster }, environment)
   }
 
   await assert.rejects(startNode({ directory: join(root, '0'), port: 0 }), (error: Error) => {
@@ -79,6 +85,19 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
   const nodes = await Promise.all([start(0), start(1), start(2)])
   await until(() => nodes.every(node => linkedTo(node) === 2), 'all are linked')
   assert.equal(nodes[1]!.peerAddress, `127.0.0.1:${ports[1]}`)
+
+  const { host, port } = nodes[0]!.address
+  const client = await connect(`kv://${host}:${port}`)
+  await client.put('k', 'v', { ttlMs: 600_000, consistency: 'all' })
+  aheadMs = 3_600_000
+  assert.ok(
+    await client.has('k', { consistency: 'one' }),
+    'by a clock that was set nothing is over',
+  )
+  assert.ok(await client.get('k', { consistency: 'quorum' }))
+  assert.equal(await client.count(), 1)
+  aheadMs = 0
+  await client.close()
 
   await nodes[1]!.close()
   await until(() => linkedTo(nodes[0]!) === 1, 'the end of a node is noticed')
