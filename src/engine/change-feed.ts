@@ -200,6 +200,7 @@ export class EngineChangeFeed implements ChangeFeed {
   async #read(): Promise<ChangeBatch | undefined> {
     while (this.#batch === undefined) {
       const segment = this.#segment ?? this.#open()
+      if (segment === undefined) return undefined
       if (segment.inFrame) {
         await this.#visit(segment)
         continue
@@ -216,10 +217,12 @@ export class EngineChangeFeed implements ChangeFeed {
     return batch
   }
 
-  #open(): OpenSegment {
+  /** Undefined as long as the segment is not begun, for want of room. */
+  #open(): OpenSegment | undefined {
     this.#checkHold()
-    const { fileSystem, directory, databaseId, hasher, segments } = this.#parts
+    const { fileSystem, directory, databaseId, hasher, segments, durableSize } = this.#parts
     const { fileNumber } = segments.at(this.#next)
+    if (fileNumber === segments.active.fileNumber && durableSize() === 0) return undefined
     const path = joinPath(directory, formatFileName('wal', fileNumber))
     const file = new ReportingFile(fileSystem.openSync(path))
     const seed = fileSeed(databaseId, fileNumber)

@@ -40,7 +40,7 @@ export function collectStats(sources: StatsSources): DbStats {
   const { replay } = sources.recovered
   const { flushes, bytesWritten } = sources.flusher.stats
   const liveBytes = sources.liveBytes.of(version)
-  const walBytes = room.wal.size + state.frozen.reduce((sum, frozen) => sum + frozen.walSize, 0)
+  const walBytes = room.size + state.frozen.reduce((sum, frozen) => sum + frozen.walSize, 0)
   const counts = {
     tableBytes: version.size,
     liveBytes,
@@ -108,6 +108,8 @@ function writtenBytes(
   walBytes: number,
 ): { userBytes: number; walBytes: number } {
   const flushed = flusher.stats
+  // What is in memtables then was written before.
+  if (!state.isRecovered) return { userBytes: flushed.userBytes, walBytes: flushed.walBytes }
   let userBytes = flushed.userBytes
   for (const { dataSize } of [state.memtable, ...state.frozen]) userBytes += dataSize
   return { userBytes, walBytes: flushed.walBytes + walBytes }

@@ -149,7 +149,7 @@ export class Compactor {
 
   /** Looks for more work when nothing happens for a while, or when a table expires. */
   #waitForIdle(): void {
-    if (this.#plans.length > 0 || this.#runner.stopped) return
+    if (this.#plans.length > 0 || !this.#isAllowed) return
     this.#timers.waitForIdle()
     this.#timers.waitForExpiry(this.#host.state.version, this.#runner.wallMs)
   }
@@ -179,8 +179,12 @@ export class Compactor {
     this.wakeAll()
   }
 
+  get #isAllowed(): boolean {
+    return this.#host.state.isRecovered && !this.#runner.stopped
+  }
+
   #startPlans(idle: boolean): void {
-    while (!this.#runner.stopped) {
+    while (this.#isAllowed) {
       const plan = this.#next(idle)
       if (plan === undefined) return
       this.#plans = [...this.#plans, plan]

@@ -12,10 +12,11 @@ import { Flusher } from './flusher.ts'
 import { IdleFlush } from './idle-flush.ts'
 import { ioFailure, isShortage } from './io-failure.ts'
 import { type BackgroundHost, JobRunner } from './job-runner.ts'
+import { LateRecovery } from './late-recovery.ts'
 import { LiveBytes } from './live-bytes.ts'
 import { Maintenance } from './maintenance.ts'
 import type { Manifest } from './manifest.ts'
-import { cacheBudget, queuedBytesMax } from './memory-shares.ts'
+import { cacheBudget, frozenBudget, queuedBytesMax } from './memory-shares.ts'
 import { Memtable } from './memtable.ts'
 import { MemtableMemory } from './memtable-memory.ts'
 import type { ObsoleteFiles } from './obsolete-files.ts'
@@ -31,6 +32,7 @@ import { TableWarmer } from './table-warmer.ts'
 import { TreeState } from './tree-state.ts'
 import { WalProgress } from './wal-progress.ts'
 import type { WalSegments } from './wal-segments.ts'
+import type { WalWriter } from './wal-writer.ts'
 import { WriteQueue } from './write-queue.ts'
 import { WriteRoom } from './write-room.ts'
 
@@ -51,6 +53,8 @@ export interface DbAssembly {
   readonly verifyLock: () => void
   /** The second directory, if there is one. */
   readonly tier: ColdTier | undefined
+  /** To be called once the log is begun, unless it was at once: removes what is not needed. */
+  readonly tidy: () => Promise<void>
   /** What to undo at close, in reverse order. */
   readonly cleanup: (() => void | Promise<void>)[]
 }
@@ -64,6 +68,7 @@ interface Machinery {
   readonly compactor: Compactor
   readonly flusher: Flusher
   readonly room: WriteRoom
+  readonly late: LateRecovery | undefined
   readonly progress: WalProgress
   readonly fail: (what: string, cause: unknown, outcome: WriteOutcome) => PoisonedError
 }
@@ -81,7 +86,7 @@ export function buildDb(assembly: DbAssembly): Db {
     hasher,
     syncIntervalMs: options.syncIntervalMs,
     queuedBytesMax: queuedBytesMax(options),
-    queued: bytes => tables.lend(bytes),
+    queued: bytes => tables.lend('writes', bytes),
     wal: () => room.wal,
     makeRoom: (entryCount, dataSize) => room.makeRoom(entryCount, dataSize),
     freeze: () => room.freeze(),
@@ -104,6 +109,7 @@ export function buildDb(assembly: DbAssembly): Db {
   const liveBytes = new LiveBytes()
   const sources = { ...assembly, ...machinery, state, liveBytes, writes, pointReads, rangeReads }
   compactor.schedule()
+  machinery.flusher.schedule()
   return new Db({
     durability: options.durability,
     clock,
@@ -127,7 +133,7 @@ export function buildDb(assembly: DbAssembly): Db {
       state,
       segments: assembly.walSegments,
       progress,
-      durableSize: () => room.wal.synced.length,
+      durableSize: () => room.syncedSize,
     }),
     holdWal: sequence => assembly.walSegments.hold(sequence),
     openingHold:
@@ -151,14 +157,17 @@ function buildMachinery(assembly: DbAssembly): Machinery {
   const budget = cacheBudget(options)
   const { openFilesMax } = options
   const memory = new MemtableMemory(options.memtableSize)
-  const memtable = new Memtable(memory, recovered.wal.fileNumber, random, true)
+  const { start, wal } = recovered
+  const memtable = new Memtable(memory, start.fileNumber, random, true)
   const state = new TreeState(
     memtable,
     manifest.version,
-    recovered.sequence,
+    start.sequence,
     new Snapshots(),
     options.purgeBound,
   )
+  state.frozen = recovered.memtables
+  state.isRecovered = wal !== undefined
   const tables = new TableCache({ fileSystem, directory, hasher, budget, openFilesMax })
   const host: BackgroundHost = {
     directory,
@@ -182,11 +191,17 @@ function buildMachinery(assembly: DbAssembly): Machinery {
     room.relieved()
     warmer?.look()
   })
-  const flusher = new Flusher(host, runner, () => {
+  const relieved = () => {
     room.relieved()
     warmer?.look()
     compactor.schedule()
+  }
+  const late = lateRecovery(assembly, host, runner, tables, begun => {
+    room.begun(begun)
+    relieved()
+    progress.step()
   })
+  const flusher = new Flusher(host, runner, late, relieved)
   const room = new WriteRoom({
     host,
     fileSystem,
@@ -196,7 +211,8 @@ function buildMachinery(assembly: DbAssembly): Machinery {
     runner,
     verifyLock: assembly.verifyLock,
     databaseId: manifest.databaseId,
-    wal: recovered.wal,
+    wal,
+    late,
   })
 
   function fail(what: string, cause: unknown, outcome: WriteOutcome): PoisonedError {
@@ -211,7 +227,31 @@ function buildMachinery(assembly: DbAssembly): Machinery {
     progress.step()
     return error
   }
-  return { host, tables, warmer, runner, compactor, flusher, room, progress, fail }
+  return { host, tables, warmer, runner, compactor, flusher, room, late, progress, fail }
+}
+
+/** What remains to be done of recovery; undefined when it came to its end. */
+function lateRecovery(
+  { recovered, environment, options, tidy }: DbAssembly,
+  host: BackgroundHost,
+  runner: JobRunner,
+  tables: TableCache,
+  onFinished: (wal: WalWriter) => void,
+): LateRecovery | undefined {
+  if (recovered.wal !== undefined) return undefined
+  const size = recovered.memtables.reduce((sum, memtable) => sum + memtable.memorySize, 0)
+  tables.lend('log', Math.max(0, size - frozenBudget(options)))
+  return new LateRecovery({
+    host,
+    runner,
+    fileSystem: environment.fileSystem,
+    start: recovered.start,
+    tidy,
+    onFinished(wal) {
+      tables.lend('log', 0)
+      onFinished(wal)
+    },
+  })
 }
 
 /** Called once the writes have drained. Releases everything, whatever fails on the way. */
@@ -220,18 +260,20 @@ async function closeDb(
   machinery: Machinery,
   writes: WriteQueue,
 ): Promise<void> {
-  const { host, runner, flusher, compactor, room, tables, warmer } = machinery
+  const { host, runner, flusher, compactor, room, tables, warmer, late } = machinery
   const { state, manifest } = host
   await runner.stop()
   flusher.wakeAll()
   compactor.close()
-  const { wal } = room
+  const wal = room.isBegun ? room.wal : undefined
   const sealLog = async () => {
     if (state.failure !== undefined) {
       // Whoever asked for less than a sync has not heard that it will never come.
       if (writes.isBehind) throw state.failure
       return
     }
+    // As long as it is not begun all is as it was.
+    if (wal === undefined) return
     await wal.sync()
     const closedWal = { fileNumber: wal.fileNumber, length: wal.size }
     const { visibleSequence: lastSequence } = state
@@ -247,7 +289,7 @@ async function closeDb(
     () => warmer?.close(),
     sealLog,
     () => room.close(),
-    () => wal.close(),
+    () => (wal ?? late?.wal)?.close(),
     () => tables.closeAll(),
     ...assembly.cleanup.reverse(),
   ]

@@ -1,14 +1,11 @@
 /**
- * One process per directory: the LOCK file and the rules by which it is taken and released.
- *
- *   LOCK := JSON { id, pid, bootId, host, startTime, program, directory, inode }
- *
- * `startTime` is the process's start in clock ticks since boot (/proc/<pid>/stat, field 22) and
- * `bootId` the kernel's (/proc/sys/kernel/random/boot_id); both are empty where there is no /proc.
+ * One process per directory: the LOCK file and the rules by which it is taken and released. What is
+ * in it: lock-holder.ts.
  *
  * Node has no flock, so the file itself is the lock. Invariants:
  *  1. LOCK appears whole or not at all: it is a hard link to a claim (`LOCK-<id>.claim`), a file
- *     that was written, synced and only then given its claim name.
+ *     that was written, synced and only then given its claim name. Where there is no room for what
+ *     a file would hold, both are symbolic links that say it by their targets.
  *  2. A holder counts as alive only if host and boot are ours and its pid runs with the recorded
  *     start time and is no zombie. So neither a reboot, nor a recycled pid, nor pid 1 of a
  *     restarted container keeps a directory locked, and nothing but pid and start time is trusted.
@@ -32,37 +29,30 @@ import {
   fdatasyncSync,
   fstatSync,
   linkSync,
+  lstatSync,
   openSync,
   readdirSync,
-  readFileSync,
   realpathSync,
   renameSync,
-  statSync,
+  symlinkSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { hostname } from 'node:os'
-import { basename } from 'node:path'
 import { LockedError } from '../errors.ts'
-import { secureBytes } from '../random.ts'
 import { type DirectoryLock, joinPath, systemErrorCode } from './file-system.ts'
+import { isDiskFull } from './io-failure.ts'
+import {
+  describeHolder,
+  describeSelf,
+  type Holder,
+  isAlive,
+  linkTargetOf,
+  readHolder,
+} from './lock-holder.ts'
 
 export const LOCK_NAME = 'LOCK'
 const CLAIM_PATTERN = /^LOCK-[0-9a-f]+\.(?:claim|tmp)$/
-
-/** A process as LOCK and claims record it. */
-interface Holder {
-  /** Random, so that one process's locks can be told apart. */
-  readonly id: string
-  readonly pid: number
-  readonly bootId: string
-  readonly host: string
-  readonly startTime: string
-  readonly program: string
-  /** Where it was written, and the inode of the file; earlier builds do not say. */
-  readonly directory?: string
-  readonly inode?: string
-}
 
 /** How often a contended takeover looks again, and how long it waits between: 2 s in all. */
 const ATTEMPTS_MAX = 400
@@ -75,14 +65,19 @@ const ATTEMPT_INTERVAL_MS = 5
 export function lockDirectorySync(directory: string): DirectoryLock {
   const self = describeSelf()
   const claimPath = joinPath(directory, `LOCK-${self.id}.claim`)
+  let isLink: boolean
   try {
-    writeClaim(directory, claimPath, self)
+    isLink = makeClaim(directory, claimPath, self)
   } catch (error) {
     if (systemErrorCode(error) === 'EROFS') refuseIfHeld(directory, joinPath(directory, LOCK_NAME))
     throw error
   }
   try {
-    takeLock(directory, claimPath, self)
+    takeLock(directory, self, lockPath => {
+      // Not every system gives a symbolic link a second name.
+      if (isLink) symlinkSync(linkTargetOf(self), lockPath)
+      else linkSync(claimPath, lockPath)
+    })
   } finally {
     removeIfExists(claimPath)
   }
@@ -137,15 +132,15 @@ function isOutOfFiles(error: unknown): boolean {
  * same name differs in one of them. Undefined when there is none.
  */
 function identityOf(path: string): string | undefined {
-  const status = statSync(path, { bigint: true, throwIfNoEntry: false })
+  const status = lstatSync(path, { bigint: true, throwIfNoEntry: false })
   return status && `${status.dev} ${status.ino} ${status.mtimeNs} ${status.size}`
 }
 
-function takeLock(directory: string, claimPath: string, self: Holder): void {
+function takeLock(directory: string, self: Holder, make: (lockPath: string) => void): void {
   const lockPath = joinPath(directory, LOCK_NAME)
   const waiter = new Int32Array(new SharedArrayBuffer(4))
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    if (linkClaim(claimPath, lockPath)) return
+    if (unlessThere(() => make(lockPath))) return
     refuseIfHeld(directory, lockPath)
     const rival = liveRival(directory, self)
     if (rival === undefined) {
@@ -163,10 +158,10 @@ function takeLock(directory: string, claimPath: string, self: Holder): void {
   throw new LockedError(`${directory} is being opened by other processes; try again`)
 }
 
-/** Makes LOCK a second name of the claim. False when LOCK exists. */
-function linkClaim(claimPath: string, lockPath: string): boolean {
+/** False when what it is to make exists. */
+function unlessThere(make: () => void): boolean {
   try {
-    linkSync(claimPath, lockPath)
+    make()
     return true
   } catch (error) {
     if (systemErrorCode(error) === 'EEXIST') return false
@@ -210,7 +205,7 @@ function refuseIfHeld(directory: string, lockPath: string): 'absent' | 'stale' {
 /** Whether LOCK is not the file that its holder wrote, but came here with a copy of it. */
 function isCopied({ directory, inode }: Holder, lockPath: string): boolean {
   if (directory === undefined || inode === undefined) return false
-  const found = statSync(lockPath, { bigint: true, throwIfNoEntry: false })
+  const found = lstatSync(lockPath, { bigint: true, throwIfNoEntry: false })
   return found !== undefined && String(found.ino) !== inode
 }
 
@@ -242,7 +237,23 @@ function removeDeadClaims(directory: string, self: Holder): void {
   }
 }
 
-/** Makes the claim appear whole. */
+/** Makes the claim appear whole. True when it is a link, as there was no room for a file. */
+function makeClaim(directory: string, claimPath: string, self: Holder): boolean {
+  try {
+    writeClaim(directory, claimPath, self)
+    return false
+  } catch (error) {
+    if (!isDiskFull(error)) throw error
+    try {
+      symlinkSync(linkTargetOf(self), claimPath)
+    } catch {
+      // What stands in the way is that there is no room: other systems have no such links.
+      throw error
+    }
+    return true
+  }
+}
+
 function writeClaim(directory: string, claimPath: string, self: Holder): void {
   const temporaryPath = joinPath(directory, `LOCK-${self.id}.tmp`)
   for (let attempt = 1; ; attempt++) {
@@ -270,102 +281,14 @@ function writeClaim(directory: string, claimPath: string, self: Holder): void {
   }
 }
 
-function describeSelf(): Holder {
-  return {
-    id: Buffer.from(secureBytes(8)).toString('hex'),
-    pid: process.pid,
-    bootId: readBootId(),
-    host: hostname(),
-    startTime: readProcess(process.pid)?.startTime ?? '',
-    program: basename(process.argv[1] ?? process.execPath),
-  }
-}
-
-function describeHolder(holder: Holder): string {
-  return `process ${holder.pid} (${holder.program}) on host ${holder.host}`
-}
-
 /** LOCK is written once, when the lock is taken, so its time is that of the taking. */
 function since(lockPath: string): string {
   try {
-    return ` since ${statSync(lockPath).mtime.toISOString()}`
+    return ` since ${lstatSync(lockPath).mtime.toISOString()}`
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return ''
     throw error
   }
-}
-
-function isAlive(holder: Holder): boolean {
-  if (holder.bootId !== readBootId()) return false
-  if (holder.startTime !== '') {
-    const running = readProcess(holder.pid)
-    if (running !== undefined) return !running.dead && running.startTime === holder.startTime
-  }
-  try {
-    process.kill(holder.pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: it runs, under another user.
-    return systemErrorCode(error) !== 'ESRCH'
-  }
-}
-
-function readBootId(): string {
-  return readProcFile('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
-}
-
-/** What the kernel says of a running process; undefined when it runs not, or without /proc. */
-function readProcess(pid: number): { startTime: string; dead: boolean } | undefined {
-  const stat = readProcFile(`/proc/${pid}/stat`)
-  if (stat === undefined) return undefined
-  // The second field is the program's name in parentheses and may itself contain both.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const state = fields[0]
-  return { startTime: fields[19] ?? '', dead: state === 'Z' || state === 'X' }
-}
-
-function readProcFile(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    // ESRCH: the process went away between open and read.
-    const code = systemErrorCode(error)
-    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES') return undefined
-    throw error
-  }
-}
-
-/** The process that a LOCK or claim names. */
-function readHolder(path: string): Holder | 'absent' | 'unreadable' {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return 'absent'
-    throw error
-  }
-  return parseHolder(text) ?? 'unreadable'
-}
-
-function parseHolder(text: string): Holder | undefined {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
-  if (typeof value !== 'object' || value === null) return undefined
-  const record = value as Partial<Record<string, unknown>>
-  const { id, pid, bootId, host, startTime, program, directory, inode } = record
-  if (typeof id !== 'string' || typeof pid !== 'number' || !Number.isSafeInteger(pid)) {
-    return undefined
-  }
-  if (typeof bootId !== 'string' || typeof host !== 'string') return undefined
-  if (typeof startTime !== 'string' || typeof program !== 'string') return undefined
-  const holder = { id, pid, bootId, host, startTime, program }
-  if (typeof directory !== 'string' || typeof inode !== 'string') return holder
-  return { ...holder, directory, inode }
 }
 
 function removeIfExists(path: string): void {

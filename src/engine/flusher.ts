@@ -12,6 +12,7 @@
 import { assert } from '../assert.ts'
 import { ClosedError, toError } from '../errors.ts'
 import type { BackgroundHost, JobRunner } from './job-runner.ts'
+import type { LateRecovery } from './late-recovery.ts'
 import type { Memtable } from './memtable.ts'
 import { MemtableMemory } from './memtable-memory.ts'
 import { RepeatedFailure } from './repeated-failure.ts'
@@ -30,6 +31,7 @@ const SPARE_MAX = 2
 export class Flusher {
   readonly #host: BackgroundHost
   readonly #runner: JobRunner
+  readonly #late: LateRecovery | undefined
   readonly #onFlushed: () => void
   #running = false
   #waiting: (() => void)[] = []
@@ -43,9 +45,16 @@ export class Flusher {
   /** Memory of flushed memtables. */
   readonly #spare: MemtableMemory[] = []
 
-  constructor(host: BackgroundHost, runner: JobRunner, onFlushed: () => void) {
+  /** `late` is what remains to be done before anything else is. */
+  constructor(
+    host: BackgroundHost,
+    runner: JobRunner,
+    late: LateRecovery | undefined,
+    onFlushed: () => void,
+  ) {
     this.#host = host
     this.#runner = runner
+    this.#late = late
     this.#onFlushed = onFlushed
   }
 
@@ -71,7 +80,8 @@ export class Flusher {
 
   /** Flushes what is frozen, if it is not being done already. */
   schedule(): void {
-    if (this.#running || this.#host.state.frozen.length === 0) return
+    const { frozen, isRecovered } = this.#host.state
+    if (this.#running || (frozen.length === 0 && isRecovered)) return
     this.#running = true
     this.#runner.supervise('flush', () => this.#flushAll())
   }
@@ -104,6 +114,7 @@ export class Flusher {
   }
 
   async #flushAll(): Promise<void> {
+    await this.#recover()
     for (;;) {
       const oldest = this.#host.state.frozen.at(-1)
       if (oldest === undefined) break
@@ -119,14 +130,27 @@ export class Flusher {
       try {
         end(await this.#flush(oldest), undefined)
       } catch (error) {
-        this.#failure = toError(error)
-        this.failures.failed(error)
-        end(0, this.#failure)
-        this.wakeAll()
+        end(0, this.#failed(error))
         throw error
       }
     }
     this.#running = false
+  }
+
+  async #recover(): Promise<void> {
+    try {
+      await this.#late?.finish()
+    } catch (error) {
+      this.#failed(error)
+      throw error
+    }
+  }
+
+  #failed(error: unknown): Error {
+    this.#failure = toError(error)
+    this.failures.failed(error)
+    this.wakeAll()
+    return this.#failure
   }
 
   /** Returns the bytes written. */

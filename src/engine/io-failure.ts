@@ -21,6 +21,12 @@ export function ioFailure(error: unknown, what: string | (() => string)): unknow
 /** What may be there again in a moment; nothing was lost, and nothing is wrong with the disk. */
 const SHORTAGES: readonly string[] = ['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE']
 
+/** Whether there was no room on the disk, or none that this user may take. */
+export function isDiskFull(error: unknown): boolean {
+  const code = systemErrorCode(error)
+  return code === 'ENOSPC' || code === 'EDQUOT'
+}
+
 /** Whether the system had no room, or no file to give, for what was to be made anew. */
 export function isShortage(error: unknown): boolean {
   const code = systemErrorCode(error)

@@ -2,14 +2,14 @@
  * Turns what a log holds into tables, on the calling thread: for repair, which takes from a damaged
  * log what it can. (Recovery does the same beside the replay, with jobs.)
  */
-import { xxh32 } from '../hash.ts'
 import { seededRandom } from '../random.ts'
 import { runFlushJob } from './flush-job.ts'
-import { EntryKind } from './internal-key.ts'
+import type { EntryKind } from './internal-key.ts'
 import type { TableOptions } from './job.ts'
 import { Memtable } from './memtable.ts'
 import { MemtableMemory } from './memtable-memory.ts'
 import { largerKey } from './range-fragment.ts'
+import { insertReplayed } from './replay-memtables.ts'
 import type { JobEnvironment } from './run-job.ts'
 import type { TableMetadata } from './table-metadata.ts'
 import type { WalVisitor } from './wal-reader.ts'
@@ -59,13 +59,7 @@ export class LogTables implements WalVisitor {
     valueEnd: number,
   ): boolean {
     const memtable = this.#memtable!
-    if (kind === EntryKind.deleteRange) {
-      const readers = NO_READERS
-      memtable.insertRange(key, keyStart, keyEnd, sequence, value, valueStart, valueEnd, readers)
-    } else if (kind !== EntryKind.logData) {
-      const hash = xxh32(key, keyStart, keyEnd, 0)
-      memtable.insert(hash, key, keyStart, keyEnd, sequence, kind, value, valueStart, valueEnd)
-    }
+    insertReplayed(memtable, kind, sequence, key, keyStart, keyEnd, value, valueStart, valueEnd)
     return false
   }
 

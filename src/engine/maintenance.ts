@@ -176,8 +176,10 @@ export class Maintenance {
   }
 
   verify(options: MaintenanceOptions): Promise<VerifyReport> {
-    return this.#operate(options, async ({ control, thread }) => {
+    return this.#operate(options, async ({ signal, control, thread }) => {
       const { directory } = this.#parts.host
+      // Where the log could not be begun yet the MANIFEST of this process is not there.
+      await unlessAborted(signal, this.#parts.room.begin())
       const { live, release } = this.#holdAll()
       try {
         return await thread().run('verify', { directory, live, control })
@@ -195,7 +197,8 @@ export class Maintenance {
 
   /** Puts all that was written before the call into tables. */
   async #flush(): Promise<void> {
-    const { flusher, writes } = this.#parts
+    const { flusher, writes, room } = this.#parts
+    await room.begin()
     await flusher.drain()
     await writes.freeze()
     await flusher.drain()

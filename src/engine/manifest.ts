@@ -253,8 +253,7 @@ export class Manifest {
     } catch (error) {
       written?.file.closeSync()
       obsoleteFiles.removeIfExists(formatFileName('manifest', fileNumber))
-      if (old === undefined) throw this.#fail(error)
-      if (this.#refusedTables !== undefined) {
+      if (old === undefined || this.#refusedTables !== undefined) {
         if (!isShortage(error)) throw this.#fail(error)
         this.#removeTables(this.#newTables(edit))
         throw error

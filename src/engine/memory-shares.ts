@@ -6,6 +6,8 @@ import type { ResolvedDbOptions } from './options.ts'
  * at most 2x, and there are 4 bytes for every entry.
  */
 const MEMTABLE_INDEX_SHARE = 49 / 128
+/** Bytes of a memtable a byte of its arena. */
+const PER_ARENA = 1 + MEMTABLE_INDEX_SHARE
 /** The block cache gets at least this share of the budget, however large the memtables are. */
 const CACHE_SHARE_MIN = 1 / 4
 /**
@@ -21,6 +23,8 @@ const JOB_SHARE_MAX = 7 / 32
  */
 const QUEUE_SHARE = 1 / 2
 const QUEUED_BYTES_MIN = 8 * 1024 * 1024
+/** So may what a full disk keeps in memory of the log, where memtables may not take more anyway. */
+const REPLAYED_SHARE = 1 / 2
 
 /** Bytes for the threads that flush and compact. */
 export function jobBudget({ memoryBudget, compactionThreads }: ResolvedDbOptions): number {
@@ -30,10 +34,21 @@ export function jobBudget({ memoryBudget, compactionThreads }: ResolvedDbOptions
 
 /** Bytes for cached blocks, filters and indices. */
 export function cacheBudget(options: ResolvedDbOptions): number {
-  const { memoryBudget, memtableSize, frozenMemtablesMax } = options
-  const memtables = (frozenMemtablesMax + 1) * memtableSize * (1 + MEMTABLE_INDEX_SHARE)
-  const rest = memoryBudget - memtables - jobBudget(options)
+  const { memoryBudget, memtableSize } = options
+  const rest = memoryBudget - frozenBudget(options) - memtableSize * PER_ARENA - jobBudget(options)
   return Math.floor(Math.max(rest, memoryBudget * CACHE_SHARE_MIN))
+}
+
+/** Bytes of memtables that wait for their flush. */
+export function frozenBudget({ memtableSize, frozenMemtablesMax }: ResolvedDbOptions): number {
+  return frozenMemtablesMax * memtableSize * PER_ARENA
+}
+
+/** Memtables in which a log may be kept that cannot be put into tables. */
+export function replayedMemtablesMax(options: ResolvedDbOptions): number {
+  const { memoryBudget, memtableSize, frozenMemtablesMax } = options
+  // Packed anew it may take one more than it did.
+  return Math.max(frozenMemtablesMax + 2, (memoryBudget * REPLAYED_SHARE) / memtableSize)
 }
 
 /** Bytes of writes that wait, at most. */

@@ -4,12 +4,13 @@
  *
  * Invariants:
  *  1. Nothing is removed before the recovered MANIFEST is durable, and then only files with names
- *     of ours that it does not mention.
+ *     of ours that it does not mention; but where the disk is full, what no edit ever mentioned.
  *  2. A failure at any step closes what was opened and then gives the lock back.
  */
 import { checkPath } from '../arguments.ts'
 import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { type Hasher, loadHasher } from '../hash.ts'
+import type { Logger } from '../logger.ts'
 import { ColdTier } from './cold-tier.ts'
 import { DATABASE_ID_SIZE } from './database-id.ts'
 import type { Db } from './db.ts'
@@ -31,7 +32,9 @@ import {
   resolveDbOptions,
   systemTimeAndChance,
 } from './options.ts'
+import { removeNeverUsed, removeOrphans } from './orphans.ts'
 import { type Recovered, recoverWal } from './recovery.ts'
+import { numbersOf } from './repair-source.ts'
 import { runAll } from './run-all.ts'
 import { tieredFileSystem } from './tiered-file-system.ts'
 import { findKeptSegments, WalSegments } from './wal-segments.ts'
@@ -134,7 +137,7 @@ async function recover(
   const expiry = new ExpiryClock(clock, manifest.wallMsMax)
   // Without a MANIFEST every segment is empty, and what a crash left of another attempt to create
   // the database: it bears another identity and is removed as an orphan.
-  const walNumbers = existing === undefined ? [] : numbersOf(fileSystem, directory, 'wal')
+  const walNumbers = existing === undefined ? [] : numbersOf(fileSystem.listSync(directory), 'wal')
   const recovered = await recoverWal({
     directory,
     options,
@@ -142,17 +145,56 @@ async function recover(
     executor,
     hasher,
     clock,
+    random,
     expiry,
     manifest,
+    obsoleteFiles,
     walNumbers,
   })
-  cleanup.push(() => recovered.wal.close())
+  cleanup.push(() => recovered.wal?.close())
   const walSegments = recoveredSegments({ ...parts, options, manifest, recovered, events })
-  removeOrphans(fileSystem, directory, manifest, obsoleteFiles, walSegments)
-  await obsoleteFiles.drain()
-  await tier?.settle(manifest)
+  const tidy = async () => {
+    removeOrphans({ ...parts, manifest }, walSegments)
+    await obsoleteFiles.drain()
+    await tier?.settle(manifest)
+  }
+  if (recovered.wal !== undefined) await tidy()
+  else {
+    removeNeverUsed({ ...parts, manifest })
+    await obsoleteFiles.drain()
+  }
   const elapsedMs = clock.monotonicMs() - startMs
-  const { replay } = recovered
+  tellOpened({ directory, logger, events, manifest, recovered, elapsedMs })
+  return buildDb({
+    directory,
+    options,
+    environment: { ...environment, fileSystem },
+    hasher,
+    manifest,
+    obsoleteFiles,
+    walSegments,
+    recovered,
+    expiry,
+    events,
+    elapsedMs,
+    verifyLock,
+    tier,
+    tidy,
+    cleanup,
+  })
+}
+
+/** To the log of the program, and to who listens. */
+function tellOpened(what: {
+  readonly directory: string
+  readonly logger: Logger
+  readonly events: EventStream
+  readonly manifest: Manifest
+  readonly recovered: Recovered
+  readonly elapsedMs: number
+}): void {
+  const { directory, logger, events, manifest, recovered, elapsedMs } = what
+  const { replay, shortage } = recovered
   if (replay.tornTail !== undefined || manifest.tornTail !== undefined) {
     logger.warn('a torn tail was dropped; it was never acknowledged', {
       wal: replay.tornTail,
@@ -173,22 +215,9 @@ async function recover(
     recoveredEntries: replay.entryCount,
     recoveredBytes: replay.size,
   })
-  return buildDb({
-    directory,
-    options,
-    environment: { ...environment, fileSystem },
-    hasher,
-    manifest,
-    obsoleteFiles,
-    walSegments,
-    recovered,
-    expiry,
-    events,
-    elapsedMs,
-    verifyLock,
-    tier,
-    cleanup,
-  })
+  if (shortage === undefined) return
+  const message = 'writes are refused: the disk is full, and what the log holds stays in memory'
+  logger.error(message, { error: shortage })
 }
 
 /** Takes the second directory too, if there is one. */
@@ -218,10 +247,10 @@ function recoveredSegments(found: {
 }): WalSegments {
   const { fileSystem, directory, options, manifest, recovered } = found
   const { holdWalFrom, heldWalSizeMax: heldSizeMax, logger } = options
-  const { fileNumber } = recovered.wal
-  const active = { fileNumber, firstSequence: recovered.sequence + 1 }
-  const { databaseId } = manifest
-  const kept =
+  const { fileNumber, sequence, previous } = recovered.start
+  const active = { fileNumber, firstSequence: sequence + 1 }
+  const { databaseId, logNumber } = manifest
+  const all =
     holdWalFrom === undefined
       ? []
       : findKeptSegments(
@@ -229,9 +258,12 @@ function recoveredSegments(found: {
           directory,
           databaseId,
           active,
+          previous,
           holdWalFrom === 'oldest' ? 0 : holdWalFrom,
         )
-  return new WalSegments({ ...found, logger, heldSizeMax, active, kept })
+  const kept = all.filter(segment => segment.fileNumber < logNumber)
+  const needed = all.slice(kept.length)
+  return new WalSegments({ ...found, logger, heldSizeMax, active, kept, needed })
 }
 
 function existingNames(fileSystem: FileSystem, directory: string): string[] | undefined {
@@ -258,39 +290,5 @@ function checkExistence(
     throw new NotFoundError(
       `a database does not exist in ${directory}: check the path, or allow createIfMissing`,
     )
-  }
-}
-
-function numbersOf(fileSystem: FileSystem, directory: string, kind: 'wal'): number[] {
-  const numbers: number[] = []
-  for (const name of fileSystem.listSync(directory)) {
-    const parsed = parseFileName(name)
-    if (parsed?.kind === kind) numbers.push(parsed.fileNumber)
-  }
-  return numbers
-}
-
-/** Removes what no edit of the MANIFEST mentions any more. Requires that it is durable. */
-function removeOrphans(
-  fileSystem: FileSystem,
-  directory: string,
-  manifest: Manifest,
-  obsoleteFiles: ObsoleteFiles,
-  walSegments: WalSegments,
-): void {
-  const tables = new Set<number>()
-  for (const { table } of manifest.version.tables()) tables.add(table.fileNumber)
-  for (const name of fileSystem.listSync(directory)) {
-    const parsed = parseFileName(name)
-    if (parsed === undefined) continue
-    const { kind, fileNumber } = parsed
-    const orphan =
-      kind === 'temporary' ||
-      (kind === 'table' && !tables.has(fileNumber)) ||
-      (kind === 'wal' &&
-        fileNumber < manifest.logNumber &&
-        walSegments.complete(fileNumber) === undefined) ||
-      (kind === 'manifest' && fileNumber !== manifest.fileNumber)
-    if (orphan) obsoleteFiles.remove(name)
   }
 }

@@ -1,6 +1,7 @@
 /**
  * Recovery: puts what only the WAL holds into tables, so that an open database starts with an
- * empty memtable and a segment of its own.
+ * empty memtable and a segment of its own. Where there is no room for that on the disk, it keeps it
+ * in memtables, and late-recovery.ts does the rest before anything is written.
  *
  * What the log said may have been in the page cache only, put there by a process whose fsync
  * failed. So everything replayed is flushed to new files and recorded in the MANIFEST before
@@ -10,21 +11,31 @@
  *  1. Until the last step (the MANIFEST edit) nothing that was there is changed: recovery that is
  *     interrupted or fails can simply be made again.
  *  2. The new segment exists, durably, before the MANIFEST says that the log begins there.
+ *  3. What could not be brought to its end for want of room has left no file behind.
  */
 import { type Clock, yieldToEventLoop } from '../clock.ts'
+import { toError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
+import type { Random } from '../random.ts'
 import { ChangeBatches } from './change-batch.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
-import type { FileSystem } from './file-system.ts'
+import { formatFileName } from './file-names.ts'
+import { type FileSystem, joinPath } from './file-system.ts'
 import { EntryKind } from './internal-key.ts'
+import { isDiskFull } from './io-failure.ts'
 import type { Executor } from './job.ts'
 import type { Manifest } from './manifest.ts'
+import { replayedMemtablesMax } from './memory-shares.ts'
+import type { Memtable } from './memtable.ts'
+import type { ObsoleteFiles } from './obsolete-files.ts'
 import { type ResolvedDbOptions, tableOptionsAt } from './options.ts'
 import { largerKey } from './range-fragment.ts'
 import { ReplayArena } from './replay-arena.ts'
+import { ReplayMemtables } from './replay-memtables.ts'
 import type { TableMetadata } from './table-metadata.ts'
+import type { VersionEdit } from './version-edit.ts'
 import type { WalVisitor } from './wal-reader.ts'
-import { replayWal, type WalReplayResult } from './wal-replay.ts'
+import { replayWal, type WalReplayOptions, type WalReplayResult } from './wal-replay.ts'
 import { paddingFor, prepareSegment, WalWriter } from './wal-writer.ts'
 
 /** Milliseconds of replay after which the event loop turns, at the next look at the clock. */
@@ -44,56 +55,150 @@ export interface RecoveryParts {
   readonly hasher: Hasher
   readonly clock: Clock
   readonly expiry: ExpiryClock
+  readonly random: Random
   readonly manifest: Manifest
+  readonly obsoleteFiles: ObsoleteFiles
   /** Numbers of the segments in the directory. */
   readonly walNumbers: readonly number[]
 }
 
-export interface Recovered {
-  readonly wal: WalWriter
+/** Where the log goes on. */
+export interface LogStart {
+  /** Of the segment, which is empty or not there yet. */
+  readonly fileNumber: number
   /** The largest sequence in use. */
   readonly sequence: number
+  /** The newest segment that was replayed, 0 for none. */
+  readonly previous: number
+}
+
+export interface Recovered {
+  readonly start: LogStart
   readonly replay: WalReplayResult
+  /** Undefined when there was no room to begin it. */
+  readonly wal: WalWriter | undefined
+  /** Without `wal`: what the log holds, newest first, frozen. */
+  readonly memtables: readonly Memtable[]
+  /** Without `wal`: what the system said. */
+  readonly shortage: Error | undefined
 }
 
 /** Throws CorruptionError when the log is not what it promised to be. */
 export async function recoverWal(parts: RecoveryParts): Promise<Recovered> {
-  const { manifest, fileSystem, directory, hasher, walNumbers } = parts
-  const { databaseId } = manifest
+  const { manifest } = parts
   // What is replayed will be flushed: the thread starts while the log is being read.
-  if (walNumbers.length > 0) parts.executor.prepare()
+  if (parts.walNumbers.length > 0) parts.executor.prepare()
   const arenas = new ReplayArenas(parts)
-  const replay = await replayWal(
-    {
-      fileSystem,
-      directory,
-      databaseId,
-      hasher,
-      fileNumbers: walNumbers,
-      logNumber: manifest.logNumber,
-      closed: manifest.closedWal,
-    },
-    arenas,
-  )
-  const tables = await arenas.finish()
-  const sequence = Math.max(replay.lastSequence, manifest.lastSequence)
-  const fileNumber = manifest.reserveFileNumbers(1)
-  const { newestNumber } = replay
-  const segment = await prepareSegment(fileSystem, directory, fileNumber)
-  const wal = await WalWriter.begin(segment, {
-    databaseId,
-    firstSequence: sequence + 1,
-    // Named, so that its loss is noticed, but nothing is promised of its length.
-    previous: newestNumber,
-    paddingSize: paddingFor(parts.options.memtableSize),
-  })
-  await manifest.append({
+  const replay = await replayWal(replayOptions(parts), arenas)
+  const start = {
+    fileNumber: manifest.reserveFileNumbers(1),
+    sequence: Math.max(replay.lastSequence, manifest.lastSequence),
+    previous: replay.newestNumber,
+  }
+  try {
+    const tables = await arenas.finish()
+    const wal = await beginLog(parts, start, () => manifest.append(logEdit(parts, start, tables)))
+    return { start, replay, wal, memtables: [], shortage: undefined }
+  } catch (error) {
+    // Of a database that is yet to be made nobody wants to read.
+    if (!isDiskFull(error) || manifest.failure !== undefined || manifest.fileNumber === 0) {
+      throw error
+    }
+    const shortage = toError(error)
+    await arenas.takeBack()
+    const memtables = await keepInMemory(parts, shortage, replay.size)
+    return { start, replay, wal: undefined, memtables, shortage }
+  }
+}
+
+/** The edit that makes the tables, which hold all that was replayed, take the place of the log. */
+export function logEdit(
+  { expiry }: Pick<RecoveryParts, 'expiry'>,
+  { fileNumber, sequence }: LogStart,
+  tables: readonly TableMetadata[],
+): VersionEdit {
+  return {
     logNumber: fileNumber,
     lastSequence: sequence,
-    wallMsMax: Math.floor(parts.expiry.nowMs),
+    wallMsMax: Math.floor(expiry.nowMs),
     added: tables.map(table => ({ level: 0, table })),
+  }
+}
+
+/**
+ * Begins the segment and then has it recorded; takes it back when either fails, so that both may be
+ * tried again after a shortage (io-failure.ts).
+ */
+export async function beginLog(
+  parts: Pick<RecoveryParts, 'directory' | 'fileSystem' | 'manifest' | 'obsoleteFiles' | 'options'>,
+  { fileNumber, sequence, previous }: LogStart,
+  record: () => Promise<unknown>,
+): Promise<WalWriter> {
+  const { directory, fileSystem, manifest, obsoleteFiles, options } = parts
+  let wal: WalWriter | undefined
+  try {
+    const segment = await prepareSegment(fileSystem, directory, fileNumber)
+    wal = await WalWriter.begin(segment, {
+      databaseId: manifest.databaseId,
+      firstSequence: sequence + 1,
+      // Named, so that its loss is noticed, but nothing is promised of its length.
+      previous,
+      paddingSize: paddingFor(options.memtableSize),
+    })
+    await record()
+    return wal
+  } catch (error) {
+    wal?.close()
+    // Else nobody knows whether it is recorded.
+    if (manifest.failure === undefined) {
+      obsoleteFiles.removeIfExists(formatFileName('wal', fileNumber))
+    }
+    throw error
+  }
+}
+
+function replayOptions(parts: RecoveryParts): WalReplayOptions {
+  const { manifest, fileSystem, directory, hasher, walNumbers } = parts
+  const { databaseId, logNumber, closedWal: closed } = manifest
+  return { fileSystem, directory, databaseId, hasher, fileNumbers: walNumbers, logNumber, closed }
+}
+
+/** Reads the log once more, into memtables. Log data was delivered the first time. */
+async function keepInMemory(
+  parts: RecoveryParts,
+  shortage: Error,
+  logSize: number,
+): Promise<readonly Memtable[]> {
+  const { clock, random, options, walNumbers, manifest } = parts
+  const memtables = new ReplayMemtables({
+    clock,
+    random,
+    memtableSize: options.memtableSize,
+    countMax: replayedMemtablesMax(options),
+    shortage,
   })
-  return { wal, sequence, replay }
+  await replayWal(replayOptions(parts), memtables)
+  const needed = walNumbers.filter(fileNumber => fileNumber >= manifest.logNumber)
+  await syncSegments(parts, needed)
+  return memtables.finish(logSize)
+}
+
+/**
+ * What a killed process had only given to the system, readers are about to see: it must not be
+ * taken back. No write relies on it: a sync that had failed before would succeed here.
+ */
+async function syncSegments(
+  { fileSystem, directory }: RecoveryParts,
+  numbers: readonly number[],
+): Promise<void> {
+  for (const fileNumber of numbers) {
+    const file = fileSystem.openSync(joinPath(directory, formatFileName('wal', fileNumber)))
+    try {
+      await file.sync()
+    } finally {
+      file.closeSync()
+    }
+  }
 }
 
 /**
@@ -105,6 +210,7 @@ class ReplayArenas implements WalVisitor {
   #arena: ReplayArena | undefined
   readonly #flushes: Promise<readonly TableMetadata[]>[] = []
   readonly #running = new Set<Promise<unknown>>()
+  readonly #tableNumbers: number[] = []
   /** Undefined when nobody asked for log data. */
   readonly #batches: ChangeBatches | undefined
   /** What the caller does with the batch that it was given last. */
@@ -189,6 +295,14 @@ class ReplayArenas implements WalVisitor {
     return tables.reverse().flat()
   }
 
+  /** Removes what was flushed, in part or whole. */
+  async takeBack(): Promise<void> {
+    await Promise.allSettled(this.#flushes)
+    for (const fileNumber of this.#tableNumbers) {
+      this.#parts.obsoleteFiles.removeIfExists(formatFileName('table', fileNumber))
+    }
+  }
+
   #flush(): void {
     const arena = this.#arena
     if (arena === undefined || arena.entryCount === 0) return
@@ -207,13 +321,15 @@ class ReplayArenas implements WalVisitor {
     largestKey: Uint8Array | undefined,
   ): Promise<readonly TableMetadata[]> {
     const { directory, options, manifest, executor, expiry } = this.#parts
+    const firstFileNumber = manifest.reserveFileNumbers(1)
+    this.#tableNumbers.push(firstFileNumber)
     const { tables } = await executor.run({
       kind: 'flush',
       arena,
       order: 'arrival',
       largestKey,
       directory,
-      firstFileNumber: manifest.reserveFileNumbers(1),
+      firstFileNumber,
       fileNumberCount: 1,
       tableOptions: tableOptionsAt(options, 0),
       snapshots: new Float64Array(0),

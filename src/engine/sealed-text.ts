@@ -19,7 +19,8 @@ export function unsealText(bytes: Uint8Array): string | undefined {
   return match[1]
 }
 
-function sumOf(text: string): string {
+/** Eight hexadecimal digits. */
+export function sumOf(text: string): string {
   const bytes = utf8Encode(text)
   return xxh32(bytes, 0, bytes.length, 0).toString(16).padStart(8, '0')
 }

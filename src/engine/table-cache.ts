@@ -37,6 +37,9 @@ const BLOCK_SHARE_MIN = 1 / 4
 /** Bytes of buffers for reading that lie unused at most. */
 const SPARE_BUFFERS_MAX = 1024 * 1024
 
+/** Who takes of the budget for a while: writes that wait, a log that cannot be flushed. */
+export type Borrower = 'writes' | 'log'
+
 export interface TableCacheOptions {
   readonly fileSystem: FileSystem
   readonly directory: string
@@ -72,7 +75,8 @@ export class TableCache implements OpenTables, MissLoader {
   /** Tables that were closed for good while they were being opened. */
   readonly #unwanted = new Set<number>()
   #tableBytes = 0
-  /** Bytes of the budget that others use for now. */
+  /** Bytes of the budget that others use for now, and their sum. */
+  readonly #lent = new Map<Borrower, number>()
   #lentBytes = 0
   #clock = 0
   #closed = false
@@ -153,11 +157,12 @@ export class TableCache implements OpenTables, MissLoader {
   }
 
   /**
-   * Leaves so many bytes of the budget to others, from now on and in place of those before: blocks
-   * make room. Only for moments when nobody borrows blocks (block-source.ts).
+   * Leaves so many bytes of the budget to `borrower`, from now on and in place of those before:
+   * blocks make room. Only for moments when nobody borrows blocks (block-source.ts).
    */
-  lend(bytes: number): void {
-    this.#lentBytes = bytes
+  lend(borrower: Borrower, bytes: number): void {
+    this.#lentBytes += bytes - (this.#lent.get(borrower) ?? 0)
+    this.#lent.set(borrower, bytes)
     this.#resizeBlocks()
   }
 

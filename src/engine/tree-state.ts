@@ -26,6 +26,11 @@ export class TreeState {
   /** The last sequence given to an entry; above visibleSequence while a group is being written. */
   lastSequence: number
   readonly snapshots: Snapshots
+  /**
+   * False while the log is in `frozen` only, for want of room on the disk: nothing is written or
+   * compacted before it is true. Set by late-recovery.ts.
+   */
+  isRecovered = true
   /** Deletions and expired entries from this sequence on are not purged. Changed by the caller. */
   purgeBound: number
   #failure: PoisonedError | undefined

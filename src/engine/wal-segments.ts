@@ -45,6 +45,8 @@ export interface WalSegmentsParts {
   readonly active: ActiveSegment
   /** Those before it that are to be kept although recovery needs them no more; oldest first. */
   readonly kept: readonly CompleteSegment[]
+  /** Those behind them that recovery needs until retireRecovered(). */
+  readonly needed: readonly CompleteSegment[]
 }
 
 export interface WalHoldStats {
@@ -65,7 +67,7 @@ export class WalSegments {
   readonly #parts: WalSegmentsParts
   /** Complete segments, oldest first: those that nobody but holds needs, then the others. */
   readonly #held: CompleteSegment[]
-  readonly #needed: CompleteSegment[] = []
+  readonly #needed: CompleteSegment[]
   #active: ActiveSegment
   readonly #holds = new Set<EngineWalHold>()
   #heldBytes = 0
@@ -75,6 +77,7 @@ export class WalSegments {
     this.#parts = parts
     this.#active = parts.active
     this.#held = [...parts.kept]
+    this.#needed = [...parts.needed]
     for (const { size } of parts.kept) this.#heldBytes += size
   }
 
@@ -131,6 +134,11 @@ export class WalSegments {
     this.#held.push(segment)
     this.#heldBytes += segment.size
     this.#trim()
+  }
+
+  /** Recovery came to its end: it needs nothing any more of what was there before. */
+  retireRecovered(): void {
+    for (const segment of [...this.#needed]) this.retire(segment.fileNumber)
   }
 
   /** Throws ChangesGoneError when the log begins after `sequence`; 0 stands for the first, 1. */
@@ -212,14 +220,16 @@ export function changesGone(sequence: number, oldest: number): ChangesGoneError 
 }
 
 /**
- * The complete segments of a recovered log that lead up to the active one without a gap, oldest
- * first, from the one with `sequence` on. What is older, or cannot be told, is not among them.
+ * The complete segments of a recovered log that lead up to the active one, which follows segment
+ * `previous`, without a gap, oldest first, from the one with `sequence` on. What is older, or cannot
+ * be told, is not among them.
  */
 export function findKeptSegments(
   fileSystem: FileSystem,
   directory: string,
   databaseId: Uint8Array,
   active: ActiveSegment,
+  previous: number,
   sequence: number,
 ): readonly CompleteSegment[] {
   const kept: CompleteSegment[] = []
@@ -227,8 +237,8 @@ export function findKeptSegments(
     const found = fileNumber === 0 ? undefined : readSegment(fileSystem, directory, fileNumber)
     return found !== undefined && equalBytes(found.databaseId, databaseId) ? found : undefined
   }
-  let next = read(active.fileNumber)
-  while (next !== undefined && next.firstSequence > sequence) {
+  let next = { firstSequence: active.firstSequence, previous: { fileNumber: previous } }
+  while (next.firstSequence > sequence) {
     const found = read(next.previous.fileNumber)
     if (found === undefined) break
     const { fileNumber, firstSequence, size } = found

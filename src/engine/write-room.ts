@@ -18,6 +18,7 @@ import type { FileSystem } from './file-system.ts'
 import type { Flusher } from './flusher.ts'
 import { ioFailure, isShortage } from './io-failure.ts'
 import type { BackgroundHost, JobRunner } from './job-runner.ts'
+import type { LateRecovery } from './late-recovery.ts'
 import { Memtable } from './memtable.ts'
 import { NextSegment } from './next-segment.ts'
 import type { RepeatedFailure } from './repeated-failure.ts'
@@ -48,8 +49,9 @@ export interface WriteRoomParts {
   readonly databaseId: Uint8Array
   /** Throws when this process no longer holds the directory. */
   readonly verifyLock: () => void
-  /** The segment that belongs to the active memtable. */
-  readonly wal: WalWriter
+  /** The segment that belongs to the active memtable; undefined until `late` has come to its end. */
+  readonly wal: WalWriter | undefined
+  readonly late: LateRecovery | undefined
 }
 
 /** A memtable that was scanned is followed by so many that spare the next scan the wait. */
@@ -60,7 +62,7 @@ export class WriteRoom {
   readonly #stalls: Stalls
   readonly #next: NextSegment
   readonly #pacer: WritePacer
-  #wal: WalWriter
+  #wal: WalWriter | undefined
   #pressureVersion: Version | undefined
   #pressureFrozen = 0
   #isClosing = false
@@ -78,11 +80,27 @@ export class WriteRoom {
     this.#next = new NextSegment(parts)
     this.#pacer = new WritePacer(parts.host.clock, RATE_MAX)
     this.#wal = parts.wal
+    this.#isShort = parts.wal === undefined
   }
 
-  /** The segment that takes the next frame. */
+  /** Whether there is a segment to write to. */
+  get isBegun(): boolean {
+    return this.#wal !== undefined
+  }
+
+  /** The segment that takes the next frame. Requires that the log is begun. */
   get wal(): WalWriter {
+    assert(this.#wal !== undefined, 'the log is begun before it is written to')
     return this.#wal
+  }
+
+  /** Bytes of the segment that were written, and of those the ones that are durable. */
+  get size(): number {
+    return this.#wal?.size ?? 0
+  }
+
+  get syncedSize(): number {
+    return this.#wal?.synced.length ?? 0
   }
 
   get stalls(): StallStats {
@@ -119,9 +137,26 @@ export class WriteRoom {
     return true
   }
 
+  /** The segment that what could not be done at opening (late-recovery.ts) ended with. */
+  begun(wal: WalWriter): void {
+    this.#wal = wal
+    this.#continued()
+  }
+
+  /** Resolves once there is a segment to write to. Rejects as makeRoom does. */
+  async begin(): Promise<void> {
+    if (this.#wal !== undefined) return
+    try {
+      await this.#parts.late?.finish()
+    } catch (error) {
+      throw this.#refusalFor(error)
+    }
+  }
+
   /** Whether the active memtable and its segment take so many entries and bytes as they are. */
   hasRoom(entryCount: number, dataSize: number): boolean {
     const { state, options } = this.#parts.host
+    if (this.#wal === undefined) return false
     const isLogFull = this.#wal.size >= LOG_SIZE_SHARE * options.memtableSize
     return !isLogFull && state.memtable.hasRoom(entryCount, dataSize)
   }
@@ -132,8 +167,9 @@ export class WriteRoom {
    * database is poisoned or closed; with IoError, and nothing changed, when the disk is full.
    */
   async makeRoom(entryCount: number, dataSize: number): Promise<void> {
+    await this.begin()
     await this.#makeRoomInMemory(entryCount, dataSize)
-    if (!this.#wal.hasReserved(dataSize)) await this.#reserve(dataSize)
+    if (!this.wal.hasReserved(dataSize)) await this.#reserve(dataSize)
   }
 
   async #makeRoomInMemory(entryCount: number, dataSize: number): Promise<void> {
@@ -143,7 +179,7 @@ export class WriteRoom {
     if (state.memtable.entryCount === 0) {
       if (state.memtable.hasRoom(entryCount, dataSize)) return
       // A larger one for the same segment: there is nothing to freeze, and nothing to flush.
-      state.memtable = this.#newMemtable(entryCount, dataSize, this.#wal.fileNumber)
+      state.memtable = this.#newMemtable(entryCount, dataSize, this.wal.fileNumber)
       return
     }
     await this.#waitForFrozenSlot()
@@ -155,6 +191,7 @@ export class WriteRoom {
    * Called between group commits.
    */
   async freeze(): Promise<void> {
+    await this.begin()
     if (this.#parts.host.state.memtable.entryCount === 0) return
     await this.#waitForFrozenSlot()
     await this.#rotate(1, 0)
@@ -244,10 +281,11 @@ export class WriteRoom {
     const { host, flusher } = this.#parts
     this.#verifyLock()
     const { state, events } = host
-    const previous = this.#wal
-    this.#wal = await this.#continueAfter(previous)
+    const previous = this.wal
+    const next = await this.#continueAfter(previous)
+    this.#wal = next
     this.#continued()
-    const { fileNumber } = this.#wal
+    const { fileNumber } = next
     // Everything in the old segment is durable and applied: nobody writes or syncs it again.
     previous.close()
     host.walSegments.rotated(previous.size, state.lastSequence, fileNumber)
@@ -284,7 +322,7 @@ export class WriteRoom {
 
   async #reserve(size: number): Promise<void> {
     try {
-      await this.#wal.reserve(size)
+      await this.wal.reserve(size)
       this.#continued()
     } catch (error) {
       throw this.#refusalFor(error)

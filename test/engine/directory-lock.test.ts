@@ -9,8 +9,10 @@ import fs, {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
@@ -96,6 +98,76 @@ function makeReadOnly(context: TestContext): void {
     syncBuiltinESMExports()
   })
 }
+
+/** From here on no file can be written to, as there is no room. */
+function fillDisk(context: TestContext): void {
+  const { writeFileSync: write } = fs
+  fs.writeFileSync = path => {
+    throw systemError('ENOSPC', 'write', String(path))
+  }
+  syncBuiltinESMExports()
+  context.after(() => {
+    fs.writeFileSync = write
+    syncBuiltinESMExports()
+  })
+}
+
+describe('a lock that is taken on a full disk', () => {
+  test('locks, names its holder, and is released', context => {
+    const directory = temporaryDirectory(context)
+    fillDisk(context)
+    const lock = lockDirectorySync(directory)
+    assert.deepEqual(readdirSync(directory), ['LOCK'])
+    // ext4 keeps no more than this beside the file's own record.
+    assert.ok(readlinkSync(`${directory}/LOCK`).length < 60)
+    lock.verifySync()
+    const message = refusal(directory)
+    assert.ok(message.startsWith(`${directory} is open in process ${process.pid} (`), message)
+    assert.match(message, /on host .* \(this very process\) since 20/)
+    lock.releaseSync()
+    takeAndRelease(directory)
+  })
+
+  test('notices that it is gone', context => {
+    const directory = temporaryDirectory(context)
+    fillDisk(context)
+    const lock = lockDirectorySync(directory)
+    rmSync(`${directory}/LOCK`)
+    assert.throws(() => lock.verifySync(), /was removed or replaced/)
+    lock.releaseSync()
+  })
+
+  test('is taken over from the dead only', LINUX_ONLY, context => {
+    const directory = temporaryDirectory(context)
+    const path = `${directory}/LOCK`
+    lockDirectorySync(directory)
+    const content = readFileSync(path, 'utf8')
+    rmSync(path)
+    fillDisk(context)
+    lockDirectorySync(directory)
+    const [id, pid, startTime, boot, host] = readlinkSync(path).split('.')
+    assert.equal(JSON.parse(content).startTime, startTime)
+    const leave = (...parts: (string | undefined)[]) => {
+      rmSync(path, { force: true })
+      symlinkSync(parts.join('.'), path)
+    }
+    for (const stale of [
+      [id, pid, '12345', boot, host],
+      [id, 2 ** 30, startTime, boot, host],
+      [id, pid, startTime, '00000000', host],
+    ]) {
+      leave(...stale.map(String))
+      takeAndRelease(directory)
+    }
+    leave(id, pid, startTime, boot, '00000000')
+    assert.match(refusal(directory), /on another host whose processes cannot be seen/)
+    for (const foreign of ['elsewhere', `${id}.${pid}`]) {
+      leave(foreign)
+      assert.match(refusal(directory), /did not write.*delete .*LOCK and try again$/)
+    }
+    assert.deepEqual(readdirSync(directory), ['LOCK'], 'no claim is left')
+  })
+})
 
 describe('a directory lock', () => {
   test('is refused on a read-only file system by who holds it, else by the system', context => {

@@ -275,7 +275,7 @@ describe('Manifest', () => {
         await manifest.close()
       }
     }
-    assert.ok(failures > 60, `${failures} failures`)
+    assert.ok(failures > 50, `${failures} failures`)
   })
 
   test('without room for an edit nothing changes, at any call, until there is room', async t => {
@@ -288,9 +288,14 @@ describe('Manifest', () => {
         const memory = newDisk()
         const disk = new FailingFileSystem(memory)
         const parts = partsOn(disk)
-        const manifest = Manifest.create(parts, DATABASE_ID)
+        let manifest = Manifest.create(parts, DATABASE_ID)
         const script = new EditScript(random, memory)
         await manifest.append(script.next(manifest))
+        if (random.below(2) === 0) {
+          // Of one that was just recovered the first edit takes a file of its own.
+          await manifest.close()
+          manifest = Manifest.recover(parts)!
+        }
         const rule = { fault, nth, forever: true }
         const report = disk.fail(
           fault === 'ENOSPC' || fault === 'EMFILE' ? { ...rule, kind } : rule,
