@@ -59,6 +59,8 @@ export class ErrorLife {
   #oracle = new CrashOracle()
   #held: HeldSnapshot | undefined
   #mustBePoisoned = false
+  /** The disk failed before, or while, this database was opened. */
+  #wasHitBefore = false
   #hasRoom = false
   #writeCount = 0
 
@@ -133,7 +135,8 @@ export class ErrorLife {
 
   /** Whether the failed call leaves in doubt what the log or the MANIFEST holds. */
   #isVital(): boolean {
-    if (this.#options.dataOnly === true) return false
+    // One that began on a failing disk may have written nothing that could be in doubt.
+    if (this.#options.dataOnly === true || this.#wasHitBefore) return false
     const { fault, kind, path, isBeginning, isZeros } = this.#options.fault.first!
     if (kind !== 'write' && kind !== 'sync') return false
     if (!path.startsWith(DIRECTORY)) return false
@@ -148,9 +151,16 @@ export class ErrorLife {
     const db = await this.#try(() =>
       openEngine(disk, { clock: this.#clock, random: this.#random, options: ERROR_OPTIONS }),
     )
-    if (db === undefined) return
+    if (db === undefined) {
+      const isFull = this.#options.fault.first?.fault === 'full'
+      if (isFull && this.#oracle.submittedCount > 0) {
+        throw new OracleError('a full disk keeps the database from being opened')
+      }
+      return
+    }
     this.#db = db
     this.#mustBePoisoned = false
+    this.#wasHitBefore = this.#options.fault.injected > 0
     const found = await this.#read(() => readState(db))
     if (found === undefined) {
       // What is there is judged at the end; until then nobody knows.
