@@ -152,11 +152,15 @@ function watchFailedFiles(
 ): string[] {
   const breaches: string[] = []
   let isNew = false
+  let isOpenedAnew = false
   // The first half of such a write is a call as well.
   let halves = name === 'shortWrite' || name === 'full' ? 1 : 0
   memory.onCall = (_index, kind, path) => {
     const { first } = fault
-    if (first === undefined || first.path !== path) return
+    if (first === undefined) return
+    // The next life may sync what it has read of a log, for those who read: no write relies on it.
+    if (kind === 'lock') isOpenedAnew = true
+    if (first.path !== path || (kind === 'sync' && isOpenedAnew && path.endsWith('.wal'))) return
     if (first.kind !== 'write' && first.kind !== 'sync') return
     const isNoRoom = name === 'ENOSPC' || name === 'shortWrite' || name === 'full'
     if (isNoRoom && first.isZeros && path.endsWith('.wal')) return
