@@ -9,8 +9,8 @@
  *
  * The second form is for a disk that is full: the target of a short link is kept where the file
  * system keeps the file's own record, and takes no block. 59 bytes are the most for that (ext4), so
- * boot and host are sums: XXH32, seed 0, as eight hexadecimal digits. The link leads nowhere, and to
- * builds that do not know it a directory that has one is taken.
+ * boot and host are sums: XXH32, seed 0, as eight hexadecimal digits. The link leads nowhere, and
+ * to builds that do not know it a directory that has one is taken.
  */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'

@@ -221,8 +221,8 @@ export function changesGone(sequence: number, oldest: number): ChangesGoneError 
 
 /**
  * The complete segments of a recovered log that lead up to the active one, which follows segment
- * `previous`, without a gap, oldest first, from the one with `sequence` on. What is older, or cannot
- * be told, is not among them.
+ * `previous`, without a gap, oldest first, from the one with `sequence` on. What is older, or
+ * cannot be told, is not among them.
  */
 export function findKeptSegments(
   fileSystem: FileSystem,

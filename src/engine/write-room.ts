@@ -49,7 +49,7 @@ export interface WriteRoomParts {
   readonly databaseId: Uint8Array
   /** Throws when this process no longer holds the directory. */
   readonly verifyLock: () => void
-  /** The segment that belongs to the active memtable; undefined until `late` has come to its end. */
+  /** The segment that belongs to the active memtable; undefined until `late` has ended. */
   readonly wal: WalWriter | undefined
   readonly late: LateRecovery | undefined
 }

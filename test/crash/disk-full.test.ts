@@ -4,8 +4,8 @@
 // The same holds for a process that begins on a disk that is full.
 // Method: writes until one is refused, on a simulated disk of every size in a range, so that the
 // end comes at every kind of file, and on a real file system of a few megabytes, which takes the
-// right to mount one: elsewhere that test says that it was skipped. Then room is made. And a database
-// that was killed is opened on a disk that becomes full at each call of that in turn, with power
+// right to mount one: elsewhere that test says that it was skipped. Then room is made. And a
+// database that was killed is opened on a disk that becomes full at some call of that, with power
 // losses in between.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'

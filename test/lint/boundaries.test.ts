@@ -31,13 +31,13 @@ const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
   'node:crypto': /^src\/(?:random|secret)\.ts$/,
   'node:perf_hooks': /^src\/(?:cli\/load-generator|net\/http\/process-metrics)\.ts$/,
   'node:events': /^src\/(?:net|cli)\//,
-  'node:fs': /^src\/(?:engine\/(?:node-file-system|directory-lock)\.ts$|cli\/)/,
+  'node:fs': /^src\/(?:engine\/(?:node-file-system|directory-lock|lock-holder)\.ts$|cli\/)/,
   'node:fs/promises': /^src\/(?:cli\/|net\/http\/dashboard-files\.ts$)/,
   'node:http': /^src\/net\/http\//,
   'node:module': /^src\/level-base\.ts$/,
   'node:net': /^src\/net\/(?:acceptor|connector|listener|shared-read)\.ts$/,
-  'node:os': /^src\/(?:engine\/directory-lock\.ts$|cli\/)/,
-  'node:path': /^src\/(?:engine\/(?:node-file-system|directory-lock)\.ts$|cli\/)/,
+  'node:os': /^src\/(?:engine\/(?:directory-lock|lock-holder)\.ts$|cli\/)/,
+  'node:path': /^src\/(?:engine\/(?:node-file-system|directory-lock|lock-holder)\.ts$|cli\/)/,
   'node:process': /^src\/cli\//,
   'node:readline': /^src\/cli\//,
   'node:stream': /^src\/cli\//,
@@ -65,11 +65,11 @@ const ENGINE_FORMAT_NAMES = [
   'table-metadata',
 ]
 const ENGINE_FORMAT = new RegExp(`^src/engine/(?:${ENGINE_FORMAT_NAMES.join('|')})\\.ts$`)
-const FILE_SYSTEM = /^src\/engine\/(?:file-system|node-file-system|directory-lock)\.ts$/
+const FILE_SYSTEM = /^src\/engine\/(?:file-system|node-file-system|directory-lock|lock-holder)\.ts$/
 
 /** The files of the engine that choose the real disk; all others are given theirs. */
 const DISK_CHOOSERS = /^src\/engine\/(?:db|index|offline|open|job-worker|node-file-system)\.ts$/
-const DISKS = /^src\/engine\/(?:node-file-system|directory-lock)\.ts$/
+const DISKS = /^src\/engine\/(?:node-file-system|directory-lock|lock-holder)\.ts$/
 
 function layerOf(path: string): string {
   const [, folder, file] = path.split('/')
