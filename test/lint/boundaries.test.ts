@@ -68,7 +68,8 @@ const ENGINE_FORMAT = new RegExp(`^src/engine/(?:${ENGINE_FORMAT_NAMES.join('|')
 const FILE_SYSTEM = /^src\/engine\/(?:file-system|node-file-system|directory-lock|lock-holder)\.ts$/
 
 /** The files of the engine that choose the real disk; all others are given theirs. */
-const DISK_CHOOSERS = /^src\/engine\/(?:db|index|offline|open|job-worker|node-file-system)\.ts$/
+const DISK_CHOOSERS =
+  /^src\/engine\/(?:db|index|offline|open|job-worker|node-file-system|directory-lock)\.ts$/
 const DISKS = /^src\/engine\/(?:node-file-system|directory-lock|lock-holder)\.ts$/
 
 function layerOf(path: string): string {
