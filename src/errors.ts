@@ -24,6 +24,7 @@ export type KvErrorCode =
   | 'KV_CLOCK_SKEW'
   | 'KV_INTERNAL'
   | 'KV_CHANGES_GONE'
+  | 'KV_PERMISSION'
 
 /** What the caller should do about the error, whichever error it is. */
 export type KvErrorAction =
@@ -228,6 +229,15 @@ export class VersionMismatchError extends KvError {
 export class AuthenticationError extends KvError {
   override readonly name = 'AuthenticationError'
   readonly code = 'KV_AUTHENTICATION'
+  readonly action = 'fix-request'
+}
+
+/**
+ * The user may not do this. Says nothing about the keys: whether they exist, the answer is the same.
+ */
+export class PermissionError extends KvError {
+  override readonly name = 'PermissionError'
+  readonly code = 'KV_PERMISSION'
   readonly action = 'fix-request'
 }
 

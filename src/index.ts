@@ -98,6 +98,7 @@ export {
   LockedError,
   NotFoundError,
   OverloadedError,
+  PermissionError,
   PoisonedError,
   ProtocolError,
   TimeoutError,

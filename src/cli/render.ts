@@ -166,6 +166,9 @@ function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly stri
   if (error instanceof OverloadedError) {
     return [`wait ${formatDuration(error.retryAfterMs)}, then try again`]
   }
+  if (error.code === 'KV_PERMISSION') {
+    return 'have it granted where the node runs: kvd user grant <name> <permissions>'
+  }
   if (error.code === 'KV_AUTHENTICATION') {
     return [`the password comes from ${PASSWORD_VARIABLE}, or a file: ${PASSWORD_FILE_VARIABLE}`]
   }

@@ -8,6 +8,7 @@
  *   abort  {}                      takes back the join that is under way (ring-change.ts)
  */
 import { InvalidArgumentError } from '../errors.ts'
+import type { AdminNeeds } from '../net/index.ts'
 import type { ClusterStatus } from './cluster-status.ts'
 import type { HintReport, HintReports } from './hint-reports.ts'
 import { traceKey } from './key-trace.ts'
@@ -80,6 +81,21 @@ export async function runAdmin(
     }
     default:
       throw new InvalidArgumentError(`this server knows no command '${String(command['command'])}'`)
+  }
+}
+
+/** What a user must be allowed for it: what only looks takes less than what changes something. */
+export function adminNeeds(command: AdminCommand): AdminNeeds {
+  switch (command['command']) {
+    case 'trace':
+      return { permission: 'monitor', key: keyOf(command) }
+    case 'status':
+    case 'hints':
+      return { permission: 'monitor' }
+    case 'repair':
+      return { permission: command['action'] === 'start' ? 'admin' : 'monitor' }
+    default:
+      return { permission: 'admin' }
   }
 }
 

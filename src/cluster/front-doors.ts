@@ -1,15 +1,17 @@
 /**
  * The front doors of a node: the binary protocol, and where they are wanted those of Redis and of
- * HTTP clients. All call the same handler, share limits and group commits, and know nothing of what
- * stands behind.
+ * HTTP clients. All call the same handler, which lets each user do what it may (guarded-handler.ts),
+ * share limits and group commits, and know nothing of what stands behind.
  */
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import {
   type Acceptor,
+  Audit,
   type CloseOptions,
   doorMetrics,
   type EventLog,
+  GuardedHandler,
   HttpServer,
   type ListenAddress,
   type ListenOptions,
@@ -44,9 +46,13 @@ export class FrontDoors {
   readonly #options: NodeOptions
 
   constructor(options: NodeOptions, parts: FrontDoorParts) {
-    const { limits = {}, version: serverVersion = '', credentials = {} } = options
+    const { limits = {}, version: serverVersion = '', credentials = {}, users } = options
     const { allowInsecureRemote = false } = options
-    const common = { ...parts, limits, serverVersion, allowInsecureRemote, credentials }
+    const audit = new Audit(parts.logger, parts.clock)
+    // The doors have no other: whatever they do for a client is asked for there.
+    const handler = new GuardedHandler(parts.handler, audit)
+    const access = { credentials, users, audit, allowInsecureRemote }
+    const common = { ...parts, handler, limits, serverVersion, ...access }
     this.#options = options
     this.server = new Server(common)
     const further = { ...common, sharesWith: this.server }

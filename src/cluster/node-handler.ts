@@ -6,6 +6,7 @@
 import { AbortedError, InvalidArgumentError, UnavailableError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
 import type {
+  AdminNeeds,
   EntryVersions,
   HandlerDecision,
   HandlerEntry,
@@ -21,7 +22,7 @@ import type {
   RingOwnership,
   ScanSession,
 } from '../net/index.ts'
-import { type AdminCommand, type AdminOptions, runAdmin } from './admin-commands.ts'
+import { type AdminCommand, type AdminOptions, adminNeeds, runAdmin } from './admin-commands.ts'
 import type { ClusterScans } from './cluster-scans.ts'
 import type { ClusterStatus } from './cluster-status.ts'
 import type { ClusterWrites } from './cluster-writes.ts'
@@ -198,6 +199,10 @@ export class NodeHandler implements RequestHandler {
       status: about && ((hints: readonly HintReport[]) => about.status(hints)),
     }
     return runAdmin(options, command, context.deadlineMs)
+  }
+
+  adminNeeds(command: AdminCommand): AdminNeeds {
+    return adminNeeds(command)
   }
 
   stats(): NodeStats {

@@ -107,9 +107,10 @@ export async function startNode(
 
 /** Rejects with what can be known before anything is made. */
 async function checkOptions(options: NodeOptions, { acceptor }: NodeEnvironment): Promise<void> {
-  const { partitionCount, allowInsecureRemote = false, credentials, cluster } = options
+  const { partitionCount, allowInsecureRemote = false, credentials, users, cluster } = options
   if (partitionCount !== undefined) checkPartitionCount(partitionCount)
-  const policy = { allowInsecureRemote, asksForPassword: credentials?.password !== undefined }
+  const asksForPassword = credentials?.password !== undefined || users !== undefined
+  const policy = { allowInsecureRemote, asksForPassword }
   await checkListen(listenOptions(options), policy, acceptor)
   for (const door of [options.resp, options.http]) {
     if (door !== undefined) await checkListen(door, policy, acceptor)

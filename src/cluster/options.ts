@@ -4,7 +4,7 @@ import type { Db, DbTuning, Executor, FileSystem } from '../engine/index.ts'
 import type { Hasher } from '../hash.ts'
 import type { Durability } from '../key-value-store.ts'
 import type { Logger } from '../logger.ts'
-import type { Acceptor, Connector, Credentials, ServerLimits } from '../net/index.ts'
+import type { Acceptor, Connector, Credentials, ServerLimits, Users } from '../net/index.ts'
 import type { Random } from '../random.ts'
 import type { PeerLimits } from './peer-limits.ts'
 import type { PeerLinksOptions } from './peer-links.ts'
@@ -28,8 +28,14 @@ export interface NodeOptions {
    */
   readonly allowInsecureRemote?: boolean
 
-  /** With a password, only clients that know it are served. @defaultValue everybody is */
+  /** With a password, whoever knows it is served, in everything. @defaultValue everybody is */
   readonly credentials?: Credentials
+
+  /**
+   * With users, these are served, too, each with what it is allowed. All nodes of a cluster should
+   * have the same. @defaultValue none
+   */
+  readonly users?: Users | undefined
 
   /**
    * What an acknowledged write has survived, unless the request says otherwise.

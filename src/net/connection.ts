@@ -12,6 +12,7 @@
  */
 import type { KvError } from '../errors.ts'
 import type { AcceptedEvents, AcceptedWire } from './acceptor.ts'
+import { loginAgain } from './auth/index.ts'
 import type { Conversation, ConversationSink, ServerProtocol } from './conversation.ts'
 import type { ServerContext } from './server-context.ts'
 
@@ -247,6 +248,8 @@ export class Connection implements ConversationSink, AcceptedEvents {
       } else if (nowMs - this.#strangeSinceMs > limits.handshakeTimeoutMs) {
         this.#fail(`no HELLO came in time; it sent ${this.session.describeFirstBytes()}`)
       }
+    } else if (this.session.access.isRevoked && !this.session.ending) {
+      this.refuse(loginAgain())
     } else if (this.#isOverdue(nowMs)) {
       this.#fail('a frame did not arrive completely in time')
     } else if (this.#isIdle(nowMs)) {

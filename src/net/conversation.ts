@@ -11,6 +11,7 @@
 import type { KvError } from '../errors.ts'
 import type { Share } from './admission.ts'
 import type { LoadKind } from './load-meter.ts'
+import type { Access } from './auth/index.ts'
 import type { OutputBuffer } from './output-buffer.ts'
 import type { ServerContext } from './server-context.ts'
 
@@ -35,6 +36,8 @@ export interface Conversation {
   readonly clientName: string
   /** True once the client may ask for anything. */
   readonly open: boolean
+  /** What its user may do. */
+  readonly access: Access
   /** When it became a stranger again, in monotonic milliseconds; 0: it is one from the start. */
   readonly strangeSinceMs: number
   /** True once nothing more will be read. */

@@ -7,8 +7,7 @@
  * encrypted tunnel.
  */
 import { ByteReader, ByteWriter, DecodeError, utf8Encode } from '../bytes.ts'
-import { AuthenticationError, InvalidArgumentError } from '../errors.ts'
-import { Secret } from '../secret.ts'
+import { InvalidArgumentError } from '../errors.ts'
 import { CREDENTIALS_SIZE_MAX } from './limits.ts'
 
 /** The user where none is named. */
@@ -38,43 +37,18 @@ export function encodeCredentials({ user = DEFAULT_USER, password }: Credentials
   return new ByteWriter(64).uint8(name.length).raw(name).raw(secret).written
 }
 
-/** What a server holds the credentials of its clients against. */
-export class Doorkeeper {
-  /** Whom clients must be, where there is a password. */
+/** Throws DecodeError for bytes that are no credentials. */
+export function decodeCredentials(bytes: Uint8Array): {
   readonly user: string
-  readonly #secret: Secret | undefined
-
-  /** Without a password everybody may enter, and nobody may bring one. */
-  constructor(credentials: Credentials) {
-    this.user = credentials.user ?? DEFAULT_USER
-    const encoded = encodeCredentials(credentials)
-    this.#secret = encoded.length === 0 ? undefined : new Secret(encoded)
-  }
-
-  get asksForPassword(): boolean {
-    return this.#secret !== undefined
-  }
-
-  /** Throws AuthenticationError, which does not tell whether the user or the password is wrong. */
-  admit(credentials: Uint8Array): void {
-    if (this.#secret === undefined) {
-      if (credentials.length === 0) return
-      throw new AuthenticationError(
-        'this server has no password and accepts none; connect without one',
-      )
-    }
-    if (credentials.length === 0) {
-      throw new AuthenticationError('this server asks for a user and a password')
-    }
-    checkForm(credentials)
-    if (this.#secret.matches(credentials)) return
-    throw new AuthenticationError('the user or the password is wrong')
-  }
+  readonly password: string
+} {
+  const reader = new ByteReader(bytes)
+  const user = textOf(reader.view(reader.uint8()))
+  if (reader.remaining === 0) throw new DecodeError('the credentials have no password', 0)
+  return { user, password: textOf(reader.view(reader.remaining)) }
 }
 
-/** Throws DecodeError for bytes that are no credentials. */
-function checkForm(credentials: Uint8Array): void {
-  const reader = new ByteReader(credentials)
-  reader.view(reader.uint8())
-  if (reader.remaining === 0) throw new DecodeError('the credentials have no password', 0)
+/** What is no UTF-8 is nobody's name or password, and no reason to fail. */
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('utf8')
 }

@@ -1,6 +1,5 @@
-/** HELLO: which protocol version and features a connection speaks, and who may speak. */
+/** HELLO: which protocol version and features a connection speaks. */
 import { VersionMismatchError } from '../errors.ts'
-import type { Doorkeeper } from './credentials.ts'
 import type { ServerLimits } from './limits.ts'
 import { FEATURES_SUPPORTED, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 import type { HelloBody } from './request-body.ts'
@@ -14,12 +13,11 @@ export interface ServerIdentity {
   readonly clusterId: string
 }
 
-/** The answer to a HELLO. Throws when there is no common version, or for credentials. */
+/** The answer to a HELLO, as far as it does not depend on who says it. */
 export function acceptHello(
   hello: HelloBody,
   identity: ServerIdentity,
   limits: ServerLimits,
-  doorkeeper: Doorkeeper,
   timeMs: number,
 ): HelloReply {
   const version = Math.min(hello.versionMax, PROTOCOL_VERSION_MAX)
@@ -29,7 +27,6 @@ export function acceptHello(
         `server ${PROTOCOL_VERSION_MIN} to ${PROTOCOL_VERSION_MAX}; upgrade the older of the two`,
     )
   }
-  doorkeeper.admit(hello.credentials)
   return {
     version,
     features: (hello.features & FEATURES_SUPPORTED) >>> 0,

@@ -9,6 +9,20 @@ export {
   tcpAcceptor,
 } from './acceptor.ts'
 export {
+  Audit,
+  checkUserName,
+  formatGrant,
+  formatUsers,
+  hashPassword,
+  parseGrant,
+  parseStoredUsers,
+  parseUsers,
+  SALT_SIZE,
+  type StoredUser,
+  storedGrant,
+  Users,
+} from './auth/index.ts'
+export {
   Client,
   type ClientStatus,
   connect,
@@ -27,6 +41,7 @@ export { type Credentials, DEFAULT_USER } from './credentials.ts'
 export { doorMetrics, sharedMetrics } from './door-metrics.ts'
 export { EventLog, eventLogger } from './event-log.ts'
 export { FRAME_LENGTH_SIZE, FrameDecoder, readUint32 } from './frame.ts'
+export { GuardedHandler } from './guarded-handler.ts'
 export { HttpServer } from './http/index.ts'
 export { LatencyHistogram, type LatencySummary } from './latency-histogram.ts'
 export {
@@ -43,6 +58,7 @@ export { OutputBuffer } from './output-buffer.ts'
 export type { ReceiveBudget } from './receive-buffer.ts'
 export type { RemoteScan } from './remote-scan.ts'
 export type {
+  AdminNeeds,
   EntryVersions,
   HandlerDecision,
   HandlerDelete,

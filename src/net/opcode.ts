@@ -98,6 +98,7 @@ export const Status = {
   clockSkew: 30,
   internal: 31,
   changesGone: 32,
+  permission: 33,
 } as const
 export type Status = (typeof Status)[keyof typeof Status]
 /** Statuses from here on are errors and carry the error body. */
@@ -122,6 +123,7 @@ export const STATUS_OF_CODE: Readonly<Record<KvErrorCode, number>> = {
   KV_CLOCK_SKEW: Status.clockSkew,
   KV_INTERNAL: Status.internal,
   KV_CHANGES_GONE: Status.changesGone,
+  KV_PERMISSION: Status.permission,
 }
 
 /** The error code of a status, or undefined when it is not an error that this build knows. */

@@ -170,11 +170,11 @@ export class Operations {
       }
       case Opcode.stats:
         decodeNothing(bytes, at, end)
-        this.#responder.answer(request, this.#stats(), encodeBytes)
+        this.#responder.answer(request, this.#stats(request), encodeBytes)
         break
       case Opcode.ringMap:
         decodeNothing(bytes, at, end)
-        this.#responder.answer(request, this.#context.handler.ring(), this.#encodeRing)
+        this.#responder.answer(request, this.#context.handler.ring(request), this.#encodeRing)
         break
       case Opcode.admin:
         this.#responder.share.check(request.size)
@@ -259,12 +259,12 @@ export class Operations {
     return utf8Encode(JSON.stringify(await handler.admin(command, request)))
   }
 
-  #stats(): MaybePromise<Uint8Array> {
+  #stats(request: ServerRequest): MaybePromise<Uint8Array> {
     const net = this.#context.snapshot()
     function toJson(stats: Readonly<Record<string, unknown>>): Uint8Array {
       return utf8Encode(JSON.stringify({ ...stats, net }))
     }
-    const stats = this.#context.handler.stats()
+    const stats = this.#context.handler.stats(request)
     return stats instanceof Promise ? stats.then(toJson) : toJson(stats)
   }
 }

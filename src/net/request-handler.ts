@@ -11,6 +11,7 @@
  */
 import type { ClientIdentity } from '../fair-queue.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
+import type { Caller } from './auth/index.ts'
 import type { MetricFamily } from './metrics.ts'
 
 export type MaybePromise<T> = T | Promise<T>
@@ -28,6 +29,8 @@ export interface RequestContext {
    * a GET: the least that the answer may have.
    */
   readonly version: Uint8Array | undefined
+  /** Whose request it is, and what that user may do: see guarded-handler.ts. */
+  readonly caller: Caller
   /**
    * Who asks, usually a connection: long work is divided between clients, not between requests.
    * Absent: a client of its own.
@@ -187,7 +190,7 @@ export interface RequestHandler {
   /** Number of live keys in the range; exact, by reading it. */
   count(scan: HandlerScan, context: RequestContext): MaybePromise<number>
   /** A JSON-serialisable object; see `kvcli stats`. */
-  stats(): MaybePromise<Readonly<Record<string, unknown>>>
+  stats(context: RequestContext): MaybePromise<Readonly<Record<string, unknown>>>
   /** What decides whether clients should be sent here. Absent: nothing does. */
   health?(): MaybePromise<readonly HealthCheck[]>
   /**
@@ -198,9 +201,9 @@ export interface RequestHandler {
   /** Who owns which part of the data. Absent: knows no ring. */
   ownership?(): MaybePromise<RingOwnership>
   /** What it has to tell to monitoring, besides what the doors know. Absent: nothing. */
-  metrics?(): MaybePromise<readonly MetricFamily[]>
+  metrics?(context: RequestContext): MaybePromise<readonly MetricFamily[]>
   /** The ring of the current epoch, encoded; a door hands it on as it is. */
-  ring(): MaybePromise<Uint8Array>
+  ring(context: RequestContext): MaybePromise<Uint8Array>
   /**
    * Answers a command about the server itself, with a JSON-serialisable object: `command` says
    * which, the other members belong to it. Absent: knows none. Throws InvalidArgumentError for one
@@ -210,4 +213,13 @@ export interface RequestHandler {
     command: Readonly<Record<string, unknown>>,
     context: RequestContext,
   ): MaybePromise<Readonly<Record<string, unknown>>>
+  /** What a user must be allowed for a command. Absent: 'admin', whatever the command. */
+  adminNeeds?(command: Readonly<Record<string, unknown>>): AdminNeeds
+}
+
+/** What a command about the server takes. */
+export interface AdminNeeds {
+  readonly permission: 'monitor' | 'admin'
+  /** A key that it tells something of. */
+  readonly key?: Uint8Array
 }

@@ -70,6 +70,10 @@ export abstract class RequestLoop {
     this.lastRequestMs = this.receivedMs = nowMs
   }
 
+  get remoteAddress(): string {
+    return this.sink.remoteAddress
+  }
+
   get hasInput(): boolean {
     return this.decoder.pending > 0
   }

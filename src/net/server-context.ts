@@ -3,7 +3,8 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { WorkTurns } from '../work-turns.ts'
 import type { Admission } from './admission.ts'
-import type { Doorkeeper } from './credentials.ts'
+import type { Audit } from './auth/index.ts'
+import type { Doorkeeper } from './doorkeeper.ts'
 import type { ServerIdentity } from './handshake.ts'
 import type { ServerLimits } from './limits.ts'
 import type { RequestHandler } from './request-handler.ts'
@@ -18,6 +19,7 @@ export interface ServerContext {
   readonly identity: ServerIdentity
   readonly admission: Admission
   readonly doorkeeper: Doorkeeper
+  readonly audit: Audit
   readonly stats: ServerStats
   readonly waits: SharedWaits
   /** Shared by everything that takes long. */

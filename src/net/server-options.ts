@@ -4,6 +4,7 @@ import { InvalidArgumentError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import type { Acceptor } from './acceptor.ts'
+import type { Audit, Users } from './auth/index.ts'
 import type { ServerProtocol } from './conversation.ts'
 import type { Credentials } from './credentials.ts'
 import { DEFAULT_PORT, type ServerLimits } from './limits.ts'
@@ -45,8 +46,12 @@ export interface ServerOptions {
    * included. Takes a password. @defaultValue false, loopback only
    */
   readonly allowInsecureRemote?: boolean
-  /** With a password, only clients that know it are served. @defaultValue everybody is */
+  /** With a password, whoever knows it is served, in everything. @defaultValue everybody is */
   readonly credentials?: Credentials
+  /** With users, these are served, too, each with what it is allowed. @defaultValue none */
+  readonly users?: Users | undefined
+  /** Where it is written down who was refused. @defaultValue the logger */
+  readonly audit?: Audit
 }
 
 /** What decides where a server may listen. */
@@ -73,7 +78,7 @@ export interface ListenAddress {
   readonly port: number
 }
 
-const PASSWORD_ADVICE = 'kvd: DURAMEN_PASSWORD, or passwordFile'
+const PASSWORD_ADVICE = 'kvd: DURAMEN_PASSWORD, passwordFile or usersFile'
 
 export const CLOSE_GRACE_DEFAULT_MS = 5000
 

@@ -1,6 +1,7 @@
 /** A request on the server: the context its handler sees, and the place in its session's list. */
 import type { ClientIdentity } from '../fair-queue.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
+import type { Caller } from './auth/index.ts'
 import type { EncodeReply } from './operations.ts'
 import type { RequestContext } from './request-handler.ts'
 
@@ -10,6 +11,7 @@ import type { RequestContext } from './request-handler.ts'
  */
 export class ServerRequest implements RequestContext {
   readonly client: ClientIdentity
+  readonly caller: Caller
   id = 0
   opcode = 0
   deadlineMs = 0
@@ -26,7 +28,8 @@ export class ServerRequest implements RequestContext {
   /** Place in the session's list of waiting requests; -1 when it is not there. */
   index = -1
 
-  constructor(client: ClientIdentity) {
+  constructor(client: ClientIdentity, caller: Caller) {
     this.client = client
+    this.caller = caller
   }
 }

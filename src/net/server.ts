@@ -12,10 +12,11 @@ import { type Logger, silentLogger } from '../logger.ts'
 import { WorkTurns } from '../work-turns.ts'
 import { type AcceptedWire, type Acceptor, type Listening, tcpAcceptor } from './acceptor.ts'
 import { Admission } from './admission.ts'
+import { Audit } from './auth/index.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
 import { ConnectionPlaces } from './connection-places.ts'
 import type { ServerProtocol } from './conversation.ts'
-import { Doorkeeper } from './credentials.ts'
+import { Doorkeeper } from './doorkeeper.ts'
 import type { LatencyHistogram } from './latency-histogram.ts'
 import { resolveServerLimits } from './limits.ts'
 import { type DoorLoad, loadOf } from './load-meter.ts'
@@ -100,7 +101,8 @@ export class Server implements ConnectionOwner {
     this.#protocol = options.protocol ?? BINARY
     this.#places = shared.places
     this.shared = shared
-    const doorkeeper = new Doorkeeper(options.credentials ?? {})
+    const audit = options.audit ?? new Audit(this.#logger, options.clock)
+    const doorkeeper = new Doorkeeper(options.credentials ?? {}, options.users, audit)
     this.#policy = {
       allowInsecureRemote: options.allowInsecureRemote ?? false,
       asksForPassword: doorkeeper.asksForPassword,
@@ -119,6 +121,7 @@ export class Server implements ConnectionOwner {
       },
       admission: shared.admission,
       doorkeeper,
+      audit,
       stats: new ServerStats(),
       waits: shared.waits,
       turns: this.#turns,

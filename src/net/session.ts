@@ -18,6 +18,7 @@ import {
   ProtocolError,
   TimeoutError,
 } from '../errors.ts'
+import { Access, type Caller } from './auth/index.ts'
 import type { Conversation, ConversationSink } from './conversation.ts'
 import { FRAME_LENGTH_SIZE, FrameDecoder } from './frame.ts'
 import { acceptHello } from './handshake.ts'
@@ -41,6 +42,7 @@ import {
   encodeGoaway,
   encodeHelloReply,
   GoawayReason,
+  type HelloReply,
 } from './response-body.ts'
 import type { ServerContext } from './server-context.ts'
 import { ServerRequest } from './server-request.ts'
@@ -51,7 +53,7 @@ import { WaitingRequests } from './waiting-requests.ts'
 
 export class Session
   extends RequestLoop
-  implements Conversation, Responder, LateAnswer<ServerRequest>
+  implements Conversation, Responder, Caller, LateAnswer<ServerRequest>
 {
   readonly strangeSinceMs = 0
   /** Named in the log. */
@@ -66,13 +68,18 @@ export class Session
   readonly #operations: Operations
   readonly #waiting = new WaitingRequests()
   #request: ServerRequest
+  access = Access.none()
+  readonly door = 'binary'
   #state: 'hello' | 'open' | 'ending' = 'hello'
+  /** True while the password of HELLO is checked. */
+  #isProving = false
+  #isDisposed = false
   #writers: (() => void)[] = []
   #failure: string | undefined
 
   constructor(context: ServerContext, sink: ConversationSink, nowMs: number) {
     super(context, sink, nowMs)
-    this.#request = new ServerRequest(this.share)
+    this.#request = new ServerRequest(this.share, this)
     this.decoder = new FrameDecoder(HELLO_FRAME_SIZE_MAX, this.share)
     this.#scans = new SessionScans(context, this)
     this.#operations = new Operations(context, this, this.#scans)
@@ -93,7 +100,7 @@ export class Session
   }
 
   get waitingCount(): number {
-    return this.#waiting.count
+    return this.#waiting.count + (this.#isProving ? 1 : 0)
   }
 
   get idleTimeoutMs(): number {
@@ -113,6 +120,7 @@ export class Session
   get blocked(): boolean {
     const limits = this.context.limits
     return (
+      this.#isProving ||
       this.#waiting.count >= limits.connectionInFlightMax ||
       this.backlogBytes > limits.outputPauseBytes
     )
@@ -172,22 +180,45 @@ export class Session
       throw new ProtocolError('the first request of a connection must be HELLO')
     }
     const hello = decodeHello(bytes, this.#header.bodyStart, end)
-    const { limits, identity } = this.context
+    const { limits, identity, doorkeeper } = this.context
     this.clientName = hello.clientName
-    const answer = acceptHello(
-      hello,
-      identity,
-      limits,
-      this.context.doorkeeper,
-      this.context.timeMs(),
-    )
+    const answer = acceptHello(hello, identity, limits, this.context.timeMs())
+    const admitted = doorkeeper.admit(hello.credentials, this)
+    if (admitted instanceof Promise) void this.#openLater(request, answer, admitted)
+    else this.#open(request, answer, admitted)
+  }
+
+  /** Nothing else begins until the password is known to be right. */
+  async #openLater(
+    request: ServerRequest,
+    answer: HelloReply,
+    admitted: Promise<Access>,
+  ): Promise<void> {
+    this.#isProving = true
+    this.#request = new ServerRequest(this.share, this)
+    try {
+      const access = await admitted
+      if (!this.#isDisposed) this.#open(request, answer, access)
+    } catch (error) {
+      if (this.#isDisposed) return
+      this.fail(request, error)
+      this.#end(error)
+    } finally {
+      this.#isProving = false
+      this.sink.scheduleFlush()
+    }
+  }
+
+  #open(request: ServerRequest, answer: HelloReply, access: Access): void {
+    this.access = access
     this.tellsTime = (answer.features & Feature.serverTime) !== 0
     this.#wantsRings = (answer.features & Feature.ringPush) !== 0
     encodeHelloReply(this.output, request.id, answer)
-    this.decoder.frameSizeMax = limits.frameSizeMax
-    this.#state = 'open'
+    this.decoder.frameSizeMax = this.context.limits.frameSizeMax
+    if (!this.ending) this.#state = 'open'
     this.share.join()
-    this.answered.add(request.opcode, this.receivedMs)
+    this.answered.add(request.opcode, request.receivedMs)
+    this.answered.end(request.receivedMs)
   }
 
   /** Responder: replies with the result, now or when it comes. */
@@ -197,7 +228,7 @@ export class Session
       this.answered.add(request.opcode, this.receivedMs)
       return
     }
-    if (request === this.#request) this.#request = new ServerRequest(this.share)
+    if (request === this.#request) this.#request = new ServerRequest(this.share, this)
     this.#waiting.add(request)
     this.share.begin(request.size)
     // The value that comes is the one that it encodes.
@@ -367,6 +398,7 @@ export class Session
   /** Nobody is there any more: releases everything. Late answers of the handler are dropped. */
   dispose(): void {
     this.#state = 'ending'
+    this.#isDisposed = true
     for (const request of this.#waiting.all()) {
       request.cancelled = true
       this.#endWait(request)

@@ -25,6 +25,7 @@ import {
   LockedError,
   NotFoundError,
   OverloadedError,
+  PermissionError,
   PoisonedError,
   ProtocolError,
   TimeoutError,
@@ -152,6 +153,7 @@ const BUILDERS: Readonly<Record<KvErrorCode, Builder>> = {
   KV_CLOCK_SKEW: remoteClockSkew,
   KV_INTERNAL: message => new InternalError(message),
   KV_CHANGES_GONE: message => new ChangesGoneError(message),
+  KV_PERMISSION: message => new PermissionError(message),
 }
 
 function remoteClockSkew(message: string, _outcome: WriteOutcome, body: ErrorBody): KvError {

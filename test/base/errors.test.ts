@@ -24,6 +24,7 @@ const INSTANCES: Readonly<Record<string, KvError>> = {
   VersionMismatchError: new errors.VersionMismatchError('text', { cause }),
   AuthenticationError: new errors.AuthenticationError('text', { cause }),
   ChangesGoneError: new errors.ChangesGoneError('text', { cause }),
+  PermissionError: new errors.PermissionError('text', { cause }),
   ClockSkewError: new errors.ClockSkewError('text', { cause }),
   InternalError: new errors.InternalError('text', { cause }),
 }

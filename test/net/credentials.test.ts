@@ -4,7 +4,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DecodeError } from '../../src/bytes.ts'
 import { AuthenticationError, InvalidArgumentError } from '../../src/errors.ts'
-import { Doorkeeper, encodeCredentials } from '../../src/net/credentials.ts'
+import type { Access } from '../../src/net/auth/index.ts'
+import { encodeCredentials } from '../../src/net/credentials.ts'
+import { Doorkeeper } from '../../src/net/doorkeeper.ts'
+import { EVERYBODY } from '../support/caller.ts'
+
+/** Of a password that takes no time to check. */
+function accessOf(admitted: Access | Promise<Access>): Access {
+  assert.ok(!(admitted instanceof Promise))
+  return admitted
+}
 
 const RIGHT = { user: 'ada', password: 'correct horse' }
 
@@ -12,7 +21,7 @@ test('only the right credentials are admitted', () => {
   const doorkeeper = new Doorkeeper(RIGHT)
   assert.ok(doorkeeper.asksForPassword)
   const right = encodeCredentials(RIGHT)
-  doorkeeper.admit(right)
+  assert.equal(accessOf(doorkeeper.admit(right, EVERYBODY)).isFull, true)
   const wrong = [
     new Uint8Array(0),
     encodeCredentials({ ...RIGHT, user: 'adab' }),
@@ -27,7 +36,7 @@ test('only the right credentials are admitted', () => {
   const messages = new Set<string>()
   for (const bytes of wrong) {
     assert.throws(
-      () => doorkeeper.admit(bytes),
+      () => doorkeeper.admit(bytes, EVERYBODY),
       (error: unknown) => {
         assert.ok(error instanceof AuthenticationError)
         if (bytes.length > 0) messages.add(error.message)
@@ -41,15 +50,15 @@ test('only the right credentials are admitted', () => {
 test('bytes that are no credentials are malformed', () => {
   const doorkeeper = new Doorkeeper(RIGHT)
   for (const bytes of [[0], [3, 97, 98], [1, 97], [255, 1, 2]]) {
-    assert.throws(() => doorkeeper.admit(Uint8Array.from(bytes)), DecodeError)
+    assert.throws(() => doorkeeper.admit(Uint8Array.from(bytes), EVERYBODY), DecodeError)
   }
 })
 
 test('without a password everybody enters who brings none', () => {
   const open = new Doorkeeper({ user: 'ada' })
   assert.ok(!open.asksForPassword)
-  open.admit(new Uint8Array(0))
-  assert.throws(() => open.admit(encodeCredentials(RIGHT)), AuthenticationError)
+  assert.equal(accessOf(open.admit(new Uint8Array(0), EVERYBODY)).isFull, true)
+  assert.throws(() => open.admit(encodeCredentials(RIGHT), EVERYBODY), AuthenticationError)
 })
 
 test('what no HELLO can carry is refused', () => {

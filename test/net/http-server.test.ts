@@ -11,6 +11,7 @@ import { metricsText } from '../../src/net/http/metrics-text.ts'
 import { LatencyHistogram } from '../../src/net/latency-histogram.ts'
 import { counter, gauge, type MetricFamily } from '../../src/net/metrics.ts'
 import { seededRandom } from '../../src/random.ts'
+import { EVERYBODY } from '../support/caller.ts'
 import { rawRequest, talk } from '../support/http-client.ts'
 import { httpServer, startHttp } from '../support/http-target.ts'
 import { MemoryHandler } from '../support/memory-handler.ts'
@@ -316,7 +317,13 @@ describe('scans', () => {
     for (let at = 0; at < 3000; at++) {
       await handler.put(
         { type: 'put', key: Buffer.from(`k${at}`), value: Buffer.alloc(50, 'v'), ttlMs: 0 },
-        { deadlineMs: 0, consistency: 'one', durability: undefined, version: undefined },
+        {
+          deadlineMs: 0,
+          consistency: 'one',
+          durability: undefined,
+          version: undefined,
+          caller: EVERYBODY,
+        },
       )
     }
     const { url, port } = await startHttp(t, { handler })

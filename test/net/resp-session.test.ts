@@ -10,6 +10,7 @@ import type { HandlerOperation, HandlerPut } from '../../src/net/request-handler
 import { argumentsOf } from '../../src/net/resp/command-syntax.ts'
 import { RespDoor } from '../../src/net/resp/index.ts'
 import { seededRandom } from '../../src/random.ts'
+import { EVERYBODY } from '../support/caller.ts'
 import { MemoryHandler } from '../support/memory-handler.ts'
 import { commandOf, RespClient } from '../support/resp-client.ts'
 import { RespHarness, type RespHarnessOptions } from '../support/resp-harness.ts'
@@ -57,6 +58,7 @@ const CONTEXT = {
   consistency: 'one',
   durability: undefined,
   version: undefined,
+  caller: EVERYBODY,
 } as const
 
 function slow(options: Partial<RespHarnessOptions> = {}) {

@@ -19,6 +19,7 @@ import type {
 } from '../../src/net/request-handler.ts'
 import { Server } from '../../src/net/server.ts'
 import { seededRandom } from '../../src/random.ts'
+import { EVERYBODY } from '../support/caller.ts'
 import { MemoryHandler } from '../support/memory-handler.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { frameOf, HELLO, Later, type Reply } from '../support/session-harness.ts'
@@ -281,6 +282,7 @@ const NO_CONTEXT: RequestContext = {
   consistency: 'one',
   durability: undefined,
   version: undefined,
+  caller: EVERYBODY,
 }
 
 describe('clients that are not good', () => {

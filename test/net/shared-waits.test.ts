@@ -6,6 +6,7 @@ import { describe, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { ServerRequest } from '../../src/net/server-request.ts'
 import { type LateAnswer, SharedWaits } from '../../src/net/shared-waits.ts'
+import { EVERYBODY } from '../support/caller.ts'
 import { Later } from '../support/session-harness.ts'
 
 class Answers implements LateAnswer<ServerRequest> {
@@ -21,7 +22,7 @@ class Answers implements LateAnswer<ServerRequest> {
 }
 
 function requestOf(id: number): ServerRequest {
-  const request = new ServerRequest({})
+  const request = new ServerRequest({}, EVERYBODY)
   request.id = id
   return request
 }

@@ -31,6 +31,7 @@ const SAMPLES: readonly errors.KvError[] = [
   new errors.VersionMismatchError('o'),
   new errors.AuthenticationError('p'),
   new errors.ChangesGoneError('t'),
+  new errors.PermissionError('t'),
   new errors.ClockSkewError('q'),
   new errors.InternalError('r'),
 ]

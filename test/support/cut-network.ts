@@ -5,10 +5,11 @@
  */
 import { silentLogger } from '../../src/logger.ts'
 import { Admission } from '../../src/net/admission.ts'
+import { Audit } from '../../src/net/auth/index.ts'
 import type { NodeAddress } from '../../src/net/connection-url.ts'
 import type { Connector, Wire, WireEvents } from '../../src/net/connector.ts'
 import type { ConversationSink } from '../../src/net/conversation.ts'
-import { Doorkeeper } from '../../src/net/credentials.ts'
+import { Doorkeeper } from '../../src/net/doorkeeper.ts'
 import { resolveServerLimits } from '../../src/net/limits.ts'
 import type { RequestHandler } from '../../src/net/request-handler.ts'
 import type { ServerContext } from '../../src/net/server-context.ts'
@@ -49,6 +50,7 @@ export class CutNetwork implements Connector {
       limits,
       identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1', clusterId: '' },
       doorkeeper: new Doorkeeper({}),
+      audit: new Audit(silentLogger, options.clock),
       admission: new Admission(limits),
       stats: new ServerStats(),
       waits: new SharedWaits(),

@@ -60,8 +60,8 @@ function bound(handler: RequestHandler): RequestHandler {
     batch: (operations, context) => handler.batch(operations, context),
     openScan: (scan, context) => handler.openScan(scan, context),
     count: (scan, context) => handler.count(scan, context),
-    stats: () => handler.stats(),
-    ring: () => handler.ring(),
+    stats: context => handler.stats(context),
+    ring: context => handler.ring(context),
   }
 }
 

@@ -2,8 +2,10 @@
 
 import type { LogFields, Logger } from '../../src/logger.ts'
 import { Admission } from '../../src/net/admission.ts'
+import { Audit } from '../../src/net/auth/index.ts'
 import type { Conversation, ConversationSink } from '../../src/net/conversation.ts'
-import { type Credentials, Doorkeeper } from '../../src/net/credentials.ts'
+import type { Credentials } from '../../src/net/credentials.ts'
+import { Doorkeeper } from '../../src/net/doorkeeper.ts'
 import { resolveServerLimits, type ServerLimits } from '../../src/net/limits.ts'
 import type { RequestHandler } from '../../src/net/request-handler.ts'
 import { RespDoor } from '../../src/net/resp/index.ts'
@@ -45,6 +47,7 @@ export class RespHarness implements ConversationSink {
       limits,
       identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1', clusterId: '' },
       doorkeeper: new Doorkeeper(options.credentials ?? {}),
+      audit: new Audit(logger, this.clock),
       admission: this.admission,
       stats: new ServerStats(),
       waits: new SharedWaits(),

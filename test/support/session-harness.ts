@@ -2,7 +2,9 @@
 import { yieldToEventLoop } from '../../src/clock.ts'
 import { type Logger, silentLogger } from '../../src/logger.ts'
 import { Admission } from '../../src/net/admission.ts'
-import { type Credentials, Doorkeeper } from '../../src/net/credentials.ts'
+import { Audit } from '../../src/net/auth/index.ts'
+import type { Credentials } from '../../src/net/credentials.ts'
+import { Doorkeeper } from '../../src/net/doorkeeper.ts'
 import { FrameDecoder } from '../../src/net/frame.ts'
 import { resolveServerLimits, type ServerLimits } from '../../src/net/limits.ts'
 import { OutputBuffer } from '../../src/net/output-buffer.ts'
@@ -120,6 +122,7 @@ export class SessionHarness {
       limits,
       identity: { nodeId: 'n1', serverName: 'duramen', serverVersion: '1', clusterId: '' },
       doorkeeper: new Doorkeeper(options.credentials ?? {}),
+      audit: new Audit(options.logger ?? silentLogger, this.clock),
       admission: this.admission,
       stats: this.stats,
       waits: new SharedWaits(),

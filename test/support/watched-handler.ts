@@ -65,11 +65,11 @@ export class WatchedHandler implements RequestHandler {
     return this.#inner.count(scan, context)
   }
 
-  stats(): MaybePromise<Readonly<Record<string, unknown>>> {
-    return this.#inner.stats()
+  stats(context: RequestContext): MaybePromise<Readonly<Record<string, unknown>>> {
+    return this.#inner.stats(context)
   }
 
-  ring(): MaybePromise<Uint8Array> {
-    return this.#inner.ring()
+  ring(context: RequestContext): MaybePromise<Uint8Array> {
+    return this.#inner.ring(context)
   }
 }

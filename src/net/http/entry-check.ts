@@ -8,7 +8,9 @@
  */
 import { AuthenticationError } from '../../errors.ts'
 import { equalInConstantTime } from '../../secret.ts'
+import type { Access } from '../auth/index.ts'
 import { DEFAULT_USER, encodeCredentials } from '../credentials.ts'
+import type { MaybePromise } from '../request-handler.ts'
 import type { HttpCall } from './http-call.ts'
 import { HttpError } from './http-error.ts'
 import { bad, shown } from './request-target.ts'
@@ -16,12 +18,15 @@ import { bad, shown } from './request-target.ts'
 const ADDRESS = /^(?:\[[\da-f:.]+\]|\d{1,3}(?:\.\d{1,3}){3})$/i
 const PORT = /:\d*$/
 
-/** Throws AuthenticationError or HttpError for a client that must not be served. */
-export function checkEntry(call: HttpCall): void {
+/**
+ * Says what the client may do, at once or when its password was checked. Throws or rejects with
+ * AuthenticationError, OverloadedError or HttpError for one that must not be served.
+ */
+export function checkEntry(call: HttpCall): MaybePromise<Access> {
   const { doorkeeper } = call.context
   checkHost(call, !doorkeeper.asksForPassword)
   if (!isSafe(call.method)) checkOrigin(call)
-  if (doorkeeper.asksForPassword) checkAuthorization(call)
+  return doorkeeper.asksForPassword ? checkAuthorization(call) : doorkeeper.everybody
 }
 
 /** Also where nobody is asked for a password. */
@@ -61,19 +66,28 @@ function checkOrigin({ fields }: HttpCall): void {
 }
 
 /** An accepted header is remembered: a keyed hash for every request would cost as much as a GET. */
-function checkAuthorization({ fields, connection, context }: HttpCall): void {
+function checkAuthorization(call: HttpCall): MaybePromise<Access> {
+  const { fields, connection, context } = call
   const { authorization } = fields
   if (authorization === undefined) {
     throw new AuthenticationError('this server asks for a user and a password')
   }
-  const given = Buffer.from(authorization, 'latin1')
+  const header = Buffer.from(authorization, 'latin1')
   const { admitted } = connection
-  if (admitted !== undefined && equalInConstantTime(admitted, given)) return
-  context.doorkeeper.admit(credentialsIn(authorization, context.doorkeeper.user))
-  connection.admitted = given
+  if (admitted !== undefined && equalInConstantTime(admitted.header, header)) {
+    if (!admitted.access.isRevoked) return admitted.access
+  }
+  const { doorkeeper } = context
+  const credentials = credentialsIn(authorization, doorkeeper.user)
+  const remember = (access: Access): Access => {
+    connection.admitted = { header, access }
+    return access
+  }
+  const access = doorkeeper.admit(credentials, call)
+  return access instanceof Promise ? access.then(remember) : remember(access)
 }
 
-/** A bearer token is the password of the one user that there is. */
+/** A bearer token is the password of the server's own user. */
 function credentialsIn(authorization: string, user: string): Uint8Array {
   const match = /^(basic|bearer) +([^\s]+) *$/i.exec(authorization)
   if (match === null) {

@@ -12,6 +12,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { TimeoutError } from '../../errors.ts'
 import type { ClientIdentity } from '../../fair-queue.ts'
 import type { Consistency, Durability } from '../../key-value-store.ts'
+import { Access, type Caller } from '../auth/index.ts'
 import type { MaybePromise, RequestContext } from '../request-handler.ts'
 import type { HttpConnection } from './http-connection.ts'
 import type { HttpContext } from './http-context.ts'
@@ -28,7 +29,10 @@ const PIECE_SIZE = 256 * 1024
 const TEXT_SIZE_MAX = 4 * 1024
 const NOTHING = Buffer.alloc(0)
 
-export class HttpCall implements RequestContext {
+export class HttpCall implements RequestContext, Caller {
+  readonly door = 'http'
+  /** Set once it is known who asks. */
+  access = Access.none()
   readonly context: HttpContext
   readonly connection: HttpConnection
   readonly request: IncomingMessage
@@ -67,6 +71,14 @@ export class HttpCall implements RequestContext {
 
   get method(): string {
     return this.request.method ?? ''
+  }
+
+  get caller(): Caller {
+    return this
+  }
+
+  get remoteAddress(): string {
+    return this.connection.remoteAddress
   }
 
   get client(): ClientIdentity {

@@ -8,6 +8,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { Share } from '../admission.ts'
+import type { Access } from '../auth/index.ts'
 import type { ServerLimits } from '../limits.ts'
 import type { MemoryHolder } from '../pressure.ts'
 
@@ -26,8 +27,8 @@ export class HttpConnection implements MemoryHolder {
   /** Told that there is no place for it, and closed. */
   readonly isRefused: boolean
   isClosed = false
-  /** The Authorization header that was accepted last. */
-  admitted: Buffer | undefined
+  /** The Authorization header that was accepted last, and what its user may do. */
+  admitted: { readonly header: Buffer; readonly access: Access } | undefined
   /** The Host header that was accepted last. */
   host: string | undefined
   /** Requests whose answer has not been produced yet. */

@@ -1,11 +1,12 @@
 /** From a parsed request to its route: who may enter, which path, which method. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Access } from '../auth/index.ts'
 import { checkEntry, checkHost } from './entry-check.ts'
 import { HttpCall } from './http-call.ts'
 import type { HttpConnection } from './http-connection.ts'
 import type { HttpContext } from './http-context.ts'
 import { errorReply, HttpError } from './http-error.ts'
-import { shown, splitTarget } from './request-target.ts'
+import { shown, splitTarget, type Target } from './request-target.ts'
 import { findPath, type Path } from './routes.ts'
 
 export class HttpDispatch {
@@ -75,8 +76,22 @@ export class HttpDispatch {
     }
     const target = splitTarget(request.url ?? '')
     const found = findPath(target.path)
-    if (found?.isOpen === true) checkHost(call, !context.doorkeeper.asksForPassword)
-    else checkEntry(call)
+    if (found?.isOpen === true) {
+      checkHost(call, !context.doorkeeper.asksForPassword)
+      this.#enter(call, target, found)
+      return
+    }
+    const admitted = checkEntry(call)
+    const enter = (access: Access): void => {
+      call.access = access
+      this.#enter(call, target, found)
+    }
+    if (admitted instanceof Promise) call.answer(admitted, enter)
+    else enter(admitted)
+  }
+
+  /** Whoever asks may. */
+  #enter(call: HttpCall, target: Target, found: Path | undefined): void {
     if (found === undefined) {
       const message = `there is nothing at ${shown(target.path)}; /v1/openapi.json lists what is`
       throw new HttpError('HTTP_NO_SUCH_PATH', message)
@@ -86,7 +101,7 @@ export class HttpDispatch {
     call.operation = route.operation
     // A body that nobody reads is dropped. Said late, node:http would find out by itself, with a
     // listener and a turn more.
-    if (route.takesBody !== true) request.resume()
+    if (route.takesBody !== true) call.request.resume()
     route.answer(call, target)
   }
 }

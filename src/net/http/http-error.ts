@@ -31,6 +31,7 @@ export const STATUS_OF_KV_CODE: Readonly<Record<KvErrorCode, number>> = {
   KV_CLOCK_SKEW: 409,
   KV_INTERNAL: 500,
   KV_CHANGES_GONE: 410,
+  KV_PERMISSION: 403,
 }
 
 /** Code -> its status and what to do about it. Append only: the codes are part of the API. */

@@ -1,6 +1,7 @@
 /** What the server of the HTTP door is made of. */
 import type { Clock } from '../../clock.ts'
 import type { Logger } from '../../logger.ts'
+import type { Audit, Users } from '../auth/index.ts'
 import type { Credentials } from '../credentials.ts'
 import type { CountingDoor } from '../door-metrics.ts'
 import type { EventLog } from '../event-log.ts'
@@ -19,6 +20,8 @@ export interface HttpServerOptions {
   /** See limits.ts; the same as those of `sharesWith`. */
   readonly limits?: Partial<ServerLimits>
   readonly credentials?: Credentials
+  readonly users?: Users | undefined
+  readonly audit?: Audit
   /** See ServerOptions. @defaultValue false */
   readonly allowInsecureRemote?: boolean
   readonly nodeId: string

@@ -10,8 +10,8 @@
 import { createServer, type Server as NodeServer } from 'node:http'
 import type { CancelTimer } from '../../clock.ts'
 import { ClosedError, InvalidArgumentError } from '../../errors.ts'
-import { Doorkeeper } from '../credentials.ts'
 import { EventLog } from '../event-log.ts'
+import { Doorkeeper } from '../doorkeeper.ts'
 import type { LatencyHistogram } from '../latency-histogram.ts'
 import { resolveServerLimits } from '../limits.ts'
 import { bind, closeListener } from '../listener.ts'
@@ -78,7 +78,7 @@ export class HttpServer {
       limits,
       admission,
       turns,
-      doorkeeper: new Doorkeeper(options.credentials ?? {}),
+      doorkeeper: new Doorkeeper(options.credentials ?? {}, options.users, options.audit),
       identity: {
         nodeId: options.nodeId,
         serverName: 'duramen',

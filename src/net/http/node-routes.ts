@@ -18,7 +18,8 @@ export function clusterStatus(call: HttpCall, { query }: Target): void {
 export function metrics(call: HttpCall, { query }: Target): void {
   new Query(query, [])
   const { handler, metrics: ofDoors } = call.context
-  call.answer(handler.metrics?.() ?? [], ofNode => {
+  // First whether it is allowed: what the doors tell is no less.
+  call.answer(handler.metrics?.(call) ?? [], ofNode => {
     const text = metricsText([...ofDoors(), ...ofNode])
     call.reply(200, ['Content-Type', METRICS_TYPE, 'Cache-Control', 'no-store'], Buffer.from(text))
   })

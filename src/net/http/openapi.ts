@@ -53,7 +53,7 @@ const ETAG = { ETag: { description: 'The version of the write.', schema: text } 
 const FAILURES: Readonly<Record<string, string>> = {
   400: 'The request is wrong; the message says what was expected.',
   401: 'The node asks for a user and a password.',
-  403: 'A web page from elsewhere, or a name that is not served.',
+  403: 'The user may not do this; or a web page from elsewhere, or a name that is not served.',
   500: 'The server or its disk failed.',
   503: 'Not now: see Retry-After.',
   504: 'No answer in time.',

@@ -9,7 +9,7 @@ import type { RespSession } from './resp-session.ts'
 const MS_PER_S = 1000
 
 function lineOf(session: RespSession, nowMs: number): string {
-  const { id, sink, clientName, connectedMs, lastRequestMs, transaction, driver } = session
+  const { id, sink, clientName, connectedMs, lastRequestMs, transaction, driver, access } = session
   const fields: readonly (readonly [string, string | number])[] = [
     ['id', id],
     ['addr', sink.remoteAddress],
@@ -26,7 +26,7 @@ function lineOf(session: RespSession, nowMs: number): string {
     ['multi', transaction === undefined ? -1 : transaction.commands.length],
     ['omem', session.backlogBytes],
     ['cmd', session.lastCommand],
-    ['user', 'default'],
+    ['user', access.user],
     ['resp', session.version],
     ['lib-name', driver.name],
     ['lib-ver', driver.version],
@@ -77,7 +77,7 @@ function filtersOf(args: CommandArguments, self: RespSession): Filter[] {
       filters.push(session => session.id === id)
     } else if (word === 'ADDR') filters.push(session => session.sink.remoteAddress === value)
     else if (word === 'LADDR') filters.push(() => false)
-    else if (word === 'USER') filters.push(() => value === 'default')
+    else if (word === 'USER') filters.push(session => session.access.user === value)
     else if (word === 'TYPE') filters.push(() => value.toLowerCase() === 'normal')
     else if (word === 'SKIPME' && /^(?:yes|no)$/i.test(value)) sparesSelf = /^yes$/i.test(value)
     else throw syntaxError()

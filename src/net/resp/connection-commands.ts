@@ -1,10 +1,11 @@
 /** Commands about the connection itself. Semantics and error texts are those of networking.c. */
 import { AuthenticationError, InvalidArgumentError } from '../../errors.ts'
+import type { MaybePromise } from '../request-handler.ts'
 import { syntaxError, wrongArity } from './command.ts'
-import type { RunCall, RunCommand } from './command-table.ts'
+import { container, type RunCall, type RunCommand } from './command-table.ts'
 import { requireDatabase } from './key-commands.ts'
 import { parseInt64 } from './numbers.ts'
-import { CommandError, OK, type Reply, ReplyMap, Status } from './reply.ts'
+import { CommandError, OK, type Reply, ReplyMap, type RespVersion, Status } from './reply.ts'
 import type { RespSession } from './resp-session.ts'
 
 const PONG = new Status('PONG')
@@ -18,35 +19,46 @@ function ping({ args }: RunCall): Reply {
   return args.count === 1 ? PONG : args.at(1).slice()
 }
 
-function login(session: RespSession, user: string, password: string): void {
+function login(session: RespSession, user: string, password: string): MaybePromise<void> {
   try {
-    session.login(user, password)
+    const admitted = session.login(user, password)
+    return admitted instanceof Promise ? admitted.catch(refuseLogin) : admitted
   } catch (error) {
-    const isRefused = error instanceof AuthenticationError || error instanceof InvalidArgumentError
-    if (!isRefused) throw error
-    throw new CommandError('WRONGPASS invalid username-password pair or user is disabled.')
+    refuseLogin(error)
   }
 }
 
-function auth({ args, session, context }: RunCall): Reply {
+/** Says it as Redis does. */
+function refuseLogin(error: unknown): never {
+  const isRefused = error instanceof AuthenticationError || error instanceof InvalidArgumentError
+  if (!isRefused) throw error
+  throw new CommandError('WRONGPASS invalid username-password pair or user is disabled.')
+}
+
+/** What is replied once somebody is in. */
+function afterLogin(admitted: MaybePromise<void>, reply: () => Reply): MaybePromise<Reply> {
+  return admitted instanceof Promise ? admitted.then(reply) : reply()
+}
+
+function auth({ args, session, context }: RunCall): MaybePromise<Reply> {
   if (args.count > 3) throw syntaxError()
-  if (args.count === 2) {
-    if (!context.doorkeeper.asksForPassword) {
-      throw new CommandError(
-        'ERR AUTH <password> called without any password configured for the default user. Are ' +
-          'you sure your configuration is correct?',
-      )
-    }
-    login(session, context.doorkeeper.user, utf8(args.at(1)))
-  } else login(session, utf8(args.at(1)), utf8(args.at(2)))
-  return OK
+  if (args.count === 3) {
+    return afterLogin(login(session, utf8(args.at(1)), utf8(args.at(2))), () => OK)
+  }
+  if (!context.doorkeeper.asksForPassword) {
+    throw new CommandError(
+      'ERR AUTH <password> called without any password configured for the default user. Are ' +
+        'you sure your configuration is correct?',
+    )
+  }
+  return afterLogin(login(session, context.doorkeeper.user, utf8(args.at(1))), () => OK)
 }
 
 function utf8(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('utf8')
 }
 
-function hello(call: RunCall): Reply {
+function hello(call: RunCall): MaybePromise<Reply> {
   const { args, session } = call
   const version = args.count > 1 ? parseInt64(args.at(1)) : session.version
   if (version === undefined) {
@@ -63,7 +75,12 @@ function hello(call: RunCall): Reply {
     } else if (word === 'SETNAME' && index + 1 < args.count) name = clientName(args.text(++index))
     else throw new CommandError(`ERR Syntax error in HELLO option '${args.text(index)}'`)
   }
-  if (credentials !== undefined) login(session, ...credentials)
+  const admitted = credentials === undefined ? undefined : login(session, ...credentials)
+  return afterLogin(admitted, () => greet(session, version, name))
+}
+
+/** What HELLO comes to, once whoever said a password is in. */
+function greet(session: RespSession, version: RespVersion, name: string | undefined): Reply {
   if (!session.open) {
     throw new CommandError(
       'NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO ' +
@@ -145,8 +162,15 @@ export const CONNECTION_COMMANDS: readonly RunCommand[] = [
   {
     ...{ name: 'auth', arity: -2, since: '1.0.0', group: 'connection', flags: HANDSHAKE },
     summary: 'Says a password',
-    isInstant: true,
+    isAlone: true,
     run: auth,
+  },
+  container('acl', '6.0.0', 'server', 'Commands about users'),
+  {
+    ...{ name: 'acl|whoami', arity: 2, since: '6.0.0', group: 'server', isInstant: true },
+    flags: ['noscript', 'loading', 'stale'],
+    summary: 'The user of this connection',
+    run: ({ session }) => session.access.user,
   },
   {
     ...{ name: 'select', arity: 2, since: '1.0.0', ...connection },

@@ -1,8 +1,15 @@
 /** What a client of Redis is told of an error that a command met. */
-import { InvalidArgumentError, KvError, type OverloadedError } from '../../errors.ts'
+import {
+  AuthenticationError,
+  InvalidArgumentError,
+  KvError,
+  type OverloadedError,
+  PermissionError,
+} from '../../errors.ts'
 import type { ServerContext } from '../server-context.ts'
 import { statusOfError } from '../status-error.ts'
 import type { CommandDescription } from './command.ts'
+import { noKeyPermission, notLoggedIn } from './command-permission.ts'
 import { CommandError } from './reply.ts'
 
 /**
@@ -12,6 +19,8 @@ import { CommandError } from './reply.ts'
 export function errorReply(error: unknown, context: ServerContext, client: string): CommandError {
   if (error instanceof CommandError) return error
   context.stats.countError(statusOfError(error))
+  if (error instanceof PermissionError) return noKeyPermission()
+  if (error instanceof AuthenticationError) return notLoggedIn()
   if (error instanceof InvalidArgumentError) return new CommandError(`ERR ${error.message}`)
   if (error instanceof KvError) return new CommandError(`${error.code} ${error.message}`)
   const stack = error instanceof Error ? error.stack : undefined
@@ -24,7 +33,7 @@ export function slowReader({ admission }: ServerContext): OverloadedError {
 }
 
 export function noAuth({ name }: CommandDescription): CommandError {
-  if (name !== 'hello') return new CommandError('NOAUTH Authentication required.')
+  if (name !== 'hello') return notLoggedIn()
   return new CommandError(
     'NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO ' +
       '<proto> AUTH <user> <pass> option can be used to authenticate the client and select the ' +

@@ -89,7 +89,7 @@ const SECTIONS: readonly (readonly [name: string, Describe])[] = [
 const ALL_WORDS: readonly string[] = ['all', 'everything', 'default']
 
 export async function infoText(call: RunCall, wanted: readonly string[]): Promise<string> {
-  const stats = await call.context.handler.stats()
+  const stats = await call.context.handler.stats(call.request)
   const isAll = wanted.length === 0 || wanted.some(word => ALL_WORDS.includes(word))
   const chosen = SECTIONS.filter(([name]) => isAll || wanted.includes(name.toLowerCase()))
   return chosen

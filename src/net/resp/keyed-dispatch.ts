@@ -109,7 +109,9 @@ export class KeyedDispatch {
     const { handler } = this.#context
     request.reply = OK
     const isLast = this.#gathered === undefined && !this.#owner.hasMoreInput
-    const isGathered = !isLast && this.#owner.inputStays && handler.canUpdate === true
+    const { isFull } = request.caller.access
+    // One refused must not take others with it.
+    const isGathered = !isLast && isFull && this.#owner.inputStays && handler.canUpdate === true
     if (!isGathered || !GatheredPuts.takes(put)) {
       this.submitGathered()
       this.#replies.settle(request, handler.put(put, request), true)

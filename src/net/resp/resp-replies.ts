@@ -6,6 +6,7 @@
  *      |--settle, enter--> in the line --what it waits for is there--> replied, after those before
  */
 import { OverloadedError, TimeoutError } from '../../errors.ts'
+import type { Caller } from '../auth/index.ts'
 import type { RequestLoop } from '../request-loop.ts'
 import { FLUSH_BYTES } from '../request-loop.ts'
 import type { LateAnswer } from '../shared-waits.ts'
@@ -21,6 +22,7 @@ export interface ReplyOwner
   extends Pick<RequestLoop, 'output' | 'share' | 'context' | 'sink' | 'answered' | 'receivedMs'> {
   readonly version: RespVersion
   readonly clientName: string
+  readonly caller: Caller
 }
 
 export class RespReplies implements LateAnswer<RespRequest> {
@@ -41,7 +43,7 @@ export class RespReplies implements LateAnswer<RespRequest> {
     this.#slowLog = slowLog
     this.#args = args
     this.#line = new ReplyLine(reply => this.encode(reply))
-    this.current = new RespRequest(owner.share)
+    this.current = new RespRequest(owner.share, owner.caller)
   }
 
   /** Commands whose replies have not gone out. */
@@ -74,7 +76,7 @@ export class RespReplies implements LateAnswer<RespRequest> {
   hold(request: RespRequest): void {
     if (request !== this.current) return
     this.#slowLog.remember(request, this.#args)
-    this.current = new RespRequest(this.#owner.share)
+    this.current = new RespRequest(this.#owner.share, this.#owner.caller)
   }
 
   /** The request waits for its answer from here on. */
@@ -106,7 +108,8 @@ export class RespReplies implements LateAnswer<RespRequest> {
       if (!request.isSilent) this.encode(reply)
       return
     }
-    if (request === this.current) this.current = new RespRequest(this.#owner.share)
+    if (request === this.current)
+      this.current = new RespRequest(this.#owner.share, this.#owner.caller)
     request.reply = reply
     request.isDone = true
     this.#line.push(request)

@@ -1,6 +1,7 @@
 /** A command on its way: the context its handler sees, and the place of its reply. */
 import type { ClientIdentity } from '../../fair-queue.ts'
 import type { Consistency, Durability } from '../../key-value-store.ts'
+import type { Caller } from '../auth/index.ts'
 import type { RequestContext } from '../request-handler.ts'
 import type { Reply } from './reply.ts'
 import { RespOperation } from './resp-operation.ts'
@@ -11,6 +12,7 @@ import { RespOperation } from './resp-operation.ts'
  */
 export class RespRequest implements RequestContext {
   readonly client: ClientIdentity
+  readonly caller: Caller
   deadlineMs = 0
   receivedMs = 0
   /** Bytes of the command. */
@@ -38,7 +40,8 @@ export class RespRequest implements RequestContext {
   /** True for one that writes. */
   isWrite = false
 
-  constructor(client: ClientIdentity) {
+  constructor(client: ClientIdentity, caller: Caller) {
     this.client = client
+    this.caller = caller
   }
 }

@@ -13,11 +13,14 @@
 
 import type { KvError } from '../../errors.ts'
 import { AuthenticationError, OverloadedError } from '../../errors.ts'
+import { Access, type Caller } from '../auth/index.ts'
 import type { Conversation, ConversationSink } from '../conversation.ts'
 import { DEFAULT_USER, encodeCredentials } from '../credentials.ts'
+import type { MaybePromise } from '../request-handler.ts'
 import { RequestLoop } from '../request-loop.ts'
 import type { ServerContext } from '../server-context.ts'
 import { CommandArguments } from './command-arguments.ts'
+import { checkCommand, isAudited } from './command-permission.ts'
 import type { Command, RunCommand } from './command-table.ts'
 import { noAuth } from './error-reply.ts'
 import type { KeyViewTerms } from './key-view.ts'
@@ -42,7 +45,7 @@ interface Stalled {
   readonly request: RespRequest
 }
 
-export class RespSession extends RequestLoop implements Conversation, KeyedOwner {
+export class RespSession extends RequestLoop implements Conversation, KeyedOwner, Caller {
   readonly id: number
   readonly connectedMs: number
   version: RespVersion = 2
@@ -58,13 +61,16 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
   /** True when the next command is not: CLIENT REPLY SKIP. */
   skipsNext = false
   protected readonly decoder: RespDecoder
-  readonly #door: RespDoor
+  readonly #server: RespDoor
   readonly #args: CommandArguments
   readonly #replies: RespReplies
   readonly #keyed: KeyedDispatch
+  access = Access.none()
+  readonly door = 'redis'
   #isAdmitted = false
   #hasJoined = false
   #isEnding = false
+  #isDisposed = false
   #failure: string | undefined
   #stalled: Stalled | undefined
 
@@ -76,7 +82,7 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
     id: number,
   ) {
     super(context, sink, nowMs)
-    this.#door = door
+    this.#server = door
     this.id = id
     const { valueSizeMax, frameSizeMax } = context.limits
     const limits = { bulkSizeMax: Math.max(valueSizeMax, LINE), commandSizeMax: frameSizeMax }
@@ -87,7 +93,7 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
     this.watched = new WatchedKeys(this.share)
     this.connectedMs = nowMs
     if (context.doorkeeper.asksForPassword) this.decoder.isStranger = true
-    else this.#admit()
+    else this.#admit(context.doorkeeper.everybody)
   }
 
   get open(): boolean {
@@ -167,12 +173,13 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
     let isQueued = this.transaction !== undefined
     request.firstArgument = undefined
     try {
-      const command = this.#door.table.find(args)
+      const command = this.#server.table.find(args)
       this.lastCommand = request.name = command.name
       request.argCount = args.count
       request.operation = operationOf(command.flags)
-      this.#door.countCommand(command.name)
+      this.#server.countCommand(command.name)
       if (!this.#isAdmitted && !command.flags.includes('no_auth')) throw noAuth(command)
+      if (!this.access.isFull) checkCommand(command, args, this, this.context.audit)
       if (!('apply' in command) && command.isImmediate === true) isQueued = false
       if (isQueued) {
         this.transaction?.queue(command, args)
@@ -222,7 +229,10 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
       request.deadlineMs = request.receivedMs + this.context.limits.budgetMaxMs
       request.isAlone = true
     }
-    const call = { session: this, door: this.#door, context: this.context, args, request }
+    if (isAudited(command)) {
+      this.context.audit.administered(this, this.access.user, command.name)
+    }
+    const call = { session: this, door: this.#server, context: this.context, args, request }
     const result = command.run(call)
     if (result instanceof Promise) {
       if (request.isAlone) this.#replies.runAlone(request)
@@ -230,17 +240,27 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
     } else this.#replies.answer(request, result)
   }
 
-  /** Throws AuthenticationError. */
-  login(user: string, password: string): void {
-    const { doorkeeper } = this.context
-    if (doorkeeper.asksForPassword) {
-      if (password === '') throw new AuthenticationError('the password is empty')
-      doorkeeper.admit(encodeCredentials({ user, password }))
-    } else if (user !== DEFAULT_USER) throw new AuthenticationError(`there is no user ${user}`)
-    this.#admit()
+  get caller(): Caller {
+    return this
   }
 
-  #admit(): void {
+  /** Throws or rejects with AuthenticationError, or OverloadedError. */
+  login(user: string, password: string): MaybePromise<void> {
+    const { doorkeeper } = this.context
+    if (!doorkeeper.asksForPassword) {
+      if (user !== DEFAULT_USER) throw new AuthenticationError(`there is no user ${user}`)
+      this.#admit(doorkeeper.everybody)
+      return
+    }
+    if (password === '') throw new AuthenticationError('the password is empty')
+    const admitted = doorkeeper.admit(encodeCredentials({ user, password }), this)
+    if (admitted instanceof Promise) return admitted.then(access => this.#admit(access))
+    this.#admit(admitted)
+  }
+
+  #admit(access: Access): void {
+    if (this.#isDisposed) return
+    this.access = access
     if (!this.#hasJoined) this.share.join()
     this.#hasJoined = this.#isAdmitted = true
     this.decoder.isStranger = false
@@ -255,6 +275,7 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
     this.takeWatched().clear()
     if (!this.context.doorkeeper.asksForPassword) return
     this.#isAdmitted = false
+    this.access = Access.none()
     this.strangeSinceMs = this.context.clock.monotonicMs()
     this.decoder.isStranger = true
   }
@@ -327,13 +348,14 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
 
   dispose(): void {
     this.end()
+    this.#isDisposed = true
     this.endTransaction()
     this.watched.clear()
     this.#replies.dispose()
     this.#stalled = undefined
     this.decoder.dispose()
     this.share.leave()
-    this.#door.closed(this)
+    this.#server.closed(this)
   }
 }
 
