@@ -167,7 +167,7 @@ function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly stri
     return [`wait ${formatDuration(error.retryAfterMs)}, then try again`]
   }
   if (error.code === 'KV_PERMISSION') {
-    return 'have it granted where the node runs: kvd user grant <name> <permissions>'
+    return ['have it granted where the node runs: kvd user grant <name> <permissions>']
   }
   if (error.code === 'KV_AUTHENTICATION') {
     return [`the password comes from ${PASSWORD_VARIABLE}, or a file: ${PASSWORD_FILE_VARIABLE}`]
