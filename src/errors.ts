@@ -233,7 +233,7 @@ export class AuthenticationError extends KvError {
 }
 
 /**
- * The user may not do this. Says nothing about the keys: whether they exist, the answer is the same.
+ * The user may not do this. Says nothing about the keys: the answer is the same whether they exist.
  */
 export class PermissionError extends KvError {
   override readonly name = 'PermissionError'

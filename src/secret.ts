@@ -4,7 +4,7 @@
  * What is said is kept as a keyed hash only, so neither a dump of the memory nor a log line has it.
  * Whatever is compared takes the same time however much of a guess is right.
  */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 
 const KEY_SIZE = 32
 
@@ -51,4 +51,29 @@ export class SharedSecret {
   proves(proof: Uint8Array, ...parts: readonly Uint8Array[]): boolean {
     return equalInConstantTime(proof, this.proof(...parts))
   }
+}
+
+/** What guessing a password costs. */
+export interface ScryptCost {
+  /** A power of two. Memory is 128 N r bytes. */
+  readonly N: number
+  readonly r: number
+  readonly p: number
+}
+
+/** Resolves with a key of `size` bytes that only the password gives, computed off the loop. */
+export function scryptKey(
+  password: string,
+  salt: Uint8Array,
+  { N, r, p }: ScryptCost,
+  size: number,
+): Promise<Uint8Array> {
+  // Twice what it takes itself, for OpenSSL counts some more.
+  const options = { N, r, p, maxmem: 256 * N * r }
+  return new Promise((resolve, reject) => {
+    scrypt(password, salt, size, options, (error, key) => {
+      if (error === null) resolve(key)
+      else reject(error)
+    })
+  })
 }

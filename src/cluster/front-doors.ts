@@ -1,7 +1,7 @@
 /**
  * The front doors of a node: the binary protocol, and where they are wanted those of Redis and of
- * HTTP clients. All call the same handler, which lets each user do what it may (guarded-handler.ts),
- * share limits and group commits, and know nothing of what stands behind.
+ * HTTP clients. All call the same handler, which lets each user do what it may, share limits and
+ * group commits, and know nothing of what stands behind.
  */
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'

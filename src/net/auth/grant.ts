@@ -2,9 +2,9 @@
  * What a user is allowed, as text and as a value.
  *
  *   grant  := action ("," action)* [":" prefix]        read,write:app:
- *   action := "read" | "write"            of the keys that begin with the prefix; without one, of all
- *           | "monitor"                   the node's figures: stats, metrics, status; no keys
- *           | "admin"                     commands that change the node; what monitor sees, too
+ *   action := "read" | "write"       of the keys that begin with the prefix; without one, of all
+ *           | "monitor"              the node's figures: stats, metrics, status; no keys
+ *           | "admin"                commands that change the node; what monitor sees, too
  *
  * A prefix is UTF-8; in a users file one of other bytes stands in base64 (users-file.ts).
  */

@@ -3,7 +3,7 @@ export { Access, loginAgain } from './access.ts'
 export { Audit, type AuditedCaller, type Caller } from './audit.ts'
 export { ACTIONS, type Action, formatGrant, type Grant, parseGrant } from './grant.ts'
 export type { KeyRange } from './key-prefixes.ts'
-export { hashPassword, SALT_SIZE, type ScryptCost } from './password-hash.ts'
+export { hashPassword, SALT_SIZE } from './password-hash.ts'
 export { type UserChanges, type UserRecord, Users } from './users.ts'
 export {
   checkUserName,

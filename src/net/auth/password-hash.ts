@@ -5,16 +5,8 @@
  *
  * A hash from a file says how much work and memory checking it takes, so both are limited.
  */
-import { scrypt } from 'node:crypto'
 import { InvalidArgumentError } from '../../errors.ts'
-import { equalInConstantTime } from '../../secret.ts'
-
-export interface ScryptCost {
-  /** Cost, a power of two. Memory is 128 N r bytes. */
-  readonly N: number
-  readonly r: number
-  readonly p: number
-}
+import { equalInConstantTime, type ScryptCost, scryptKey } from '../../secret.ts'
 
 /** As OWASP advises for 16 MiB: about 0.2 s of one core. */
 export const STANDARD_COST: ScryptCost = { N: 16_384, r: 8, p: 5 }
@@ -35,7 +27,7 @@ export async function hashPassword(
   salt: Uint8Array,
   cost: ScryptCost = STANDARD_COST,
 ): Promise<string> {
-  const key = await derive(password, salt, cost)
+  const key = await scryptKey(password, salt, cost, KEY_SIZE)
   const { N, r, p } = cost
   return ['scrypt', N, r, p, base64(salt), base64(key)].join('$')
 }
@@ -67,17 +59,7 @@ function isWithin(value: number | undefined, min: number, max: number): value is
 }
 
 export async function provesPassword(hash: PasswordHash, password: string): Promise<boolean> {
-  return equalInConstantTime(hash.key, await derive(password, hash.salt, hash))
-}
-
-function derive(password: string, salt: Uint8Array, { N, r, p }: ScryptCost): Promise<Buffer> {
-  const options = { N, r, p, maxmem: 2 * MEMORY_MAX }
-  return new Promise((resolve, reject) => {
-    scrypt(password, salt, KEY_SIZE, options, (error, key) => {
-      if (error === null) resolve(key)
-      else reject(error)
-    })
-  })
+  return equalInConstantTime(hash.key, await scryptKey(password, hash.salt, hash, KEY_SIZE))
 }
 
 function base64(bytes: Uint8Array): string {
