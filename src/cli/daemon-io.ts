@@ -22,6 +22,12 @@ export interface DaemonIo {
   absolutePath(path: string): string
   /** The content of a file. Throws IoError that names it. */
   readText(path: string): string
+  /** Tells one state of a file from any other; '' when there is none. */
+  stampOf(path: string): string
+  /** Puts a file that its owner alone may read in the place of another, or of none. Throws IoError. */
+  replaceFile(path: string, text: string): void
+  /** A line that is typed and not shown, or the first of stdin. */
+  readSecret(prompt: string): Promise<string>
   /** The soft limit of open files; undefined when there is none, or the system does not tell. */
   openFilesLimit(): number | undefined
   /** The process that started this one, or that took it over when that one was gone. */

@@ -21,6 +21,7 @@ import {
 import { parseSettingsFile } from './settings-file.ts'
 import { failStart, wantsJsonLogs } from './start-error.ts'
 import { UsageError } from './usage-error.ts'
+import { userCommand } from './user-command.ts'
 
 /** Resolves once the command is done, or the node serves. */
 export async function main(io: DaemonIo = nodeDaemonIo(), dev: DevIo = nodeDevIo()): Promise<void> {
@@ -64,6 +65,9 @@ function createProgram(io: DaemonIo, dev: DevIo): Command {
     .command('dev')
     .description('run a cluster on this machine, a process a node, until Ctrl-C')
     .action(flags => runDev(devOptions(flags as DevFlags, io), io, dev))
+  const users = userCommand(io)
+  for (const command of [users, ...users.commands]) command.copyInheritedSettings(program)
+  program.addCommand(users)
   for (const [flags, description] of DEV_FLAGS) devCommand.option(flags, description)
   const configCommand = program
     .command('config')

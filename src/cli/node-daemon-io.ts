@@ -1,11 +1,22 @@
 /** DaemonIo of this process: streams, signals and settings files, as kvd sees them. */
-import { existsSync, readFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { resolve } from 'node:path'
 import { systemClock } from '../clock.ts'
 import { IoError } from '../errors.ts'
 import type { DaemonIo, DaemonOutput } from './daemon-io.ts'
 import { softFileLimit } from './file-limit.ts'
 import { packageVersion } from './package-version.ts'
+import { readSecretLine } from './secret-input.ts'
 
 /** Where Linux tells the limits of this process. */
 const LIMITS_PATH = '/proc/self/limits'
@@ -21,6 +32,9 @@ export function nodeDaemonIo(): DaemonIo {
     packageVersion: packageVersion(),
     absolutePath: path => resolve(path),
     readText,
+    stampOf,
+    replaceFile,
+    readSecret: readSecretLine,
     openFilesLimit,
     parentId: () => process.ppid,
     onStopSignal(listener) {
@@ -54,5 +68,29 @@ function readText(path: string): string {
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     throw new IoError(`cannot read ${path}: ${why}`, { cause: error })
+  }
+}
+
+function stampOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false, bigint: true })
+  return stat === undefined ? '' : `${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`
+}
+
+/** A crash leaves the old file or the new one, whole. */
+function replaceFile(path: string, text: string): void {
+  const next = `${path}.${process.pid}.new`
+  try {
+    const file = openSync(next, 'wx', 0o600)
+    try {
+      writeSync(file, text)
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+    renameSync(next, path)
+  } catch (error) {
+    rmSync(next, { force: true })
+    const why = error instanceof Error ? error.message : String(error)
+    throw new IoError(`cannot write ${path}: ${why}`, { cause: error })
   }
 }

@@ -4,6 +4,8 @@
  *   starting --up--> serving --signal--> draining --done--> exit 0
  *      signal: exit 128 + n at once          second signal, half a second later: exit 1 at once
  *
+ * SIGHUP loads users and certificates anew where there are any, unless it is the terminal's end.
+ *
  * Being killed at any moment is safe: draining is a courtesy to clients, not to the data. After an
  * error that nobody caught the process must not go on, for it could acknowledge what it should not.
  */
@@ -26,12 +28,14 @@ import {
   PASSWORD_VARIABLE,
   passwordIn,
 } from './password.ts'
+import { Reloads } from './reloads.ts'
 import type { ResolvedSettings } from './settings.ts'
 import { misspeltVariables, NO_COLD_DIR, type Settings, settingRows } from './settings.ts'
 import { failStart } from './start-error.ts'
 import { colourWanted, createStyle, type Style } from './style.ts'
 import { textLogger } from './text-logger.ts'
 import { UsageError } from './usage-error.ts'
+import { loadUsers } from './users.ts'
 
 const MIB = 1024 * 1024
 /** npm passes on the Ctrl-C that the terminal sent to us as well: that is one, not two. */
@@ -62,7 +66,11 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
   const startedMs = io.clock.monotonicMs()
   const directory = io.absolutePath(settings.dir)
   try {
-    const node = await startNode(nodeOptions(settings, directory, logger, io))
+    const reloads = new Reloads(io.clock, logger, io.stampOf)
+    const users = loadUsers(settings, io, logger, reloads)
+    stopping.reloads = reloads
+    const options = { ...nodeOptions(settings, directory, logger, io), users }
+    const node = await startNode(options)
     const elapsedMs = Math.round(io.clock.monotonicMs() - startedMs)
     const id = Buffer.from(node.identity.nodeId).toString('hex')
     logger.info('serving', { address: formatAddress(node.address), node: id, elapsedMs })
@@ -100,6 +108,8 @@ class Stopping {
   readonly #logger: Logger
   readonly #graceMs: number
   #node: Node | undefined
+  /** What a hangup loads anew, on a server that has no terminal. */
+  reloads: Reloads | undefined
   /** Undefined until a signal asked for it. */
   #drainingSinceMs: number | undefined
 
@@ -115,7 +125,11 @@ class Stopping {
 
   signal(name: string): void {
     const node = this.#node
-    if (node === undefined) {
+    const { reloads } = this
+    const isHangup = name === 'SIGHUP' && !this.#io.stderr.isTTY
+    if (isHangup && node !== undefined && reloads !== undefined && !reloads.isEmpty) {
+      reloads.check(true)
+    } else if (node === undefined) {
       this.#logger.info(`${name} while starting: stopping`)
       this.#io.exit(128 + (SIGNAL_NUMBERS[name] ?? 0))
     } else if (this.#drainingSinceMs !== undefined) {

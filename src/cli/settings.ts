@@ -46,6 +46,7 @@ export interface Settings {
   readonly allowInsecureRemote: boolean
   readonly user: string
   readonly passwordFile: string | undefined
+  readonly usersFile: string | undefined
   readonly peerHost: string
   readonly peerPort: number
   readonly peerAddress: string | undefined
@@ -141,13 +142,21 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     kind: textValue('the name of a user'),
     standard: DEFAULT_USER,
     argument: 'name',
-    description: 'whom clients must be, where there is a password',
+    description: 'who the password of this node is of',
   },
   passwordFile: {
     kind: optionalValue(textValue('a file'), 'none'),
     standard: undefined,
     argument: 'file',
-    description: `the password of clients, on a line; ${PASSWORD_VARIABLE} may hold it instead`,
+    description: `the password that allows everything, on a line; ${PASSWORD_VARIABLE} may hold it instead`,
+  },
+  usersFile: {
+    kind: optionalValue(textValue('a file'), 'none'),
+    standard: undefined,
+    argument: 'file',
+    description:
+      'users and what they may do, as kvd user writes it; read again when it changes. The user ' +
+      'with the password of this node may do everything',
   },
   peerHost: {
     kind: textValue('a host name or address'),

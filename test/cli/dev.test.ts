@@ -41,6 +41,9 @@ class Dev {
       packageVersion: '1.2.3',
       absolutePath: path => path,
       readText: () => '',
+      stampOf: () => '',
+      replaceFile: () => undefined,
+      readSecret: () => Promise.resolve(''),
       openFilesLimit: () => undefined,
       parentId: () => this.parent,
       onStopSignal: listener => {

@@ -17,7 +17,7 @@ import { IoError } from '../../src/errors.ts'
 import { connect } from '../../src/net/index.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
-type Files = Readonly<Record<string, string>>
+type Files = Record<string, string>
 
 class Daemon {
   text = ''
@@ -47,6 +47,11 @@ class Daemon {
       packageVersion: '1.2.3',
       absolutePath: path => path,
       readText: path => files[path] ?? '',
+      stampOf: path => files[path] ?? '',
+      replaceFile: (path, text) => {
+        files[path] = text
+      },
+      readSecret: () => Promise.resolve(env['TYPED'] ?? ''),
       openFilesLimit: () => this.openFilesLimit,
       parentId: () => this.parentId,
       onStopSignal: listener => {
@@ -372,5 +377,55 @@ describe('a cluster', () => {
     await main(daemon.io)
     assert.equal(await daemon.exited, 2)
     assert.match(daemon.text, /join needs the secret of that cluster/)
+  })
+})
+
+describe('users', () => {
+  const path = '/users.json'
+  const files: Files = {}
+  async function kvd(line: string, typed = ''): Promise<string> {
+    const argv = ['user', ...line.split(' '), '--users-file', path]
+    const daemon = new Daemon(argv, { TYPED: typed }, files)
+    await main(daemon.io)
+    return daemon.text
+  }
+
+  test('are made by kvd user, and served by a node that takes changes at a hangup', async () => {
+    assert.equal(await kvd('add ada --grant read:app: monitor', 'first word'), 'added ada\n')
+    assert.equal(await kvd('add bob', 'second word'), 'added bob\n')
+    assert.match(await kvd('add ada', 'x'), /has 'ada' already/)
+    assert.match(await kvd('add eve', ''), /the password is empty/)
+    assert.match(await kvd('grant bob reed'), /'reed' is not one of read, write, monitor, admin/)
+    assert.match(await kvd('grant carl read'), /no user 'carl', but ada, bob/)
+    assert.match(await kvd('grant bob read,write:app: admin'), /^changed/)
+    assert.match(await kvd('revoke bob write'), /was not granted 'write'/)
+    assert.match(await kvd('revoke bob admin'), /^changed/)
+    assert.equal(await kvd('list'), 'ada  read:app: monitor\nbob  read,write:app:\n')
+    assert.ok(!/first|second/.test(files[path]!), files[path])
+    const directory = temporaryDirectory({ after })
+    const argv = ['serve', '--dir', directory, '--port', '0', '--users-file', path]
+    const daemon = new Daemon(argv, { DURAMEN_PASSWORD: 'of all' }, files)
+    await main(daemon.io)
+    const url = (user: string, password: string): string => {
+      return `kv://${user}:${encodeURIComponent(password)}@127.0.0.1:${daemon.port}`
+    }
+    const bob = await connect(url('bob', 'second word'))
+    await bob.put('app:a', '1')
+    await assert.rejects(bob.put('b', '1'), { code: 'KV_PERMISSION' })
+    assert.match(await kvd('remove bob'), /^removed bob/)
+    daemon.signal('SIGHUP')
+    assert.match(daemon.text, /users-loaded.*\n.*loaded anew/)
+    await assert.rejects(bob.get('app:a'), { code: 'KV_AUTHENTICATION' })
+    await bob.close()
+    files[path] = '{ "format": 1, "users": [{ "name": "x" }] }'
+    daemon.signal('SIGHUP')
+    assert.match(daemon.text, /what there was before stays.*user 0 needs a name/)
+    const owner = await connect(url('default', 'of all'))
+    await owner.delete('app:a')
+    const ada = await connect(url('ada', 'first word'))
+    assert.equal(await ada.get('app:a'), undefined)
+    for (const client of [owner, ada]) await client.close()
+    daemon.signal('SIGTERM')
+    assert.equal(await daemon.exited, 0)
   })
 })

@@ -28,6 +28,7 @@ const EXAMPLES: { readonly [Name in SettingName]: readonly [text: string, value:
   allowInsecureRemote: ['true', true],
   user: ['me', 'me'],
   passwordFile: ['/run/secrets/kv', '/run/secrets/kv'],
+  usersFile: ['/etc/kv/users.json', '/etc/kv/users.json'],
   peerHost: ['::1', '::1'],
   peerPort: ['0', 0],
   peerAddress: ['node1:7701', 'node1:7701'],
