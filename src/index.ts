@@ -12,13 +12,13 @@ import { type Client, type ClientOptions, connect as connectAnywhere } from './n
 export type ConnectOptions = Omit<ClientOptions, 'url' | 'nodes'>
 
 /** What `open` opens: known from the text of the location, or what both kinds share. */
-export type StoreAt<Location extends string> = Location extends `kv://${string}`
+export type StoreAt<Location extends string> = Location extends `kv${'' | 's'}://${string}`
   ? Client
   : string extends Location
     ? KeyValueStore
     : Db
 
-export type OpenOptions<Location extends string> = Location extends `kv://${string}`
+export type OpenOptions<Location extends string> = Location extends `kv${'' | 's'}://${string}`
   ? ConnectOptions
   : string extends Location
     ? DbOptions | ConnectOptions
@@ -53,7 +53,7 @@ export async function open<const Location extends string>(
 ): Promise<StoreAt<Location>> {
   // What is no text is no URL either: the engine says what is wrong with it.
   const scheme = typeof location === 'string' ? SCHEME.exec(location)?.[1] : undefined
-  if (scheme !== undefined && scheme !== 'kv') {
+  if (scheme !== undefined && scheme !== 'kv' && scheme !== 'kvs') {
     throw new InvalidArgumentError(
       `cannot open '${location}': give the path of a directory, or kv://host:port`,
     )
@@ -67,7 +67,7 @@ export async function open<const Location extends string>(
   }
   // The conditional types say for each location what the branches do; the compiler cannot follow.
   const store =
-    scheme === 'kv'
+    scheme !== undefined
       ? await connect({ ...(options as ConnectOptions | undefined), url: location })
       : await openDirectory(location, options as DbOptions | undefined)
   return store as StoreAt<Location>

@@ -16,10 +16,13 @@ const decodeRoutes: DecodeRoutes = async (ring, from) => {
   return cluster.decodeRoutes(ring, from)
 }
 
-export const connectClient: Connect = async ({ url, password, timeoutMs, lazy, onConnection }) => {
+export const connectClient: Connect = async options => {
+  const { url, password, tls, timeoutMs, lazy, onConnection } = options
   const client: Client = new Client({
     url,
     ...(password === undefined ? {} : { password }),
+    // Where plain TCP is asked for, certificates of the environment are meant for other servers.
+    ...(tls !== undefined && url.startsWith('kvs:') ? { tls } : {}),
     clientName: 'kvcli',
     decodeRoutes,
     connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, timeoutMs ?? CONNECT_TIMEOUT_MS),

@@ -1,7 +1,9 @@
 /** The program `kvcli`: one command and out, commands from a pipe, or the shell. */
 import { utf8Decode } from '../bytes.ts'
 import { IoError } from '../errors.ts'
+import type { ClientTls } from '../net/index.ts'
 import type { CliIo, StopSignal } from './cli-io.ts'
+import { readClientTls } from './client-tls.ts'
 import { CommandParser, type Invocation } from './command-parser.ts'
 import { runPipe } from './command-pipe.ts'
 import { commandsFor } from './commands.ts'
@@ -51,6 +53,7 @@ interface Start {
   readonly isDev: boolean
   readonly urlPassword: string | undefined
   readonly password: string | undefined
+  readonly tls: ClientTls | undefined
   readonly timeoutMs: number | undefined
   readonly json: boolean
 }
@@ -69,6 +72,7 @@ async function readStart(io: CliIo, parser: CommandParser): Promise<Start> {
     isDev: devUrl !== undefined,
     urlPassword: found.password,
     password: await readPassword(io),
+    tls: await readClientTls(io.env, async path => utf8Decode(await io.files.readBytes(path))),
     timeoutMs: durationOption(options, 'timeout'),
     json: flagOption(options, 'json'),
   }

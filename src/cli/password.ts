@@ -32,6 +32,6 @@ function firstLine(text: string, path: string, what: string): string {
  * what it says yes to is kept nowhere.
  */
 export function mayHoldPassword(line: string): boolean {
-  if (!/kv:\/\/|\bconnect\b|--url/i.test(line)) return false
+  if (!/kvs?:\/\/|\bconnect\b|--url/i.test(line)) return false
   return /:.*@/s.test(line.replaceAll('://', ' ')) || /[?&]password=/i.test(line)
 }

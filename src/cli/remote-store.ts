@@ -3,6 +3,7 @@
  * src/net satisfies it; tests bring a store in memory.
  */
 import type { CallOptions, KeyRange, KeyValueStore } from '../key-value-store.ts'
+import type { ClientTls } from '../net/index.ts'
 
 export interface RemoteStore extends KeyValueStore {
   /** Resolves when a server has answered. */
@@ -23,6 +24,8 @@ export interface ConnectOptions {
   /** Without a password. */
   readonly url: string
   readonly password: string | undefined
+  /** What a server of a kvs:// url is held against; undefined leaves it to the system. */
+  readonly tls?: ClientTls | undefined
   /** Milliseconds that a call may take; undefined leaves it to the client. */
   readonly timeoutMs: number | undefined
   /** True: resolves at once and connects in the background, again and again. */

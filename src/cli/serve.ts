@@ -34,6 +34,7 @@ import { misspeltVariables, NO_COLD_DIR, type Settings, settingRows } from './se
 import { failStart } from './start-error.ts'
 import { colourWanted, createStyle, type Style } from './style.ts'
 import { textLogger } from './text-logger.ts'
+import { loadTls } from './tls.ts'
 import { UsageError } from './usage-error.ts'
 import { loadUsers } from './users.ts'
 
@@ -68,8 +69,9 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
   try {
     const reloads = new Reloads(io.clock, logger, io.stampOf)
     const users = loadUsers(settings, io, logger, reloads)
+    const tls = loadTls(settings, io, reloads)
     stopping.reloads = reloads
-    const options = { ...nodeOptions(settings, directory, logger, io), users }
+    const options = { ...nodeOptions(settings, directory, logger, io), users, tls }
     const node = await startNode(options)
     const elapsedMs = Math.round(io.clock.monotonicMs() - startedMs)
     const id = Buffer.from(node.identity.nodeId).toString('hex')
@@ -84,7 +86,8 @@ export async function serve(resolved: ResolvedSettings, io: DaemonIo): Promise<v
       logger.info('listening for other nodes', { peerAddress: node.peerAddress })
     }
     const { address, respAddress = address, httpAddress = address } = node
-    if (![address, respAddress, httpAddress].every(({ host }) => isLoopback(host))) {
+    const isRemote = ![address, respAddress, httpAddress].every(({ host }) => isLoopback(host))
+    if (isRemote && tls === undefined) {
       logger.warn('other machines reach this node, and nothing is encrypted, passwords included')
     }
     if (!settings.jsonLogs) io.stderr.write(banner(node, directory, resolved, io, style))
@@ -296,7 +299,10 @@ function banner(
 ): string {
   const { address, identity } = node
   const isStandard = address.port === DEFAULT_PORT && address.host === '127.0.0.1'
-  const client = isStandard ? 'npx kvcli' : `npx kvcli --url kv://${formatAddress(address)}`
+  const isSecure = resolved.values.tlsCert !== undefined
+  const scheme = isSecure ? 'kvs' : 'kv'
+  const isPlain = isStandard && !isSecure
+  const client = isPlain ? 'npx kvcli' : `npx kvcli --url ${scheme}://${formatAddress(address)}`
   const { durability } = resolved.values
   const { length } = node.ring.members
   const place = length === 1 ? 'a cluster of one' : `one of ${length} nodes`
@@ -307,7 +313,7 @@ function banner(
     `  ${style.bold(`kvd ${io.packageVersion}`)}  node ${id}, ${place}`,
     `  listening   ${style.key(formatAddress(address))}`,
     ...(node.respAddress ? [`  for Redis   ${style.key(formatAddress(node.respAddress))}`] : []),
-    ...httpLines(node, style),
+    ...httpLines(node, isSecure ? 'https' : 'http', style),
     ...(node.peerAddress ? [`  for nodes   ${style.key(node.peerAddress)}`] : []),
     `  data        ${style.key(directory)}`,
     `  settings    durability ${durability}, memory ${memory}; all of them: kvd config`,
@@ -324,9 +330,9 @@ function banner(
   return `${lines.join('\n')}\n`
 }
 
-function httpLines({ httpAddress }: Node, { key }: Style): string[] {
+function httpLines({ httpAddress }: Node, scheme: string, { key }: Style): string[] {
   if (httpAddress === undefined) return []
   return [
-    `  for HTTP    ${key(`http://${formatAddress(httpAddress)}`)}  (for browsers a dashboard)`,
+    `  for HTTP    ${key(`${scheme}://${formatAddress(httpAddress)}`)}  (for browsers a dashboard)`,
   ]
 }

@@ -5,7 +5,7 @@
  * Invariants: at most one client is in use; it is closed before another address is used. A password
  * that came with an address goes to that address alone.
  */
-import { DEFAULT_PORT, parseConnectionUrl, withoutPassword } from '../net/index.ts'
+import { type ClientTls, DEFAULT_PORT, parseConnectionUrl, withoutPassword } from '../net/index.ts'
 import { orAborted } from './abortable.ts'
 import type { CliIo } from './cli-io.ts'
 import { PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
@@ -50,6 +50,8 @@ export interface SessionOptions {
   readonly urlPassword?: string | undefined
   /** For each server that has no other. */
   readonly password?: string | undefined
+  /** What servers of a kvs:// url are held against. */
+  readonly tls?: ClientTls | undefined
   readonly timeoutMs: number | undefined
   /** The session's own record of commands; only the REPL has one. */
   readonly history?: () => readonly string[]
@@ -62,6 +64,7 @@ export class Session {
   readonly #connect: Connect
   readonly #devUrl: string | undefined
   readonly #passwordFor: (url: string) => string | undefined
+  readonly #tls: ClientTls | undefined
   #url: string
   #timeoutMs: number | undefined
   #client: Promise<RemoteStore> | undefined
@@ -84,6 +87,7 @@ export class Session {
     this.#passwordFor = url => {
       return (url === options.url ? options.urlPassword : undefined) ?? options.password
     }
+    this.#tls = options.tls
     this.#timeoutMs = options.timeoutMs
   }
 
@@ -140,6 +144,7 @@ export class Session {
       const store = await this.#connect({
         url: this.#url,
         password: this.#passwordFor(this.#url),
+        ...(this.#tls === undefined ? {} : { tls: this.#tls }),
         timeoutMs: this.#timeoutMs,
         lazy: this.mode === 'repl',
         onConnection: (connected, why) => {

@@ -13,7 +13,13 @@ import { closestWord } from '../edit-distance.ts'
 import type { Compression } from '../engine/index.ts'
 import { DURABILITIES, type Durability } from '../key-value-store.ts'
 import { LOG_LEVELS, type LogLevel } from '../logger.ts'
-import { DEFAULT_PORT, DEFAULT_SERVER_LIMITS, DEFAULT_USER } from '../net/index.ts'
+import {
+  CLIENT_AUTH,
+  type ClientAuth,
+  DEFAULT_PORT,
+  DEFAULT_SERVER_LIMITS,
+  DEFAULT_USER,
+} from '../net/index.ts'
 import { CLUSTER_SECRET_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
 import {
   addressesValue,
@@ -47,6 +53,10 @@ export interface Settings {
   readonly user: string
   readonly passwordFile: string | undefined
   readonly usersFile: string | undefined
+  readonly tlsCert: string | undefined
+  readonly tlsKey: string | undefined
+  readonly tlsCa: string | undefined
+  readonly tlsClientAuth: ClientAuth
   readonly peerHost: string
   readonly peerPort: number
   readonly peerAddress: string | undefined
@@ -157,6 +167,32 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     description:
       'users and what they may do, as kvd user writes it; read again when it changes. The user ' +
       'with the password of this node may do everything',
+  },
+  tlsCert: {
+    kind: optionalValue(textValue('a file'), 'none'),
+    standard: undefined,
+    argument: 'file',
+    description:
+      'the certificate of this node, PEM, with those between it and the authority: all doors then ' +
+      'speak TLS, those for nodes, too; read again when it changes',
+  },
+  tlsKey: {
+    kind: optionalValue(textValue('a file'), 'none'),
+    standard: undefined,
+    argument: 'file',
+    description: 'the key of the certificate, PEM, without a passphrase',
+  },
+  tlsCa: {
+    kind: optionalValue(textValue('a file'), "the system's"),
+    standard: undefined,
+    argument: 'file',
+    description: 'the authorities that certificates of nodes and clients must be of, PEM',
+  },
+  tlsClientAuth: {
+    kind: choiceValue(CLIENT_AUTH),
+    standard: 'none',
+    argument: 'which',
+    description: `whether clients must show a certificate: ${CLIENT_AUTH.join(', ')}`,
   },
   peerHost: {
     kind: textValue('a host name or address'),

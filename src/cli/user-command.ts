@@ -96,9 +96,9 @@ function grantOf(text: string): Stored {
 }
 
 function isSame(a: Stored, b: Stored): boolean {
-  const actions = ({ actions }: Stored): string => [...actions].sort().join(',')
   const prefix = (grant: Stored): string => JSON.stringify([grant.prefix ?? '', grant.prefix64])
-  return actions(a) === actions(b) && prefix(a) === prefix(b)
+  if (prefix(a) !== prefix(b) || a.actions.length !== b.actions.length) return false
+  return a.actions.every(action => b.actions.includes(action))
 }
 
 function readUsers({ usersFile }: UserFlags, io: DaemonIo): { path: string; users: StoredUser[] } {

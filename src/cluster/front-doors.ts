@@ -22,6 +22,7 @@ import {
   Server,
   type ServerStatsSnapshot,
   sharedMetrics,
+  tlsAcceptor,
 } from '../net/index.ts'
 import type { Random } from '../random.ts'
 import type { NodeOptions } from './options.ts'
@@ -47,22 +48,29 @@ export class FrontDoors {
 
   constructor(options: NodeOptions, parts: FrontDoorParts) {
     const { limits = {}, version: serverVersion = '', credentials = {}, users } = options
-    const { allowInsecureRemote = false } = options
+    const { allowInsecureRemote = false, tls } = options
     const audit = new Audit(parts.logger, parts.clock)
     // The doors have no other: whatever they do for a client is asked for there.
     const handler = new GuardedHandler(parts.handler, audit)
-    const access = { credentials, users, audit, allowInsecureRemote }
+    const isEncrypted = tls !== undefined
+    const access = { credentials, users, audit, allowInsecureRemote, isEncrypted }
+    const acceptorOf = (door: string): Acceptor => {
+      if (tls === undefined) return parts.acceptor
+      return tlsAcceptor(tls, (remoteAddress, why) => {
+        audit.handshakeRefused({ door, remoteAddress }, why)
+      })
+    }
     const common = { ...parts, handler, limits, serverVersion, ...access }
     this.#options = options
-    this.server = new Server(common)
+    this.server = new Server({ ...common, acceptor: acceptorOf('binary') })
     const further = { ...common, sharesWith: this.server }
     if (options.resp !== undefined) {
       const protocol = new RespDoor(parts.random, parts.clock.monotonicMs())
-      this.#resp = new Server({ ...further, protocol })
+      this.#resp = new Server({ ...further, protocol, acceptor: acceptorOf('redis') })
     }
     if (options.http !== undefined) {
       const metrics = () => this.#metrics()
-      this.#http = new HttpServer({ ...further, metrics, doors: () => this.#doors() })
+      this.#http = new HttpServer({ ...further, tls, metrics, doors: () => this.#doors() })
     }
   }
 

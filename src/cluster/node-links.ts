@@ -7,8 +7,14 @@
  */
 import { utf8Encode } from '../bytes.ts'
 import { InvalidArgumentError, type KvError } from '../errors.ts'
-import type { Logger } from '../logger.ts'
-import { type ListenPolicy, resolveListenOptions } from '../net/index.ts'
+import { type Logger, silentLogger } from '../logger.ts'
+import {
+  Audit,
+  type ListenPolicy,
+  resolveListenOptions,
+  tlsAcceptor,
+  tlsConnector,
+} from '../net/index.ts'
 import { SharedSecret } from '../secret.ts'
 import type { CurrentRing } from './current-ring.ts'
 import { readKnownBoots, writeKnownBoots } from './known-boots.ts'
@@ -17,6 +23,7 @@ import {
   CLUSTER_SECRET_SIZE_MIN,
   type ClusterOptions,
   type NodeEnvironment,
+  type NodeOptions,
   PEER_PORT_DEFAULT,
 } from './options.ts'
 import { parsePeerAddress } from './peer-address.ts'
@@ -71,8 +78,25 @@ export function peerListenOptions({ peerHost, peerPort }: ClusterOptions) {
 }
 
 /** Who knows the secret may connect, so a password is not asked for besides. */
-export function peerPolicy(allowInsecureRemote: boolean): ListenPolicy {
-  return { allowInsecureRemote, asksForPassword: true }
+export function peerPolicy({ allowInsecureRemote = false, tls }: NodeOptions): ListenPolicy {
+  return { allowInsecureRemote, asksForPassword: true, isEncrypted: tls !== undefined }
+}
+
+/** How nodes reach each other: with TLS both sides show a certificate of the authority. */
+export function peerEnvironment(
+  environment: NodeEnvironment,
+  { tls, logger = silentLogger }: NodeOptions,
+): NodeEnvironment {
+  if (tls === undefined) return environment
+  const { identity } = tls
+  const audit = new Audit(logger, environment.clock)
+  return {
+    ...environment,
+    connector: tlsConnector(() => identity.files),
+    acceptor: tlsAcceptor({ identity, clientAuth: 'require' }, (remoteAddress, why) => {
+      audit.handshakeRefused({ door: 'nodes', remoteAddress }, why)
+    }),
+  }
 }
 
 function secretBytes(secret: Uint8Array | string): Uint8Array {

@@ -11,7 +11,7 @@
  */
 import { delay, systemClock } from '../clock.ts'
 import { type Db, type DbOptions, open, openInEnvironment } from '../engine/index.ts'
-import type { KvError } from '../errors.ts'
+import { InvalidArgumentError, type KvError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import {
   type CloseOptions,
@@ -41,6 +41,7 @@ import {
   checkClusterOptions,
   checkStandsAlone,
   NodeLinks,
+  peerEnvironment,
   peerListenOptions,
   peerPolicy,
 } from './node-links.ts'
@@ -110,14 +111,21 @@ async function checkOptions(options: NodeOptions, { acceptor }: NodeEnvironment)
   const { partitionCount, allowInsecureRemote = false, credentials, users, cluster } = options
   if (partitionCount !== undefined) checkPartitionCount(partitionCount)
   const asksForPassword = credentials?.password !== undefined || users !== undefined
-  const policy = { allowInsecureRemote, asksForPassword }
+  const isEncrypted = options.tls !== undefined
+  const policy = { allowInsecureRemote, asksForPassword, isEncrypted }
   await checkListen(listenOptions(options), policy, acceptor)
   for (const door of [options.resp, options.http]) {
     if (door !== undefined) await checkListen(door, policy, acceptor)
   }
   if (cluster === undefined) return
   checkClusterOptions(cluster)
-  await checkListen(peerListenOptions(cluster), peerPolicy(allowInsecureRemote), acceptor)
+  if (options.tls !== undefined && options.tls.identity.files.ca === undefined) {
+    throw new InvalidArgumentError(
+      'nodes of a cluster know each other by certificates of one authority: give its own (kvd: ' +
+        '--tls-ca)',
+    )
+  }
+  await checkListen(peerListenOptions(cluster), peerPolicy(options), acceptor)
 }
 
 function openEngine(options: NodeOptions, environment: NodeEnvironment): Promise<Db> {
@@ -247,7 +255,7 @@ async function openIdentityAndRing(
 ): Promise<Opened> {
   const { clock, entropy } = environment
   const { directory: path, partitionCount, logger = silentLogger } = options
-  await adoptIfNew(db, options, environment, signal)
+  await adoptIfNew(db, options, peerEnvironment(environment, options), signal)
   const wallMs = () => clock.wallMs()
   const identity = await openIdentity(db, { path, partitionCount, wallMs, entropy })
   const place = memberPlace(options)
@@ -290,7 +298,7 @@ interface LinksParts {
 /** Undefined for a node that stands alone. */
 async function openLinks(parts: LinksParts): Promise<NodeLinks | undefined> {
   const { db, ring, nodeId, options, environment, fence } = parts
-  const { cluster, directory: path, logger = silentLogger, allowInsecureRemote = false } = options
+  const { cluster, directory: path, logger = silentLogger } = options
   if (cluster === undefined) return undefined
   return NodeLinks.open({
     store: db,
@@ -298,9 +306,9 @@ async function openLinks(parts: LinksParts): Promise<NodeLinks | undefined> {
     self: nodeId,
     ring,
     options: cluster,
-    policy: peerPolicy(allowInsecureRemote),
+    policy: peerPolicy(options),
     frameSizeMax: options.limits?.frameSizeMax ?? DEFAULT_SERVER_LIMITS.frameSizeMax,
-    environment,
+    environment: peerEnvironment(environment, options),
     logger,
     fenced: error => fence.trip(error),
   })

@@ -4,7 +4,14 @@ import type { Db, DbTuning, Executor, FileSystem } from '../engine/index.ts'
 import type { Hasher } from '../hash.ts'
 import type { Durability } from '../key-value-store.ts'
 import type { Logger } from '../logger.ts'
-import type { Acceptor, Connector, Credentials, ServerLimits, Users } from '../net/index.ts'
+import type {
+  Acceptor,
+  Connector,
+  Credentials,
+  ServerLimits,
+  ServerTls,
+  Users,
+} from '../net/index.ts'
 import type { Random } from '../random.ts'
 import type { PeerLimits } from './peer-limits.ts'
 import type { PeerLinksOptions } from './peer-links.ts'
@@ -36,6 +43,12 @@ export interface NodeOptions {
    * have the same. @defaultValue none
    */
   readonly users?: Users | undefined
+
+  /**
+   * With it, all doors and the links of nodes speak TLS; nodes show each other certificates of its
+   * `ca`. What it is of can change while the node serves. @defaultValue plain TCP
+   */
+  readonly tls?: ServerTls | undefined
 
   /**
    * What an acknowledged write has survived, unless the request says otherwise.

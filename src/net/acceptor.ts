@@ -85,6 +85,11 @@ function acceptSocket(
     socket.destroy()
     return
   }
+  tellEvents(socket, events)
+}
+
+/** Tells what the socket does, but for what it receives. */
+export function tellEvents(socket: Socket, events: AcceptedEvents): void {
   let failure: Error | undefined
   socket.on('drain', () => events.drained())
   socket.on('end', () => events.ended())
@@ -94,7 +99,7 @@ function acceptSocket(
   socket.on('close', () => events.closed(failure))
 }
 
-class AcceptedSocket implements AcceptedWire {
+export class AcceptedSocket implements AcceptedWire {
   readonly remoteAddress: string
   readonly #socket: Socket
 

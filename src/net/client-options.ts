@@ -15,6 +15,7 @@ import { CLIENT_NAME_SIZE_MAX, DEFAULT_PORT } from './limits.ts'
 import type { Backoff } from './retry.ts'
 import type { DecodeRoutes } from './routes.ts'
 import { SessionVersions } from './session-versions.ts'
+import { type ClientTls, tlsConnector } from './tls/index.ts'
 import { WriteClock } from './write-clock.ts'
 
 const MIB = 1024 * 1024
@@ -37,6 +38,11 @@ export interface ClientOptions {
   readonly user?: string
   /** Travels as it is: without a tunnel, only over networks that are trusted. @defaultValue none */
   readonly password?: string
+  /**
+   * Speaks TLS, as with kvs:// in the url; as an object with what the servers' certificates are
+   * held against, and the client's own. @defaultValue false
+   */
+  readonly tls?: boolean | ClientTls
   /** Shown in the server's log. @defaultValue 'duramen-js' */
   readonly clientName?: string
   /** For calls that name none. @defaultValue the server's own setting, 'one' */
@@ -127,7 +133,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
   ...(['password', 'clientName', 'consistency', 'durability', 'inFlightMax'] as const),
   ...(['queueCountMax', 'queueBytesMax', 'pingIntervalMs', 'reconnectDelayMinMs'] as const),
   ...(['reconnectDelayMaxMs', 'lazy', 'versions', 'writeVersion', 'decodeRoutes'] as const),
-  ...(['session'] as const),
+  ...(['session', 'tls'] as const),
   ...(['onConnection', 'logger', 'clock', 'random', 'connector'] as const),
 ])
 
@@ -182,9 +188,22 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
     logger: options.logger ?? silentLogger,
     clock,
     random,
-    connector: options.connector ?? tcpConnector(),
+    connector: options.connector ?? connectorOf(fromUrl?.options.tls === true, options.tls),
   })
 }
+
+/** kvs:// is not undone by an option. */
+function connectorOf(isSecureUrl: boolean, tls: ClientOptions['tls']): Connector {
+  if (typeof tls === 'object') {
+    checkMembers(tls, 'tls', TLS_NAMES)
+    return tlsConnector(() => tls)
+  }
+  return isSecureUrl || tls === true ? tlsConnector(() => ({})) : tcpConnector()
+}
+
+const TLS_NAMES: ReadonlySet<string> = new Set<keyof ClientTls>([
+  ...(['ca', 'cert', 'key', 'serverName'] as const),
+])
 
 function resolveNode(node: { readonly host: string; readonly port?: number }): NodeAddress {
   const { host, port = DEFAULT_PORT } = node

@@ -1,7 +1,7 @@
 /**
  * Where servers are, as text.
  *
- *   url     := "kv://" [user [":" password] "@"] address ("," address)* ["/"]
+ *   url     := ("kv://" | "kvs://") [user [":" password] "@"] address ("," address)* ["/"]
  *              ["?" name "=" value ("&" name "=" value)*]
  *   address := host [":" port]          an IPv6 host stands in brackets
  *
@@ -32,6 +32,8 @@ export interface UrlOptions {
   readonly durability?: Durability
   readonly user?: string
   readonly password?: string
+  /** True for kvs:// */
+  readonly tls?: true
 }
 
 export interface ParsedUrl {
@@ -39,14 +41,18 @@ export interface ParsedUrl {
   readonly options: UrlOptions
 }
 
-const SCHEME = 'kv://'
+const SCHEMES = ['kv://', 'kvs://'] as const
 
 /** Throws InvalidArgumentError that says what is wrong and what would be right. */
 export function parseConnectionUrl(url: string): ParsedUrl {
-  if (!url.startsWith(SCHEME)) {
-    throw invalid(url, 'it must begin with kv://, for example kv://127.0.0.1:7700')
+  const scheme = SCHEMES.find(known => url.startsWith(known))
+  if (scheme === undefined) {
+    throw invalid(
+      url,
+      'it must begin with kv://, or kvs:// for TLS, for example kv://127.0.0.1:7700',
+    )
   }
-  const rest = url.slice(SCHEME.length)
+  const rest = url.slice(scheme.length)
   if (/[/?].*@/s.test(rest)) {
     throw invalid(url, "'/' is %2F, '?' is %3F in a user or password, and '@' is %40 behind them")
   }
@@ -58,7 +64,8 @@ export function parseConnectionUrl(url: string): ParsedUrl {
   const addresses = authority.slice(at + 1).split(',')
   const nodes = addresses.map(address => parseAddress(url, address))
   const options = queryStart < 0 ? {} : parseQuery(url, rest.slice(queryStart + 1))
-  return { nodes, options: { ...options, ...who } }
+  const tls = scheme === 'kvs://' ? { tls: true as const } : {}
+  return { nodes, options: { ...options, ...who, ...tls } }
 }
 
 /** `user`, `user:password` or `:password`. */

@@ -1,5 +1,5 @@
 /** How a client reaches a server: over TCP, or over whatever a test puts in its place. */
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import type { NodeAddress } from './connection-url.ts'
 
 /** The operating system probes a silent server from then on. */
@@ -39,17 +39,27 @@ export function tcpConnector(): Connector {
 }
 
 function dialTcp(address: NodeAddress, events: WireEvents): Wire {
-  let failure: Error | undefined
   const socket = connect({ host: address.host, port: address.port, noDelay: true })
+  return wireOver(socket, 'connect', events, error => error)
+}
+
+/** The wire over a socket that begins to connect; `explain` says what an error of it means. */
+export function wireOver(
+  socket: Socket,
+  openedEvent: 'connect' | 'secureConnect',
+  events: WireEvents,
+  explain: (error: Error) => Error,
+): Wire {
+  let failure: Error | undefined
   socket.setKeepAlive(true, KEEP_ALIVE_MS)
-  socket.on('connect', () => events.opened())
+  socket.on(openedEvent, () => events.opened())
   // A plain view: Buffer's own slice does not copy.
   socket.on('data', (chunk: Buffer) => {
     events.received(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))
   })
   socket.on('drain', () => events.drained())
   socket.on('error', error => {
-    failure = error
+    failure = explain(error)
   })
   socket.on('close', () => events.closed(failure))
   return {

@@ -10,8 +10,8 @@
  */
 import type { KvError } from '../errors.ts'
 import type { Share } from './admission.ts'
-import type { LoadKind } from './load-meter.ts'
 import type { Access } from './auth/index.ts'
+import type { LoadKind } from './load-meter.ts'
 import type { OutputBuffer } from './output-buffer.ts'
 import type { ServerContext } from './server-context.ts'
 

@@ -22,6 +22,7 @@ import type {
   MaybePromise,
   RequestContext,
   RequestHandler,
+  RingOwnership,
   ScanPage,
   ScanSession,
 } from './request-handler.ts'
@@ -178,6 +179,24 @@ export class GuardedHandler implements RequestHandler {
     const { caller } = context
     if (needs.permission === 'admin') this.#audit.administered(caller, caller.access.user, name)
     return admin.call(this.#handler, command, context)
+  }
+
+  checkMonitor(context: RequestContext): void {
+    this.#check(context, 'monitor', access => access.checkMonitor())
+  }
+
+  overview(context: RequestContext): Stats {
+    this.checkMonitor(context)
+    const { overview } = this.#handler
+    if (overview === undefined) throw new UnavailableError('this server knows no cluster')
+    return overview.call(this.#handler, context)
+  }
+
+  ownership(context: RequestContext): MaybePromise<RingOwnership> {
+    this.checkMonitor(context)
+    const { ownership } = this.#handler
+    if (ownership === undefined) throw new UnavailableError('this server knows no ring')
+    return ownership.call(this.#handler, context)
   }
 
   /** Whoever may do anything needs it to find the replicas of a key. */

@@ -99,3 +99,13 @@ export {
   remoteError,
   statusOfError,
 } from './status-error.ts'
+export {
+  CLIENT_AUTH,
+  type ClientAuth,
+  type ClientTls,
+  type ServerTls,
+  type TlsFiles,
+  TlsIdentity,
+  tlsAcceptor,
+  tlsConnector,
+} from './tls/index.ts'

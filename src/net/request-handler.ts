@@ -197,9 +197,14 @@ export interface RequestHandler {
    * How the cluster and its members are, as `admin` answers to `status`, at once: of what members
    * owe each other it has what they said a moment ago. Absent: knows no cluster.
    */
-  overview?(): Readonly<Record<string, unknown>>
+  overview?(context: RequestContext): Readonly<Record<string, unknown>>
   /** Who owns which part of the data. Absent: knows no ring. */
-  ownership?(): MaybePromise<RingOwnership>
+  ownership?(context: RequestContext): MaybePromise<RingOwnership>
+  /**
+   * Throws unless the caller may see what a door itself knows of the node, figures and events.
+   * Absent: everybody may.
+   */
+  checkMonitor?(context: RequestContext): void
   /** What it has to tell to monitoring, besides what the doors know. Absent: nothing. */
   metrics?(context: RequestContext): MaybePromise<readonly MetricFamily[]>
   /** The ring of the current epoch, encoded; a door hands it on as it is. */

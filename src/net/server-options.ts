@@ -46,6 +46,8 @@ export interface ServerOptions {
    * included. Takes a password. @defaultValue false, loopback only
    */
   readonly allowInsecureRemote?: boolean
+  /** What it speaks is encrypted by its acceptor. @defaultValue false */
+  readonly isEncrypted?: boolean
   /** With a password, whoever knows it is served, in everything. @defaultValue everybody is */
   readonly credentials?: Credentials
   /** With users, these are served, too, each with what it is allowed. @defaultValue none */
@@ -58,6 +60,8 @@ export interface ServerOptions {
 export interface ListenPolicy {
   readonly allowInsecureRemote: boolean
   readonly asksForPassword: boolean
+  /** What goes over the network is encrypted. */
+  readonly isEncrypted?: boolean
 }
 
 export interface ListenOptions {
@@ -96,11 +100,11 @@ export function resolveListenOptions(options: ListenOptions, policy: ListenPolic
 /** Throws InvalidArgumentError for an address that others reach, unless that was thought of. */
 export function requireSafe(host: string, policy: ListenPolicy): void {
   if (isLoopback(host)) return
-  if (!policy.allowInsecureRemote) {
+  if (!policy.allowInsecureRemote && policy.isEncrypted !== true) {
     const further = policy.asksForPassword ? '' : ` and a password (${PASSWORD_ADVICE})`
     throw new InvalidArgumentError(
       `refusing to listen on ${host}: other machines reach it, and nothing is encrypted; listen ` +
-        `on 127.0.0.1, or set allowInsecureRemote${further} when the network itself is trusted`,
+        `on 127.0.0.1, give it a certificate (kvd: --tls-cert), or set allowInsecureRemote${further} when the network itself is trusted`,
     )
   }
   if (policy.asksForPassword) return

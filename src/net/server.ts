@@ -106,6 +106,7 @@ export class Server implements ConnectionOwner {
     this.#policy = {
       allowInsecureRemote: options.allowInsecureRemote ?? false,
       asksForPassword: doorkeeper.asksForPassword,
+      isEncrypted: options.isEncrypted ?? false,
     }
     this.#turns = shared.turns
     this.#context = {

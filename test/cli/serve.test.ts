@@ -175,7 +175,10 @@ describe('a password', () => {
     const daemon = new Daemon(remote(temporaryDirectory({ after })))
     await main(daemon.io)
     assert.equal(await daemon.exited, 2)
-    assert.match(daemon.text, /without a password: .*DURAMEN_PASSWORD, --password-file or --users-file/)
+    assert.match(
+      daemon.text,
+      /without a password: .*DURAMEN_PASSWORD, --password-file or --users-file/,
+    )
   })
 
   for (const [name, argv, env, files, user] of [

@@ -47,6 +47,11 @@ export class Audit {
     this.#refused({ event: 'login-refused', ...fieldsOf(caller, user), why })
   }
 
+  /** Somebody did not get as far as to say who it is: TLS did not come about. */
+  handshakeRefused({ door, remoteAddress }: AuditedCaller, why: string): void {
+    this.#refused({ event: 'handshake-refused', door, client: remoteAddress, why: cut(why) })
+  }
+
   /** A user asked for what is not allowed. `what`: the operation. */
   refused(caller: AuditedCaller, user: string, what: string, why: string): void {
     this.#refused({ event: 'refused', ...fieldsOf(caller, user), what: cut(what), why })

@@ -9,6 +9,7 @@ import type { ServerLimits } from '../limits.ts'
 import type { MetricFamily } from '../metrics.ts'
 import type { RequestHandler } from '../request-handler.ts'
 import type { Server } from '../server.ts'
+import type { ServerTls } from '../tls/index.ts'
 import type { HttpContext } from './http-context.ts'
 
 export interface HttpServerOptions {
@@ -22,6 +23,8 @@ export interface HttpServerOptions {
   readonly credentials?: Credentials
   readonly users?: Users | undefined
   readonly audit?: Audit
+  /** With it, the door speaks HTTPS. @defaultValue HTTP */
+  readonly tls?: ServerTls | undefined
   /** See ServerOptions. @defaultValue false */
   readonly allowInsecureRemote?: boolean
   readonly nodeId: string

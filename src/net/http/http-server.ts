@@ -7,11 +7,12 @@
  * node:http parses and keeps the order of replies; what a client may hold of the node is shared
  * with the other doors (admission.ts).
  */
-import { createServer, type Server as NodeServer } from 'node:http'
+import { createServer, type Server as NodeServer, type ServerOptions } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { CancelTimer } from '../../clock.ts'
 import { ClosedError, InvalidArgumentError } from '../../errors.ts'
-import { EventLog } from '../event-log.ts'
 import { Doorkeeper } from '../doorkeeper.ts'
+import { EventLog } from '../event-log.ts'
 import type { LatencyHistogram } from '../latency-histogram.ts'
 import { resolveServerLimits } from '../limits.ts'
 import { bind, closeListener } from '../listener.ts'
@@ -27,6 +28,14 @@ import {
   resolveListenOptions,
 } from '../server-options.ts'
 import type { ServerStatsSnapshot } from '../server-stats.ts'
+import {
+  addressOf,
+  explainServerError,
+  followIdentity,
+  listenerOptions,
+  type ServerTls,
+  TlsHandshakes,
+} from '../tls/index.ts'
 import { DashboardFiles } from './dashboard-files.ts'
 import { HttpConnection, type HttpSocket } from './http-connection.ts'
 import { HttpDispatch } from './http-dispatch.ts'
@@ -55,6 +64,7 @@ export class HttpServer {
   readonly #server: NodeServer
   readonly #process = new ProcessMetrics()
   readonly #load: LoadMeter
+  readonly #handshakes = new TlsHandshakes()
   #address: ListenAddress | undefined
   #cancelSweep: CancelTimer | undefined
   #closing: Promise<void> | undefined
@@ -100,7 +110,8 @@ export class HttpServer {
 
   #createServer(): NodeServer {
     const { limits } = this.#context
-    const server = createServer({
+    const { tls } = this.#options
+    const options = {
       headersTimeout: Math.min(limits.handshakeTimeoutMs, limits.frameTimeoutMs),
       requestTimeout: limits.frameTimeoutMs,
       keepAliveTimeout: limits.idleTimeoutMs,
@@ -111,12 +122,13 @@ export class HttpServer {
       keepAliveInitialDelay: limits.keepAliveMs,
       // Whoever has none is told so, in JSON.
       requireHostHeader: false,
-    })
+    }
+    const server = tls === undefined ? createServer(options) : this.#createSecure(options, tls)
     // Fields beyond a maximum would be left out without a word; their size is limited instead.
     server.maxHeadersCount = 0
     // Of a connection that neither brings nor takes anything while it is not idle.
     server.setTimeout(limits.outputStallMs)
-    server.on('connection', socket => this.#accept(socket))
+    if (tls === undefined) server.on('connection', socket => this.#accept(socket))
     const handle = this.#dispatch.handle.bind(this.#dispatch)
     server.on('request', (request, response) => {
       handle(this.#connections.get(request.socket), request, response, false)
@@ -136,6 +148,23 @@ export class HttpServer {
     return server
   }
 
+  /** Its requests come over encrypted sockets; those underneath are nobody's yet. */
+  #createSecure(options: ServerOptions, tls: ServerTls): NodeServer {
+    const server = createSecureServer({ ...options, ...listenerOptions(tls) })
+    server.on('connection', socket => this.#handshakes.begun(socket))
+    server.on('secureConnection', socket => {
+      this.#handshakes.done(socket)
+      this.#accept(socket)
+    })
+    server.on('tlsClientError', (error, socket) => {
+      const caller = { door: 'http', remoteAddress: addressOf(socket) }
+      this.#options.audit?.handshakeRefused(caller, explainServerError(error))
+      socket.destroy()
+    })
+    followIdentity(server, tls)
+    return server
+  }
+
   /** Where it listens; undefined before `listen` and after `close`. */
   get address(): ListenAddress | undefined {
     return this.#address
@@ -147,7 +176,9 @@ export class HttpServer {
     if (this.#server.listening) throw new InvalidArgumentError('the server listens already')
     const { doorkeeper, logger } = this.#context
     const { allowInsecureRemote = false } = this.#options
-    const policy = { allowInsecureRemote, asksForPassword: doorkeeper.asksForPassword }
+    const isEncrypted = this.#options.tls !== undefined
+    const { asksForPassword } = doorkeeper
+    const policy = { allowInsecureRemote, asksForPassword, isEncrypted }
     const address = await bind(this.#server, resolveListenOptions(options, policy))
     try {
       // A name such as localhost may stand for any address.

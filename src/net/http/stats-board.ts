@@ -9,7 +9,7 @@
 import type { Clock } from '../../clock.ts'
 import type { EventLog } from '../event-log.ts'
 import type { LoadMeter } from '../load-meter.ts'
-import type { MaybePromise, RequestHandler } from '../request-handler.ts'
+import type { MaybePromise, RequestContext, RequestHandler } from '../request-handler.ts'
 import type { NamedDoor } from './http-server-options.ts'
 
 /** Less than a second, so that who asks every second gets other figures every time. */
@@ -41,13 +41,15 @@ export class StatsBoard {
   }
 
   /** As JSON; with `isHistory` the seconds before as well. Rejects as the handler does. */
-  read(isHistory: boolean): MaybePromise<string> {
-    const { clock } = this.#options
+  read(isHistory: boolean, context: RequestContext): MaybePromise<string> {
+    const { clock, handler } = this.#options
+    // A sample may have been made for somebody who may see it.
+    handler.checkMonitor?.(context)
     const sample = this.#sample
     if (sample !== undefined && clock.monotonicMs() - sample.madeMs < SHARED_MS) {
       return this.#whole(sample, isHistory)
     }
-    this.#making ??= this.#make().finally(() => {
+    this.#making ??= this.#make(context).finally(() => {
       this.#making = undefined
     })
     return this.#making.then(made => this.#whole(made, isHistory))
@@ -58,9 +60,9 @@ export class StatsBoard {
     return `${text},"history":${JSON.stringify(this.#options.load.history())}}\n`
   }
 
-  async #make(): Promise<Sample> {
+  async #make(context: RequestContext): Promise<Sample> {
     const { handler, clock, serverVersion, doors, events, load } = this.#options
-    const stats = await handler.stats()
+    const stats = await handler.stats(context)
     const figures = {
       atMs: Math.round(clock.wallMs()),
       version: serverVersion,
@@ -68,7 +70,7 @@ export class StatsBoard {
       load: load.last ?? null,
       doors: Object.fromEntries(doors().map(([name, door]) => [name, doorFigures(door)])),
       process: { residentBytes: process.memoryUsage.rss() },
-      cluster: handler.overview?.() ?? NO_CLUSTER,
+      cluster: handler.overview?.(context) ?? NO_CLUSTER,
       stats,
     }
     const sample = { madeMs: clock.monotonicMs(), text: JSON.stringify(figures).slice(0, -1) }

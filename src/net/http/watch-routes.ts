@@ -10,11 +10,12 @@ export const TRACE_PATH = '/v1/trace/'
 /** GET /v1/stats */
 export function stats(call: HttpCall, { query }: Target): void {
   const isHistory = new Query(query, ['history']).flag('history')
-  call.answer(call.context.board.read(isHistory), text => replyText(call, text))
+  call.answer(call.context.board.read(isHistory, call), text => replyText(call, text))
 }
 
 /** GET /v1/events?after= */
 export function events(call: HttpCall, { query }: Target): void {
+  call.context.handler.checkMonitor?.(call)
   const after = new Query(query, ['after']).text('after') ?? '0'
   if (!/^\d{1,15}$/.test(after)) throw bad('after is the sequence of an event, a whole number')
   replyText(call, `${call.context.events.after(Number(after))}\n`)
@@ -25,7 +26,7 @@ export function ring(call: HttpCall, { query }: Target): void {
   new Query(query, [])
   const { handler } = call.context
   if (handler.ownership === undefined) throw new UnavailableError('this server knows no ring')
-  call.answer(handler.ownership(), ownership => call.json(200, ownership))
+  call.answer(handler.ownership(call), ownership => call.json(200, ownership))
 }
 
 /** GET /v1/trace/{key}: what `kvcli trace get` shows. */

@@ -1,0 +1,175 @@
+// Goal: with a certificate every door and the links of nodes speak TLS and nothing else; who does
+// not fit is told why, on either side; a new certificate is shown without a restart.
+// Method: real nodes on real sockets, with certificates of two authorities made on the spot.
+import assert from 'node:assert/strict'
+import { get } from 'node:https'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { connect as connectTls } from 'node:tls'
+import { type Node, type NodeOptions, startNode } from '../../src/cluster/index.ts'
+import type { Logger } from '../../src/logger.ts'
+import { Client } from '../../src/net/client.ts'
+import { type ClientTls, TlsIdentity } from '../../src/net/index.ts'
+import { Authority } from '../support/certificates.ts'
+import { RespClient } from '../support/resp-client.ts'
+import { temporaryDirectory } from '../support/temp-directory.ts'
+
+const OURS = new Authority('our authority')
+const OTHERS = new Authority('another authority')
+const SECRET = 'a secret of at least sixteen bytes'
+
+async function errorOf(node: Node, tls: ClientTls | boolean): Promise<string> {
+  const client = new Client({ nodes: [node.address], tls, timeoutMs: 2000, connectTimeoutMs: 2000 })
+  try {
+    await client.ready()
+    await client.get('a')
+    return ''
+  } catch (error) {
+    return String(error)
+  } finally {
+    await client.close()
+  }
+}
+
+describe('a node with a certificate', () => {
+  const identity = new TlsIdentity({ ...OURS.issue(), ca: OURS.cert })
+  const lines: string[] = []
+  const log: Logger['info'] = (message, fields) => {
+    lines.push(JSON.stringify({ message, ...fields }))
+  }
+  const logger: Logger = { debug: log, info: log, warn: log, error: log }
+  const nodes: Node[] = []
+  let remove = (): void => undefined
+  let root = ''
+  let node: Node
+  let strict: Node
+
+  async function start(name: string, more: Partial<NodeOptions>): Promise<Node> {
+    const started = await startNode({
+      ...{ directory: join(root, name), port: 0, partitionCount: 16, logger },
+      ...{ resp: { port: 0 }, http: { port: 0 }, tls: { identity } },
+      ...more,
+    })
+    nodes.push(started)
+    return started
+  }
+
+  before(async () => {
+    root = temporaryDirectory({
+      after: now => {
+        remove = now
+      },
+    })
+    node = await start('a', { cluster: { secret: SECRET, peerPort: 0, init: true } })
+    strict = await start('strict', { tls: { identity, clientAuth: 'require' } })
+  })
+  after(async () => {
+    await Promise.all(nodes.map(each => each.close({ graceMs: 0 })))
+    remove()
+  })
+
+  test('speaks TLS at every door', async () => {
+    assert.equal(await errorOf(node, { ca: OURS.cert }), '')
+    assert.equal(await errorOf(strict, { ca: OURS.cert, ...OURS.issue() }), '')
+    assert.equal(await overTls(node.respAddress!.port, 'PING\r\n'), '+PONG\r\n')
+    assert.equal(await statusOf(node.httpAddress!.port), 200)
+  })
+
+  test('and tells either side what does not fit', async () => {
+    const plain = await errorOf(node, false)
+    assert.match(plain, /TLS server|closed the connection/)
+    assert.match(await errorOf(node, true), /an authority that is not known here/)
+    assert.match(await errorOf(node, { ca: OTHERS.cert }), /an authority that is not known here/)
+    const otherName = { ca: OURS.cert, serverName: 'db.example' }
+    assert.match(await errorOf(node, otherName), /must name the host that is connected to/)
+    assert.match(await errorOf(strict, { ca: OURS.cert }), /asks for a certificate of this client/)
+    const stranger = { ca: OURS.cert, ...OTHERS.issue() }
+    assert.match(await errorOf(strict, stranger), /does not believe the certificate|closed|reset/)
+    const redis = await RespClient.connect(node.respAddress!.port)
+    assert.ok(!(await redis.untilClosed(Buffer.from('PING\r\n'))).includes('PONG'))
+    await assert.rejects(fetch(`http://127.0.0.1:${node.httpAddress!.port}/livez`))
+    const audited = lines.filter(line => line.includes('handshake-refused'))
+    for (const door of ['binary', 'redis', 'http']) {
+      assert.ok(
+        audited.some(line => line.includes(`"door":"${door}"`)),
+        `${door}: ${audited}`,
+      )
+    }
+    assert.ok(audited.some(line => line.includes('it does not speak TLS')))
+  })
+
+  test('shows a new one without a restart, and refuses one that does not fit', async () => {
+    const before = await serialOf(node.address.port)
+    const files = { ...OURS.issue(), ca: OURS.cert }
+    assert.throws(() => identity.replace({ ...files, key: OURS.issue().key }), /cannot be used/)
+    assert.equal(await serialOf(node.address.port), before)
+    const open = new Client({ nodes: [node.address], tls: { ca: OURS.cert } })
+    await open.get('a')
+    identity.replace({ ...OURS.issue({ validDays: [-3, -2] }), ca: OURS.cert })
+    assert.match(await errorOf(node, { ca: OURS.cert }), /has expired/)
+    await open.get('a')
+    await open.close()
+    identity.replace(files)
+    assert.notEqual(await serialOf(node.httpAddress!.port), before)
+    assert.equal(await errorOf(node, { ca: OURS.cert }), '')
+  })
+
+  test('is joined over TLS, by who has a certificate of the authority', async () => {
+    const seed = node.peerAddress!
+    const cluster = { secret: SECRET, peerPort: 0, join: [seed] }
+    const joined = await start('b', { cluster })
+    assert.equal(joined.ring.members.length, 2)
+    const client = new Client({ nodes: [joined.address], tls: { ca: OURS.cert } })
+    await client.put('both', '1', { consistency: 'all' })
+    await client.close()
+    assert.notEqual(await serialOf(Number(seed.split(':')[1])), '')
+    const stranger = new TlsIdentity({ ...OTHERS.issue(), ca: OURS.cert })
+    const signal = AbortSignal.timeout(700)
+    const options = { cluster: { ...cluster, signal }, tls: { identity: stranger } }
+    await assert.rejects(start('c', options))
+    assert.ok(lines.some(line => line.includes('"door":"nodes"')))
+  })
+
+  test('may be reached from elsewhere only with a password', async () => {
+    await assert.rejects(start('d', { host: '0.0.0.0' }), /without a password/)
+    const credentials = { password: 'x' }
+    const bare = { host: '0.0.0.0', credentials, tls: undefined }
+    await assert.rejects(start('d', bare), /nothing is encrypted/)
+    const open = await start('d', { ...bare, tls: { identity } })
+    assert.equal(open.address.host, '0.0.0.0')
+  })
+})
+
+function overTls(port: number, text: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ port, host: '127.0.0.1', ca: OURS.cert })
+    socket.on('error', reject)
+    socket.once('data', data => {
+      socket.destroy()
+      resolve(String(data))
+    })
+    socket.write(text)
+  })
+}
+
+function serialOf(port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    // Who asks for a certificate says so after its own was seen.
+    const socket = connectTls({ port, host: '127.0.0.1', ca: OURS.cert, ...OURS.issue() }, () => {
+      const { serialNumber } = socket.getPeerCertificate()
+      socket.destroy()
+      resolve(serialNumber)
+    })
+    socket.on('error', reject)
+  })
+}
+
+function statusOf(port: number): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const options = { port, host: '127.0.0.1', path: '/livez', ca: OURS.cert, agent: false }
+    get(options, answer => {
+      answer.resume()
+      resolve(answer.statusCode)
+    }).on('error', reject)
+  })
+}
