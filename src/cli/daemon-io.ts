@@ -24,7 +24,7 @@ export interface DaemonIo {
   readText(path: string): string
   /** Tells one state of a file from any other; '' when there is none. */
   stampOf(path: string): string
-  /** Puts a file that its owner alone may read in the place of another, or of none. Throws IoError. */
+  /** Puts a file that its owner alone may read in the place of what is there. Throws IoError. */
   replaceFile(path: string, text: string): void
   /** A line that is typed and not shown, or the first of stdin. */
   readSecret(prompt: string): Promise<string>

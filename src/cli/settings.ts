@@ -158,7 +158,9 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     kind: optionalValue(textValue('a file'), 'none'),
     standard: undefined,
     argument: 'file',
-    description: `the password that allows everything, on a line; ${PASSWORD_VARIABLE} may hold it instead`,
+    description:
+      'the password that allows everything, on a line; ' +
+      `${PASSWORD_VARIABLE} may hold it instead`,
   },
   usersFile: {
     kind: optionalValue(textValue('a file'), 'none'),
@@ -173,8 +175,8 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     standard: undefined,
     argument: 'file',
     description:
-      'the certificate of this node, PEM, with those between it and the authority: all doors then ' +
-      'speak TLS, those for nodes, too; read again when it changes',
+      'the certificate of this node, PEM, with those between it and the authority: then all ' +
+      'doors speak TLS, those for nodes, too; read again when it changes',
   },
   tlsKey: {
     kind: optionalValue(textValue('a file'), 'none'),

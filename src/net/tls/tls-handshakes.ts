@@ -1,6 +1,6 @@
 /**
- * Sockets whose handshake is not over: nobody has accepted them yet, so no limit of the server holds
- * for them. A flood takes the place of the one that waits longest.
+ * Sockets whose handshake is not over: nobody has accepted them yet, so no limit of the server
+ * holds for them. A flood takes the place of the one that waits longest.
  */
 const PENDING_MAX = 512
 
