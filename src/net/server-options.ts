@@ -104,8 +104,8 @@ export function requireSafe(host: string, policy: ListenPolicy): void {
     const further = policy.asksForPassword ? '' : ` and a password (${PASSWORD_ADVICE})`
     throw new InvalidArgumentError(
       `refusing to listen on ${host}: other machines reach it, and nothing is encrypted; listen ` +
-        `on 127.0.0.1, give it a certificate (tlsCert), or set allowInsecureRemote${further} when ` +
-        'the network itself is trusted',
+        `on 127.0.0.1, give it a certificate (tlsCert), or set allowInsecureRemote${further} ` +
+        'when the network itself is trusted',
     )
   }
   if (policy.asksForPassword) return
