@@ -1,5 +1,5 @@
 /** What a client may be told, and what it does when it is not. */
-import { checkConsistency, checkMembers } from '../arguments.ts'
+import { checkArray, checkConsistency, checkMembers, checkObject, describe } from '../arguments.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
@@ -145,15 +145,20 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
     throw new InvalidArgumentError('give the client a url or nodes, not both')
   }
   const options: ClientOptions = { ...fromUrl?.options, ...withoutUndefined(given) }
-  const nodes = fromUrl?.nodes ?? (given.nodes ?? []).map(resolveNode)
+  const nodes = fromUrl?.nodes ?? checkArray(given.nodes ?? [], 'nodes').map(resolveNode)
   if (nodes.length === 0) throw new InvalidArgumentError('the client needs a url or nodes')
   const clientName = options.clientName ?? 'duramen-js'
+  if (typeof clientName !== 'string') {
+    throw new InvalidArgumentError(`clientName must be a string, got ${describe(clientName)}`)
+  }
   if (Buffer.byteLength(clientName) > CLIENT_NAME_SIZE_MAX) {
     throw new InvalidArgumentError(`clientName has at most ${CLIENT_NAME_SIZE_MAX} bytes`)
   }
   const { versions = 'client' } = options
   if (versions !== 'client' && versions !== 'server') {
-    throw new InvalidArgumentError(`versions must be 'client' or 'server', got '${versions}'`)
+    throw new InvalidArgumentError(
+      `versions must be 'client' or 'server', got ${describe(versions)}`,
+    )
   }
   if (options.session === true && versions === 'server') {
     throw new InvalidArgumentError("a session needs versions: 'client'")
@@ -206,9 +211,16 @@ const TLS_NAMES: ReadonlySet<string> = new Set<keyof ClientTls>([
 ])
 
 function resolveNode(node: { readonly host: string; readonly port?: number }): NodeAddress {
-  const { host, port = DEFAULT_PORT } = node
-  if (host === '' || !Number.isInteger(port) || port < 1 || port > 65_535) {
-    throw new InvalidArgumentError(`'${host}:${port}' is not an address of a server`)
+  const { host, port = DEFAULT_PORT } = checkObject(node, 'a node')
+  if (
+    typeof host !== 'string' ||
+    host === '' ||
+    !Number.isInteger(port) ||
+    port < 1 ||
+    port > 65_535
+  ) {
+    const given = `host ${describe(host)} and port ${describe(port)}`
+    throw new InvalidArgumentError(`a server has a host and a port from 1 to 65535, got ${given}`)
   }
   return { host, port }
 }
@@ -219,7 +231,9 @@ const NUMBER_MAX = 2 ** 31 - 1
 function positive(name: string, value: number | undefined, fallback: number): number {
   if (value === undefined) return fallback
   if (Number.isSafeInteger(value) && value >= 1 && value <= NUMBER_MAX) return value
-  throw new InvalidArgumentError(`${name} must be an integer from 1 to ${NUMBER_MAX}, got ${value}`)
+  throw new InvalidArgumentError(
+    `${name} must be an integer from 1 to ${NUMBER_MAX}, got ${describe(value)}`,
+  )
 }
 
 function withoutUndefined(options: ClientOptions): ClientOptions {

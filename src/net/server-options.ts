@@ -1,4 +1,5 @@
 /** What a server is made of, and where it listens. */
+import { describe } from '../arguments.ts'
 import type { Clock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
@@ -90,7 +91,7 @@ export const CLOSE_GRACE_DEFAULT_MS = 5000
 export function resolveListenOptions(options: ListenOptions, policy: ListenPolicy): ListenAddress {
   const { host = '127.0.0.1', port = DEFAULT_PORT } = options
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new InvalidArgumentError(`port must be an integer from 0 to 65535, got ${port}`)
+    throw new InvalidArgumentError(`port must be an integer from 0 to 65535, got ${describe(port)}`)
   }
   if (host === '') throw new InvalidArgumentError('host must not be empty')
   requireSafe(host, policy)

@@ -3,6 +3,8 @@
 // Method: junk in each place of each call, on a client whose server would show what is sent.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { type ClientOptions, resolveClientOptions } from '../../src/net/client-options.ts'
+import { resolveListenOptions } from '../../src/net/server-options.ts'
 import { ClientHarness } from '../support/client-harness.ts'
 
 const WRONG = { code: 'KV_INVALID_ARGUMENT' }
@@ -31,6 +33,25 @@ async function refused(what: string, call: () => unknown): Promise<void> {
 }
 
 describe('a mistake of the caller', () => {
+  test('is refused where a client or a server is to be made', () => {
+    for (const junk of JUNK as never[]) {
+      const made = (options: ClientOptions) => () =>
+        resolveClientOptions({ nodes: [{ host: 'a' }], ...options })
+      for (const nodes of [junk, [junk], [{ host: 'a', port: junk }]] as never[]) {
+        if ((nodes as unknown) !== null) assert.throws(made({ nodes }), WRONG)
+      }
+      assert.throws(made({ versions: junk }), WRONG)
+      if (typeof junk !== 'string' && junk !== null) {
+        assert.throws(made({ nodes: [{ host: junk }] }), WRONG)
+        assert.throws(made({ clientName: junk }), WRONG)
+      }
+      assert.throws(made({ queueCountMax: junk }), WRONG)
+      const policy = { allowInsecureRemote: false, asksForPassword: false }
+      if ((junk as unknown) === 0) continue
+      assert.throws(() => resolveListenOptions({ port: junk }, policy), WRONG)
+    }
+  })
+
   test('is refused in ranges and options', async () => {
     const { client, wire, settle } = ClientHarness.connected()
     const none = wire.requests.length
