@@ -4,6 +4,7 @@ import { CorruptionError } from '../errors.ts'
 import { readColdPointerSync } from './cold-files.ts'
 import { COLD_FILE_NAME, CURRENT_FILE_NAME, formatFileName, parseFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+import { salvageManifest } from './manifest-format.ts'
 import type { ManifestState } from './manifest-state.ts'
 import { shortRead } from './short-read.ts'
 import type { Version } from './version.ts'
@@ -21,18 +22,28 @@ export function largestFileNumberSync(fileSystem: FileSystem, directory: string)
 
 /**
  * Throws when data is there though CURRENT is not. A crash while the database was being created
- * leaves at most a MANIFEST and a WAL segment without frames.
+ * leaves at most a MANIFEST and a WAL segment without frames. Where COLD is gone, too, only a MANIFEST
+ * may tell of tables: all of them can be in the second directory.
  */
 export function expectNoDataSync(fileSystem: FileSystem, directory: string): void {
   for (const name of fileSystem.listSync(directory)) {
-    const kind = parseFileName(name)?.kind
-    if (kind !== 'table' && kind !== 'wal') continue
-    if (kind === 'wal' && sizeOf(fileSystem, joinPath(directory, name)) <= WAL_HEADER_SIZE) continue
+    const { kind, fileNumber = 0 } = parseFileName(name) ?? {}
+    const path = joinPath(directory, name)
+    if (kind !== 'table' && kind !== 'wal' && kind !== 'manifest') continue
+    if (kind === 'wal' && sizeOf(fileSystem, path) <= WAL_HEADER_SIZE) continue
+    if (kind === 'manifest' && !tellsOfColdTables(fileSystem, path, fileNumber)) continue
     throw new CorruptionError(
       { path: joinPath(directory, CURRENT_FILE_NAME), offset: 0 },
-      `CURRENT is missing, although the directory holds ${name}`,
+      `CURRENT is missing, although ${name} holds or names data; a repair writes it anew`,
     )
   }
+}
+
+/** Whether the MANIFEST, as far as it can be read, is of a database with a second directory. */
+function tellsOfColdTables(fileSystem: FileSystem, path: string, fileNumber: number): boolean {
+  const edits = salvageManifest(readManifestSync(fileSystem, path), path, fileNumber)?.edits ?? []
+  const { features = 0 } = edits.findLast(edit => edit.features !== undefined) ?? {}
+  return (features & Feature.coldDirectory) !== 0
 }
 
 /** Throws when tables are in a second directory and nothing says where that is. */

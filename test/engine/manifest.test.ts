@@ -10,7 +10,7 @@ import { Manifest, type ManifestParts } from '../../src/engine/manifest.ts'
 import { encodeManifestHeader } from '../../src/engine/manifest-format.ts'
 import { applyEdit, type ManifestState } from '../../src/engine/manifest-state.ts'
 import { ObsoleteFiles } from '../../src/engine/obsolete-files.ts'
-import type { LeveledTable, VersionEdit } from '../../src/engine/version-edit.ts'
+import { Feature, type LeveledTable, type VersionEdit } from '../../src/engine/version-edit.ts'
 import { CorruptionError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
@@ -504,6 +504,15 @@ describe('damage', () => {
     const log = newDisk()
     log.plant('/db/000003.wal', new Uint8Array(65))
     assert.throws(() => Manifest.recover(partsOn(log)), { name: 'CorruptionError' })
+    // As when all tables are in a second directory.
+    const named = newDisk()
+    const manifest = Manifest.create(partsOn(named), DATABASE_ID)
+    await manifest.append({})
+    named.removeSync(CURRENT)
+    assert.equal(Manifest.recover(partsOn(named)), undefined, 'nothing was written')
+    await Manifest.create(partsOn(named), DATABASE_ID).append({ features: Feature.coldDirectory })
+    named.removeSync(CURRENT)
+    assert.throws(() => recover(named), { name: 'CorruptionError', path: CURRENT })
   })
 
   test('what a crash during creation leaves is no database, and its numbers are not reused', () => {
