@@ -22,8 +22,8 @@ export function largestFileNumberSync(fileSystem: FileSystem, directory: string)
 
 /**
  * Throws when data is there though CURRENT is not. A crash while the database was being created
- * leaves at most a MANIFEST and a WAL segment without frames. Where COLD is gone, too, only a MANIFEST
- * may tell of tables: all of them can be in the second directory.
+ * leaves at most a MANIFEST and a WAL segment without frames. Where COLD is gone, too, only a
+ * MANIFEST may tell of tables: all of them can be in the second directory.
  */
 export function expectNoDataSync(fileSystem: FileSystem, directory: string): void {
   for (const name of fileSystem.listSync(directory)) {
