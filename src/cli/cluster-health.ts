@@ -1,5 +1,5 @@
 /** How a cluster is, in one line and in what it means, from its status. Pure. */
-import type { ClusterStatus, MemberStatus } from '../cluster/index.ts'
+import { type ClusterStatus, type MemberStatus, WRITE_REFUSALS } from '../cluster/index.ts'
 import { formatWrites } from './cluster-hints.ts'
 import { formatCount, formatDuration } from './render.ts'
 import { shortIds } from './short-ids.ts'
@@ -10,6 +10,12 @@ export interface ClusterHealth {
   /** What it means, a line each. */
   readonly findings: readonly string[]
 }
+
+const REFUSALS: ReadonlyMap<number, string> = new Map([
+  [WRITE_REFUSALS.space, 'its disk is full: make room there, and it goes on by itself'],
+  [WRITE_REFUSALS.files, 'it may open no more files: raise its limit (ulimit -n)'],
+  [WRITE_REFUSALS.failure, 'its disk keeps failing: see its log'],
+])
 
 /** `isAllTold`: every member has said what it owes. */
 export function clusterHealth(
@@ -44,7 +50,7 @@ export function clusterHealth(
     const names = behind.map(({ nodeId }) => nameOf(nodeId)).join(', ')
     findings.push(`not all nodes go by the same ring yet: ${names} ${isAre(behind.length)} behind`)
   }
-  findings.push(...clockFindings(members))
+  findings.push(...refusingFindings(members))
   if (owedWrites + owedPartitions > 0) findings.push(owedFinding(members))
   const isEstimate = members.some(member => member.isOwedEstimate)
   const owed = owedOf(formatWrites(owedWrites, isEstimate), owedPartitions, isAllTold)
@@ -74,14 +80,24 @@ function owedOf(writes: string, partitions: number, isAllTold: boolean): string 
 }
 
 /** Who takes no writes: the others take them, so it would not show. */
-function clockFindings(members: readonly MemberStatus[]): string[] {
+function refusingFindings(members: readonly MemberStatus[]): string[] {
   const nameOf = shortIds(members.map(({ nodeId }) => nodeId))
   return members.flatMap(({ nodeId, liveness, states }) => {
-    const offMs = liveness === 'up' ? (states['clockOffMs'] ?? 0) : 0
-    if (offMs === 0) return []
-    const off = formatDuration(offMs)
-    return [`${nameOf(nodeId)} takes no writes: its clock is ${off} off those of most: set it`]
+    if (liveness !== 'up') return []
+    return reasonsOf(states).map(reason => `${nameOf(nodeId)} takes no writes: ${reason}`)
   })
+}
+
+/** Why a node takes no writes, and what to do about it. */
+function reasonsOf({ clockOffMs = 0, writesRefused = 0 }: MemberStatus['states']): string[] {
+  const reasons: string[] = []
+  if (clockOffMs > 0) {
+    reasons.push(`its clock is ${formatDuration(clockOffMs)} off those of most: set it`)
+  }
+  if (writesRefused > 0) {
+    reasons.push(REFUSALS.get(writesRefused) ?? 'see its log')
+  }
+  return reasons
 }
 
 function owedFinding(members: readonly MemberStatus[]): string {

@@ -71,8 +71,8 @@ export function clusterStatus(
     phase === 'stable' &&
     members.every(member => {
       const isOwed = member.owedWrites + member.owedPartitions > 0
-      const isInStep = (member.epoch ?? epoch) === epoch && clockOffMs(member) === 0
-      return member.liveness === 'up' && isInStep && !isOwed
+      const isInStep = (member.epoch ?? epoch) === epoch
+      return member.liveness === 'up' && isInStep && takesWrites(member) && !isOwed
     })
   const health = reach.fewer > 0 ? 'red' : isWell ? 'green' : 'yellow'
   return {
@@ -88,9 +88,9 @@ export function clusterStatus(
   }
 }
 
-/** By how much the clock of a member is off that takes no writes because of it; else 0. */
-function clockOffMs({ liveness, states }: MemberStatus): number {
-  return liveness === 'up' ? (states['clockOffMs'] ?? 0) : 0
+/** False for a member that is up and says that its clock or its disk keeps it from that. */
+function takesWrites({ states }: MemberStatus): boolean {
+  return !states['clockOffMs'] && !states['writesRefused']
 }
 
 function membersOf(

@@ -48,8 +48,10 @@ function storageMetrics({ levels, memory, ...stats }: DbStats): MetricFamily[] {
   ]
 }
 
-function writeMetrics({ writes, stalls }: DbStats): MetricFamily[] {
+function writeMetrics({ writes, stalls, writesRefusedFor }: DbStats): MetricFamily[] {
   const byReason = Object.entries(stalls.byReason)
+  const reasons = ['space', 'files', 'failure'] as const
+  const refused = Object.fromEntries(reasons.map(why => [why, Number(why === writesRefusedFor)]))
   const count = byReason.map(([reason, { count }]) => ({ labels: { reason }, value: count }))
   const seconds = byReason.map(([reason, { totalMs }]) => {
     return { labels: { reason }, value: totalMs / MS_PER_S }
@@ -61,6 +63,11 @@ function writeMetrics({ writes, stalls }: DbStats): MetricFamily[] {
     counter(`${PREFIX}wal_written_bytes_total`, 'Bytes written to the log.', writes.walBytes),
     counter(`${PREFIX}user_written_bytes_total`, 'Bytes of keys and values.', writes.userBytes),
     gauge(`${PREFIX}write_queue_bytes`, 'Bytes of writes that wait.', writes.queuedBytes),
+    gauge(
+      `${PREFIX}writes_refused`,
+      'Whether writes are refused, by reason; reads go on.',
+      byLabel('reason', refused),
+    ),
     counter(`${PREFIX}write_stalls_total`, 'Group commits held back, by reason.', count),
     counter(`${PREFIX}write_stall_seconds_total`, 'For how long, by reason.', seconds),
   ]

@@ -3,6 +3,7 @@ export { type Load, loads, worstLoad } from './balance.ts'
 export { decodeRoutes } from './client-routes.ts'
 export { type ClusterStatus, clusterStatus, type MemberStatus } from './cluster-status.ts'
 export type { HintReport, OwedHints } from './hint-reports.ts'
+export { WRITE_REFUSALS } from './member-profile.ts'
 export { type Node, startNode } from './node.ts'
 export type { NodeIdentity } from './node-identity.ts'
 export {

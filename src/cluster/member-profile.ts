@@ -3,6 +3,7 @@
  * numbers that other parts of it publish. A profile is replaced as a whole by a later one of the
  * same node.
  */
+import type { WriteRefusal } from '../engine/index.ts'
 import type { NodeId } from './ring-member.ts'
 
 /** What the numbers mean: append only, never renumber. A number that is unknown is passed on. */
@@ -20,7 +21,16 @@ export const AppState = {
   writesPerSecond: 6,
   /** Microseconds that 99 in 100 of those took at most, the slower kind of both; 0 without any. */
   p99Us: 7,
+  /** Why it takes no writes; see WRITE_REFUSALS. */
+  writesRefused: 8,
 } as const
+
+/** By their number in a profile; never renumber. 0 is that writes are taken. */
+export const WRITE_REFUSALS: Readonly<Record<WriteRefusal, number>> = {
+  space: 1,
+  files: 2,
+  failure: 3,
+}
 
 /** One of AppState, or a number that a newer build knows: 0 to 255. */
 export type AppStateKey = number

@@ -11,7 +11,7 @@ import type { BelievedClock } from './believed-clock.ts'
 import type { WatchedVersions } from './clock-watch.ts'
 import { ClusterNode } from './cluster-node.ts'
 import type { CurrentRing, MemberPlace } from './current-ring.ts'
-import { AppState, type AppStateKey } from './member-profile.ts'
+import { AppState, type AppStateKey, WRITE_REFUSALS } from './member-profile.ts'
 import type { NodeLinks } from './node-links.ts'
 import { NodeMembership } from './node-membership.ts'
 import type { NodeEnvironment } from './options.ts'
@@ -79,7 +79,7 @@ export class NodeCluster {
       place,
       inForce: async () => (await work?.writes.replication.inForce()) ?? ring.ring.epoch,
       hasForgotten: () => links.isReadmitted && (work === undefined || work.isLacking),
-      states: () => statesOf(work, load()),
+      states: () => statesOf(work, load(), db),
     })
     work = await ClusterNode.open({
       ...shared,
@@ -123,12 +123,17 @@ export class NodeCluster {
 function* statesOf(
   work: ClusterNode | undefined,
   load: LoadPoint | undefined,
+  db: Db,
 ): Iterable<readonly [AppStateKey, number]> {
   if (work === undefined) return
   yield [AppState.unreplicatedBytes, work.writes.figures().unreplicatedBytes]
   yield [AppState.clockOffMs, Math.round(Math.abs(work.clockOffMs))]
-  if (load === undefined) return
-  yield [AppState.readsPerSecond, load.reads]
-  yield [AppState.writesPerSecond, load.writes]
-  yield [AppState.p99Us, Math.round(1000 * Math.max(load.readP99Ms ?? 0, load.writeP99Ms ?? 0))]
+  if (load !== undefined) {
+    yield [AppState.readsPerSecond, load.reads]
+    yield [AppState.writesPerSecond, load.writes]
+    yield [AppState.p99Us, Math.round(1000 * Math.max(load.readP99Ms ?? 0, load.writeP99Ms ?? 0))]
+  }
+  const { writesRefusedFor } = db.stats()
+  const number = writesRefusedFor === undefined ? 0 : WRITE_REFUSALS[writesRefusedFor]
+  yield [AppState.writesRefused, number]
 }

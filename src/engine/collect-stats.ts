@@ -65,6 +65,7 @@ export function collectStats(sources: StatsSources): DbStats {
     sequence: state.visibleSequence,
     snapshots: state.snapshots.count,
     memory: memoryOf(sources),
+    writesRefusedFor: room.refusedFor,
     stalls: room.stalls,
     ratios: ratiosOf(counts),
     recovery: {

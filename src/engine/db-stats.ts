@@ -1,6 +1,7 @@
 /** What stats() tells of a database: plain numbers, all of them counted since it was opened. */
 import type { StallStats } from './stalls.ts'
 import type { WalHoldStats } from './wal-segments.ts'
+import type { WriteRefusal } from './write-room.ts'
 
 export interface LevelStats {
   readonly tables: number
@@ -97,6 +98,12 @@ export interface DbStats {
     /** Bytes by which levels exceed their target. */
     readonly debt: number
   }
+  /**
+   * Why writes are refused while reads go on: `space` (the disk is full), `files` (no more may be
+   * open), `failure` (the disk, or work in the background, keeps failing; the log tells more).
+   * Undefined while they are taken. A shortage counts as over when the next write has succeeded.
+   */
+  readonly writesRefusedFor: WriteRefusal | undefined
   /** Writers held back: how often, for how long, and why. */
   readonly stalls: StallStats
   /** What the counts above come to; undefined while there is nothing to divide by. */

@@ -16,7 +16,7 @@ import type { Random } from '../random.ts'
 import type { Compactor } from './compactor.ts'
 import type { FileSystem } from './file-system.ts'
 import type { Flusher } from './flusher.ts'
-import { ioFailure, isShortage } from './io-failure.ts'
+import { ioFailure, isDiskFull, isShortage } from './io-failure.ts'
 import type { BackgroundHost, JobRunner } from './job-runner.ts'
 import type { LateRecovery } from './late-recovery.ts'
 import { Memtable } from './memtable.ts'
@@ -54,6 +54,12 @@ export interface WriteRoomParts {
   readonly late: LateRecovery | undefined
 }
 
+/**
+ * Why writes are refused while reads go on: no room on the disk, no file to be had, or a failure of
+ * the disk or of the work in the background.
+ */
+export type WriteRefusal = 'space' | 'files' | 'failure'
+
 /** A memtable that was scanned is followed by so many that spare the next scan the wait. */
 const ORDERING_AFTER_SCAN = 16
 
@@ -67,8 +73,8 @@ export class WriteRoom {
   #pressureFrozen = 0
   #isClosing = false
   #lastPressure = NO_PRESSURE
-  /** Writes are refused, as the log cannot be continued. */
-  #isShort = false
+  /** Writes are refused, as the log cannot be continued for want of this. */
+  #shortOf: 'space' | 'files' | undefined
   /** So many of the next memtables are kept in order. */
   #ordering = 0
   /** Of the look at whether the rate has come back. */
@@ -80,7 +86,8 @@ export class WriteRoom {
     this.#next = new NextSegment(parts)
     this.#pacer = new WritePacer(parts.host.clock, RATE_MAX)
     this.#wal = parts.wal
-    this.#isShort = parts.wal === undefined
+    // Only a full disk keeps an opening from beginning the log; see recovery.ts.
+    this.#shortOf = parts.wal === undefined ? 'space' : undefined
   }
 
   /** Whether there is a segment to write to. */
@@ -107,6 +114,19 @@ export class WriteRoom {
     this.#look()
     const { rate } = this.#pacer
     return { ...this.#stalls.stats, grantedRate: Number.isFinite(rate) ? rate : undefined }
+  }
+
+  /** What the next writer would be refused for, as far as the last ones tell. */
+  get refusedFor(): WriteRefusal | undefined {
+    const { host, flusher, compactor } = this.#parts
+    const { failure, frozen } = host.state
+    if (failure !== undefined) return 'failure'
+    if (this.#shortOf !== undefined) return this.#shortOf
+    const mustFlush = frozen.length >= host.options.frozenMemtablesMax
+    const waited = mustFlush ? flusher.failures.refusal(false) : undefined
+    const refusal = waited ?? (this.#look().stop ? compactor.failures.refusal(false) : undefined)
+    if (refusal === undefined) return undefined
+    return isDiskFull(refusal.cause) ? 'space' : 'failure'
   }
 
   /** Whoever waits for work that fails is refused from now on, so that closing comes to its end. */
@@ -337,14 +357,16 @@ export class WriteRoom {
     if (!isShortage(error)) return error
     const what = 'the log cannot be continued, so writes are refused and reads go on'
     const refusal = ioFailure(error, what)
-    if (!this.#isShort) this.#parts.host.logger.error('writes are refused', { error: refusal })
-    this.#isShort = true
+    if (this.#shortOf === undefined) {
+      this.#parts.host.logger.error('writes are refused', { error: refusal })
+    }
+    this.#shortOf = isDiskFull(error) ? 'space' : 'files'
     return refusal
   }
 
   #continued(): void {
-    if (!this.#isShort) return
-    this.#isShort = false
+    if (this.#shortOf === undefined) return
+    this.#shortOf = undefined
     this.#parts.host.logger.info('writes are taken again: the log could be continued')
   }
 

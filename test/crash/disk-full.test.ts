@@ -91,6 +91,7 @@ async function fillSimulated(
   const state: State = new Map()
   const write = (key: string, value: string) => drive(clock, db.put(key, value, { durability }))
   const refusal = await fill(write, state, 300)
+  assert.equal(db.stats().writesRefusedFor, 'space')
   await expectState(db, state)
   // A little room, which is soon gone again, and then enough.
   disk.capacity += 1024 + random.below(16 * 1024)

@@ -61,12 +61,14 @@ describe('a disk on which no table can be written', () => {
     const taken = await writeUntilRefused(db, clock)
     assert.ok(taken > 10)
     await assert.rejects(inTime(clock, db.put('another', VALUE)), IoError)
+    assert.equal(db.stats().writesRefusedFor, 'space')
     for (let count = 0; count < taken; count++) {
       assert.equal((await db.get(`key ${count}`))?.length, VALUE.length)
     }
     fillAgain()
     for (let turn = 0; turn < 10; turn++) await clock.advanceAsync(10_000)
     await inTime(clock, db.put('another', VALUE))
+    assert.equal(db.stats().writesRefusedFor, undefined)
     await inTime(clock, db.close())
   })
 

@@ -118,6 +118,7 @@ describe('without room for the next segment of the log', () => {
         refusal = await putUntilRotation(story)
       }
       assert.ok(refusal instanceof PoisonedError, `${refusal}`)
+      assert.equal(story.db.stats().writesRefusedFor, 'failure')
       await drive(story.clock, story.db.close()).catch(() => undefined)
       await checkAfterPowerLoss(story.memory, story.written)
     })
@@ -133,9 +134,12 @@ describe('without room for the next segment of the log', () => {
       assert.ok(refusal instanceof IoError, `${refusal}`)
       assert.match(refusal.message, new RegExp(`log cannot be continued.*${fault}`))
       assert.equal(refusal.outcome, 'rejected')
+      const isFull = fault === 'ENOSPC' || fault === 'EDQUOT'
+      assert.equal(db.stats().writesRefusedFor, isFull ? 'space' : 'files')
       await checkAll(db, clock, written)
       rule.remove()
       assert.equal(await putUntilRotation(story), undefined)
+      assert.equal(db.stats().writesRefusedFor, undefined)
       await checkAll(db, clock, written)
       await drive(clock, db.close())
       await checkAfterPowerLoss(memory, written)

@@ -15,6 +15,13 @@ const SHAPES = /** @type {Readonly<Record<string, string>>} */ ({
 })
 const HEALTH = { green: '●', yellow: '▲', red: '■' }
 
+/** Why a node takes no writes, by the number that it says; see the cluster's PROTOCOL.md. */
+const REFUSALS = /** @type {Readonly<Record<number, string>>} */ ({
+  1: 'its disk is full',
+  2: 'it may open no more files',
+  3: 'its disk keeps failing',
+})
+
 const NODE_COLUMNS = [
   { title: 'Node' },
   { title: 'State' },
@@ -89,6 +96,8 @@ function findings({ members, phase, epoch, health, ...status }) {
     }
     const offMs = member.states['clockOffMs'] ?? 0
     if (offMs > 0) found.push(`${name} takes no writes: its clock is off by ${duration(offMs)}`)
+    const refusal = member.states['writesRefused'] ?? 0
+    if (refusal > 0) found.push(`${name} takes no writes: ${REFUSALS[refusal] ?? 'see its log'}`)
   }
   if (found.length === 0) return health === 'green' ? 'All is well.' : 'Not all is told yet.'
   const text = `${found.join('; ')}.`
