@@ -4,16 +4,39 @@
  * empty may be a member whose disk was lost or is not mounted, and as a cluster of its own it would
  * answer at a member's address that nothing exists, and take writes that the others never see.
  */
+import { hasDatabase, nodeFileSystem } from '../engine/index.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { adoptCluster, discoverRing } from './cluster-discovery.ts'
 import { checkHoldsNothing } from './node-identity.ts'
 import { NodeLinks } from './node-links.ts'
-import type { NodeEnvironment, NodeOptions } from './options.ts'
+import type { ClusterOptions, NodeEnvironment, NodeOptions } from './options.ts'
 import { NodeKey, nodeKey } from './partition.ts'
 import type { Ring } from './ring.ts'
 import { NODE_ID_SIZE, type NodeId, nodeIdOf } from './ring-member.ts'
 import type { Store } from './store.ts'
+
+/** The cluster that a node without one is to join, and who it will be there. */
+export interface FoundCluster {
+  readonly nodeId: NodeId
+  readonly ring: Ring
+}
+
+/**
+ * Before anything is made in a directory without a database: the cluster that the node is to join,
+ * once somebody there says what that is; undefined for one that stands alone or begins a cluster.
+ * So a start that is refused, or ends while it looks, leaves the directory as it was.
+ */
+export async function findIfMissing(
+  options: NodeOptions,
+  environment: NodeEnvironment,
+): Promise<FoundCluster | undefined> {
+  const { cluster, directory } = options
+  if (cluster === undefined || cluster.init === true) return undefined
+  if (hasDatabase(directory, environment.fileSystem ?? nodeFileSystem())) return undefined
+  const signal = cluster.signal ?? new AbortController().signal
+  return findCluster(options, cluster, environment, signal)
+}
 
 /**
  * Makes an empty directory that of a node of the cluster that it is told to join, once somebody
@@ -25,28 +48,39 @@ export async function adoptIfNew(
   options: NodeOptions,
   environment: NodeEnvironment,
   signal: AbortSignal,
+  found: FoundCluster | undefined,
 ): Promise<void> {
   const { cluster, directory: path, partitionCount, logger = silentLogger } = options
   if (cluster === undefined) return
-  const { join: seeds = [], init = false } = cluster
+  const { init = false } = cluster
   if ((await store.read(nodeKey(NodeKey.identity))) !== undefined) {
     if (init) logger.warn(INIT_IN_VAIN)
     return
   }
   await checkHoldsNothing(store, path)
   if (init) return
-  if (seeds.length === 0) throw noOrders(path)
+  const { nodeId, ring } = found ?? (await findCluster(options, cluster, environment, signal))
+  const createdMs = environment.clock.wallMs()
+  await adoptCluster(store, { path, nodeId, ring, partitionCount, createdMs })
+}
+
+async function findCluster(
+  { directory, logger = silentLogger }: NodeOptions,
+  cluster: ClusterOptions,
+  environment: NodeEnvironment,
+  signal: AbortSignal,
+): Promise<FoundCluster> {
+  const { join: seeds = [] } = cluster
+  if (seeds.length === 0) throw noOrders(directory)
   const { clock, entropy } = environment
   const nodeId = nodeIdOf(entropy(NODE_ID_SIZE))
   logger.info('looking for the cluster to join', { seeds })
   const links = NodeLinks.wanderer(nodeId, cluster, environment, logger)
-  let ring: Ring
   try {
-    ring = await discoverRing({ links, seeds, clock, logger, signal })
+    return { nodeId, ring: await discoverRing({ links, seeds, clock, logger, signal }) }
   } finally {
     await links.close()
   }
-  await adoptCluster(store, { path, nodeId, ring, partitionCount, createdMs: clock.wallMs() })
 }
 
 const INIT_IN_VAIN =

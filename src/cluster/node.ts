@@ -33,7 +33,7 @@ import { tellEngineEvents } from './engine-events.ts'
 import { FrontDoors, listenOptions } from './front-doors.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
-import { adoptIfNew, checkMayJoin } from './node-adoption.ts'
+import { adoptIfNew, checkMayJoin, type FoundCluster, findIfMissing } from './node-adoption.ts'
 import { NodeCluster, type NodeClusterParts } from './node-cluster.ts'
 import { NodeHandler, type NodeStats } from './node-handler.ts'
 import { type NodeIdentity, openIdentity } from './node-identity.ts'
@@ -77,7 +77,8 @@ export interface Node {
 
 /**
  * Resolves once the node accepts connections. When it rejects, no process and no lock is left
- * behind, and no new directory for what can be known before: a wrong option, a port in use.
+ * behind, and no new directory for what can be known before: a wrong option, a port in use, an
+ * empty directory without orders, a cluster to join that refuses it.
  */
 export async function startNode(
   options: NodeOptions,
@@ -95,11 +96,12 @@ export async function startNode(
   const events = new EventLog(resolved.clock)
   const logger = eventLogger(options.logger ?? silentLogger, events)
   const watched = { ...options, logger }
+  const found = await findIfMissing(watched, peerEnvironment(resolved, watched))
   logger.info('opening the data', { directory: options.directory })
   const db = await openEngine(watched, resolved)
   tellEngineEvents(db, events)
   try {
-    return await serve(db, watched, resolved, events)
+    return await serve(db, watched, resolved, events, found)
   } catch (error) {
     await db.close()
     throw error
@@ -144,6 +146,7 @@ async function serve(
   options: NodeOptions,
   environment: NodeEnvironment,
   events: EventLog,
+  found: FoundCluster | undefined,
 ): Promise<Node> {
   const { clock, random, acceptor } = environment
   const { directory: path, logger = silentLogger } = options
@@ -157,6 +160,7 @@ async function serve(
   const { identity, ring, nodeId } = await openIdentityAndRing(db, options, environment, {
     expected,
     signal: fence.signal,
+    found,
   })
   const { wallClock, versions } = await startClock(db, path, ring, environment, logger)
   const store = new PartitionedStore({
@@ -243,6 +247,13 @@ interface Opened {
   readonly nodeId: NodeId
 }
 
+interface OpeningParts {
+  /** Where clients are expected to reach it. */
+  readonly expected: string
+  readonly signal: AbortSignal
+  readonly found: FoundCluster | undefined
+}
+
 /**
  * Who the node is and which ring it goes by. Both are made when the directory is empty, and that is
  * what was ordered.
@@ -251,11 +262,11 @@ async function openIdentityAndRing(
   db: Db,
   options: NodeOptions,
   environment: NodeEnvironment,
-  { expected, signal }: { readonly expected: string; readonly signal: AbortSignal },
+  { expected, signal, found }: OpeningParts,
 ): Promise<Opened> {
   const { clock, entropy } = environment
   const { directory: path, partitionCount, logger = silentLogger } = options
-  await adoptIfNew(db, options, peerEnvironment(environment, options), signal)
+  await adoptIfNew(db, options, peerEnvironment(environment, options), signal, found)
   const wallMs = () => clock.wallMs()
   const identity = await openIdentity(db, { path, partitionCount, wallMs, entropy })
   const place = memberPlace(options)

@@ -52,7 +52,7 @@ export {
   verifyDirectory,
   verifyInEnvironment,
 } from './offline.ts'
-export { destroy, open, openInEnvironment } from './open.ts'
+export { destroy, hasDatabase, open, openInEnvironment } from './open.ts'
 export {
   type DbEnvironment,
   type DbOptions,

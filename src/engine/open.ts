@@ -57,6 +57,15 @@ export async function open(directory: string, options: DbOptions = {}): Promise<
   })
 }
 
+/** Whether there is a database in `directory`. Throws IoError when the system refuses to tell. */
+export function hasDatabase(directory: string, fileSystem: FileSystem): boolean {
+  try {
+    return holdsDatabase(existingNames(fileSystem, directory))
+  } catch (error) {
+    throw ioFailure(error, `${directory} cannot be opened`)
+  }
+}
+
 /** open() with the outside world and the hidden sizes in the caller's hands: for tests. */
 export async function openInEnvironment(
   directory: string,
@@ -275,12 +284,16 @@ function existingNames(fileSystem: FileSystem, directory: string): string[] | un
   }
 }
 
+function holdsDatabase(names: string[] | undefined): boolean {
+  return names?.some(name => parseFileName(name)?.kind === 'current') === true
+}
+
 function checkExistence(
   directory: string,
   options: ResolvedDbOptions,
   names: string[] | undefined,
 ): void {
-  const exists = names?.some(name => parseFileName(name)?.kind === 'current') === true
+  const exists = holdsDatabase(names)
   if (exists && options.errorIfExists) {
     throw new InvalidArgumentError(
       `a database exists in ${directory} already: choose another directory, or drop errorIfExists`,

@@ -3,6 +3,7 @@
 // Method: real nodes on real directories, one story each.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
@@ -63,6 +64,11 @@ class Nodes {
     })
     this.running.push(node)
     return node
+  }
+
+  /** Whether there is a directory of that node. */
+  hasMade(name: string): boolean {
+    return existsSync(join(this.#root, name))
   }
 
   async stop(node: Node): Promise<void> {
@@ -188,6 +194,7 @@ describe('forming a cluster', () => {
       nodes.start('b', { join, secret: 'what nobody else here knows' }),
       error => error instanceof AuthenticationError && /cluster secret/.test(error.message),
     )
+    assert.equal(nodes.hasMade('b'), false)
   })
 
   test('an empty directory takes no part without orders: a lost one founds no second cluster', async t => {
@@ -200,6 +207,7 @@ describe('forming a cluster', () => {
       )
       return true
     })
+    assert.equal(nodes.hasMade('a'), false, 'and leaves nothing behind')
     const both = { init: true, join: ['127.0.0.1:1'] }
     await assert.rejects(nodes.start('a', both), /choose one of them/)
     // Its order is for the first start alone, and it says so to whoever keeps it.
