@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { cpSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { type Clock, systemClock, yieldToEventLoop } from '../../src/clock.ts'
 import { type Node, type NodeOptions, startNode } from '../../src/cluster/index.ts'
 import { open } from '../../src/engine/index.ts'
@@ -48,8 +48,26 @@ function lackedBy(node: Node): number {
   return cluster?.repair.damage.partitions ?? -1
 }
 
+/** A directory that goes once the nodes are closed that were started, whatever came of the test. */
+function nodesIn(t: TestContext): { root: string; begin: typeof startNode } {
+  const started: Node[] = []
+  const root = temporaryDirectory({
+    after: remove =>
+      t.after(async () => {
+        await Promise.all(started.map(node => node.close({ graceMs: 0 })))
+        remove()
+      }),
+  })
+  const begin: typeof startNode = async (...given) => {
+    const node = await startNode(...given)
+    started.push(node)
+    return node
+  }
+  return { root, begin }
+}
+
 test('nodes of one cluster find each other, and a copy of one stops it', async t => {
-  const root = temporaryDirectory({ after: remove => t.after(async () => remove()) })
+  const { root, begin } = nodesIn(t)
   const ports = [await freePort(), await freePort(), await freePort()]
   const records = formedRecords(
     {
@@ -71,10 +89,10 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
   const start = (index: number, options: Partial<NodeOptions['cluster']> = {}): Promise<Node> => {
     const cluster = { secret: SECRET, peerPort: ports[index]!, ...options }
     const environment = index === 0 ? { clock } : {}
-    return startNode({ directory: join(root, `${index}`), port: 0, cluster }, environment)
+    return begin({ directory: join(root, `${index}`), port: 0, cluster }, environment)
   }
 
-  await assert.rejects(startNode({ directory: join(root, '0'), port: 0 }), (error: Error) => {
+  await assert.rejects(begin({ directory: join(root, '0'), port: 0 }), (error: Error) => {
     assert.match(error.message, /belongs to a cluster of 3 nodes: give it the cluster's secret/)
     return true
   })
@@ -112,7 +130,7 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
   void nodes[2]!.stopped.then(error => {
     stoppedBy = error
   })
-  const copy = await startNode({
+  const copy = await begin({
     directory: join(root, 'copy'),
     port: 0,
     cluster: { secret: SECRET, peerPort: 0 },
@@ -139,17 +157,16 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
   nodes[2] = await start(2)
   await until(() => lackedBy(nodes[2]!) === 0, 'it was compared with all others')
   await assert.rejects(
-    startNode({ directory: join(root, 'copy'), port: 0, cluster: { secret: SECRET, peerPort: 0 } }),
+    begin({ directory: join(root, 'copy'), port: 0, cluster: { secret: SECRET, peerPort: 0 } }),
     { name: 'LockedError' },
     'what went on meanwhile is an old copy now',
   )
-  await Promise.all(nodes.map(node => node.close({ graceMs: 0 })))
 })
 
 test('a node with a secret and no peers tells where it is, and is a cluster of one', async t => {
-  const directory = temporaryDirectory({ after: remove => t.after(async () => remove()) })
+  const { root: directory, begin } = nodesIn(t)
   const cluster = { secret: SECRET, peerPort: 0, init: true }
-  const node = await startNode({ directory, port: 0, cluster })
+  const node = await begin({ directory, port: 0, cluster })
   const [member] = node.ring.members
   assert.match(member!.peerAddress, /^127\.0\.0\.1:\d+$/)
   assert.equal(node.peerAddress, member!.peerAddress)
@@ -157,7 +174,7 @@ test('a node with a secret and no peers tells where it is, and is a cluster of o
   await node.close()
   await assert.rejects(inlineDatabaseFiles().readmit(directory), /is a cluster of one/)
   // And is what it was when it is started without one.
-  const plain = await startNode({ directory, port: 0 })
+  const plain = await begin({ directory, port: 0 })
   assert.equal(plain.peerAddress, undefined)
   assert.equal('links' in plain.stats(), false)
   await plain.close()
