@@ -89,6 +89,23 @@ describe('epoch agreement', () => {
     assert.equal(rings.nodes.get(two!)!.ring.ring.epoch, rings.first.epoch + 1)
   })
 
+  test('a disk that was taken back as an old copy has no vote until it is compared', async t => {
+    const rings = await running(printSeed(t), 3)
+    const [one, two, three] = rings.ids
+    const { agreement } = rings.nodes.get(one!)!
+    const change = () => settled(rings, agreement.change(moved(rings.random, one!), 5000))
+    rings.forgetful.add(three!)
+    await change()
+    await rings.clock.advanceAsync(1000)
+    const { epoch } = rings.nodes.get(three!)!.ring.ring
+    assert.equal(epoch, rings.first.epoch + 1, 'it goes by what the others decide')
+    rings.crash(two!)
+    await assert.rejects(change(), error => error instanceof KvError)
+    assert.equal(rings.nodes.get(one!)!.ring.ring.epoch, epoch)
+    rings.forgetful.delete(three!)
+    assert.equal((await change()).epoch, epoch + 1)
+  })
+
   test('a member that was away is brought up to the epoch, and then has its say', async t => {
     const rings = await running(printSeed(t), 3)
     const [one, two, three] = rings.ids

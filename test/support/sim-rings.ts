@@ -33,6 +33,8 @@ export class SimRings {
   readonly network: SimPeerNetwork
   first: Ring
   readonly nodes = new Map<NodeId, SimRingNode>()
+  /** Whose disks are old copies that were taken back, and not yet compared. */
+  readonly forgetful = new Set<NodeId>()
   /** Nodes that hold data of users. */
   readonly filled = new Set<NodeId>()
   /** What every node ever went by, by epoch. */
@@ -69,7 +71,7 @@ export class SimRings {
       createdMs: 0,
     }
     const ring = await CurrentRing.open(engine, '/data', identity, '')
-    const acceptor = await EpochAcceptor.open(engine, '/data', ring)
+    const acceptor = await EpochAcceptor.open(engine, '/data', ring, () => this.forgetful.has(id))
     const peers = this.network.start(id)
     const logger = silentLogger
     const follower = new RingFollower({
