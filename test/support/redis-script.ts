@@ -142,8 +142,8 @@ export function redisScript(random: Random, count: number): Argument[][] {
   const script: Argument[][] = []
   while (script.length < count) {
     const [name, ...rest] = draw.of(COMMANDS)(draw)
-    // We do not offer it in a transaction.
-    if (name === 'scan') script.push(['discard'])
+    // We do not offer them in a transaction.
+    if (name === 'scan' || name === 'auth') script.push(['discard'])
     const isUpper = random.below(4) === 0
     script.push([isUpper ? String(name).toUpperCase() : name!, ...rest])
   }
