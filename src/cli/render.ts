@@ -172,7 +172,10 @@ function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly stri
   if (error.code === 'KV_AUTHENTICATION') {
     return [`the password comes from ${PASSWORD_VARIABLE}, or a file: ${PASSWORD_FILE_VARIABLE}`]
   }
-  if (error.code === 'KV_NOT_FOUND') return ['check the name: nothing of that name is there']
+  if (error.code === 'KV_NOT_FOUND') {
+    // Where the error itself says what to give, "check the name" would contradict it.
+    return /\(.*--/.test(error.message) ? [] : ['check the name: nothing of that name is there']
+  }
   if (error.code === 'KV_POISONED') {
     return ['see to the disk of the server (is it full?), then restart the server']
   }

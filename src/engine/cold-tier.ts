@@ -24,7 +24,7 @@ import {
   writeColdOwnerSync,
   writeColdPointerSync,
 } from './cold-files.ts'
-import { COLD_FILE_NAME, CURRENT_FILE_NAME, OWNER_FILE_NAME, parseFileName } from './file-names.ts'
+import { COLD_FILE_NAME, OWNER_FILE_NAME, parseFileName } from './file-names.ts'
 import {
   type DirectoryLock,
   type FileSystem,
@@ -266,8 +266,10 @@ export function holdsTablesOnly(fileSystem: FileSystem, path: string): boolean {
 /** A directory that is not the database's yet must hold nothing of another one. */
 function requireUnused(fileSystem: FileSystem, directory: string, path: string): void {
   if (readColdOwnerSync(fileSystem, path) !== undefined) {
-    // Whose it is, the MANIFEST tells (see check); a database that is yet to be made has no tables.
-    if (fileSystem.listSync(directory).includes(CURRENT_FILE_NAME)) return
+    // Whose it is, the MANIFEST tells (see check), and that CURRENT is gone, the recovery. A
+    // database that is yet to be made has no tables.
+    const kinds = fileSystem.listSync(directory).map(name => parseFileName(name)?.kind)
+    if (kinds.includes('current') || kinds.includes('manifest')) return
     throw foreignColdDirectory(path)
   }
   const name = fileSystem.listSync(path).find(other => {

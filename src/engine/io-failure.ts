@@ -35,7 +35,7 @@ export function isShortage(error: unknown): boolean {
 
 /** By the system's code: what to do about it. */
 const ADVICE: Readonly<Record<string, string>> = {
-  ENOSPC: 'make room on the disk',
+  ENOSPC: 'make room on the disk (df), or for its number of files (df -i)',
   EDQUOT: 'make room on the disk, or raise the quota of the user',
   EMFILE: 'raise the limit of open files (ulimit -n), or close some',
   ENFILE: 'raise the limit of open files of the machine, or close some',

@@ -309,6 +309,8 @@ class Repair {
     try {
       const size = file.sizeSync()
       const header = readWalHeaderSync(file, fileNumber)
+      // An empty one is the next segment, which a crash left before its first byte.
+      if (size === 0) return
       if (header === undefined) this.#findings.damage(path, 0, 'the header is damaged')
       const databaseId = this.#source.databaseId ?? header?.databaseId ?? fallbackId
       const onFrame = () => throwIfCancelled(control)
