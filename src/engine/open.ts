@@ -57,10 +57,15 @@ export async function open(directory: string, options: DbOptions = {}): Promise<
   })
 }
 
-/** Whether there is a database in `directory`. Throws IoError when the system refuses to tell. */
+/**
+ * Whether there is a database in `directory`, or what is left of one that lost its CURRENT. Throws
+ * IoError when the system refuses to tell.
+ */
 export function hasDatabase(directory: string, fileSystem: FileSystem): boolean {
+  const parts: readonly unknown[] = ['current', 'manifest', 'table']
   try {
-    return holdsDatabase(existingNames(fileSystem, directory))
+    const names = existingNames(fileSystem, directory) ?? []
+    return names.some(name => parts.includes(parseFileName(name)?.kind))
   } catch (error) {
     throw ioFailure(error, `${directory} cannot be opened`)
   }
