@@ -8,16 +8,17 @@ import { jobBudget } from './memory-shares.ts'
 import type { ResolvedDbOptions } from './options.ts'
 import type { PointReads } from './point-reads.ts'
 import type { RangeReads } from './range-reads.ts'
-import type { Recovered } from './recovery.ts'
 import type { TableCache } from './table-cache.ts'
 import type { TreeState } from './tree-state.ts'
 import type { Version } from './version.ts'
+import type { WalReplayResult } from './wal-replay.ts'
 import type { WriteQueue } from './write-queue.ts'
 import type { WriteRoom } from './write-room.ts'
 
 export interface StatsSources {
   readonly options: ResolvedDbOptions
-  readonly recovered: Recovered
+  /** What the replay of the log counted. */
+  readonly replay: WalReplayResult
   /** Milliseconds that recovery took. */
   readonly elapsedMs: number
   readonly host: BackgroundHost
@@ -37,7 +38,7 @@ export function collectStats(sources: StatsSources): DbStats {
   const { version } = state
   const { blocks } = tables.stats
   const { reads: points, ...lookups } = pointReads.stats
-  const { replay } = sources.recovered
+  const { replay } = sources
   const { flushes, bytesWritten } = sources.flusher.stats
   const liveBytes = sources.liveBytes.of(version)
   const walBytes = room.size + state.frozen.reduce((sum, frozen) => sum + frozen.walSize, 0)

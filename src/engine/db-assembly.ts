@@ -1,4 +1,10 @@
-/** Builds the parts of an open database from what recovery found, and takes them down at close. */
+/**
+ * Builds the parts of an open database from what recovery found, and takes them down at close.
+ *
+ * Invariant: what recovery keeps in memory for want of room is held by TreeState.frozen alone, so
+ * that its memory is free once it is in tables: neither the assembly, which lives as long as the
+ * database, nor a function that does may know of it.
+ */
 import type { PoisonedError, WriteOutcome } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
 import { ChangeFeeds } from './change-feed.ts'
@@ -14,6 +20,7 @@ import { ioFailure, isShortage } from './io-failure.ts'
 import { type BackgroundHost, JobRunner } from './job-runner.ts'
 import { LateRecovery } from './late-recovery.ts'
 import { LiveBytes } from './live-bytes.ts'
+import type { LogStart } from './log-start.ts'
 import { Maintenance } from './maintenance.ts'
 import type { Manifest } from './manifest.ts'
 import { cacheBudget, frozenBudget, queuedBytesMax } from './memory-shares.ts'
@@ -31,6 +38,7 @@ import { TableCache } from './table-cache.ts'
 import { TableWarmer } from './table-warmer.ts'
 import { TreeState } from './tree-state.ts'
 import { WalProgress } from './wal-progress.ts'
+import type { WalReplayResult } from './wal-replay.ts'
 import type { WalSegments } from './wal-segments.ts'
 import type { WalWriter } from './wal-writer.ts'
 import { WriteQueue } from './write-queue.ts'
@@ -44,7 +52,10 @@ export interface DbAssembly {
   readonly manifest: Manifest
   readonly obsoleteFiles: ObsoleteFiles
   readonly walSegments: WalSegments
-  readonly recovered: Recovered
+  /** Where the log goes on. */
+  readonly start: LogStart
+  /** What the replay of the log counted. */
+  readonly replay: WalReplayResult
   readonly expiry: ExpiryClock
   readonly events: EventStream
   /** Milliseconds that recovery took. */
@@ -58,6 +69,9 @@ export interface DbAssembly {
   /** What to undo at close, in reverse order. */
   readonly cleanup: (() => void | Promise<void>)[]
 }
+
+/** What recovery came to: a log that is begun, or what it holds. */
+export type RecoveredLog = Pick<Recovered, 'wal' | 'memtables'>
 
 /** Everything of an open database but its door. */
 interface Machinery {
@@ -73,10 +87,10 @@ interface Machinery {
   readonly fail: (what: string, cause: unknown, outcome: WriteOutcome) => PoisonedError
 }
 
-export function buildDb(assembly: DbAssembly): Db {
+export function buildDb(assembly: DbAssembly, log: RecoveredLog): Db {
   const { options, environment, hasher, expiry } = assembly
   const { clock } = environment
-  const machinery = buildMachinery(assembly)
+  const machinery = buildMachinery(assembly, log)
   const { host, tables, room, fail, compactor, progress } = machinery
   const { state } = host
   const writes = new WriteQueue({
@@ -150,14 +164,13 @@ export function buildDb(assembly: DbAssembly): Db {
   })
 }
 
-function buildMachinery(assembly: DbAssembly): Machinery {
-  const { directory, options, environment, hasher, manifest, obsoleteFiles, recovered } = assembly
+function buildMachinery(assembly: DbAssembly, { wal, memtables }: RecoveredLog): Machinery {
+  const { directory, options, environment, hasher, manifest, obsoleteFiles, start } = assembly
   const { fileSystem, executor, clock, random } = environment
   const { logger } = options
   const budget = cacheBudget(options)
   const { openFilesMax } = options
   const memory = new MemtableMemory(options.memtableSize)
-  const { start, wal } = recovered
   const memtable = new Memtable(memory, start.fileNumber, random, true)
   const state = new TreeState(
     memtable,
@@ -166,7 +179,7 @@ function buildMachinery(assembly: DbAssembly): Machinery {
     new Snapshots(),
     options.purgeBound,
   )
-  state.frozen = recovered.memtables
+  state.frozen = memtables
   state.isRecovered = wal !== undefined
   const tables = new TableCache({ fileSystem, directory, hasher, budget, openFilesMax })
   const host: BackgroundHost = {
@@ -182,6 +195,7 @@ function buildMachinery(assembly: DbAssembly): Machinery {
     expiry: assembly.expiry,
     logger,
     events: assembly.events,
+    verifyLock: assembly.verifyLock,
     fail: (what, cause) => fail(what, cause, 'rejected'),
   }
   const progress = new WalProgress()
@@ -196,11 +210,14 @@ function buildMachinery(assembly: DbAssembly): Machinery {
     warmer?.look()
     compactor.schedule()
   }
-  const late = lateRecovery(assembly, host, runner, tables, begun => {
+  const onFinished = (begun: WalWriter) => {
     room.begun(begun)
+    flusher.recovered()
     relieved()
     progress.step()
-  })
+  }
+  const late =
+    wal === undefined ? lateRecovery(assembly, host, runner, tables, onFinished) : undefined
   const flusher = new Flusher(host, runner, late, relieved)
   const room = new WriteRoom({
     host,
@@ -230,22 +247,21 @@ function buildMachinery(assembly: DbAssembly): Machinery {
   return { host, tables, warmer, runner, compactor, flusher, room, late, progress, fail }
 }
 
-/** What remains to be done of recovery; undefined when it came to its end. */
+/** What remains to be done of recovery, with what the log holds in `host.state.frozen`. */
 function lateRecovery(
-  { recovered, environment, options, tidy }: DbAssembly,
+  { start, environment, options, tidy }: DbAssembly,
   host: BackgroundHost,
   runner: JobRunner,
   tables: TableCache,
   onFinished: (wal: WalWriter) => void,
-): LateRecovery | undefined {
-  if (recovered.wal !== undefined) return undefined
-  const size = recovered.memtables.reduce((sum, memtable) => sum + memtable.memorySize, 0)
+): LateRecovery {
+  const size = host.state.frozen.reduce((sum, memtable) => sum + memtable.memorySize, 0)
   tables.lend('log', Math.max(0, size - frozenBudget(options)))
   return new LateRecovery({
     host,
     runner,
     fileSystem: environment.fileSystem,
-    start: recovered.start,
+    start,
     tidy,
     onFinished(wal) {
       tables.lend('log', 0)
@@ -264,6 +280,8 @@ async function closeDb(
   const { state, manifest } = host
   await runner.stop()
   flusher.wakeAll()
+  // Who asked for the try may have let go of it: what it writes comes before all is let go of here.
+  await late?.close()
   compactor.close()
   const wal = room.isBegun ? room.wal : undefined
   const sealLog = async () => {

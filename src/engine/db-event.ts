@@ -6,8 +6,11 @@
 import type { CompactionKind, CompactionReason } from './compaction-plan.ts'
 import type { PressureReason } from './write-pressure.ts'
 
-/** What holds writers back; see DbStats.stalls. */
-export type StallReason = PressureReason
+/**
+ * What holds writers back; see DbStats.stalls. `recovery` is the end of a recovery for which there
+ * was no room on the disk.
+ */
+export type StallReason = PressureReason | 'recovery'
 
 export type DbEvent =
   | OpenedEvent

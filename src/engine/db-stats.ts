@@ -1,7 +1,7 @@
 /** What stats() tells of a database: plain numbers, all of them counted since it was opened. */
 import type { StallStats } from './stalls.ts'
 import type { WalHoldStats } from './wal-segments.ts'
-import type { WriteRefusal } from './write-room.ts'
+import type { WriteRefusal } from './write-refusal.ts'
 
 export interface LevelStats {
   readonly tables: number

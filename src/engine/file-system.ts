@@ -17,9 +17,15 @@
  * Operating system errors are passed through with their `code` (ENOSPC, EIO, ENOENT, …).
  */
 
+/** What an existing file is opened for. Some systems sync only what may be written. */
+export type FileAccess = 'read' | 'readWrite'
+
 export interface FileSystem {
-  /** Opens an existing file for reading. Fails with ENOENT when it does not exist. */
-  openSync(path: string): File
+  /**
+   * Opens an existing file. Fails with ENOENT when it does not exist.
+   * @defaultValue `'read'`
+   */
+  openSync(path: string, access?: FileAccess): File
   /** Creates a file for writing and reading. Fails with EEXIST when the name exists. */
   createSync(path: string): File
   create(path: string): Promise<File>

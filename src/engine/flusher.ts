@@ -108,6 +108,12 @@ export class Flusher {
     }
   }
 
+  /** What remained of recovery is done, whoever did it: nothing of why it failed holds any more. */
+  recovered(): void {
+    this.#succeeded()
+    this.#runner.retryNow('flush')
+  }
+
   /** Called when no flush will come any more. */
   wakeAll(): void {
     for (const wake of this.#waiting.splice(0)) wake()
@@ -146,6 +152,12 @@ export class Flusher {
     }
   }
 
+  #succeeded(): void {
+    this.#failure = undefined
+    this.failures.succeeded()
+    this.wakeAll()
+  }
+
   #failed(error: unknown): Error {
     this.#failure = toError(error)
     this.failures.failed(error)
@@ -180,9 +192,7 @@ export class Flusher {
     this.#bytesWritten += bytesWritten
     this.#userBytes += memtable.dataSize
     this.#walBytes += memtable.walSize
-    this.#failure = undefined
-    this.failures.succeeded()
-    this.wakeAll()
+    this.#succeeded()
     this.#onFlushed()
     return bytesWritten
   }

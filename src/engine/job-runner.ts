@@ -3,7 +3,8 @@
  * outputs of a failed job, waits before the next try, stops everything at close.
  *
  * Invariants:
- *  1. A failed job leaves no file behind and changes nothing.
+ *  1. A failed job leaves no file behind and changes nothing; it takes none away that it did not
+ *     write. So none runs when this process no longer holds the directory.
  *  2. After stop() no job starts, and the running ones end early.
  */
 import type { CancelTimer, Clock } from '../clock.ts'
@@ -13,6 +14,7 @@ import type { ColdTier } from './cold-tier.ts'
 import type { EventStream } from './event-stream.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import { formatFileName } from './file-names.ts'
+import { systemErrorCode } from './file-system.ts'
 import { isShortage } from './io-failure.ts'
 import type { Executor, Job, JobResult } from './job.ts'
 import { LAST_LEVEL } from './level-shape.ts'
@@ -43,6 +45,8 @@ export interface BackgroundHost {
   readonly expiry: ExpiryClock
   readonly logger: Logger
   readonly events: EventStream
+  /** Throws when this process no longer holds the directory. */
+  readonly verifyLock: () => void
   /** Refuses all writes from now on: the MANIFEST could not be written. Returns the error. */
   fail(what: string, cause: unknown): Error
 }
@@ -61,11 +65,20 @@ type JobCommonFields =
 type WithoutCommon<T> = T extends Job ? Omit<T, JobCommonFields> : never
 export type JobBody = WithoutCommon<Job>
 
+type Work = 'flush' | 'compaction'
+
+/** Failed work that waits for its next try. */
+interface Retry {
+  readonly name: Work
+  readonly work: () => Promise<void>
+  readonly cancel: CancelTimer
+}
+
 export class JobRunner {
   readonly #host: BackgroundHost
   /** One word shared with every job: non-zero stops them. */
   readonly #cancel = new Int32Array(new SharedArrayBuffer(4))
-  readonly #timers = new Set<CancelTimer>()
+  readonly #retries = new Set<Retry>()
   readonly #running = new Set<Promise<unknown>>()
   #stopped = false
   #failures = 0
@@ -88,8 +101,22 @@ export class JobRunner {
     return this.#failures
   }
 
+  /**
+   * Throws when this process no longer holds the directory, and then refuses all writes from now
+   * on; also after a shortage (io-failure.ts), which may pass.
+   */
+  verifyLock(): void {
+    const { verifyLock, fail } = this.#host
+    try {
+      verifyLock()
+    } catch (error) {
+      throw isShortage(error) ? error : fail('the directory is not this process\'s any more', error)
+    }
+  }
+
   /** Runs a job whose outputs take at most `fileNumberCount` files. */
   async run(body: JobBody, fileNumberCount: number): Promise<JobResult> {
+    this.verifyLock()
     const { manifest, state, options, directory, tier, executor } = this.#host
     const firstFileNumber = manifest.reserveFileNumbers(fileNumberCount)
     const isLast = body.kind === 'compaction' && body.outputLevel === LAST_LEVEL
@@ -112,8 +139,9 @@ export class JobRunner {
 
       return result
     } catch (error) {
-      for (let offset = 0; offset < fileNumberCount; offset++) {
-        this.#host.obsoleteFiles.removeIfExists(formatFileName('table', firstFileNumber + offset))
+      // A name that is taken is another process's, and so may all of these names be.
+      if (systemErrorCode(error) !== 'EEXIST') {
+        await this.#host.obsoleteFiles.discard(tableNames(firstFileNumber, fileNumberCount))
       }
       throw error
     }
@@ -137,13 +165,24 @@ export class JobRunner {
    * Runs `work` now, and again after a growing delay for as long as it fails. Work ends silently
    * when the runner is stopped or the database poisoned.
    */
-  supervise(name: 'flush' | 'compaction', work: () => Promise<void>): void {
+  supervise(name: Work, work: () => Promise<void>): void {
     const running = this.#attempt(name, work)
     this.#running.add(running)
     running.finally(() => this.#running.delete(running)).catch(rethrowAsBug)
   }
 
-  async #attempt(name: 'flush' | 'compaction', work: () => Promise<void>): Promise<void> {
+  /** What made work of this name fail is over: what waits for its next try begins at once. */
+  retryNow(name: Work): void {
+    this.#failures = 0
+    for (const retry of this.#retries) {
+      if (retry.name !== name) continue
+      retry.cancel()
+      this.#retries.delete(retry)
+      this.supervise(name, retry.work)
+    }
+  }
+
+  async #attempt(name: Work, work: () => Promise<void>): Promise<void> {
     if (this.stopped) return
     try {
       await work()
@@ -158,10 +197,11 @@ export class JobRunner {
         events.emit({ type: 'backgroundError', ...failure })
       }
       const cancel = this.#host.clock.setTimer(delayMs, () => {
-        this.#timers.delete(cancel)
+        this.#retries.delete(retry)
         this.supervise(name, work)
       })
-      this.#timers.add(cancel)
+      const retry = { name, work, cancel }
+      this.#retries.add(retry)
     }
   }
 
@@ -169,10 +209,17 @@ export class JobRunner {
   async stop(): Promise<void> {
     this.#stopped = true
     Atomics.store(this.#cancel, 0, 1)
-    for (const cancel of this.#timers) cancel()
-    this.#timers.clear()
+    for (const { cancel } of this.#retries) cancel()
+    this.#retries.clear()
     await Promise.all(this.#running)
   }
+}
+
+/** Of so many tables, with numbers from the first one on. */
+function tableNames(firstFileNumber: number, count: number): string[] {
+  return Array.from({ length: count }, (_, index) =>
+    formatFileName('table', firstFileNumber + index),
+  )
 }
 
 /** #attempt handles what can fail; anything that still comes through must end the process. */

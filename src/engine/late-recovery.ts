@@ -11,23 +11,28 @@
  *     the version.
  *  3. A try that came as far as the tables is not followed by another at once, however many writers
  *     ask for it: it costs a write of all that there was room for.
+ *  4. No try begins when this process no longer holds the directory, or is about to let go of it;
+ *     the one under way has ended before that.
  */
-import { KvError } from '../errors.ts'
+import { ClosedError, KvError } from '../errors.ts'
 import { formatFileName } from './file-names.ts'
 import type { FileSystem } from './file-system.ts'
 import { ioFailure, isShortage } from './io-failure.ts'
 import type { BackgroundHost, JobRunner } from './job-runner.ts'
+import { beginLog, type LogStart, logEdit } from './log-start.ts'
 import type { Memtable } from './memtable.ts'
 import { largerKey } from './range-fragment.ts'
-import { beginLog, type LogStart, logEdit } from './recovery.ts'
 import type { TableMetadata } from './table-metadata.ts'
 import type { Version } from './version.ts'
 import type { WalWriter } from './wal-writer.ts'
+import { refusalReason, type WriteRefusal } from './write-refusal.ts'
 
 /** Milliseconds between two tries that come as far as the tables, at least, */
 const PAUSE_MS_MIN = 500
-/** and in multiples of what the last one took. */
+/** in multiples of what the last one took, */
 const PAUSE_FACTOR = 10
+/** and at most: by then whoever made room expects that writes are taken. */
+const PAUSE_MS_MAX = 5000
 
 export interface LateRecoveryParts {
   readonly host: BackgroundHost
@@ -53,6 +58,8 @@ export class LateRecovery {
   /** The log is begun, and only tidy() did not come to its end. */
   #wal: WalWriter | undefined
   #isFinished = false
+  #refusedFor: WriteRefusal = 'space'
+  #isClosing = false
 
   constructor(parts: LateRecoveryParts) {
     this.#parts = parts
@@ -63,27 +70,41 @@ export class LateRecovery {
     return this.#wal
   }
 
+  /** Why the last try failed, and before the first one the opening; undefined at the end. */
+  get refusedFor(): WriteRefusal | undefined {
+    return this.#isFinished ? undefined : this.#refusedFor
+  }
+
   /**
    * Resolves once writing can go on. Rejects with the system's error after a shortage
    * (io-failure.ts), when all is as before, and with a KvError otherwise.
    */
-  finish(): Promise<void> {
-    if (this.#isFinished) return Promise.resolve()
+  async finish(): Promise<void> {
+    if (this.#isFinished) return
+    if (this.#isClosing) throw new ClosedError('the database is closed')
     this.#trying ??= this.#try().finally(() => {
       this.#trying = undefined
     })
-    return this.#trying
+    await this.#trying
+  }
+
+  /** Waits for the try under way, whoever asked for it; none begins any more. Never rejects. */
+  async close(): Promise<void> {
+    this.#isClosing = true
+    await this.#trying?.catch(() => undefined)
   }
 
   async #try(): Promise<void> {
-    const { host, tidy, onFinished } = this.#parts
+    const { host, runner, tidy, onFinished } = this.#parts
     if (host.state.failure !== undefined) throw host.state.failure
     const failure = this.#failure
     if (failure !== undefined && host.clock.monotonicMs() < failure.untilMs) throw failure.error
     try {
+      runner.verifyLock()
       this.#wal ??= await this.#begin()
       await tidy()
     } catch (error) {
+      this.#refusedFor = refusalReason(error)
       if (isShortage(error) || error instanceof KvError) throw error
       throw host.fail('the log could not be begun', error)
     }
@@ -104,7 +125,8 @@ export class LateRecovery {
         version = await runner.install(logEdit(host, start, tables))
       } catch (error) {
         const nowMs = host.clock.monotonicMs()
-        const pauseMs = Math.max(PAUSE_MS_MIN, PAUSE_FACTOR * (nowMs - startMs))
+        const wantedMs = PAUSE_FACTOR * (nowMs - startMs)
+        const pauseMs = Math.min(Math.max(PAUSE_MS_MIN, wantedMs), PAUSE_MS_MAX)
         this.#failure = { error, untilMs: nowMs + pauseMs }
         throw error
       }
@@ -128,9 +150,8 @@ export class LateRecovery {
       }
       return done.reverse()
     } catch (error) {
-      for (const { fileNumber } of done) {
-        host.obsoleteFiles.removeIfExists(formatFileName('table', fileNumber))
-      }
+      const names = done.map(({ fileNumber }) => formatFileName('table', fileNumber))
+      await host.obsoleteFiles.discard(names)
       // Nothing has changed, whatever it was.
       throw isShortage(error) ? error : ioFailure(error, 'the log cannot be put into tables')
     }

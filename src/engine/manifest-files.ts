@@ -25,8 +25,12 @@ export function largestFileNumberSync(fileSystem: FileSystem, directory: string)
  * leaves at most a MANIFEST and a WAL segment without frames. Where COLD is gone, too, only a
  * MANIFEST may tell of tables: all of them can be in the second directory.
  */
-export function expectNoDataSync(fileSystem: FileSystem, directory: string): void {
-  for (const name of fileSystem.listSync(directory)) {
+export function expectNoDataSync(
+  fileSystem: FileSystem,
+  directory: string,
+  names: readonly string[] = fileSystem.listSync(directory),
+): void {
+  for (const name of names) {
     const { kind, fileNumber = 0 } = parseFileName(name) ?? {}
     const path = joinPath(directory, name)
     if (kind !== 'table' && kind !== 'wal' && kind !== 'manifest') continue

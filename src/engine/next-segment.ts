@@ -68,7 +68,8 @@ export class NextSegment {
     this.#ahead = undefined
     if (ahead === undefined) return
     ahead.file.closeSync()
-    if (this.#parts.host.state.failure === undefined) this.#remove(ahead.fileNumber)
+    const { state, obsoleteFiles } = this.#parts.host
+    if (state.failure === undefined) obsoleteFiles.remove(formatFileName('wal', ahead.fileNumber))
   }
 
   async #tryToMake(): Promise<PreparedSegment | undefined> {
@@ -85,12 +86,8 @@ export class NextSegment {
     const { host, fileSystem, verifyLock } = this.#parts
     verifyLock()
     const fileNumber = host.manifest.reserveFileNumbers(1)
-    try {
-      return await prepareSegment(fileSystem, host.directory, fileNumber)
-    } catch (error) {
-      this.#remove(fileNumber)
-      throw error
-    }
+    const takeBack = (name: string) => host.obsoleteFiles.remove(name)
+    return await prepareSegment(fileSystem, host.directory, fileNumber, takeBack)
   }
 
   async #takeBack({ file, fileNumber }: PreparedSegment): Promise<void> {
@@ -100,9 +97,5 @@ export class NextSegment {
       // No shortage, whatever the system says: this must not be tried again.
       throw new Error(`WAL segment ${fileNumber} is neither begun nor removed`, { cause })
     }
-  }
-
-  #remove(fileNumber: number): void {
-    this.#parts.host.obsoleteFiles.remove(formatFileName('wal', fileNumber))
   }
 }

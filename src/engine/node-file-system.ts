@@ -59,7 +59,8 @@ export function nodeFileSystem(options: NodeFileSystemOptions = {}): FileSystem 
   const callSizeMax = options.callSizeMax ?? CALL_SIZE_MAX
   assert(callSizeMax >= 1 && callSizeMax < 2 ** 31, 'one call moves at most 2^31 - 1 bytes')
   return {
-    openSync: path => new NodeFile(path, openSync(path, 'r'), callSizeMax),
+    openSync: (path, access) =>
+      new NodeFile(path, openSync(path, access === 'readWrite' ? 'r+' : 'r'), callSizeMax),
     createSync: path => new NodeFile(path, openSync(path, CREATE), callSizeMax),
     create: async path => new NodeFile(path, await openFile(path, CREATE), callSizeMax),
     makeDirectorySync: path => makeDirectorySync(resolve(path)),

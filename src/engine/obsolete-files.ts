@@ -8,17 +8,22 @@
  * Invariants:
  *  1. A file that somebody holds (a checkpoint that copies it) stays until it is let go.
  *  2. drain() is awaited before a name may be used again and before the directory is let go.
+ *  3. Where the directory may be another process's by now nothing is removed: numbers that were
+ *     given out here are given out there again.
  */
 import type { Logger } from '../logger.ts'
 import { EventStream } from './event-stream.ts'
 import { parseFileName } from './file-names.ts'
 import { type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 
+const NOT_DISCARDED = 'the output of a failed job could not be removed'
+
 export class ObsoleteFiles {
   readonly #fileSystem: FileSystem
   readonly #directory: string
   readonly #logger: Logger
   readonly #events: EventStream
+  readonly #verifyLock: () => void
   /** By name: how many hold it. */
   readonly #holders = new Map<string, number>()
   /** Held files that are to be removed. */
@@ -27,16 +32,19 @@ export class ObsoleteFiles {
   #working: Promise<void> | undefined
   #removed = 0
 
+  /** `verifyLock` throws when this process no longer holds the directory. */
   constructor(
     fileSystem: FileSystem,
     directory: string,
     logger: Logger,
     events = new EventStream(logger),
+    verifyLock: () => void = () => undefined,
   ) {
     this.#fileSystem = fileSystem
     this.#directory = directory
     this.#logger = logger
     this.#events = events
+    this.#verifyLock = verifyLock
   }
 
   get removed(): number {
@@ -78,14 +86,20 @@ export class ObsoleteFiles {
   }
 
   async #removeNow(name: string): Promise<void> {
+    // Gone already is as good: a crash may have come between a removal and its name.
+    if (await this.#isRemoved(name, 'an obsolete file could not be removed')) this.#tell(name)
+  }
+
+  /** Whether there was such a file, and is none now. Logs why it could not be removed. */
+  async #isRemoved(name: string, failure: string): Promise<boolean> {
     try {
+      this.#verifyLock()
       await this.#fileSystem.remove(joinPath(this.#directory, name))
       this.#removed++
-      this.#tell(name)
+      return true
     } catch (error) {
-      // Gone already is as good: a crash may have come between a removal and its name.
-      if (systemErrorCode(error) === 'ENOENT') return
-      this.#logger.warn('an obsolete file could not be removed', { name, error })
+      if (systemErrorCode(error) !== 'ENOENT') this.#logger.warn(failure, { name, error })
+      return false
     }
   }
 
@@ -97,14 +111,23 @@ export class ObsoleteFiles {
     if (kind === 'wal') this.#events.emit({ type: 'walDeleted', fileNumber })
   }
 
-  /** Removes a file that a failed job may have left, at once: its name may be used again. */
+  /**
+   * Removes files that a failed job may have left, whose names are not used again; no event tells
+   * of them. Resolves once all are gone, and never rejects: a failure is left to the next open.
+   */
+  async discard(names: readonly string[]): Promise<void> {
+    for (const name of names) await this.#isRemoved(name, NOT_DISCARDED)
+  }
+
+  /** Removes such a file, a small one, at once: its name may be used again. */
   removeIfExists(name: string): void {
     try {
+      this.#verifyLock()
       this.#fileSystem.removeSync(joinPath(this.#directory, name))
       this.#removed++
     } catch (error) {
       if (systemErrorCode(error) === 'ENOENT') return
-      this.#logger.warn('the output of a failed job could not be removed', { name, error })
+      this.#logger.warn(NOT_DISCARDED, { name, error })
     }
   }
 

@@ -21,7 +21,9 @@ import { ExpiryClock } from './expiry-clock.ts'
 import { parseFileName } from './file-names.ts'
 import { type DirectoryLock, type FileSystem, systemErrorCode } from './file-system.ts'
 import { ioFailure } from './io-failure.ts'
+import type { LogStart } from './log-start.ts'
 import { Manifest } from './manifest.ts'
+import { expectNoDataSync } from './manifest-files.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { ObsoleteFiles } from './obsolete-files.ts'
 import {
@@ -43,9 +45,9 @@ import { WorkerExecutor } from './worker-executor.ts'
 /**
  * Opens the database in `directory`, and creates it when it does not exist.
  *
- * Throws LockedError while another process has it open, CorruptionError when a file is damaged,
- * NotFoundError or InvalidArgumentError as createIfMissing and errorIfExists ask for, IoError when
- * the system refuses something.
+ * Throws LockedError while another process has it open, CorruptionError when a file is damaged or
+ * gone, NotFoundError or InvalidArgumentError as createIfMissing and errorIfExists ask for, IoError
+ * when the system refuses something.
  */
 export async function open(directory: string, options: DbOptions = {}): Promise<Db> {
   checkPath(directory, 'directory')
@@ -108,7 +110,7 @@ async function openWith(
   const cleanup: (() => void | Promise<void>)[] = [() => environment.executor.close()]
   try {
     const names = existingNames(fileSystem, directory)
-    checkExistence(directory, options, names)
+    checkExistence(fileSystem, directory, options, names)
     if (options.createIfMissing) fileSystem.makeDirectorySync(directory)
     const lock = fileSystem.lockSync(directory)
     // The last of all: until its threads have ended, they write to the directory.
@@ -139,7 +141,7 @@ async function recover(
   const { tier, fileSystem, verifyLock } = takeTier(plain, directory, options, lock)
   // After the threads, which write there too, and before the lock of the database itself.
   cleanup.splice(1, 0, () => tier?.release())
-  const obsoleteFiles = new ObsoleteFiles(fileSystem, directory, logger, events)
+  const obsoleteFiles = new ObsoleteFiles(fileSystem, directory, logger, events, verifyLock)
   cleanup.push(() => obsoleteFiles.drain())
   const isTiered = tier !== undefined
   const parts = { fileSystem, directory, obsoleteFiles, verifyLock, isTiered }
@@ -165,21 +167,23 @@ async function recover(
     obsoleteFiles,
     walNumbers,
   })
-  cleanup.push(() => recovered.wal?.close())
-  const walSegments = recoveredSegments({ ...parts, options, manifest, recovered, events })
+  // No function may know of `recovered`: what it holds in memory is to be let go (db-assembly.ts).
+  const { start, replay, wal } = recovered
+  cleanup.push(() => wal?.close())
+  const walSegments = recoveredSegments({ ...parts, options, manifest, start, events })
   const tidy = async () => {
     removeOrphans({ ...parts, manifest }, walSegments)
     await obsoleteFiles.drain()
     await tier?.settle(manifest)
   }
-  if (recovered.wal !== undefined) await tidy()
+  if (wal !== undefined) await tidy()
   else {
     removeNeverUsed({ ...parts, manifest })
     await obsoleteFiles.drain()
   }
   const elapsedMs = clock.monotonicMs() - startMs
   tellOpened({ directory, logger, events, manifest, recovered, elapsedMs })
-  return buildDb({
+  const assembly = {
     directory,
     options,
     environment: { ...environment, fileSystem },
@@ -187,7 +191,8 @@ async function recover(
     manifest,
     obsoleteFiles,
     walSegments,
-    recovered,
+    start,
+    replay,
     expiry,
     events,
     elapsedMs,
@@ -195,7 +200,8 @@ async function recover(
     tier,
     tidy,
     cleanup,
-  })
+  }
+  return buildDb(assembly, recovered)
 }
 
 /** To the log of the program, and to who listens. */
@@ -256,12 +262,12 @@ function recoveredSegments(found: {
   readonly options: ResolvedDbOptions
   readonly manifest: Manifest
   readonly obsoleteFiles: ObsoleteFiles
-  readonly recovered: Recovered
+  readonly start: LogStart
   readonly events: EventStream
 }): WalSegments {
-  const { fileSystem, directory, options, manifest, recovered } = found
+  const { fileSystem, directory, options, manifest, start } = found
   const { holdWalFrom, heldWalSizeMax: heldSizeMax, logger } = options
-  const { fileNumber, sequence, previous } = recovered.start
+  const { fileNumber, sequence, previous } = start
   const active = { fileNumber, firstSequence: sequence + 1 }
   const { databaseId, logNumber } = manifest
   const all =
@@ -294,6 +300,7 @@ function holdsDatabase(names: string[] | undefined): boolean {
 }
 
 function checkExistence(
+  fileSystem: FileSystem,
   directory: string,
   options: ResolvedDbOptions,
   names: string[] | undefined,
@@ -305,6 +312,8 @@ function checkExistence(
     )
   }
   if (!exists && !options.createIfMissing) {
+    // What is left of one that lost its CURRENT is not missing.
+    if (names !== undefined) expectNoDataSync(fileSystem, directory, names)
     throw new NotFoundError(
       `a database does not exist in ${directory}: check the path, or allow createIfMissing`,
     )

@@ -4,7 +4,7 @@
  *
  * Invariant: what some MANIFEST that a power loss could put into force mentions is no orphan.
  */
-import { CorruptionError } from '../errors.ts'
+import { CorruptionError, VersionMismatchError } from '../errors.ts'
 import { formatFileName, parseFileName } from './file-names.ts'
 import { type FileSystem, joinPath } from './file-system.ts'
 import type { Manifest } from './manifest.ts'
@@ -78,7 +78,10 @@ function everMentioned(
         for (const { table } of added) tables.add(table.fileNumber)
       }
     } catch (error) {
-      if (error instanceof CorruptionError) return undefined
+      // A build that is older than this one may have begun with what this one cannot read.
+      if (error instanceof CorruptionError || error instanceof VersionMismatchError) {
+        return undefined
+      }
       throw error
     }
   }

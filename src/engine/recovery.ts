@@ -10,8 +10,7 @@
  * Invariants:
  *  1. Until the last step (the MANIFEST edit) nothing that was there is changed: recovery that is
  *     interrupted or fails can simply be made again.
- *  2. The new segment exists, durably, before the MANIFEST says that the log begins there.
- *  3. What could not be brought to its end for want of room has left no file behind.
+ *  2. What could not be brought to its end for want of room has left no file behind.
  */
 import { type Clock, yieldToEventLoop } from '../clock.ts'
 import { toError } from '../errors.ts'
@@ -24,6 +23,7 @@ import { type FileSystem, joinPath } from './file-system.ts'
 import { EntryKind } from './internal-key.ts'
 import { isDiskFull } from './io-failure.ts'
 import type { Executor } from './job.ts'
+import { beginLog, type LogStart, logEdit } from './log-start.ts'
 import type { Manifest } from './manifest.ts'
 import { replayedMemtablesMax } from './memory-shares.ts'
 import type { Memtable } from './memtable.ts'
@@ -33,10 +33,9 @@ import { largerKey } from './range-fragment.ts'
 import { ReplayArena } from './replay-arena.ts'
 import { ReplayMemtables } from './replay-memtables.ts'
 import type { TableMetadata } from './table-metadata.ts'
-import type { VersionEdit } from './version-edit.ts'
 import type { WalVisitor } from './wal-reader.ts'
 import { replayWal, type WalReplayOptions, type WalReplayResult } from './wal-replay.ts'
-import { paddingFor, prepareSegment, WalWriter } from './wal-writer.ts'
+import type { WalWriter } from './wal-writer.ts'
 
 /** Milliseconds of replay after which the event loop turns, at the next look at the clock. */
 const SLICE_MS = 0.5
@@ -60,16 +59,6 @@ export interface RecoveryParts {
   readonly obsoleteFiles: ObsoleteFiles
   /** Numbers of the segments in the directory. */
   readonly walNumbers: readonly number[]
-}
-
-/** Where the log goes on. */
-export interface LogStart {
-  /** Of the segment, which is empty or not there yet. */
-  readonly fileNumber: number
-  /** The largest sequence in use. */
-  readonly sequence: number
-  /** The newest segment that was replayed, 0 for none. */
-  readonly previous: number
 }
 
 export interface Recovered {
@@ -111,52 +100,6 @@ export async function recoverWal(parts: RecoveryParts): Promise<Recovered> {
   }
 }
 
-/** The edit that makes the tables, which hold all that was replayed, take the place of the log. */
-export function logEdit(
-  { expiry }: Pick<RecoveryParts, 'expiry'>,
-  { fileNumber, sequence }: LogStart,
-  tables: readonly TableMetadata[],
-): VersionEdit {
-  return {
-    logNumber: fileNumber,
-    lastSequence: sequence,
-    wallMsMax: Math.floor(expiry.nowMs),
-    added: tables.map(table => ({ level: 0, table })),
-  }
-}
-
-/**
- * Begins the segment and then has it recorded; takes it back when either fails, so that both may be
- * tried again after a shortage (io-failure.ts).
- */
-export async function beginLog(
-  parts: Pick<RecoveryParts, 'directory' | 'fileSystem' | 'manifest' | 'obsoleteFiles' | 'options'>,
-  { fileNumber, sequence, previous }: LogStart,
-  record: () => Promise<unknown>,
-): Promise<WalWriter> {
-  const { directory, fileSystem, manifest, obsoleteFiles, options } = parts
-  let wal: WalWriter | undefined
-  try {
-    const segment = await prepareSegment(fileSystem, directory, fileNumber)
-    wal = await WalWriter.begin(segment, {
-      databaseId: manifest.databaseId,
-      firstSequence: sequence + 1,
-      // Named, so that its loss is noticed, but nothing is promised of its length.
-      previous,
-      paddingSize: paddingFor(options.memtableSize),
-    })
-    await record()
-    return wal
-  } catch (error) {
-    wal?.close()
-    // Else nobody knows whether it is recorded.
-    if (manifest.failure === undefined) {
-      obsoleteFiles.removeIfExists(formatFileName('wal', fileNumber))
-    }
-    throw error
-  }
-}
-
 function replayOptions(parts: RecoveryParts): WalReplayOptions {
   const { manifest, fileSystem, directory, hasher, walNumbers } = parts
   const { databaseId, logNumber, closedWal: closed } = manifest
@@ -192,7 +135,8 @@ async function syncSegments(
   numbers: readonly number[],
 ): Promise<void> {
   for (const fileNumber of numbers) {
-    const file = fileSystem.openSync(joinPath(directory, formatFileName('wal', fileNumber)))
+    const path = joinPath(directory, formatFileName('wal', fileNumber))
+    const file = fileSystem.openSync(path, 'readWrite')
     try {
       await file.sync()
     } finally {
@@ -298,9 +242,8 @@ class ReplayArenas implements WalVisitor {
   /** Removes what was flushed, in part or whole. */
   async takeBack(): Promise<void> {
     await Promise.allSettled(this.#flushes)
-    for (const fileNumber of this.#tableNumbers) {
-      this.#parts.obsoleteFiles.removeIfExists(formatFileName('table', fileNumber))
-    }
+    const names = this.#tableNumbers.map(fileNumber => formatFileName('table', fileNumber))
+    await this.#parts.obsoleteFiles.discard(names)
   }
 
   #flush(): void {

@@ -12,6 +12,7 @@ import { parseFileName } from './file-names.ts'
 import {
   type DirectoryLock,
   type File,
+  type FileAccess,
   type FileSystem,
   isLinkRefusal,
   joinPath,
@@ -32,8 +33,8 @@ export class TieredFileSystem implements FileSystem {
     this.#prefix = joinPath(directory, '')
   }
 
-  openSync(path: string): File {
-    return this.#either(path, place => this.#inner.openSync(place))
+  openSync(path: string, access?: FileAccess): File {
+    return this.#either(path, place => this.#inner.openSync(place, access))
   }
 
   createSync(path: string): File {

@@ -44,17 +44,24 @@ export interface PreparedSegment {
   readonly file: File
 }
 
-/** Makes the file of a segment; none of it on the calling thread. */
+/**
+ * Makes the file of a segment; none of it on the calling thread. `takeBack` gets its name when it
+ * was made and the name could not be made durable. A name that is taken is not this call's to
+ * remove.
+ */
 export async function prepareSegment(
   fileSystem: FileSystem,
   directory: string,
   fileNumber: number,
+  takeBack?: (name: string) => void,
 ): Promise<PreparedSegment> {
-  const file = await fileSystem.create(joinPath(directory, formatFileName('wal', fileNumber)))
+  const name = formatFileName('wal', fileNumber)
+  const file = await fileSystem.create(joinPath(directory, name))
   try {
     await fileSystem.syncDirectory(directory)
   } catch (error) {
     file.closeSync()
+    takeBack?.(name)
     throw error
   }
   return { fileNumber, file }

@@ -2,6 +2,8 @@
 // got, ranges are ranges, batches are atomic, snapshots hold still, and all of it survives
 // reopening. Method: short stories through the public interface; random walks are in test/model.
 import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import { yieldToEventLoop } from '../../src/clock.ts'
@@ -262,6 +264,10 @@ describe('a database on the real disk', () => {
     await assert.rejects(open(directory, { errorIfExists: true }), hasCode('KV_INVALID_ARGUMENT'))
     const missing = open(`${directory}/missing`, { createIfMissing: false })
     await assert.rejects(missing, hasCode('KV_NOT_FOUND'))
+    rmSync(join(directory, 'CURRENT'))
+    // What is left of a database is not nothing.
+    const broken = open(directory, { createIfMissing: false })
+    await assert.rejects(broken, hasCode('KV_CORRUPTION'))
   }
   test('flushes and compacts on worker threads, and is there after reopening', roundTrip)
 })

@@ -1,14 +1,22 @@
 // Goal: when the work in the background keeps failing, writes are refused with the reason, reads go
-// on, close() ends, and everything works again once there is room; and the log stays bounded.
-// Method: a simulated disk on which no table can be written, on a clock that runs by itself.
+// on, close() ends, and everything works again once there is room; and the log stays bounded. What
+// an opening on a full disk leaves to be done ends for good: nothing of it stays in memory, nobody
+// waits on, and no other process's file is touched.
+// Method: a simulated disk on which no table can be written, on a clock that runs by itself; and a
+// killed database that is opened on a disk without room, which comes later, in many ways.
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
+import type { DirectoryLock, File } from '../../src/engine/file-system.ts'
 import { type Db, InlineExecutor, open, openInEnvironment } from '../../src/engine/index.ts'
-import { IoError } from '../../src/errors.ts'
+import { ReplayMemtables } from '../../src/engine/replay-memtables.ts'
+import { IoError, KvError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
-import { FailingFileSystem } from '../support/failing-file-system.ts'
+import { text } from '../support/crash-oracle.ts'
+import { DIRECTORY, drive, openEngine } from '../support/engine-on-disk.ts'
+import { FailingFileSystem, type FaultReport } from '../support/failing-file-system.ts'
+import { collectGarbage } from '../support/live-memory.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { SimClock } from '../support/sim-clock.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
@@ -78,6 +86,167 @@ describe('a disk on which no table can be written', () => {
     await inTime(clock, db.close())
   })
 })
+
+/** A disk on which files can be slow to make, and the loss of the lock goes unnoticed. */
+class OddDisk extends FailingFileSystem {
+  gate: Promise<void> | undefined
+  isBlind = false
+
+  override async create(path: string): Promise<File> {
+    await this.gate
+    return await super.create(path)
+  }
+
+  override lockSync(directory: string): DirectoryLock {
+    const lock = super.lockSync(directory)
+    return {
+      verifySync: () => {
+        if (!this.isBlind) lock.verifySync()
+      },
+      releaseSync: () => lock.releaseSync(),
+    }
+  }
+}
+
+interface OpenedFull {
+  readonly db: Db
+  readonly clock: SimClock
+  readonly memory: MemoryFileSystem
+  readonly disk: OddDisk
+  /** That there is no room. */
+  readonly full: FaultReport
+}
+
+/** Opens a database that was killed, with a log, on a disk that is full. */
+async function openKilledOnFull(): Promise<OpenedFull> {
+  const before = new MemoryFileSystem()
+  const writing = new SimClock()
+  const killed = await openEngine(before, { clock: writing })
+  for (let count = 0; count < 12; count++) {
+    await drive(writing, killed.put(`key ${count}`, VALUE))
+  }
+  const memory = before.processCrashClone()
+  const disk = new OddDisk(memory)
+  const full = disk.fail({ fault: 'full', forever: true })
+  const clock = new SimClock()
+  const db = await openEngine(disk, { clock })
+  // The first try of the work in the background is over.
+  await clock.advanceAsync(100)
+  assert.equal(db.stats().writesRefusedFor, 'space')
+  return { db, clock, memory, disk, full }
+}
+
+/** What recovery keeps in memory from now on, held by nobody but who uses it. */
+function watchReplayed(t: TestContext): WeakRef<object>[] {
+  const held: WeakRef<object>[] = []
+  const { finish } = ReplayMemtables.prototype
+  t.after(() => {
+    ReplayMemtables.prototype.finish = finish
+  })
+  ReplayMemtables.prototype.finish = function (this: ReplayMemtables, logSize: number) {
+    const memtables = finish.call(this, logSize)
+    for (const memtable of memtables) held.push(new WeakRef(memtable), new WeakRef(memtable.memory))
+    return memtables
+  }
+  return held
+}
+
+describe('a database that was opened on a full disk', () => {
+  test('lets go of what the log held in memory once it is in tables', async t => {
+    const held = watchReplayed(t)
+    const { db, clock, full } = await openKilledOnFull()
+    const isHeld = async () => {
+      await yieldToEventLoop()
+      collectGarbage()
+      return held.filter(each => each.deref() !== undefined).length
+    }
+    assert.ok((await isHeld()) > 0, 'the log is in memory')
+    full.remove()
+    await drive(clock, db.put('there is', 'room again'))
+    assert.equal(await isHeld(), 0)
+    assert.equal((await db.get('key 0'))?.length, VALUE.length)
+    await drive(clock, db.close())
+  })
+
+  test('takes writes and flushes them at once when a writer has found room', async () => {
+    const { db, clock, full } = await openKilledOnFull()
+    // By now the work in the background waits half a minute between its tries.
+    await clock.advanceAsync(32_000)
+    full.remove()
+    const startMs = clock.monotonicMs()
+    for (let count = 0; count < 100; count++) {
+      await drive(clock, db.put(`more ${count}`, VALUE))
+    }
+    await drive(clock, db.compact())
+    const tookMs = clock.monotonicMs() - startMs
+    assert.ok(tookMs < 5000, `it took ${tookMs} ms`)
+    await drive(clock, db.close())
+  })
+
+  for (const isNoticed of [true, false]) {
+    const how = isNoticed ? 'is gone' : 'is looked at too early'
+    test(`touches no file of a process that opened it when its lock ${how}`, async () => {
+      const { db, clock, memory, disk, full } = await openKilledOnFull()
+      memory.removeSync(`${DIRECTORY}/LOCK`)
+      const other = await openEngine(memory, { clock: new SimClock() })
+      await drive(new SimClock(), other.put('acknowledged', 'by the other one'))
+      disk.isBlind = !isNoticed
+      full.remove()
+      const names = memory.listSync(DIRECTORY).sort(byText)
+      await assert.rejects(drive(clock, db.put('a', 'b')), KvError)
+      await clock.advanceAsync(60_000)
+      assert.deepEqual(memory.listSync(DIRECTORY).sort(byText), names)
+      const survivor = memory.crashClone(seededRandom(1), { keep: 'nothing' })
+      const value = await (await openEngine(survivor)).get('acknowledged')
+      assert.equal(value && text(value), 'by the other one')
+    })
+  }
+
+  test('is not written to after close(), whoever began to', async () => {
+    const { db, clock, memory, disk, full } = await openKilledOnFull()
+    full.remove()
+    let letGo: () => void = () => undefined
+    disk.gate = new Promise(resolve => {
+      letGo = resolve
+    })
+    const verified = assert.rejects(db.verify(), { code: 'KV_CLOSED' })
+    await yieldToEventLoop()
+    let isClosed = false
+    const closing = db.close().then(() => {
+      isClosed = true
+    })
+    await clock.advanceAsync(1000)
+    assert.equal(isClosed, false, 'it waits for the try under way')
+    letGo()
+    await drive(clock, closing)
+    await verified
+    const calls = disk.callCount
+    await clock.advanceAsync(60_000)
+    assert.equal(disk.callCount, calls, 'nothing is done behind it')
+    const again = await openEngine(memory)
+    assert.equal((await again.get('key 0'))?.length, VALUE.length)
+  })
+
+  test('tells a disk that fails from one that is full', async () => {
+    const { db, clock, disk, full } = await openKilledOnFull()
+    full.remove()
+    const isTable = (path: string) => path.endsWith('.sst')
+    const broken = disk.fail({ fault: 'EIO', kind: 'write', path: isTable, forever: true })
+    await assert.rejects(drive(clock, db.put('a', 'b')), { code: 'KV_IO', message: /EIO/ })
+    const { writesRefusedFor, stalls } = db.stats()
+    assert.equal(writesRefusedFor, 'failure')
+    assert.equal(stalls.byReason.recovery?.count, 1)
+    broken.remove()
+    await clock.advanceAsync(5000)
+    await drive(clock, db.put('a', 'b'))
+    assert.equal(db.stats().writesRefusedFor, undefined)
+    await drive(clock, db.close())
+  })
+})
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b)
+}
 
 test('log data does not make the log grow without bound', async t => {
   await using db = await open(temporaryDirectory(t), { memoryBudget: 1024 * 1024 })

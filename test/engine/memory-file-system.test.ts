@@ -280,7 +280,7 @@ describe('bytes after a power loss', () => {
     assert.equal(describeDisk(survivor), '/b=\x01x')
     const names = [...outcomes(survivor)].map(state => state.slice(0, 2))
     assert.deepEqual(new Set(names), new Set(['/a', '/b']))
-    const reopened = survivor.openSync('/b')
+    const reopened = survivor.openSync('/b', 'readWrite')
     reopened.syncSync()
     survivor.syncDirectorySync('/')
     assert.equal(describeDisk(survivor.crashClone(seededRandom(1), NOTHING)), '/b=\x01x')

@@ -2,7 +2,9 @@
 // Method: holds and removals in every order, on the simulated disk.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { EventStream } from '../../src/engine/event-stream.ts'
 import { ObsoleteFiles } from '../../src/engine/obsolete-files.ts'
+import { LockedError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 
@@ -55,6 +57,33 @@ test('a failure is left to the next open, and the rest is removed', async () => 
   for (const name of ['a', 'b', 'c']) files.remove(name)
   assert.equal(await left(), 'b')
   assert.equal(files.removed, 2)
+})
+
+test('what failed work left is gone at once, and no event tells of it', async () => {
+  const { disk } = makeFiles('000001.sst', '000003.sst')
+  const told: string[] = []
+  const events = new EventStream(silentLogger)
+  events.listen(({ type }) => told.push(type))
+  const files = new ObsoleteFiles(disk, '/db', silentLogger, events)
+  await files.discard(['000001.sst', '000002.sst', '000003.sst'])
+  assert.deepEqual(disk.listSync('/db'), [])
+  assert.equal(files.removed, 2)
+  assert.deepEqual(told, [])
+})
+
+test('nothing is removed once the directory may be the one of another process', async () => {
+  const { disk } = makeFiles('a', 'b', 'c')
+  const verifyLock = () => {
+    throw new LockedError('planted')
+  }
+  const events = new EventStream(silentLogger)
+  const files = new ObsoleteFiles(disk, '/db', silentLogger, events, verifyLock)
+  files.remove('a')
+  files.removeIfExists('b')
+  await files.discard(['c'])
+  await files.drain()
+  assert.deepEqual(disk.listSync('/db').sort(byText), ['a', 'b', 'c'])
+  assert.equal(files.removed, 0)
 })
 
 function byText(a: string, b: string): number {

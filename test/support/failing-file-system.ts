@@ -9,7 +9,7 @@
  * order in which they were added; every rule counts the calls that match it, and the first that is
  * due decides.
  */
-import type { DirectoryLock, File, FileSystem } from '../../src/engine/file-system.ts'
+import type { DirectoryLock, File, FileAccess, FileSystem } from '../../src/engine/file-system.ts'
 import type { CallKind } from './memory-file-system.ts'
 import { systemError } from './system-error.ts'
 
@@ -168,9 +168,9 @@ export class FailingFileSystem implements FileSystem {
     return this.#late
   }
 
-  openSync(path: string): File {
+  openSync(path: string, access?: FileAccess): File {
     this.enter('open', path)
-    return new FailingFile(this, this.#inner.openSync(path))
+    return new FailingFile(this, this.#inner.openSync(path, access))
   }
 
   createSync(path: string): File {
@@ -250,7 +250,7 @@ export class FailingFileSystem implements FileSystem {
     const late = this.#late
     if (late?.until(path) !== true) return
     for (const waiting of late.waiting.splice(0)) {
-      const file = this.#inner.openSync(waiting)
+      const file = this.#inner.openSync(waiting, 'readWrite')
       file.syncSync()
       file.closeSync()
     }

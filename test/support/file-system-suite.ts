@@ -229,13 +229,15 @@ function namesSuite(make: MakeSubject): void {
     assert.deepEqual(load(fileSystem, path), bytesOf(9))
   })
 
-  test('syncing works on directories and on files opened for reading', context => {
+  test('syncing works on directories and on files opened for writing again', context => {
     const { fileSystem, root } = make(context)
     create(fileSystem, joinPath(root, 'a'), bytesOf(1))
     fileSystem.syncDirectorySync(root)
-    const file = fileSystem.openSync(joinPath(root, 'a'))
+    const file = fileSystem.openSync(joinPath(root, 'a'), 'readWrite')
+    file.writeSync(bytesOf(2), 0, 1, 1)
     file.syncSync()
     file.closeSync()
+    assert.deepEqual(load(fileSystem, joinPath(root, 'a')), bytesOf(1, 2))
   })
 }
 

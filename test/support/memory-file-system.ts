@@ -14,7 +14,7 @@
  */
 import { assert } from '../../src/assert.ts'
 import { equalBytes, utf8Encode } from '../../src/bytes.ts'
-import type { DirectoryLock, File, FileSystem } from '../../src/engine/file-system.ts'
+import type { DirectoryLock, File, FileAccess, FileSystem } from '../../src/engine/file-system.ts'
 import { LockedError } from '../../src/errors.ts'
 import type { Random } from '../../src/random.ts'
 import { type MemoryDirectory, MemoryNames } from './memory-directory.ts'
@@ -149,9 +149,10 @@ export class MemoryFileSystem implements FileSystem {
     file.replace(bytes)
   }
 
-  openSync(path: string): File {
+  openSync(path: string, access: FileAccess = 'read'): File {
     this.enter('open', path)
-    return new MemoryFile(this, path, this.#names.file(path, 'open'), false)
+    const isWritable = access === 'readWrite'
+    return new MemoryFile(this, path, this.#names.file(path, 'open'), isWritable)
   }
 
   createSync(path: string): File {
@@ -404,12 +405,14 @@ class MemoryFile implements File {
 
   syncSync(): void {
     this.#enter('sync')
+    this.#checkWritable()
     this.#inode.beginSync()()
   }
 
   sync(): Promise<void> {
     return this.#disk.enterAsync('sync', this.path, () => {
       assert(!this.#closed, 'a closed file is not used')
+      this.#checkWritable()
       return this.#inode.beginSync()
     })
   }
@@ -418,6 +421,11 @@ class MemoryFile implements File {
     if (this.#closed) return
     this.#closed = true
     this.#disk.enter('close', this.path)
+  }
+
+  /** Some systems sync no file that was opened for reading. */
+  #checkWritable(): void {
+    if (!this.#writable) throw systemError('EPERM', 'fsync', this.path)
   }
 
   #enter(kind: CallKind): void {

@@ -12,6 +12,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space left on device',
   ENOTDIR: 'not a directory',
   ENOTEMPTY: 'directory not empty',
+  EPERM: 'operation not permitted',
   EROFS: 'read-only file system',
   EXDEV: 'cross-device link not permitted',
 }
