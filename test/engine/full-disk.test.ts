@@ -7,8 +7,11 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
+import { DATABASE_ID_SIZE } from '../../src/engine/database-id.ts'
+import { formatFileName } from '../../src/engine/file-names.ts'
 import type { DirectoryLock, File } from '../../src/engine/file-system.ts'
 import { type Db, InlineExecutor, open, openInEnvironment } from '../../src/engine/index.ts'
+import { encodeManifestHeader } from '../../src/engine/manifest-format.ts'
 import { ReplayMemtables } from '../../src/engine/replay-memtables.ts'
 import { IoError, KvError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
@@ -117,8 +120,10 @@ interface OpenedFull {
   readonly full: FaultReport
 }
 
-/** Opens a database that was killed, with a log, on a disk that is full. */
-async function openKilledOnFull(): Promise<OpenedFull> {
+/** Opens a database that was killed, with a log, on a disk that is full and has what is planted. */
+async function openKilledOnFull(
+  plant: (memory: MemoryFileSystem) => void = () => undefined,
+): Promise<OpenedFull> {
   const before = new MemoryFileSystem()
   const writing = new SimClock()
   const killed = await openEngine(before, { clock: writing })
@@ -126,6 +131,7 @@ async function openKilledOnFull(): Promise<OpenedFull> {
     await drive(writing, killed.put(`key ${count}`, VALUE))
   }
   const memory = before.processCrashClone()
+  plant(memory)
   const disk = new OddDisk(memory)
   const full = disk.fail({ fault: 'full', forever: true })
   const clock = new SimClock()
@@ -202,6 +208,17 @@ describe('a database that was opened on a full disk', () => {
     })
   }
 
+  test('is opened also beside a MANIFEST that a newer build began', async () => {
+    const path = `${DIRECTORY}/${formatFileName('manifest', 1)}`
+    const newer = encodeManifestHeader(new Uint8Array(DATABASE_ID_SIZE), 1, 99)
+    const { db, clock } = await openKilledOnFull(memory => {
+      assert.throws(() => memory.openSync(path), { code: 'ENOENT' })
+      memory.plant(path, newer)
+    })
+    assert.equal((await db.get('key 0'))?.length, VALUE.length)
+    await drive(clock, db.close())
+  })
+
   test('is not written to after close(), whoever began to', async () => {
     const { db, clock, memory, disk, full } = await openKilledOnFull()
     full.remove()
@@ -242,6 +259,28 @@ describe('a database that was opened on a full disk', () => {
     assert.equal(db.stats().writesRefusedFor, undefined)
     await drive(clock, db.close())
   })
+})
+
+test('a flush that is tried again writes nothing where the lock is gone', async () => {
+  const memory = new MemoryFileSystem()
+  const disk = new FailingFileSystem(memory)
+  const isTable = (path: string) => path.endsWith('.sst')
+  const full = disk.fail({ fault: 'ENOSPC', kind: 'write', path: isTable, forever: true })
+  const clock = new SimClock()
+  const db = await openEngine(disk, { clock })
+  for (let count = 0; count < 20; count++) await drive(clock, db.put(`key ${count}`, VALUE))
+  assert.ok(full.injected > 0, 'a memtable waits for its flush')
+  memory.removeSync(`${DIRECTORY}/LOCK`)
+  const other = new SimClock()
+  const owner = await openEngine(memory, { clock: other })
+  for (let count = 0; count < 100; count++) await drive(other, owner.put(`key ${count}`, VALUE))
+  await drive(other, owner.compact())
+  full.remove()
+  const names = memory.listSync(DIRECTORY).sort(byText)
+  await clock.advanceAsync(60_000)
+  assert.deepEqual(memory.listSync(DIRECTORY).sort(byText), names)
+  assert.equal(db.stats().writesRefusedFor, 'failure')
+  assert.equal((await drive(other, owner.verify())).damages, 0)
 })
 
 function byText(a: string, b: string): number {
