@@ -226,7 +226,6 @@ function buildMachinery(assembly: DbAssembly, { wal, memtables }: RecoveredLog):
     flusher,
     compactor,
     runner,
-    verifyLock: assembly.verifyLock,
     databaseId: manifest.databaseId,
     wal,
     late,

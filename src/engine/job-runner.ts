@@ -45,7 +45,7 @@ export interface BackgroundHost {
   readonly expiry: ExpiryClock
   readonly logger: Logger
   readonly events: EventStream
-  /** Throws when this process no longer holds the directory. */
+  /** Throws when this process no longer holds the directory: asked before each new file. */
   readonly verifyLock: () => void
   /** Refuses all writes from now on: the MANIFEST could not be written. Returns the error. */
   fail(what: string, cause: unknown): Error
@@ -110,7 +110,7 @@ export class JobRunner {
     try {
       verifyLock()
     } catch (error) {
-      throw isShortage(error) ? error : fail('the directory is not this process\'s any more', error)
+      throw isShortage(error) ? error : fail('the directory is no longer held', error)
     }
   }
 

@@ -24,8 +24,6 @@ import {
 export interface NextSegmentParts {
   readonly host: BackgroundHost
   readonly fileSystem: FileSystem
-  /** Throws when this process no longer holds the directory. Called before each new file. */
-  readonly verifyLock: () => void
 }
 
 export class NextSegment {
@@ -83,8 +81,8 @@ export class NextSegment {
   }
 
   async #make(): Promise<PreparedSegment> {
-    const { host, fileSystem, verifyLock } = this.#parts
-    verifyLock()
+    const { host, fileSystem } = this.#parts
+    host.verifyLock()
     const fileNumber = host.manifest.reserveFileNumbers(1)
     const takeBack = (name: string) => host.obsoleteFiles.remove(name)
     return await prepareSegment(fileSystem, host.directory, fileNumber, takeBack)

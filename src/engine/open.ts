@@ -154,19 +154,8 @@ async function recover(
   // Without a MANIFEST every segment is empty, and what a crash left of another attempt to create
   // the database: it bears another identity and is removed as an orphan.
   const walNumbers = existing === undefined ? [] : numbersOf(fileSystem.listSync(directory), 'wal')
-  const recovered = await recoverWal({
-    directory,
-    options,
-    fileSystem,
-    executor,
-    hasher,
-    clock,
-    random,
-    expiry,
-    manifest,
-    obsoleteFiles,
-    walNumbers,
-  })
+  const log = { ...parts, options, executor, hasher, clock, random, expiry, manifest, walNumbers }
+  const recovered = await recoverWal(log)
   // No function may know of `recovered`: what it holds in memory is to be let go (db-assembly.ts).
   const { start, replay, wal } = recovered
   cleanup.push(() => wal?.close())

@@ -35,8 +35,6 @@ export interface WriteRoomParts {
   readonly compactor: Compactor
   readonly runner: JobRunner
   readonly databaseId: Uint8Array
-  /** Throws when this process no longer holds the directory. */
-  readonly verifyLock: () => void
   /** The segment that belongs to the active memtable; undefined until `late` has ended. */
   readonly wal: WalWriter | undefined
   readonly late: LateRecovery | undefined
@@ -250,7 +248,7 @@ export class WriteRoom {
 
   #verifyLock(): void {
     try {
-      this.#parts.verifyLock()
+      this.#parts.host.verifyLock()
     } catch (error) {
       throw this.#refusal.of(error)
     }
