@@ -164,23 +164,14 @@ export function buildDb(assembly: DbAssembly, log: RecoveredLog): Db {
   })
 }
 
-function buildMachinery(assembly: DbAssembly, { wal, memtables }: RecoveredLog): Machinery {
-  const { directory, options, environment, hasher, manifest, obsoleteFiles, start } = assembly
+function buildMachinery(assembly: DbAssembly, log: RecoveredLog): Machinery {
+  const { directory, options, environment, hasher, manifest, obsoleteFiles } = assembly
   const { fileSystem, executor, clock, random } = environment
   const { logger } = options
   const budget = cacheBudget(options)
   const { openFilesMax } = options
-  const memory = new MemtableMemory(options.memtableSize)
-  const memtable = new Memtable(memory, start.fileNumber, random, true)
-  const state = new TreeState(
-    memtable,
-    manifest.version,
-    start.sequence,
-    new Snapshots(),
-    options.purgeBound,
-  )
-  state.frozen = memtables
-  state.isRecovered = wal !== undefined
+  const { wal } = log
+  const state = treeState(assembly, log)
   const tables = new TableCache({ fileSystem, directory, hasher, budget, openFilesMax })
   const host: BackgroundHost = {
     directory,
@@ -244,6 +235,25 @@ function buildMachinery(assembly: DbAssembly, { wal, memtables }: RecoveredLog):
     return error
   }
   return { host, tables, warmer, runner, compactor, flusher, room, late, progress, fail }
+}
+
+/** The state after recovery, with an empty memtable for the segment that the log goes on in. */
+function treeState(
+  { options, environment, manifest, start }: DbAssembly,
+  { wal, memtables }: RecoveredLog,
+): TreeState {
+  const memory = new MemtableMemory(options.memtableSize)
+  const memtable = new Memtable(memory, start.fileNumber, environment.random, true)
+  const state = new TreeState(
+    memtable,
+    manifest.version,
+    start.sequence,
+    new Snapshots(),
+    options.purgeBound,
+  )
+  state.frozen = memtables
+  state.isRecovered = wal !== undefined
+  return state
 }
 
 /** What remains to be done of recovery, with what the log holds in `host.state.frozen`. */
