@@ -10,6 +10,7 @@ import type { UserRange } from './partition.ts'
 import { PartitionSet } from './partition-set.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import { PeerMessage, type Peers } from './peers.ts'
+import type { PurgeMarks } from './purge-marks.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
 import type { CurrentReplicaSets } from './replica-sets.ts'
 import type { NodeId } from './ring-member.ts'
@@ -23,6 +24,7 @@ export interface ClusterCountOptions {
   readonly peers: Peers
   readonly sets: CurrentReplicaSets
   readonly choice: ReplicaChoice
+  readonly marks: PurgeMarks
   readonly clock: Clock
 }
 
@@ -70,7 +72,7 @@ export async function countAcross(
 }
 
 function assign(
-  { sets, choice, store }: ClusterCountOptions,
+  { sets, choice, store, marks }: ClusterCountOptions,
   partitions: PartitionSet,
   failed: ReadonlySet<NodeId>,
 ): Map<NodeId, PartitionSet> {
@@ -78,7 +80,8 @@ function assign(
   const replicas = sets.current
   for (const partition of partitions) {
     const { nodes } = replicas.of(partition)
-    const reachable = choice.order(nodes)
+    const isLacking = marks.damaged.has(partition)
+    const reachable = choice.order(nodes).filter(node => node !== choice.self || !isLacking)
     const node = reachable.find(candidate => !failed.has(candidate)) ?? reachable[0]
     if (node === undefined) throw choice.tooFew(nodes, 1)
     const part = parts.get(node) ?? new PartitionSet(store.partitioner.count)
@@ -89,13 +92,18 @@ function assign(
 }
 
 async function countOn(
-  { store, peers, sets, choice, clock }: ClusterCountOptions,
+  { store, peers, sets, choice, marks, clock }: ClusterCountOptions,
   node: NodeId,
   partitions: PartitionSet,
   range: CountedRange,
   terms: CountTerms,
 ): Promise<number> {
-  if (node === choice.self) return await countEntries(store, { ...range, partitions }, terms)
+  if (node === choice.self) {
+    const check = marks.damaged.guard(partitions)
+    const count = await countEntries(store, { ...range, partitions }, terms)
+    check()
+    return count
+  }
   const body = encodeCount({ epoch: sets.epoch, range, partitions })
   const leftMs = Math.max(1, terms.deadlineMs - clock.monotonicMs())
   return decodeCounted(await peers.request(node, 'data', PeerMessage.count, body, leftMs))

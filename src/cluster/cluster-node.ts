@@ -70,7 +70,7 @@ export class ClusterNode implements ClusterParts {
     this.#clocks = parts.clocks
     this.#marks = marks
     this.reads = reads
-    this.scans = new ClusterScans({ ...options, sets, choice })
+    this.scans = new ClusterScans({ ...options, sets, choice, marks })
     this.writes = writes
     this.repair = new AntiEntropy({
       ...options,

@@ -20,6 +20,7 @@ import { KeyBounds, type Partitioner } from './partition.ts'
 import { PartitionSet } from './partition-set.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import { PeerMessage, type Peers } from './peers.ts'
+import type { PurgeMarks } from './purge-marks.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
 import type { CurrentReplicaSets, ReplicaSet } from './replica-sets.ts'
 import type { NodeId } from './ring-member.ts'
@@ -45,6 +46,7 @@ export interface ClusterScanOptions {
   readonly peers: Peers
   readonly sets: CurrentReplicaSets
   readonly choice: ReplicaChoice
+  readonly marks: PurgeMarks
   readonly memory: ScanMemory
 }
 
@@ -54,6 +56,8 @@ interface Source {
   readonly partitions: PartitionSet
   /** The scan of this node's own copies. */
   readonly own: PartitionScan | undefined
+  /** Throws when those have lost something since. */
+  readonly check: () => void
   /** What the peer calls the scan, once it is open. */
   id: number | undefined
   page: ScanPage
@@ -204,7 +208,11 @@ export class ClusterScan implements PartitionScan {
   async #nextPage(source: Source, entries: number): Promise<ScanPage> {
     const entriesMax = Math.min(entries, PAGE_ENTRIES_MAX)
     const bytesMax = this.#pageBytes
-    if (source.own !== undefined) return await source.own.next(entriesMax, bytesMax)
+    if (source.own !== undefined) {
+      const page = await source.own.next(entriesMax, bytesMax)
+      source.check()
+      return page
+    }
     const { peers, sets } = this.#options
     const { node, id, partitions } = source
     if (id !== undefined) {
@@ -265,11 +273,15 @@ export class ClusterScan implements PartitionScan {
   #sourcesFor(partitions: PartitionSet, cause?: unknown): Source[] {
     const byNode = new Map<NodeId, PartitionSet>()
     const chosen = new Map<ReplicaSet, NodeId>()
-    const sets = this.#options.sets.current
+    const chosenOthers = new Map<ReplicaSet, NodeId>()
+    const { marks, sets: currentSets } = this.#options
+    const sets = currentSets.current
     for (const partition of partitions) {
       const set = sets.of(partition)
-      const node = chosen.get(set) ?? this.#choose(set, cause)
-      chosen.set(set, node)
+      const isLacking = marks.damaged.has(partition)
+      const known = isLacking ? chosenOthers : chosen
+      const node = known.get(set) ?? this.#choose(set, isLacking, cause)
+      known.set(set, node)
       const part = byNode.get(node) ?? new PartitionSet(this.#partitioner.count)
       part.add(partition)
       byNode.set(node, part)
@@ -277,20 +289,23 @@ export class ClusterScan implements PartitionScan {
     return [...byNode].map(([node, part]) => this.#source(node, part))
   }
 
-  /** A replica that has not failed yet, before one that has. */
-  #choose(set: ReplicaSet, cause: unknown): NodeId {
+  /** A replica that has not failed yet, before one that has; not this node when it is lacking. */
+  #choose(set: ReplicaSet, isLacking: boolean, cause: unknown): NodeId {
     const { choice } = this.#options
-    const reachable = choice.order(set.nodes)
+    const others = set.nodes.filter(node => node !== choice.self)
+    const reachable = choice.order(isLacking ? others : set.nodes)
     const node = reachable.find(candidate => !this.#failed.has(candidate)) ?? reachable[0]
     if (node !== undefined) return node
     throw new UnavailableError(
-      `no replica of some partitions can be reached (${set.nodes.join(', ')}): try again`,
+      `no replica of some partitions can be reached (${set.nodes.join(', ')})${
+        isLacking ? ', and the copy here lacks entries' : ''
+      }: try again`,
       { cause },
     )
   }
 
   #source(node: NodeId, partitions: PartitionSet): Source {
-    const { store, choice, memory } = this.#options
+    const { store, choice, marks, memory } = this.#options
     const request = { ...this.#rest(), partitions }
     const isOwn = node === choice.self
     const openOwn = (): PartitionScan =>
@@ -301,6 +316,7 @@ export class ClusterScan implements PartitionScan {
       node,
       partitions,
       own: isOwn ? openOwn() : undefined,
+      check: isOwn ? marks.damaged.guard(partitions) : () => undefined,
       id: undefined,
       page: NO_ENTRIES,
       index: 0,

@@ -6,10 +6,11 @@
 import type { Clock } from '../clock.ts'
 import { type CountedRange, countAcross } from './cluster-count.ts'
 import { ClusterScan, type OpenScans } from './cluster-scan.ts'
-import type { CountTerms } from './count-entries.ts'
+import { type CountTerms, countEntries } from './count-entries.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import { PeerScans } from './peer-scans.ts'
 import type { Peers } from './peers.ts'
+import type { PurgeMarks } from './purge-marks.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
 import type { CurrentReplicaSets } from './replica-sets.ts'
 import type { PartitionScan, ScanRequest } from './scan.ts'
@@ -20,6 +21,7 @@ export interface ClusterScansOptions {
   readonly peers: Peers
   readonly sets: CurrentReplicaSets
   readonly choice: ReplicaChoice
+  readonly marks: PurgeMarks
   readonly clock: Clock
 }
 
@@ -44,9 +46,32 @@ export class ClusterScans {
     this.#peerScans = new PeerScans({ ...options, memory: this.memory })
   }
 
-  /** True when the node's own copies are all there is to read. */
+  /** True when the node's own copies are all there is to read, and none is known to lack any. */
   get isLocal(): boolean {
-    return this.#options.sets.current.hasAll
+    const { sets, marks } = this.#options
+    return sets.current.hasAll && marks.damaged.count === 0
+  }
+
+  /** A scan of this node's own copies, while isLocal. It fails once they have lost something. */
+  guarded(scan: PartitionScan): PartitionScan {
+    const check = this.#options.marks.damaged.guard([])
+    return {
+      next: async (entriesMax, bytesMax) => {
+        const page = await scan.next(entriesMax, bytesMax)
+        check()
+        return page
+      },
+      close: () => scan.close(),
+    }
+  }
+
+  /** The same of a count. */
+  async countLocally(range: CountedRange, terms: CountTerms): Promise<number> {
+    const { store, marks } = this.#options
+    const check = marks.damaged.guard([])
+    const count = await countEntries(store, range, terms)
+    check()
+    return count
   }
 
   get figures(): ScanFigures {

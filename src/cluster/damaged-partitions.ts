@@ -9,8 +9,9 @@
  *
  * Invariants:
  *  1. What lacks something is recorded durably before anything goes by that.
- *  2. While a partition lacks something this node answers no quorum for it, gives of it to nobody,
- *     and confirms nothing that it would have to know all of it for.
+ *  2. While a partition lacks something this node answers no quorum for it, says of no key that it
+ *     is absent, scans and counts nothing of it, gives of it to nobody, and confirms nothing that
+ *     it would have to know all of it for.
  *  3. A comparison counts only if nothing was lost since it began.
  */
 import { CorruptionError, UnavailableError } from '../errors.ts'
@@ -72,6 +73,20 @@ export class DamagedPartitions {
       `this copy of partition ${partition} lacks entries (a damaged file, or an old copy of the ` +
         'disk): ask another',
     )
+  }
+
+  /**
+   * For who reads all that some partitions hold. Throws UnavailableError when one of them lacks
+   * something. What it returns is to be called before anything of that is told, and throws when
+   * something was lost since: what came back by then may be later than what the reader sees.
+   */
+  guard(partitions: Iterable<number>): () => void {
+    if (this.#lacking.size > 0) for (const partition of partitions) this.check(partition)
+    const losses = this.#losses
+    return () => {
+      if (this.#losses === losses) return
+      throw new UnavailableError('entries were lost here while they were read: ask another')
+    }
   }
 
   /** These are about to lose something, or just did. Resolves when that is durable. */

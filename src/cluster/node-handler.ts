@@ -163,11 +163,11 @@ export class NodeHandler implements RequestHandler {
     if (scans?.isLocal === false && (scan.order === 'unordered' || scan.cursor === undefined)) {
       return this.#inPlaces(client, scans.open(request, scan.order === 'unordered'))
     }
-    if (scan.order === 'unordered') {
-      return this.#inPlaces(client, new UnorderedScan(this.#store, request))
-    }
+    const own = (local: PartitionScan) =>
+      this.#inPlaces(client, scans === undefined ? local : scans.guarded(local))
+    if (scan.order === 'unordered') return own(new UnorderedScan(this.#store, request))
     if (scan.cursor === undefined) {
-      return this.#inPlaces(client, new OrderedScan(this.#store, request, this.#scanMemory))
+      return own(new OrderedScan(this.#store, request, this.#scanMemory))
     }
     throw new InvalidArgumentError(
       'an ordered scan has no cursor: go on with gt (or lt, in reverse) the last key',
@@ -186,8 +186,8 @@ export class NodeHandler implements RequestHandler {
     const { gt, gte, lt, lte } = scan
     const range = { gt, gte, lt, lte, client: context.client }
     const scans = this.#cluster?.scans
-    if (scans?.isLocal === false) return scans.count(range, context)
-    return countEntries(this.#store, range, context)
+    if (scans === undefined) return countEntries(this.#store, range, context)
+    return scans.isLocal ? scans.countLocally(range, context) : scans.count(range, context)
   }
 
   admin(command: AdminCommand, context: RequestContext): Promise<NodeStats> {

@@ -10,6 +10,7 @@
  *  1. A peer has at most SCANS_MAX open; PAGES_AT_ONCE pages are produced at once for all of them.
  *     These places are not those of clients: nodes that scan each other would wait for each other.
  *  2. A scan that is not read for IDLE_MS is closed.
+ *  3. Nothing is told of a copy that is known to lack entries.
  */
 
 import type { CancelTimer } from '../clock.ts'
@@ -18,6 +19,7 @@ import { countEntries } from './count-entries.ts'
 import { OrderedScan } from './ordered-scan.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import { type PeerContext, PeerMessage, type Peers } from './peers.ts'
+import type { PurgeMarks } from './purge-marks.ts'
 import { checkOwner } from './replica-reads.ts'
 import type { CurrentReplicaSets } from './replica-sets.ts'
 import type { NodeId } from './ring-member.ts'
@@ -44,11 +46,14 @@ export interface PeerScansOptions {
   readonly peers: Peers
   readonly store: PartitionedStore
   readonly sets: CurrentReplicaSets
+  readonly marks: PurgeMarks
   readonly memory: ScanMemory
 }
 
 interface PeerScan {
   readonly scan: PartitionScan
+  /** Throws when the copies have lost something since it was opened. */
+  readonly check: () => void
   cancelIdle: CancelTimer
 }
 
@@ -83,12 +88,13 @@ export class PeerScans {
   }
 
   async #open(body: Uint8Array, { from }: PeerContext): Promise<Uint8Array> {
-    const { store, sets, memory } = this.#options
+    const { store, sets, marks, memory } = this.#options
     const { epoch, isUnordered, request, partitions, ...size } = decodeOpen(
       body,
       store.partitioner.count,
     )
     checkOwner(sets, epoch, partitions)
+    const check = marks.damaged.guard(partitions)
     const peer = this.#stateOf(from)
     if (peer.scans.size >= SCANS_MAX) {
       throw new OverloadedError(`${from} has ${SCANS_MAX} scans open here`, RETRY_AFTER_MS)
@@ -97,7 +103,7 @@ export class PeerScans {
     const scan = isUnordered
       ? new UnorderedScan(store, ownRequest)
       : new OrderedScan(store, ownRequest, memory)
-    const id = this.#register(peer, scan)
+    const id = this.#register(peer, scan, check)
     return await this.#page(peer, id, size.entriesMax, size.bytesMax, true)
   }
 
@@ -112,13 +118,14 @@ export class PeerScans {
   }
 
   async #count(body: Uint8Array, { from, deadlineMs }: PeerContext): Promise<Uint8Array> {
-    const { store, sets } = this.#options
+    const { store, sets, marks } = this.#options
     const { epoch, range, partitions } = decodeCount(body, store.partitioner.count)
     checkOwner(sets, epoch, partitions)
+    const check = marks.damaged.guard(partitions)
     const client = this.#stateOf(from)
-    return encodeCounted(
-      await countEntries(store, { ...range, partitions, client }, { deadlineMs }),
-    )
+    const count = await countEntries(store, { ...range, partitions, client }, { deadlineMs })
+    check()
+    return encodeCounted(count)
   }
 
   async #page(
@@ -133,6 +140,7 @@ export class PeerScans {
     open.cancelIdle()
     try {
       const page = await this.#places.use(peer, () => open.scan.next(entriesMax, bytesMax))
+      open.check()
       if (page.done) this.#drop(peer, id)
       else open.cancelIdle = this.#startIdle(peer, id)
       return encodePage(page, isFirst ? id : undefined)
@@ -142,10 +150,10 @@ export class PeerScans {
     }
   }
 
-  #register(peer: PeerState, scan: PartitionScan): number {
+  #register(peer: PeerState, scan: PartitionScan, check: () => void): number {
     const id = peer.nextId
     peer.nextId = (id + 1) >>> 0
-    peer.scans.set(id, { scan, cancelIdle: this.#startIdle(peer, id) })
+    peer.scans.set(id, { scan, check, cancelIdle: this.#startIdle(peer, id) })
     return id
   }
 

@@ -6,7 +6,9 @@
  *   not less than a version (a session reads what it wrote): own copy when recent enough, else
  *                 a quorum, else every replica that can be reached
  *
- * A copy that cannot be read counts as missing: another replica answers, and it is healed.
+ * A copy that cannot be read counts as missing: another replica answers, and it is healed. A copy
+ * that is known to lack entries says of no key that it is absent: another replica is asked, or the
+ * read fails.
  *
  * Nothing is passed on twice: who gets a forwarded read answers it as a replica, or refuses it.
  */
@@ -101,16 +103,34 @@ export class ReadCoordinator {
 
   /** The same with expiry and version. At consistency `one` any one replica tells them. */
   entry(key: Uint8Array, terms: ReadTerms): MaybePromise<LiveEntry | undefined> {
-    const { store } = this.#options
-    const set = this.sets.current.of(store.partitioner.partitionOf(key))
+    const { store, marks } = this.#options
+    const partition = store.partitioner.partitionOf(key)
+    const set = this.sets.current.of(partition)
     const engineKey = store.partitioner.engineKey(key)
     if (!set.hasSelf || terms.consistency !== 'one') return this.#entry(set, engineKey, terms)
+    if (marks.damaged.has(partition)) return this.#entryElsewhere(set, engineKey, terms)
     const found = attempt(() => store.updates.entry(key))
     if (!(found instanceof Promise)) return found
     return found.catch((error: unknown) => {
       this.#checkElsewhere(set, error)
       return this.#entry(set, engineKey, terms)
     })
+  }
+
+  /** As #elsewhere. */
+  async #entryElsewhere(
+    set: ReplicaSet,
+    engineKey: Uint8Array,
+    terms: ReadTerms,
+  ): Promise<LiveEntry | undefined> {
+    try {
+      return await this.#entry(set, engineKey, terms)
+    } catch (error) {
+      if (!(error instanceof UnavailableError)) throw error
+      const own = await this.#options.store.updates.entry(engineUserKey(engineKey))
+      if (own === undefined) throw error
+      return own
+    }
   }
 
   async #entry(
@@ -152,12 +172,12 @@ export class ReadCoordinator {
     terms: ReadTerms,
     bytesMax: number,
   ): Promise<Values> {
-    const groups = this.#groupsOf(engineKeys)
-    const share = Math.max(1, Math.floor(Math.min(bytesMax, UINT32_MAX) / groups.size))
+    const groups = this.#groupsOf(engineKeys, terms.least)
+    const share = Math.max(1, Math.floor(Math.min(bytesMax, UINT32_MAX) / groups.length))
     const values: Values = []
     const isRead = new Uint8Array(engineKeys.length)
     await Promise.all(
-      [...groups].map(async ([set, indices]) => {
+      groups.map(async ([set, indices]) => {
         const keys = indices.map(at => engineKeys[at]!)
         const least = terms.least && indices.map(at => terms.least![at])
         const found = await this.#readGroup(set, keys, { ...terms, least }, share)
@@ -171,17 +191,26 @@ export class ReadCoordinator {
     return Array.from({ length: count < 0 ? isRead.length : count }, (_, at) => values[at])
   }
 
-  #groupsOf(engineKeys: readonly Uint8Array[]): Map<ReplicaSet, number[]> {
+  /**
+   * Which keys are read together: those of one set of replicas, and where this node is one of them,
+   * those with a least version apart, for which another copy is right.
+   */
+  #groupsOf(
+    engineKeys: readonly Uint8Array[],
+    least: ReadTerms['least'],
+  ): (readonly [ReplicaSet, number[]])[] {
     const { partitioner } = this.#options.store
     const sets = this.sets.current
     const groups = new Map<ReplicaSet, number[]>()
+    const leastGroups = new Map<ReplicaSet, number[]>()
     for (const [at, engineKey] of engineKeys.entries()) {
       const set = sets.of(partitioner.partitionOf(engineUserKey(engineKey)))
-      const group = groups.get(set)
-      if (group === undefined) groups.set(set, [at])
+      const which = set.hasSelf && least?.[at] !== undefined ? leastGroups : groups
+      const group = which.get(set)
+      if (group === undefined) which.set(set, [at])
       else group.push(at)
     }
-    return groups
+    return [...groups, ...leastGroups]
   }
 
   #readGroup(
@@ -352,7 +381,7 @@ export class ReadCoordinator {
     const { consistency, least, bytesMax } = read
     const { partitioner } = this.#options.store
     const engineKeys = read.keys.map(key => partitioner.engineKey(key))
-    for (const set of this.#groupsOf(engineKeys).keys()) {
+    for (const [set] of this.#groupsOf(engineKeys, least)) {
       if (set.hasSelf) continue
       throw new UnavailableError('this node answers no reads of the key yet: ask another replica')
     }

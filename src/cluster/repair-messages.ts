@@ -20,7 +20,16 @@ import type { StoredEntry } from './partitioned-store.ts'
 import { decoded } from './read-messages.ts'
 
 /** What a replica says of a root. Append only; never renumber. */
-export const Verdict = { equal: 1, differs: 2, notOwned: 3, otherMark: 4, unreadable: 5 } as const
+export const Verdict = {
+  equal: 1,
+  differs: 2,
+  notOwned: 3,
+  otherMark: 4,
+  /** It lacks some of it, too: what it has it gives once it is whole. */
+  unreadable: 5,
+  /** It cannot tell now: nothing was compared, and that counts as nothing. */
+  busy: 6,
+} as const
 export type Verdict = (typeof Verdict)[keyof typeof Verdict]
 
 export interface PartitionRoot {

@@ -90,15 +90,16 @@ class RepairServer {
     await marks.meet(partition, theirs)
     const markMs = marks.markMs(partition)
     if (markMs !== theirs) return { verdict: Verdict.otherMark, markMs }
-    const isDamaged = salvage.isRunning || marks.damaged.has(partition)
-    if (isDamaged) return { verdict: Verdict.unreadable, markMs }
+    if (marks.damaged.has(partition)) return { verdict: Verdict.unreadable, markMs }
+    // Whoever asks must not take this for a comparison: what is here and sound it may lack.
+    if (salvage.isRunning) return { verdict: Verdict.busy, markMs }
     try {
       const own = await trees.root(partition)
       return { verdict: isSameRoot(own, root) ? Verdict.equal : Verdict.differs, markMs }
     } catch (error) {
       if (!(error instanceof CorruptionError)) throw error
       salvage.found(partition)
-      return { verdict: Verdict.unreadable, markMs }
+      return { verdict: Verdict.busy, markMs }
     }
   }
 

@@ -304,6 +304,30 @@ describe('anti-entropy', () => {
 })
 
 describe('what a node has lost to a flipped byte', () => {
+  test('is not there again while another that has it cannot tell', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 3, partitionCount: 1 })
+    const [a, b, c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+    const key = utf8Encode('key')
+    const stored = cluster.form(5)
+    await b.store.applyStored([{ engineKey: b.store.partitioner.engineKey(key), stored }])
+    await cluster.settle(a.marks.damaged.add([0]))
+    // It gets rid of a block of another partition, say.
+    Object.defineProperty(b.repair.salvage, 'isRunning', { value: true, configurable: true })
+    for (const { id } of [b, c]) {
+      const outcomes = await cluster.settle(a.repair.exchange.compare(id, [0]))
+      assert.deepEqual([...outcomes], [[0, id === b.id ? 'skipped' : 'equal']])
+    }
+    assert.ok(a.marks.damaged.has(0), 'not compared with all')
+    Reflect.deleteProperty(b.repair.salvage, 'isRunning')
+    await cluster.settle(a.repair.exchange.compare(b.id, [0]))
+    assert.equal(a.marks.damaged.has(0), false)
+    cluster.network.cut(a.id, b.id)
+    const deadlineMs = cluster.clock.monotonicMs() + 1000
+    const found = a.reads.get(key, { consistency: 'quorum', deadlineMs })
+    assert.deepEqual(await cluster.settle(Promise.resolve(found)), utf8Encode('5'))
+  })
+
   const PARTITIONS = 16
   const MARK_AGO_MS = 5_000_000
 
@@ -384,10 +408,18 @@ describe('what a node has lost to a flipped byte', () => {
         assert.deepEqual(await read(victim, name, 'one'), expected(name), name)
         const reader = cluster.members[random.below(3)]!
         assert.deepEqual(await read(reader, name, 'quorum'), expected(name), name)
+        const deadlineMs = cluster.clock.monotonicMs() + 1000
+        const terms = { consistency: 'one', deadlineMs } as const
+        const entry = victim.reads.entry(utf8Encode(name), terms)
+        const { value } = (await cluster.settle(Promise.resolve(entry))) ?? {}
+        assert.deepEqual(value, expected(name), name)
         const partition = victim.store.partitioner.partitionOf(utf8Encode(name))
         if (!victim.marks.damaged.has(partition)) continue
         await assert.rejects(read(others[0]!, name, 'all'), UnavailableError, 'it has no voice')
       }
+      const live = [...model.keys()].filter(name => expected(name) !== undefined).length
+      const terms = { deadlineMs: Number.POSITIVE_INFINITY }
+      assert.equal(await cluster.settle(victim.scans.count({}, terms)), live)
       for (const [at, { peers }] of others.entries()) {
         peers.handlers.set(PeerMessage.treeRoots, compare[at]!)
       }

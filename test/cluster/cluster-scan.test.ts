@@ -1,6 +1,6 @@
 // Goal: a scan across the cluster delivers the live entries of its range, once each and in order,
 // on any node, also when replicas die in its midst; cursors hold on every node; memory is given
-// back; a node that has everything asks nobody.
+// back; a node that has everything asks nobody; nothing is told of a copy that lacks entries.
 // Method: five nodes with three copies of random contents against a filter, links cut and nodes
 // stopped between pages by the seed; then counts, and what cannot be read.
 import assert from 'node:assert/strict'
@@ -9,6 +9,7 @@ import { compareBytes } from '../../src/bytes.ts'
 import { PartitionSet } from '../../src/cluster/partition-set.ts'
 import type { PartitionScan, ScanRequest } from '../../src/cluster/scan.ts'
 import { decodeOpen, encodeOpen } from '../../src/cluster/scan-messages.ts'
+import { UnorderedScan } from '../../src/cluster/unordered-scan.ts'
 import { encodeTombstone, encodeValue } from '../../src/cluster/versioned-value.ts'
 import { ProtocolError, UnavailableError } from '../../src/errors.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
@@ -171,6 +172,43 @@ describe('scans across the cluster', () => {
     const terms = { deadlineMs: Number.POSITIVE_INFINITY }
     await assert.rejects(cluster.settle(self.scans.count({}, terms)), UnavailableError)
     await checkNothingIsHeld(cluster)
+  })
+
+  test('say nothing of a copy that lacks entries, also when it loses them in their midst', async t => {
+    const random = seededRandom(printSeed(t))
+    const terms = { deadlineMs: Number.POSITIVE_INFINITY }
+    for (const nodes of [3, 5]) {
+      for (let round = 0; round < 4; round++) {
+        const cluster = await FakeCluster.start({ random, nodes, partitionCount: 64 })
+        const entries = sorted(await fill(cluster, random, 150))
+        const [victim, ...others] = cluster.members as [FakeMember, ...FakeMember[]]
+        const own = victim.scans.guarded(new UnorderedScan(victim.store, EVERYTHING))
+        assert.ok((await cluster.settle(own.next(1, 1000))).keys.length <= 1)
+        let isLost = false
+        const lose = (): void => {
+          if (isLost) return
+          isLost = true
+          void victim.marks.damaged.add(Array.from({ length: 64 }, (_, partition) => partition))
+          victim.engine.rows = victim.engine.rows.filter(({ key }) => key.length <= 2)
+        }
+        if (round % 2 === 0) lose()
+        const reader = round < 2 ? victim : others[0]!
+        const isUnordered = random.below(2) === 0
+        const scan = reader.scans.open(EVERYTHING, isUnordered)
+        assert.deepEqual(sorted(await readAll(cluster, scan, lose)), entries)
+        lose()
+        const again = reader.scans.open(EVERYTHING, !isUnordered)
+        assert.deepEqual(sorted(await readAll(cluster, again)), entries)
+        assert.equal(await cluster.settle(reader.scans.count({}, terms)), entries.length)
+        await assert.rejects(cluster.settle(own.next(1, 1000)), UnavailableError)
+        own.close()
+        assert.equal(victim.scans.isLocal, false)
+        for (const other of others) cluster.network.cut(victim.id, other.id)
+        const alone = victim.scans.open(EVERYTHING, isUnordered)
+        await assert.rejects(cluster.settle(alone.next(1, 1000)), UnavailableError)
+        await assert.rejects(cluster.settle(victim.scans.count({}, terms)), UnavailableError)
+      }
+    }
   })
 
   test('a node that has a copy of everything needs nobody else', async t => {

@@ -148,7 +148,7 @@ export class FakeCluster {
       clock,
     })
     const { sets, choice } = reads
-    const scans = new ClusterScans({ store, peers, sets, choice, clock })
+    const scans = new ClusterScans({ store, peers, sets, choice, marks, clock })
     const apply = new ReplicaApply({
       ...{ self: id, store, clock, table: () => this.table },
       onNewerEpoch: () => undefined,
