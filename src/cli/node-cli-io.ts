@@ -54,7 +54,7 @@ function nodeDatabaseFiles(): DatabaseFiles {
     backup: (directory, target, options) => withOpen(directory, db => db.backup(target, options)),
     readmit: async directory => {
       const { readmit } = await import('../cluster/index.ts')
-      return withOpen(directory, db => readmit(db, directory))
+      return withOpen(directory, db => readmit(db, directory, systemClock().wallMs()))
     },
   }
 }

@@ -45,6 +45,8 @@ export interface ClusterNodeOptions {
   readonly onNewerEpoch: (peer: NodeId, epoch: number) => void
   /** Takes back the change of the ring that is under way. */
   readonly abort: () => Promise<Ring>
+  /** True once quorums may rely on this node. @defaultValue always */
+  readonly mayVote?: () => boolean
 }
 
 interface ClusterNodeParts {
@@ -93,8 +95,8 @@ export class ClusterNode implements ClusterParts {
 
   /** Rejects as the store does. */
   static async open(options: ClusterNodeOptions): Promise<ClusterNode> {
-    const { peers, store, ring, path } = options
-    const marks = await PurgeMarks.open(store, path)
+    const { peers, store, ring, path, mayVote } = options
+    const marks = await PurgeMarks.open(store, path, mayVote)
     const { wallClock, versions, logger } = options
     const reads = new ReadCoordinator({ ...options, clock: wallClock, marks })
     const { choice } = reads

@@ -2,8 +2,11 @@
  * The lives of other members that this node has met, over its own restarts, under a node key: what
  * tells an old copy of a member's directory even after all have been restarted (peer-boots.ts).
  *
+ * The same bytes are the message `boots`, by which members tell each other.
+ *
  *   boots := form u8 (1) | (node id [16] | generation u48 | boot nonce [16]) * count    big-endian
  */
+import type { CancelTimer, Clock } from '../clock.ts'
 import { CorruptionError, VersionMismatchError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { readUint48, writeUint48 } from '../write-version.ts'
@@ -13,23 +16,30 @@ import { NODE_ID_SIZE, type NodeId, nodeIdBytes, nodeIdOf } from './ring-member.
 import type { Store } from './store.ts'
 
 const BOOTS_FORM = 1
+/** From a write that failed to the next try. */
+const RETRY_MS = 1000
 const NONCE_OFFSET = NODE_ID_SIZE + 6
 const ENTRY_SIZE = NONCE_OFFSET + BOOT_NONCE_SIZE
 
 /** `path` is the directory, for messages. Rejects when the record is damaged or newer. */
 export async function readKnownBoots(store: Store, path: string): Promise<Map<NodeId, Boot>> {
   const record = await store.read(nodeKey(NodeKey.boots))
-  const boots = new Map<NodeId, Boot>()
-  if (record === undefined) return boots
+  if (record === undefined) return new Map()
   const [form = 0] = record
   if (form > BOOTS_FORM) {
     throw new VersionMismatchError(
       `${path}: the record of boots has form ${form}, this build reads up to ${BOOTS_FORM}`,
     )
   }
-  if (form !== BOOTS_FORM || (record.length - 1) % ENTRY_SIZE !== 0) {
-    throw new CorruptionError({ path: `${path}/boots record`, offset: 0 }, 'not a list of boots')
-  }
+  const boots = decodeBoots(record)
+  if (boots !== undefined) return boots
+  throw new CorruptionError({ path: `${path}/boots record`, offset: 0 }, 'not a list of boots')
+}
+
+/** Undefined for what is no list of boots, or of a later form. */
+export function decodeBoots(record: Uint8Array): Map<NodeId, Boot> | undefined {
+  if (record[0] !== BOOTS_FORM || (record.length - 1) % ENTRY_SIZE !== 0) return undefined
+  const boots = new Map<NodeId, Boot>()
   for (let at = 1; at < record.length; at += ENTRY_SIZE) {
     const nonce = nodeIdOf(record.subarray(at + NONCE_OFFSET, at + ENTRY_SIZE))
     const generation = readUint48(record, at + NODE_ID_SIZE)
@@ -38,12 +48,7 @@ export async function readKnownBoots(store: Store, path: string): Promise<Map<No
   return boots
 }
 
-/** Submits it at once: what is written afterwards is not durable before it. Never rejects. */
-export async function writeKnownBoots(
-  store: Store,
-  boots: ReadonlyMap<NodeId, Boot>,
-  logger: Logger,
-): Promise<void> {
+export function encodeBoots(boots: ReadonlyMap<NodeId, Boot>): Uint8Array {
   const value = new Uint8Array(1 + boots.size * ENTRY_SIZE)
   value[0] = BOOTS_FORM
   let at = 1
@@ -53,10 +58,63 @@ export async function writeKnownBoots(
     value.set(nodeIdBytes(nonce), at + NONCE_OFFSET)
     at += ENTRY_SIZE
   }
-  try {
-    const put = { type: 'put', key: nodeKey(NodeKey.boots), value, expiryMs: 0 } as const
-    await store.write([put], { durability: 'sync' })
-  } catch (error) {
-    logger.warn('which start of other members is the latest could not be kept', { error })
+  return value
+}
+
+export interface KnownBootsOptions {
+  readonly store: Store
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Keeps the latest of what it is given, however often that fails. */
+export class KnownBootsKeeper {
+  readonly #options: KnownBootsOptions
+  /** What was given last, until it is durable. */
+  #latest: Uint8Array | undefined
+  /** Settles, without failing, with all that were begun. */
+  #writing: Promise<void> = Promise.resolve()
+  #cancelRetry: CancelTimer = () => undefined
+  #isClosed = false
+
+  constructor(options: KnownBootsOptions) {
+    this.#options = options
+  }
+
+  /** Submits it at once, so that what is written afterwards is not durable before it. */
+  keep(boots: ReadonlyMap<NodeId, Boot>): void {
+    if (this.#isClosed) return
+    const value = encodeBoots(boots)
+    this.#latest = value
+    this.#write(value)
+  }
+
+  /** Resolves once nothing is being written. Idempotent. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#cancelRetry()
+    await this.#writing
+  }
+
+  #write(value: Uint8Array): void {
+    this.#cancelRetry()
+    const both = Promise.all([this.#writing, this.#writeOne(value)])
+    this.#writing = both.then(() => undefined)
+  }
+
+  /** Never rejects. */
+  async #writeOne(value: Uint8Array): Promise<void> {
+    const { store, clock, logger } = this.#options
+    try {
+      const put = { type: 'put', key: nodeKey(NodeKey.boots), value, expiryMs: 0 } as const
+      await store.write([put], { durability: 'sync' })
+      if (this.#latest === value) this.#latest = undefined
+    } catch (error) {
+      // What was given since is written anyway.
+      if (this.#latest !== value || this.#isClosed) return
+      logger.warn('which start of other members is the latest could not be kept yet', { error })
+      const again = (): void => this.#write(value)
+      this.#cancelRetry = clock.setTimer(RETRY_MS, again, { background: true })
+    }
   }
 }

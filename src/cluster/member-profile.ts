@@ -23,6 +23,8 @@ export const AppState = {
   p99Us: 7,
   /** Why it takes no writes; see WRITE_REFUSALS. */
   writesRefused: 8,
+  /** The generation of this life (peer-boots.ts), which is not that of the profile. */
+  lifeGeneration: 9,
 } as const
 
 /** By their number in a profile; never renumber. 0 is that writes are taken. */

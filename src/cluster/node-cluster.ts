@@ -79,7 +79,7 @@ export class NodeCluster {
       place,
       inForce: async () => (await work?.writes.replication.inForce()) ?? ring.ring.epoch,
       hasForgotten: () => links.isReadmitted && (work === undefined || work.isLacking),
-      states: () => statesOf(work, load(), db),
+      states: () => statesOf(work, load(), db, links.lifeGeneration),
     })
     work = await ClusterNode.open({
       ...shared,
@@ -91,6 +91,7 @@ export class NodeCluster {
       ring: () => ring.table,
       onNewerEpoch: (peer, epoch) => membership.heard(peer, epoch),
       abort: () => membership.abort(),
+      mayVote: () => links.hasVote,
     })
     return new NodeCluster(parts, membership, work)
   }
@@ -124,7 +125,9 @@ function* statesOf(
   work: ClusterNode | undefined,
   load: LoadPoint | undefined,
   db: Db,
+  lifeGeneration: number,
 ): Iterable<readonly [AppStateKey, number]> {
+  yield [AppState.lifeGeneration, lifeGeneration]
   if (work === undefined) return
   yield [AppState.unreplicatedBytes, work.writes.figures().unreplicatedBytes]
   yield [AppState.clockOffMs, Math.round(Math.abs(work.clockOffMs))]

@@ -17,7 +17,7 @@ import {
 } from '../net/index.ts'
 import { SharedSecret } from '../secret.ts'
 import type { CurrentRing } from './current-ring.ts'
-import { readKnownBoots, writeKnownBoots } from './known-boots.ts'
+import { KnownBootsKeeper, readKnownBoots } from './known-boots.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
 import {
   CLUSTER_SECRET_SIZE_MIN,
@@ -132,6 +132,7 @@ export class NodeLinks {
   readonly #address: { text: string }
   #stopFollowing: (() => void) | undefined
   readonly #taken: TakenStart
+  readonly #known: KnownBootsKeeper
   /** What is being recorded of this start. Never rejects. */
   #recording: Promise<void> = Promise.resolve()
 
@@ -146,11 +147,12 @@ export class NodeLinks {
     this.#parts = parts
     this.#start = start
     this.#address = address
+    this.#known = new KnownBootsKeeper({ store, clock, logger })
     const linksOptions: PeerLinksOptions = {
       self,
       boot: start.boot,
       knownBoots,
-      rememberBoots: boots => void writeKnownBoots(store, boots, logger),
+      rememberBoots: boots => this.#known.keep(boots),
       secret: new SharedSecret(secretBytes(options.secret)),
       clock,
       random,
@@ -225,9 +227,19 @@ export class NodeLinks {
     return this.#start.starts
   }
 
+  /** By which members tell this life of the node from others. */
+  get lifeGeneration(): number {
+    return this.#start.boot.generation
+  }
+
   /** True when the operator took the directory back as an old copy, some time. */
   get isReadmitted(): boolean {
     return this.#start.isReadmitted
+  }
+
+  /** True once most members have taken this start, and the others had a moment to object. */
+  get hasVote(): boolean {
+    return this.#taken.hasVote
   }
 
   /** Lets other nodes in and dials the members of the ring, of this one and every later one. */
@@ -264,6 +276,7 @@ export class NodeLinks {
     this.#stopFollowing?.()
     this.#taken.close()
     await this.peers.close()
+    await this.#known.close()
     await this.#recording
   }
 }

@@ -36,7 +36,7 @@ const SEED_RETRY_MAX_MS = 15_000
 /** Links as a member needs them. */
 export interface MemberLinks extends Meeting {
   /** Where a node says that it is, which may be newer than what the ring says. */
-  hintAddress(node: NodeId, address: string, generation?: number): void
+  hintAddress(node: NodeId, address: string, lifeGeneration?: number): void
   onEpoch(listener: (peer: NodeId, epoch: number) => void): () => void
   onRemoved(listener: (why: string) => void): () => void
 }
@@ -204,8 +204,8 @@ export class NodeMembership {
     this.#stopListening.push(
       links.onEpoch((peer, epoch) => this.#follower.heard(peer, epoch)),
       ring.onChange(next => this.#changed(next)),
-      this.#membership.onProfile(({ node, peerAddress, generation }) => {
-        links.hintAddress(node, peerAddress, generation)
+      this.#membership.onProfile(({ node, peerAddress, states }) => {
+        links.hintAddress(node, peerAddress, states.get(AppState.lifeGeneration))
       }),
     )
   }

@@ -6,7 +6,8 @@
  *  1. Of two lives of a node every node that meets both keeps the later one (compareBoots), and
  *     tells the other to stop. Of copies that are started as the same start it keeps the one that
  *     it met first; whoever is refused by any member stops.
- *  2. What is known of a member is handed over to be kept before a link to that life of it is open,
+ *  2. What a member says that it has met counts as met here, but for two copies of one start.
+ *  3. What is known of a member is handed over to be kept before a link to that life of it is open,
  *     so whatever this node writes durably from then on is durable after it.
  */
 
@@ -22,7 +23,7 @@ export interface PeerBootsOwner {
   reborn(node: NodeId, boot: Boot): void
   /** There is a later life of this very node. */
   superseded(boot: Boot): void
-  /** Of members, to be kept for the next start. */
+  /** Of members, to be kept for the next start, and told to the others. */
   remember(boots: ReadonlyMap<NodeId, Boot>): void
 }
 
@@ -72,6 +73,24 @@ export class PeerBoots {
     return undefined
   }
 
+  /** The lives of members that are known here, this node's own among them. */
+  get all(): ReadonlyMap<NodeId, Boot> {
+    return new Map([...this.#ofMembers(), [this.#self, this.#own]])
+  }
+
+  /** A member has met these. */
+  learn(boots: ReadonlyMap<NodeId, Boot>): void {
+    for (const [nodeId, boot] of boots) {
+      if (nodeId === this.#self) {
+        if (compareBoots(boot, this.#own) === 'later') this.#owner.superseded(boot)
+        continue
+      }
+      if (!this.#members.has(nodeId)) continue
+      const known = this.#known.get(nodeId)
+      if (known === undefined || compareBoots(boot, known) === 'later') this.#remember(nodeId, boot)
+    }
+  }
+
   /** Of two copies that are the same start the other members know which one they met first. */
   #judgeSelf(boot: Boot): Objection | undefined {
     const order = compareBoots(boot, this.#own)
@@ -86,10 +105,13 @@ export class PeerBoots {
     this.#known.set(nodeId, boot)
     if (this.#known.size > STRANGERS_MAX + this.#members.size) this.#forgetStranger()
     if (this.#members.has(nodeId)) {
-      const members = [...this.#known].filter(([known]) => this.#members.has(known))
-      this.#owner.remember(new Map(members))
+      this.#owner.remember(new Map(this.#ofMembers()))
     }
     if (isReborn) this.#owner.reborn(nodeId, boot)
+  }
+
+  #ofMembers(): [NodeId, Boot][] {
+    return [...this.#known].filter(([known]) => this.#members.has(known))
   }
 
   #forgetStranger(): void {

@@ -25,6 +25,7 @@ import type { Logger } from '../logger.ts'
 import type { Acceptor, Connector, ListenAddress, ListenPolicy } from '../net/index.ts'
 import type { Random } from '../random.ts'
 import type { SharedSecret } from '../secret.ts'
+import { decodeBoots, encodeBoots } from './known-boots.ts'
 import { describeRival, PeerBoots } from './peer-boots.ts'
 import { PeerDoor } from './peer-door.ts'
 import { PeerFlusher } from './peer-flusher.ts'
@@ -41,7 +42,7 @@ import { DEFAULT_PEER_LIMITS, type PeerLimits, PeerReceiveBudget } from './peer-
 import { newPeerStats, type PeerLinkContext, type PeerStats } from './peer-link-context.ts'
 import { PeerMeetings } from './peer-meetings.ts'
 import { PeerNode } from './peer-node.ts'
-import type { Lane, PeerHandler, Peers } from './peers.ts'
+import { type Lane, type PeerHandler, PeerMessage, type Peers } from './peers.ts'
 import type { NodeId } from './ring-member.ts'
 
 /** A node that is no member is given up after so many attempts. */
@@ -50,6 +51,7 @@ const GUEST_ATTEMPTS_MAX = 5
 const LATE_SWEEP_MS = 1000
 /** The same for what is believed of others for a moment only. */
 const LATE_LOOK_MS = 100
+const NO_ANSWER = new Uint8Array(0)
 
 export interface PeerLinksOptions {
   readonly self: NodeId
@@ -135,7 +137,10 @@ export class PeerLinks implements Peers {
     this.#boots = new PeerBoots(options.self, options.boot, options.knownBoots, {
       reborn: (node, boot) => this.#reborn(node, boot),
       superseded: boot => this.#supersededBy(boot),
-      remember: boots => options.rememberBoots?.(boots),
+      remember: boots => {
+        options.rememberBoots?.(boots)
+        this.#tellBoots([...this.#nodes.keys()])
+      },
     })
     this.#context = {
       clock,
@@ -151,6 +156,7 @@ export class PeerLinks implements Peers {
       judge: peer => this.#boots.judge(peer),
       heard: (peer, epoch) => this.#heard(peer, epoch),
     }
+    this.handle(PeerMessage.boots, body => this.#learnBoots(body))
     this.#meetings = new PeerMeetings(this.#context, options.connector)
     this.#door = new PeerDoor(this.#context, {
       arrived: peer => this.#arrived(peer),
@@ -211,12 +217,12 @@ export class PeerLinks implements Peers {
   }
 
   /**
-   * Where a node is said to be, which may be newer than what the ring says. With the number of its
-   * start at which it was there, it is ignored when a later start of it is known.
+   * Where a node is said to be, which may be newer than what the ring says. With the generation of
+   * the life (Boot) in which it was there, it is ignored when a later life of it is known.
    */
-  hintAddress(nodeId: NodeId, address: string, generation = Number.MAX_SAFE_INTEGER): void {
+  hintAddress(nodeId: NodeId, address: string, lifeGeneration = Number.MAX_SAFE_INTEGER): void {
     const known = this.#boots.get(nodeId)
-    if (known !== undefined && known.generation > generation) return
+    if (known !== undefined && known.generation > lifeGeneration) return
     this.#nodes.get(nodeId)?.hintAddress(address)
   }
 
@@ -331,7 +337,23 @@ export class PeerLinks implements Peers {
     return this.#nodes.get(peer)?.link(lane)?.backlogBytes ?? 0
   }
 
+  /** Of which members which start was met here; who is not linked is told when it is. */
+  #tellBoots(to: readonly NodeId[]): void {
+    const linked = to.filter(node => this.isLinked(node))
+    if (linked.length === 0) return
+    const body = encodeBoots(this.#boots.all)
+    for (const node of linked) this.send(node, 'data', PeerMessage.boots, body)
+  }
+
+  /** Those of a later form are for later builds. */
+  #learnBoots(body: Uint8Array): Uint8Array {
+    const boots = decodeBoots(body)
+    if (boots !== undefined) this.#boots.learn(boots)
+    return NO_ANSWER
+  }
+
   #tellLink(peer: NodeId, isLinked: boolean): void {
+    if (isLinked) this.#tellBoots([peer])
     for (const listener of [...this.#linkListeners]) listener(peer, isLinked)
   }
 

@@ -17,6 +17,7 @@ export const PeerMessage = {
   gossip: 3,
   fullState: 4,
   clock: 5,
+  boots: 6,
   /** Ring and forming: 16 to 31. */
   ringFetch: 16,
   epochPrepare: 17,

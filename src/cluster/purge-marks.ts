@@ -40,27 +40,37 @@ export class PurgeMarks {
 
   /** What this node has lost something of, and cannot answer for either. */
   readonly damaged: DamagedPartitions
+  readonly #mayVote: () => boolean
 
   private constructor(
     store: PartitionedStore,
     damaged: DamagedPartitions,
     marks: Float64Array,
     confirmed: Float64Array,
+    mayVote: () => boolean,
   ) {
     this.#store = store
     this.damaged = damaged
+    this.#mayVote = mayVote
     this.#marks = marks
     this.#confirmed = confirmed
   }
 
-  /** Rejects with KV_CORRUPTION when the record is damaged. `path` is the directory. */
-  static async open(store: PartitionedStore, path: string): Promise<PurgeMarks> {
+  /**
+   * Rejects with KV_CORRUPTION when the record is damaged. `path` is the directory; `mayVote` is
+   * false while members may still say that it is an old copy.
+   */
+  static async open(
+    store: PartitionedStore,
+    path: string,
+    mayVote: () => boolean = () => true,
+  ): Promise<PurgeMarks> {
     const { count } = store.partitioner
     const marks = new Float64Array(count)
     const confirmed = new Float64Array(count)
     const damaged = await DamagedPartitions.open(store.store, path)
     const record = await store.store.read(nodeKey(NodeKey.purge))
-    if (record === undefined) return new PurgeMarks(store, damaged, marks, confirmed)
+    if (record === undefined) return new PurgeMarks(store, damaged, marks, confirmed, mayVote)
     if (record[0] !== RECORD_FORM || record.length < 1 + count * PARTITION_BYTES) {
       const place = { path: `${path}/purge record`, offset: 0 }
       throw new CorruptionError(place, 'the record of what was purged cannot be read')
@@ -69,7 +79,7 @@ export class PurgeMarks {
       marks[partition] = readUint48(record, 1 + partition * PARTITION_BYTES)
       confirmed[partition] = readUint48(record, 1 + partition * PARTITION_BYTES + 6)
     }
-    return new PurgeMarks(store, damaged, marks, confirmed)
+    return new PurgeMarks(store, damaged, marks, confirmed, mayVote)
   }
 
   /** Deletions of the partition before that time may be gone; 0: none. */
@@ -113,9 +123,14 @@ export class PurgeMarks {
 
   /**
    * Throws UnavailableError when this node may hold what others have deleted and forgotten, or
-   * lacks what it once had.
+   * lacks what it once had, or may be found to be an old copy.
    */
   checkNotBehind(partition: number): void {
+    if (!this.#mayVote()) {
+      throw new UnavailableError(
+        'this node has just started, and too few members have met it yet: ask another',
+      )
+    }
     this.damaged.check(partition)
     if (!this.#behind.has(partition)) return
     throw new UnavailableError(

@@ -31,9 +31,9 @@ export interface Readmission {
 /**
  * Lets the directory start again, as a member that is behind. Resolves once that is fsynced.
  * Rejects with InvalidArgumentError where there are no others to compare with. `path` is the
- * directory.
+ * directory, `wallMs` the time.
  */
-export async function readmit(store: Store, path: string): Promise<Readmission> {
+export async function readmit(store: Store, path: string, wallMs: number): Promise<Readmission> {
   const [identity, ring] = [
     await store.read(nodeKey(NodeKey.identity)),
     await store.read(nodeKey(NodeKey.ring)),
@@ -50,7 +50,7 @@ export async function readmit(store: Store, path: string): Promise<Readmission> 
   }
   const why = (await supersededWhy(store, path)) ?? ''
   const owned = sharedBy(node, table)
-  const starts = await readmittedStarts(store, path)
+  const starts = await readmittedStarts(store, path, wallMs)
   await store.write(
     [
       { type: 'put', key: nodeKey(NodeKey.starts), value: starts, expiryMs: 0 },

@@ -37,8 +37,14 @@ const GENERATION_OFFSET = 8
 const ATTEMPT_OFFSET = 14
 const TRIES_OFFSET = ATTEMPT_OFFSET + ATTEMPT_ID_SIZE
 const WHY_OFFSET = TRIES_OFFSET + 4
-/** What an operator takes back is later than whatever the others know: no node starts so often. */
+/**
+ * What an operator takes back is later than whatever the others know. Of what came after the image
+ * it is by so many starts, for no node starts so often; of the same image, taken back before, by
+ * the time: generations go on above the milliseconds since the Unix epoch, and starts, of which
+ * there is room for 2^28, above units of 16 seconds.
+ */
 const READMISSION_STARTS = 1 << 16
+const STARTS_UNIT_MS = 16_384
 
 interface Starts {
   /** It was taken back as an old copy, once. */
@@ -148,13 +154,17 @@ export async function supersededWhy(store: Store, path: string): Promise<string 
 }
 
 /** The next start is later than all that anybody knows of: an operator takes the directory back. */
-export async function readmittedStarts(store: Store, path: string): Promise<Uint8Array> {
+export async function readmittedStarts(
+  store: Store,
+  path: string,
+  wallMs: number,
+): Promise<Uint8Array> {
   const { starts, generation } = await readStarts(store, path)
   return encodeStarts({
     ...NEVER,
     isReadmitted: true,
-    starts: starts + READMISSION_STARTS,
-    generation: generation + READMISSION_STARTS,
+    starts: Math.max(starts + READMISSION_STARTS, Math.floor(wallMs / STARTS_UNIT_MS)),
+    generation: Math.max(generation + READMISSION_STARTS, Math.floor(wallMs)),
   })
 }
 

@@ -2,10 +2,14 @@
  * Waits for most members to take this start of the node: a member that knows a later one refuses
  * its links (peer-boots.ts), so who has linked knows of none.
  *
- *   waiting --most are linked--> taken, for good
+ *   waiting --most are linked--> taken, for good --the others had a moment to object--> has a vote
  *
- * Invariant: a start counts as taken only by members of which, with this node, there are more than
- * half of all; so of two starts that were taken some member has met both.
+ * Invariants:
+ *  1. A start counts as taken only by members of which, with this node, there are more than half of
+ *     all. That alone does not make some other member meet both of two starts that were taken: of
+ *     three, each may have been taken by another one. So members tell each other which starts they
+ *     have met (peer-boots.ts); what none of those knows that are up nobody can tell.
+ *  2. No quorum of reads relies on this node before it has a vote.
  */
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { Peers } from './peers.ts'
@@ -17,7 +21,7 @@ export const TAKEN_WAIT_MS = 2000
 const REST_WAIT_MS = 200
 
 export interface TakenStartOptions {
-  readonly peers: Peers
+  readonly peers: Pick<Peers, 'self' | 'isLinked' | 'onLink'>
   /** All members, this node among them. */
   readonly members: () => readonly NodeId[]
   readonly clock: Clock
@@ -29,6 +33,8 @@ export class TakenStart {
   readonly #options: TakenStartOptions
   readonly #unlisten: () => void
   #isTaken = false
+  #hasVote = false
+  #cancelVote: CancelTimer = () => undefined
   #looked: () => void = () => undefined
 
   constructor(options: TakenStartOptions) {
@@ -67,7 +73,13 @@ export class TakenStart {
     signal.throwIfAborted()
   }
 
+  /** True once most have taken it, and all others are linked or had REST_WAIT_MS. For good. */
+  get hasVote(): boolean {
+    return this.#hasVote
+  }
+
   close(): void {
+    this.#cancelVote()
     this.#unlisten()
   }
 
@@ -81,10 +93,17 @@ export class TakenStart {
   }
 
   #look(): void {
-    if (!this.#isTaken && 2 * (this.#linkedCount() + 1) > this.#others().length + 1) {
+    const linked = this.#linkedCount()
+    const others = this.#others().length
+    if (!this.#isTaken && 2 * (linked + 1) > others + 1) {
       this.#isTaken = true
       this.#options.onTaken()
+      const vote = (): void => {
+        this.#hasVote = true
+      }
+      this.#cancelVote = this.#options.clock.setTimer(REST_WAIT_MS, vote, { background: true })
     }
+    if (this.#isTaken && linked === others) this.#hasVote = true
     this.#looked()
   }
 }

@@ -48,6 +48,12 @@ function lackedBy(node: Node): number {
   return cluster?.repair.damage.partitions ?? -1
 }
 
+/** The generations of the lives that members are in, as far as they have told. */
+function livesSeenBy(node: Node): number[] {
+  const { members } = node.stats() as { members: { states: { lifeGeneration?: number } }[] }
+  return members.flatMap(({ states }) => states.lifeGeneration ?? [])
+}
+
 /** A directory that goes once the nodes are closed that were started, whatever came of the test. */
 function nodesIn(t: TestContext): { root: string; begin: typeof startNode } {
   const started: Node[] = []
@@ -103,6 +109,8 @@ test('nodes of one cluster find each other, and a copy of one stops it', async t
   const nodes = await Promise.all([start(0), start(1), start(2)])
   await until(() => nodes.every(node => linkedTo(node) === 2), 'all are linked')
   assert.equal(nodes[1]!.peerAddress, `127.0.0.1:${ports[1]}`)
+  await until(() => livesSeenBy(nodes[0]!).length === 3, 'each tells which life it is')
+  assert.deepEqual(livesSeenBy(nodes[0]!), [1, 1, 1])
 
   const { host, port } = nodes[0]!.address
   const client = await connect(`kv://${host}:${port}`)

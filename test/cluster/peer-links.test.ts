@@ -435,6 +435,34 @@ describe('what does not belong is kept out:', () => {
   }
 })
 
+describe('a copy of a node that this one has never met', () => {
+  test('is refused when another member had met the node, and is gone by now', async () => {
+    const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
+    for (let index = 0; index < 2; index++) await peers.start()
+    const nodeId = nodeIdOf(9)
+    const at = (index: number, peerAddress = peers.addressOf(index)) => ({
+      nodeId: peers.ids[index]!,
+      peerAddress,
+    })
+    const original = { nodeId, boot: { generation: 5, nonce: nonceOf(1) }, host: '10.0.9.1' }
+    const it = await peers.start(original)
+    peers.links[0]!.setMembers([at(0), at(1), at(it)], [])
+    peers.links[it]!.setMembers([at(0), at(it)], [])
+    // The other one does not reach it.
+    peers.links[1]!.setMembers([at(0), at(1), at(it, '10.0.9.9:7701')], [])
+    await peers.clock.advanceAsync(3000)
+    for (const index of [0, it]) await peers.settle(peers.links[index]!.close())
+    const copied = { nodeId, boot: { generation: 5, nonce: nonceOf(2) }, host: '10.0.9.2' }
+    const copy = await peers.start(copied)
+    peers.links[copy]!.setMembers([at(0), at(1), at(copy)], [])
+    peers.links[1]!.setMembers([at(0), at(1), at(copy)], [])
+    await peers.clock.advanceAsync(3000)
+    assert.equal(peers.fenced[copy]?.code, 'KV_LOCKED')
+    assert.equal(peers.links[1]!.isLinked(nodeId), false)
+    await peers.close()
+  })
+})
+
 describe('a node that is no member', () => {
   test('is met at an address, and linked to', async () => {
     const peers = await startPeers(2, { handle: handlers({ notes: [] }), linked: false })

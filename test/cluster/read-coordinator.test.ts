@@ -257,6 +257,48 @@ describe('reads across the cluster', () => {
     }
   })
 
+  test('what a copy is known to lack is asked for elsewhere, or the read fails', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 3, partitionCount: 1 })
+    const [a, b, c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+    for (const member of [b, c]) await give(member, KEY, cluster.form(5))
+    const written = cluster.form(6)
+    const mine = utf8Encode('mine')
+    for (const member of cluster.members) await give(member, mine, written)
+    await cluster.settle(a.marks.damaged.add([0]))
+    const one = (): ReadTerms => ({ ...quorum(cluster), consistency: 'one' })
+    const entry = () => cluster.settle(Promise.resolve(a.reads.entry(KEY, one())))
+    const session = () => {
+      const least = [undefined, storedVersion(written)]
+      return cluster.settle(a.reads.getMany([KEY, mine], { ...one(), least }, 1e6))
+    }
+    assert.equal(numberOf((await entry())?.value), 5)
+    assert.deepEqual((await session()).map(numberOf), [5, 6])
+    for (const { id } of [b, c]) cluster.network.cut(a.id, id)
+    await assert.rejects(entry(), UnavailableError)
+    await assert.rejects(session(), UnavailableError)
+    await give(a, KEY, cluster.form(3))
+    assert.equal(numberOf((await entry())?.value), 3, 'what is there will do then')
+    assert.deepEqual((await session()).map(numberOf), [3, 6])
+  })
+
+  test('no quorum relies on a node of which others may still say that it is an old copy', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 3, partitionCount: 1 })
+    const [a, b, c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+    for (const member of [a, b]) await give(member, KEY, cluster.form(5))
+    cluster.voteless.add(a.id)
+    const read = (reader: FakeMember, terms: ReadTerms) =>
+      cluster.settle(Promise.resolve(reader.reads.get(KEY, terms))).then(numberOf)
+    for (const { id } of [a, c]) cluster.network.cut(b.id, id)
+    for (const reader of [a, c]) {
+      await assert.rejects(read(reader, quorum(cluster)), UnavailableError)
+    }
+    assert.equal(await read(a, { ...quorum(cluster), consistency: 'one' }), 5)
+    cluster.voteless.clear()
+    assert.equal(await read(c, quorum(cluster)), 5)
+  })
+
   test('the newest form is fetched from whoever has it', async t => {
     const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
     const [a, b, c] = cluster.members as [FakeMember, FakeMember, FakeMember]

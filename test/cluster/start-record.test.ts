@@ -1,15 +1,22 @@
 // Goal: starts are recorded, durably before anybody hears of them; only what most members took
-// makes the next one later; what was superseded starts no more; and damage is told.
+// makes the next one later; what was superseded starts no more; and damage is told. What is taken
+// back is later than all before; a start has a vote when most have taken it; and which starts of
+// others are known is kept, however often that fails.
 // Method: a memory store that keeps what was asked of it; starts, copies, confirmations at random.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { KnownBootsKeeper, readKnownBoots } from '../../src/cluster/known-boots.ts'
 import { NodeKey, nodeKey } from '../../src/cluster/partition.ts'
 import { type Boot, compareBoots } from '../../src/cluster/peer-hello.ts'
-import { StartRecord, supersededWhy } from '../../src/cluster/start-record.ts'
-import { CorruptionError, LockedError, VersionMismatchError } from '../../src/errors.ts'
+import { nodeIdOf } from '../../src/cluster/ring-member.ts'
+import { readmittedStarts, StartRecord, supersededWhy } from '../../src/cluster/start-record.ts'
+import { TakenStart } from '../../src/cluster/taken-start.ts'
+import { CorruptionError, IoError, LockedError, VersionMismatchError } from '../../src/errors.ts'
+import { silentLogger } from '../../src/logger.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { FakeEngine } from '../support/fake-engine.ts'
 import { printSeed } from '../support/seed.ts'
+import { SimClock } from '../support/sim-clock.ts'
 
 const PATH = '/data'
 const key = nodeKey(NodeKey.starts)
@@ -79,3 +86,87 @@ test('a count of an earlier build is gone on from, and damage is told', async ()
     await assert.rejects(open(engine, random), CorruptionError)
   }
 })
+
+test('one image that is taken back again and again is later each time', async t => {
+  const random = seededRandom(printSeed(t))
+  const engine = new FakeEngine({ wallMs: () => 0 })
+  await (await open(engine, random)).confirm()
+  const image = (await engine.read(key))!
+  let wallMs = 1_800_000_000_000
+  let known: Boot | undefined
+  for (let time = 0; time < 5; time++) {
+    wallMs += 100 + random.below(1e9)
+    const copy = new FakeEngine({ wallMs: () => 0 })
+    await put(copy, image)
+    await put(copy, await readmittedStarts(copy, PATH, wallMs))
+    for (let life = random.below(50); life >= 0; life--) {
+      const start = await open(copy, random)
+      if (known !== undefined) assert.equal(compareBoots(start.boot, known), 'later')
+      assert.ok(start.starts < 2 ** 28, 'what profiles have room for')
+      known = start.boot
+      await start.confirm()
+    }
+  }
+})
+
+test('a start has a vote once most have taken it, and the others had a moment', async () => {
+  for (const isThirdThere of [false, true]) {
+    const clock = new SimClock()
+    const linked = new Set<string>()
+    const listeners: ((peer: string, isLinked: boolean) => void)[] = []
+    const peers = {
+      self: 'a',
+      isLinked: (peer: string) => linked.has(peer),
+      onLink: (listener: (peer: string, isLinked: boolean) => void) => {
+        listeners.push(listener)
+        return () => undefined
+      },
+    }
+    let taken = 0
+    const members = () => ['a', 'b', 'c']
+    const start = new TakenStart({ peers, members, clock, onTaken: () => void taken++ })
+    const link = (peer: string): void => {
+      linked.add(peer)
+      for (const listener of listeners) listener(peer, true)
+    }
+    await clock.advanceAsync(10_000)
+    assert.deepEqual([taken, start.hasVote], [0, false])
+    link('b')
+    assert.deepEqual([taken, start.hasVote], [1, false])
+    await clock.advanceAsync(199)
+    assert.equal(start.hasVote, false)
+    if (isThirdThere) link('c')
+    else await clock.advanceAsync(2)
+    linked.clear()
+    assert.deepEqual([taken, start.hasVote], [1, true])
+    start.close()
+  }
+})
+
+test('which starts of others are known is kept, however often that fails', async () => {
+  const clock = new SimClock()
+  const engine = new FakeEngine({ wallMs: () => 0 })
+  const write = engine.write.bind(engine)
+  let failures = 0
+  engine.write = (...given) =>
+    failures-- > 0 ? Promise.reject(new IoError('no room')) : write(...given)
+  const keeper = new KnownBootsKeeper({ store: engine, clock, logger: silentLogger })
+  const boots = (generation: number) =>
+    new Map([1, 2].map(id => [nodeId(id), { generation, nonce: nodeId(generation) }]))
+  failures = 3
+  keeper.keep(boots(4))
+  await clock.advanceAsync(2500)
+  assert.equal((await readKnownBoots(engine, PATH)).size, 0)
+  await clock.advanceAsync(1000)
+  assert.deepEqual(await readKnownBoots(engine, PATH), boots(4))
+  failures = 1
+  keeper.keep(boots(5))
+  keeper.keep(boots(6))
+  await clock.advanceAsync(5000)
+  assert.deepEqual(await readKnownBoots(engine, PATH), boots(6), 'never what is older')
+  await keeper.close()
+})
+
+function nodeId(digit: number): string {
+  return nodeIdOf(new Uint8Array(16).fill(digit))
+}

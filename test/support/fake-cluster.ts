@@ -53,6 +53,8 @@ export class FakeCluster {
   table: RingTable
   /** Members that owe somebody something old. */
   readonly debtors = new Set<NodeId>()
+  /** Members that have just started, so that no quorum may rely on them. */
+  readonly voteless = new Set<NodeId>()
 
   readonly repairs: boolean
 
@@ -138,7 +140,7 @@ export class FakeCluster {
     })
     const peers = this.network.join(id)
     const { store } = node
-    const marks = await PurgeMarks.open(store, '/data')
+    const marks = await PurgeMarks.open(store, '/data', () => !this.voteless.has(id))
     const reads = new ReadCoordinator({
       peers,
       liveness: peers,

@@ -39,6 +39,6 @@ export function inlineDatabaseFiles(): DatabaseFiles {
     restore: async (path, target, options = {}) =>
       restoreInEnvironment(path, target, options, await environment()),
     backup: (directory, target, options) => withOpen(directory, db => db.backup(target, options)),
-    readmit: directory => withOpen(directory, db => readmit(db, directory)),
+    readmit: directory => withOpen(directory, db => readmit(db, directory, clock.wallMs())),
   }
 }
