@@ -7,11 +7,11 @@
  *
  * The order of starting: what is stored; the links, made but not open; whoever handles messages of
  * other nodes; the links, open, and this start taken by most members; the server. And the reverse
- * of it in the end.
+ * of it in the end. A member that cannot write its records, as on a full disk, does not start.
  */
 import { delay, systemClock } from '../clock.ts'
 import { type Db, type DbOptions, open, openInEnvironment } from '../engine/index.ts'
-import { InvalidArgumentError, type KvError } from '../errors.ts'
+import { InvalidArgumentError, IoError, type KvError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import {
   type CloseOptions,
@@ -103,8 +103,16 @@ export async function startNode(
   try {
     return await serve(db, watched, resolved, events, found)
   } catch (error) {
+    const { writesRefusedFor } = db.stats()
     await db.close()
-    throw error
+    const isFull = error instanceof IoError && writesRefusedFor === 'space'
+    if (!isFull || options.cluster === undefined) throw error
+    throw new IoError(
+      `${options.directory}: its disk is full, and a member of a cluster does not start on a full ` +
+        'disk: before it serves it records that it was started, and what it owes to others. Make ' +
+        `room, and start it again: ${error.message}`,
+      { cause: error },
+    )
   }
 }
 

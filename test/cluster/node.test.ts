@@ -1,13 +1,18 @@
 // Goal: a node that is closed under load leaves nobody in doubt: what it had accepted is answered,
-// the rest is refused as not done, and after a restart everything acknowledged is there.
-// Method: clients that write and read as fast as they can, through the SDK, while the node closes.
+// the rest is refused as not done, and after a restart everything acknowledged is there. A member
+// whose disk is full says that it does not start for that.
+// Method: clients that write and read as fast as they can, through the SDK, while the node closes;
+// a member on a simulated disk.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { utf8Decode } from '../../src/bytes.ts'
-import { yieldToEventLoop } from '../../src/clock.ts'
-import { startNode } from '../../src/cluster/index.ts'
+import { systemClock, yieldToEventLoop } from '../../src/clock.ts'
+import { type ClusterOptions, startNode } from '../../src/cluster/index.ts'
+import { InlineExecutor } from '../../src/engine/index.ts'
 import { KvError } from '../../src/errors.ts'
+import { loadHasher } from '../../src/hash.ts'
 import { type Client, connect } from '../../src/net/index.ts'
+import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const CLIENTS = 8
@@ -72,4 +77,20 @@ test('closing under load answers what was accepted and loses nothing', async t =
   }
   await client.close()
   await again.close()
+})
+
+test('a member does not start on a full disk, and says so', async () => {
+  const fileSystem = new MemoryFileSystem()
+  const hasher = await loadHasher()
+  const executor = new InlineExecutor({ fileSystem, hasher, clock: systemClock() })
+  const start = (options: Partial<ClusterOptions> = {}) => {
+    const cluster = { secret: 'what all nodes know of each other', peerPort: 0, ...options }
+    return startNode({ directory: '/data', port: 0, cluster }, { fileSystem, executor, hasher })
+  }
+  await (await start({ init: true })).close()
+  fileSystem.capacity = fileSystem.usedSize
+  const name = 'IoError'
+  await assert.rejects(start(), { name, message: /a member .* does not start on a full disk/ })
+  fileSystem.capacity = Number.POSITIVE_INFINITY
+  await (await start()).close()
 })
