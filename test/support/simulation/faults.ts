@@ -182,14 +182,17 @@ export class Faults {
   }
 
   #cutBetween(left: readonly string[], right: readonly string[]): void {
+    for (const one of left) this.#cutOff(one, right)
+    this.#later(() => this.#targets.world.network.heal())
+  }
+
+  /** Until somebody heals it. */
+  #cutOff(one: string, others: readonly string[]): void {
     const { network } = this.#targets.world
-    for (const one of left) {
-      for (const other of right) {
-        network.cut(one, other)
-        network.cut(other, one)
-      }
+    for (const other of others) {
+      network.cut(one, other)
+      network.cut(other, one)
     }
-    this.#later(() => network.heal())
   }
 
   #slowRoute(): void {
@@ -247,7 +250,11 @@ export class Faults {
     })
   }
 
-  /** A node is started with its disk of before its last start; the disk itself comes back later. */
+  /**
+   * A node is started with its disk of before its last start; the disk itself comes back later.
+   * Of three nodes, every second time, one other knows of that start by hearsay alone, and who has
+   * met it is away when the old disk is there.
+   */
   #oldDisk(): void {
     const node = this.#node()
     const { nodes } = this.#targets
@@ -256,9 +263,16 @@ export class Faults {
     const { machine } = node
     const image = machine.disk.processCrashClone()
     machine.crash('kill')
+    const others = nodes.filter(other => other !== node)
+    const isHearsay = others.length === 2 && this.#counts.get('oldDisk')! % 2 === 0
+    const { network } = this.#targets.world
+    const [witness, hearer] = others.map(({ name }) => name)
+    if (isHearsay) this.#cutOff(node.name, [hearer!])
     this.#after(NEW_LIFE_MS, () => {
+      if (isHearsay) network.heal()
       if (this.#isOver || node.node === undefined || this.#takenOut.size > 0) return
       machine.crash('power')
+      if (isHearsay) this.#cutOff(witness!, [node.name, hearer!])
       this.#takenOut.set(node, machine.disk)
       machine.insertDisk(image)
       this.#later(() => this.#putBack(node))
@@ -269,6 +283,7 @@ export class Faults {
     const disk = this.#takenOut.get(node)
     if (disk === undefined) return
     this.#takenOut.delete(node)
+    this.#targets.world.network.heal()
     if (node.node !== undefined) {
       this.#targets.violations.add('an old copy does not serve', `${node.name} did`)
     }
