@@ -6,7 +6,8 @@
  *  1. What it promised or accepted is fsynced before it says so.
  *  2. It takes part for the epoch after the current one only; what it kept of others is forgotten.
  *  3. It never accepts under a ballot below one that it promised; and while it may have forgotten
- *     what it promised, for its disk is an old copy, it takes no part at all.
+ *     what it promised, for its disk is an old copy or may be found to be one, it takes no part at
+ *     all.
  */
 import { UnavailableError } from '../errors.ts'
 import { type Ballot, compareBallots, NO_BALLOT } from './ballot.ts'
@@ -91,8 +92,8 @@ export class EpochAcceptor {
     if (epoch > ring.epoch + 1) return { type: 'behind', epoch: ring.epoch }
     if (this.#hasForgotten()) {
       throw new UnavailableError(
-        'the disk of this node is an old copy that was taken back: until it is compared with ' +
-          'those of the others it has no vote on the ring',
+        'this node has no vote on the ring: its disk is an old copy that was taken back, until it ' +
+          'is compared with those of the others, or it has just started, and too few have met it',
       )
     }
     const { promised } = this.#stateOf(epoch)

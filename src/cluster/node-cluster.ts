@@ -78,7 +78,8 @@ export class NodeCluster {
       seeds,
       place,
       inForce: async () => (await work?.writes.replication.inForce()) ?? ring.ring.epoch,
-      hasForgotten: () => links.isReadmitted && (work === undefined || work.isLacking),
+      hasForgotten: () =>
+        !links.hasVote || (links.isReadmitted && (work === undefined || work.isLacking)),
       states: () => statesOf(work, load(), db, links.lifeGeneration),
     })
     work = await ClusterNode.open({
