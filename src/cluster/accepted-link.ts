@@ -7,9 +7,17 @@
  *  1. Before the handshake is over nothing but the handshake is read, and next to nothing kept.
  *  2. What is being answered is bounded in number, what waits to be taken in bytes. At the limit of
  *     the first a request is answered KV_OVERLOADED; at that of the second nothing more is read.
- *  3. A handler that fails costs its request and nothing else.
+ *  3. What may have waited for longer than its sender does, while this process stood still, is not
+ *     begun.
+ *  4. A handler that fails costs its request and nothing else.
  */
-import { KvError, OverloadedError, ProtocolError, TimeoutError } from '../errors.ts'
+import {
+  KvError,
+  OverloadedError,
+  ProtocolError,
+  TimeoutError,
+  UnavailableError,
+} from '../errors.ts'
 import {
   type AcceptedEvents,
   type AcceptedWire,
@@ -163,7 +171,7 @@ export class AcceptedLink implements StreamOwner, AcceptedEvents {
     end: number,
     skipped: boolean,
   ): void {
-    const { clock, handlers, stats, limits } = this.#context
+    const { clock, handlers, stats, limits, pauses } = this.#context
     // Id 0: nobody waits for an answer.
     const id = header.type === PeerFrame.request ? header.id : 0
     const { code: kind, budgetMs, epoch, bodyStart } = header
@@ -175,7 +183,12 @@ export class AcceptedLink implements StreamOwner, AcceptedEvents {
       this.#fail(id, kind, this.#objection(kind, skipped))
       return
     }
-    const deadlineMs = budgetMs === 0 ? Number.POSITIVE_INFINITY : clock.monotonicMs() + budgetMs
+    const deadlineMs = pauses.deadlineMs(clock.monotonicMs(), budgetMs)
+    if (deadlineMs === undefined) {
+      stats.dropped++
+      this.#fail(id, kind, new UnavailableError('this node stood still: ask again'))
+      return
+    }
     const context: PeerContext = { from: peer.nodeId, deadlineMs, epoch }
     let answer: Uint8Array | Promise<Uint8Array>
     try {

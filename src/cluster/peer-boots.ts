@@ -23,8 +23,8 @@ export interface PeerBootsOwner {
   reborn(node: NodeId, boot: Boot): void
   /** There is a later life of this very node. */
   superseded(boot: Boot): void
-  /** Of members, to be kept for the next start, and told to the others. */
-  remember(boots: ReadonlyMap<NodeId, Boot>): void
+  /** Of members, to be kept for the next start; `node` is the one that is new among them. */
+  remember(boots: ReadonlyMap<NodeId, Boot>, node: NodeId): void
 }
 
 export class PeerBoots {
@@ -105,7 +105,7 @@ export class PeerBoots {
     this.#known.set(nodeId, boot)
     if (this.#known.size > STRANGERS_MAX + this.#members.size) this.#forgetStranger()
     if (this.#members.has(nodeId)) {
-      this.#owner.remember(new Map(this.#ofMembers()))
+      this.#owner.remember(new Map(this.#ofMembers()), nodeId)
     }
     if (isReborn) this.#owner.reborn(nodeId, boot)
   }

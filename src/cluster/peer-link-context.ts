@@ -7,6 +7,7 @@ import type { Objection } from './peer-handshake.ts'
 import type { Hello } from './peer-hello.ts'
 import type { PeerLimits, PeerReceiveBudget } from './peer-limits.ts'
 import type { Lane, PeerHandler } from './peers.ts'
+import type { ProcessPauses } from './process-pauses.ts'
 import type { NodeId } from './ring-member.ts'
 
 export interface PeerLinkContext {
@@ -19,6 +20,7 @@ export interface PeerLinkContext {
   /** By kind of message. */
   readonly handlers: readonly (PeerHandler | undefined)[]
   readonly stats: PeerStats
+  readonly pauses: ProcessPauses
   /** The epoch of this node's ring. */
   epoch(): number
   /** What this node says of itself, with a challenge of its own. */

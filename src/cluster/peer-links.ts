@@ -43,14 +43,13 @@ import { newPeerStats, type PeerLinkContext, type PeerStats } from './peer-link-
 import { PeerMeetings } from './peer-meetings.ts'
 import { PeerNode } from './peer-node.ts'
 import { type Lane, type PeerHandler, PeerMessage, type Peers } from './peers.ts'
+import { LATE_LOOK_MS, ProcessPauses } from './process-pauses.ts'
 import type { NodeId } from './ring-member.ts'
 
 /** A node that is no member is given up after so many attempts. */
 const GUEST_ATTEMPTS_MAX = 5
-/** A sweep that comes so much late was held up by this process, not by the others. */
-const LATE_SWEEP_MS = 1000
-/** The same for what is believed of others for a moment only. */
-const LATE_LOOK_MS = 100
+/** As LATE_LOOK_MS, for what is believed of others for a moment only. */
+const LATE_BELIEF_MS = 100
 const NO_ANSWER = new Uint8Array(0)
 
 export interface PeerLinksOptions {
@@ -124,7 +123,7 @@ export class PeerLinks implements Peers {
   readonly #epochListeners = new Set<EpochListener>()
   readonly #removalListeners = new Set<(why: string) => void>()
   #cancelSweep: CancelTimer | undefined
-  #sweptMs = 0
+  readonly #pauses: ProcessPauses
   #started = false
   #stopped: KvError | undefined
   #closing: Promise<void> | undefined
@@ -137,11 +136,12 @@ export class PeerLinks implements Peers {
     this.#boots = new PeerBoots(options.self, options.boot, options.knownBoots, {
       reborn: (node, boot) => this.#reborn(node, boot),
       superseded: boot => this.#supersededBy(boot),
-      remember: boots => {
+      remember: (boots, node) => {
         options.rememberBoots?.(boots)
-        this.#tellBoots([...this.#nodes.keys()])
+        this.#tellBoots([...this.#nodes.keys()], new Map([[node, boots.get(node)!]]))
       },
     })
+    this.#pauses = new ProcessPauses(limits.sweepMs)
     this.#context = {
       clock,
       logger,
@@ -151,6 +151,7 @@ export class PeerLinks implements Peers {
       budget: new PeerReceiveBudget(limits.receiveBytesMax),
       handlers: this.#handlers,
       stats: newPeerStats(),
+      pauses: this.#pauses,
       epoch: options.epoch,
       hello: lane => this.#hello(lane),
       judge: peer => this.#boots.judge(peer),
@@ -247,6 +248,7 @@ export class PeerLinks implements Peers {
     if (this.#stopped !== undefined) throw this.#stopped
     if (this.#started) return
     this.#started = true
+    this.#pauses.look(this.#context.clock.monotonicMs())
     this.#scheduleSweep()
   }
 
@@ -337,12 +339,12 @@ export class PeerLinks implements Peers {
     return this.#nodes.get(peer)?.link(lane)?.backlogBytes ?? 0
   }
 
-  /** Of which members which start was met here; who is not linked is told when it is. */
-  #tellBoots(to: readonly NodeId[]): void {
-    const linked = to.filter(node => this.isLinked(node))
-    if (linked.length === 0) return
-    const body = encodeBoots(this.#boots.all)
-    for (const node of linked) this.send(node, 'data', PeerMessage.boots, body)
+  /** Which starts were met here. Who is not linked is told of all when it is. */
+  #tellBoots(to: readonly NodeId[], boots: ReadonlyMap<NodeId, Boot>): void {
+    const body = encodeBoots(boots)
+    for (const node of to) {
+      if (this.isLinked(node)) this.send(node, 'data', PeerMessage.boots, body)
+    }
   }
 
   /** Those of a later form are for later builds. */
@@ -353,7 +355,7 @@ export class PeerLinks implements Peers {
   }
 
   #tellLink(peer: NodeId, isLinked: boolean): void {
-    if (isLinked) this.#tellBoots([peer])
+    if (isLinked) this.#tellBoots([peer], this.#boots.all)
     for (const listener of [...this.#linkListeners]) listener(peer, isLinked)
   }
 
@@ -420,20 +422,18 @@ export class PeerLinks implements Peers {
 
   #scheduleSweep(): void {
     const { clock, limits } = this.#context
-    this.#sweptMs = clock.monotonicMs()
     this.#cancelSweep = clock.setTimer(limits.sweepMs, () => this.#sweep(), { background: true })
   }
 
   #sweep(): void {
-    const { clock, limits } = this.#context
-    const nowMs = clock.monotonicMs()
-    const lateMs = nowMs - this.#sweptMs - limits.sweepMs
+    const nowMs = this.#context.clock.monotonicMs()
+    const lateMs = this.#pauses.look(nowMs)
     const nodes = [...this.#nodes.values()]
-    if (lateMs > LATE_SWEEP_MS) {
+    if (lateMs > LATE_LOOK_MS) {
       for (const links of [this.#door, ...nodes, this.#meetings]) links.forgive(lateMs)
     }
     for (const links of [this.#door, this.#meetings]) links.sweep(nowMs)
-    for (const node of nodes) node.sweep(nowMs, lateMs > LATE_LOOK_MS)
+    for (const node of nodes) node.sweep(nowMs, lateMs > LATE_BELIEF_MS)
     this.#scheduleSweep()
   }
 

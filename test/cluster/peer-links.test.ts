@@ -7,6 +7,7 @@ import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import type { PeerLinks } from '../../src/cluster/peer-links.ts'
 import type { Lane, PeerContext } from '../../src/cluster/peers.ts'
+import { ProcessPauses } from '../../src/cluster/process-pauses.ts'
 import { ClockSkewError, KvError } from '../../src/errors.ts'
 import { nodeIdOf, nonceOf, nonceOfTry, PeerHarness, startPeers } from '../support/peer-harness.ts'
 
@@ -433,6 +434,23 @@ describe('what does not belong is kept out:', () => {
       })
     }
   }
+})
+
+test('what may have waited for longer than its sender, while the process stood still, is told', () => {
+  const pauses = new ProcessPauses(250)
+  assert.equal(pauses.deadlineMs(5, 100), 105, 'before anybody looks')
+  for (const nowMs of [1000, 1250, 1700, 2000]) {
+    assert.ok(pauses.look(nowMs) < 300)
+    assert.equal(pauses.deadlineMs(nowMs + 10, 100), nowMs + 110)
+  }
+  // Read before the look that is late: what was sent meanwhile may be as old as that.
+  assert.equal(pauses.deadlineMs(32_250, 2000), undefined)
+  assert.equal(pauses.deadlineMs(32_250, 30_000), undefined)
+  assert.equal(pauses.deadlineMs(32_250, 31_000), 33_250)
+  assert.equal(pauses.deadlineMs(32_250, 0), Number.POSITIVE_INFINITY)
+  assert.equal(pauses.look(32_250), 30_000)
+  assert.equal(pauses.deadlineMs(32_260, 2000), undefined, 'and soon after it')
+  assert.equal(pauses.deadlineMs(32_350, 2000), 34_350)
 })
 
 describe('a copy of a node that this one has never met', () => {
