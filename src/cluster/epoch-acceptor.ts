@@ -92,8 +92,8 @@ export class EpochAcceptor {
     if (epoch > ring.epoch + 1) return { type: 'behind', epoch: ring.epoch }
     if (this.#hasForgotten()) {
       throw new UnavailableError(
-        'this node has no vote on the ring: its disk is an old copy that was taken back, until it ' +
-          'is compared with those of the others, or it has just started, and too few have met it',
+        'this node has no vote on the ring: its disk is an old copy that was taken back, and is ' +
+          'to be compared with others first, or it has just started, and too few have met it',
       )
     }
     const { promised } = this.#stateOf(epoch)

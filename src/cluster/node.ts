@@ -108,9 +108,9 @@ export async function startNode(
     const isFull = error instanceof IoError && writesRefusedFor === 'space'
     if (!isFull || options.cluster === undefined) throw error
     throw new IoError(
-      `${options.directory}: its disk is full, and a member of a cluster does not start on a full ` +
-        'disk: before it serves it records that it was started, and what it owes to others. Make ' +
-        `room, and start it again: ${error.message}`,
+      `${options.directory}: its disk is full, and a member of a cluster does not start on a ` +
+        'full disk: before it serves it records that it was started, and what it owes to others. ' +
+        `Make room, and start it again: ${error.message}`,
       { cause: error },
     )
   }

@@ -1,7 +1,7 @@
 /**
- * When this process stood still, as after SIGSTOP or under a debugger, by how late a look that comes
- * every so often is; and until when a request may be worked on that may have waited meanwhile. Its
- * sender counts from when it was sent, and has long given up.
+ * When this process stood still, as after SIGSTOP or under a debugger, by how late a look is that
+ * comes every so often; and until when a request may be worked on that may have waited meanwhile.
+ * Its sender counts from when it was sent, and has long given up.
  */
 
 /** A look that comes so much late was held up by this process, not by the others. */

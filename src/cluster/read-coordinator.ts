@@ -95,10 +95,18 @@ export class ReadCoordinator {
     const found = attempt(() => store.get(key))
     if (!(found instanceof Promise)) return found
     const engineKey = store.partitioner.engineKey(key)
-    return found.catch(async (error: unknown) => {
-      const [value] = await this.#pull(set, [engineKey], terms, error)
-      return value
-    })
+    return found.then(
+      async value => {
+        // It may have been lost meanwhile.
+        if (value !== undefined || !marks.damaged.has(partition)) return value
+        const [late] = await this.#elsewhere(set, [engineKey], terms)
+        return late
+      },
+      async (error: unknown) => {
+        const [value] = await this.#pull(set, [engineKey], terms, error)
+        return value
+      },
+    )
   }
 
   /** The same with expiry and version. At consistency `one` any one replica tells them. */
@@ -111,10 +119,16 @@ export class ReadCoordinator {
     if (marks.damaged.has(partition)) return this.#entryElsewhere(set, engineKey, terms)
     const found = attempt(() => store.updates.entry(key))
     if (!(found instanceof Promise)) return found
-    return found.catch((error: unknown) => {
-      this.#checkElsewhere(set, error)
-      return this.#entry(set, engineKey, terms)
-    })
+    return found.then(
+      own => {
+        if (own !== undefined || !marks.damaged.has(partition)) return own
+        return this.#entryElsewhere(set, engineKey, terms)
+      },
+      (error: unknown) => {
+        this.#checkElsewhere(set, error)
+        return this.#entry(set, engineKey, terms)
+      },
+    )
   }
 
   /** As #elsewhere. */
@@ -234,15 +248,18 @@ export class ReadCoordinator {
     terms: ReadTerms,
     bytesMax: number,
   ): Promise<Values> {
-    const { marks } = this.#options
-    if (keys.some(key => marks.damaged.has(enginePartition(key)))) {
-      return await this.#elsewhere(set, keys.slice(0, KEYS_AT_ONCE_MAX), terms)
-    }
+    const { marks, store } = this.#options
+    const isLacking = () => keys.some(key => marks.damaged.has(enginePartition(key)))
+    const few = keys.slice(0, KEYS_AT_ONCE_MAX)
+    if (isLacking()) return await this.#elsewhere(set, few, terms)
     try {
-      return await this.#options.store.getMany(keys.map(engineUserKey), bytesMax, terms.client)
+      const own = await store.getMany(keys.map(engineUserKey), bytesMax, terms.client)
+      // It may have been lost meanwhile.
+      if (!own.includes(undefined) || !isLacking()) return own
     } catch (error) {
-      return await this.#pull(set, keys.slice(0, KEYS_AT_ONCE_MAX), terms, error)
+      return await this.#pull(set, few, terms, error)
     }
+    return await this.#elsewhere(set, few, terms)
   }
 
   /** What this node has lost some of; what is there will do where nobody else can be asked. */

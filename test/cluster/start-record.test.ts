@@ -124,7 +124,10 @@ test('a start has a vote once most have taken it, and the others had a moment', 
     }
     let taken = 0
     const members = () => ['a', 'b', 'c']
-    const start = new TakenStart({ peers, members, clock, onTaken: () => void taken++ })
+    const onTaken = (): void => {
+      taken++
+    }
+    const start = new TakenStart({ peers, members, clock, onTaken })
     const link = (peer: string): void => {
       linked.add(peer)
       for (const listener of listeners) listener(peer, true)
