@@ -36,6 +36,9 @@ export class Faults {
   readonly #harm: Readonly<Record<FaultKind, () => Promise<void> | void>>
   /** The disks of nodes that have an old one for the time being. */
   readonly #takenOut = new Map<SimNode, MemoryFileSystem>()
+  /** Old disks to come; and one of them that others must not cross. */
+  #imagesTaken = 0
+  #isHearsay = false
   #isOver = false
 
   constructor(targets: FaultTargets, random: Random, profile: FaultProfile) {
@@ -259,16 +262,21 @@ export class Faults {
     const node = this.#node()
     const { nodes } = this.#targets
     const isCalm = nodes.every(({ node: other }) => other?.ring.members.length === nodes.length)
-    if (!isCalm || nodes.length < 2 || this.#takenOut.size > 0) return
+    if (!isCalm || nodes.length < 2 || this.#takenOut.size > 0 || this.#isHearsay) return
     const { machine } = node
     const image = machine.disk.processCrashClone()
     machine.crash('kill')
     const others = nodes.filter(other => other !== node)
-    const isHearsay = others.length === 2 && this.#counts.get('oldDisk')! % 2 === 0
+    const isEven = this.#counts.get('oldDisk')! % 2 === 0
+    const isHearsay = others.length === 2 && isEven && this.#imagesTaken === 0
+    this.#isHearsay = isHearsay
+    this.#imagesTaken++
     const { network } = this.#targets.world
     const [witness, hearer] = others.map(({ name }) => name)
     if (isHearsay) this.#cutOff(node.name, [hearer!])
     this.#after(NEW_LIFE_MS, () => {
+      this.#imagesTaken--
+      this.#isHearsay = false
       if (isHearsay) network.heal()
       if (this.#isOver || node.node === undefined || this.#takenOut.size > 0) return
       machine.crash('power')
