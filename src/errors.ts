@@ -39,6 +39,7 @@ export type KvErrorAction =
   | 'upgrade'
   | 'report'
   | 'start-over'
+  | 'have-granted'
 
 /** Of a failed write: `rejected` wrote nothing anywhere; `unknown` may surface later. */
 export type WriteOutcome = 'rejected' | 'unknown'
@@ -185,15 +186,23 @@ export class UnavailableError extends KvError {
   readonly isAnswer: boolean
   /** True when something listens there but gave no greeting: it may be another kind of port. */
   readonly isStranger: boolean
+  /** True when a server is there, and TLS did not come about: the message says what to mend. */
+  readonly isTls: boolean
 
   constructor(
     message: string,
-    options?: ErrorOptions & { outcome?: WriteOutcome; isAnswer?: boolean; isStranger?: boolean },
+    options?: ErrorOptions & {
+      outcome?: WriteOutcome
+      isAnswer?: boolean
+      isStranger?: boolean
+      isTls?: boolean
+    },
   ) {
     super(message, options)
     this.outcome = options?.outcome ?? 'rejected'
     this.isAnswer = options?.isAnswer ?? false
     this.isStranger = options?.isStranger ?? false
+    this.isTls = options?.isTls ?? false
   }
 }
 
@@ -238,7 +247,7 @@ export class AuthenticationError extends KvError {
 export class PermissionError extends KvError {
   override readonly name = 'PermissionError'
   readonly code = 'KV_PERMISSION'
-  readonly action = 'fix-request'
+  readonly action = 'have-granted'
 }
 
 /** A write's version lies too far from the server's clock. */

@@ -2,11 +2,15 @@
 import {
   closeSync,
   existsSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
   fsyncSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeSync,
 } from 'node:fs'
@@ -71,17 +75,29 @@ function readText(path: string): string {
   }
 }
 
+/** Throws where only another user could make such a file; then nothing is replaced. */
+function keepAccess(file: number, before: Stats): void {
+  const { uid, gid } = fstatSync(file)
+  if (uid !== before.uid || gid !== before.gid) fchownSync(file, before.uid, before.gid)
+  fchmodSync(file, before.mode & 0o7777)
+}
+
 function stampOf(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false, bigint: true })
   return stat === undefined ? '' : `${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`
 }
 
-/** A crash leaves the old file or the new one, whole. */
+/**
+ * A crash leaves the old file or the new one, whole. Who may read the old one may read the new one:
+ * a node that runs as another user would lose it otherwise.
+ */
 function replaceFile(path: string, text: string): void {
   const next = `${path}.${process.pid}.new`
   try {
+    const before = statSync(path, { throwIfNoEntry: false })
     const file = openSync(next, 'wx', 0o600)
     try {
+      if (before !== undefined) keepAccess(file, before)
       writeSync(file, text)
       fsyncSync(file)
     } finally {

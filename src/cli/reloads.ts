@@ -1,9 +1,11 @@
 /**
  * Files that are read again when they change, while the node serves: looked at every second, and at
  * once when kvd is told to. A file that is wrong changes nothing: what was loaded before stays.
+ * Several files that belong together are replaced one after another, so what does not fit is
+ * looked at once more before anybody is told.
  */
 import type { Clock } from '../clock.ts'
-import type { Logger } from '../logger.ts'
+import type { LogFields, Logger } from '../logger.ts'
 
 const INTERVAL_MS = 1000
 
@@ -11,13 +13,18 @@ export interface Reload {
   /** For the log. */
   readonly what: string
   readonly paths: readonly string[]
-  /** Reads the files and takes what they say. Throws, and changes nothing, when they are wrong. */
-  readonly load: () => void
+  /**
+   * Reads the files and takes what they say; returns what to log of it. Throws, and changes
+   * nothing, when they are wrong.
+   */
+  readonly load: () => LogFields
 }
 
 interface Watched extends Reload {
   /** Of the files as they were read last. */
   stamps: string
+  /** They did not fit when they were looked at last, and nobody was told yet. */
+  isDoubtful: boolean
 }
 
 export class Reloads {
@@ -41,7 +48,7 @@ export class Reloads {
   add(reload: Reload): void {
     const stamps = this.#stampsOf(reload)
     reload.load()
-    if (this.#watched.push({ ...reload, stamps }) === 1) this.#schedule()
+    if (this.#watched.push({ ...reload, stamps, isDoubtful: false }) === 1) this.#schedule()
   }
 
   #stampsOf({ paths }: Reload): string {
@@ -61,13 +68,18 @@ export class Reloads {
     for (const watched of this.#watched) {
       // Before reading: what changes meanwhile is seen the next time.
       const stamps = this.#stampsOf(watched)
-      if (stamps === watched.stamps && !isForced) continue
+      const isSame = stamps === watched.stamps
+      if (isSame && !isForced && !watched.isDoubtful) continue
       watched.stamps = stamps
+      const { what } = watched
       try {
-        watched.load()
-        this.#logger.info('loaded anew', { what: watched.what })
+        const fields = watched.load()
+        watched.isDoubtful = false
+        this.#logger.info('loaded anew', { what, ...fields })
       } catch (error) {
-        this.#logger.error('not loaded: what there was before stays', { what: watched.what, error })
+        watched.isDoubtful = !isForced && !watched.isDoubtful
+        if (watched.isDoubtful) continue
+        this.#logger.error('not loaded: what there was before stays', { what, error })
       }
     }
   }

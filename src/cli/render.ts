@@ -97,6 +97,7 @@ const ADVICE: Readonly<Record<KvErrorAction, string>> = {
   'check-disk': 'check the path, its permissions and the space on the disk',
   'restore-data': 'restore the file from a backup or replica',
   upgrade: 'install the same version of Duramen on both sides',
+  'have-granted': 'have it granted where the node runs: kvd user grant <name> <permissions>',
   'start-over': 'copy the state anew, then follow the changes from there',
   report: 'this is a bug: please report it with the command and this message',
 }
@@ -150,10 +151,14 @@ function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly stri
   if (isUsage(error)) return []
   if (error instanceof RefusedError) return [error.advice]
   if (error instanceof UnavailableError) {
-    // The server is there, and has said what to do.
-    if (error.isAnswer) return []
+    // The server is there, and the message says what to do.
+    if (error.isAnswer || error.isTls) return []
     if (error.isStranger) {
-      return ["the port for clients is the one that kvd shows as 'listening': --url kv://host:port"]
+      return [
+        "the port for clients is the one that kvd shows as 'listening': --url kv://host:port",
+        'where that speaks TLS: --url kvs://host:port, with DURAMEN_TLS_CA, and DURAMEN_TLS_CERT ' +
+          'and DURAMEN_TLS_KEY where it asks for a certificate',
+      ]
     }
     if (isDev === true) {
       return ['see which nodes run with: kvcli dev status', 'start one with: kvcli dev start 1']
@@ -165,9 +170,6 @@ function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly stri
   }
   if (error instanceof OverloadedError) {
     return [`wait ${formatDuration(error.retryAfterMs)}, then try again`]
-  }
-  if (error.code === 'KV_PERMISSION') {
-    return ['have it granted where the node runs: kvd user grant <name> <permissions>']
   }
   if (error.code === 'KV_AUTHENTICATION') {
     return [`the password comes from ${PASSWORD_VARIABLE}, or a file: ${PASSWORD_FILE_VARIABLE}`]

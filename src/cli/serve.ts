@@ -14,6 +14,7 @@ import { jsonLogger, type Logger } from '../logger.ts'
 import {
   DEFAULT_PORT,
   DEFAULT_SERVER_LIMITS,
+  DEFAULT_USER,
   formatAddress,
   isLoopback,
   type ServerLimits,
@@ -298,12 +299,9 @@ function banner(
   style: Style,
 ): string {
   const { address, identity } = node
-  const isStandard = address.port === DEFAULT_PORT && address.host === '127.0.0.1'
-  const isSecure = resolved.values.tlsCert !== undefined
-  const scheme = isSecure ? 'kvs' : 'kv'
-  const isPlain = isStandard && !isSecure
-  const client = isPlain ? 'npx kvcli' : `npx kvcli --url ${scheme}://${formatAddress(address)}`
-  const { durability } = resolved.values
+  const { durability, tlsCert } = resolved.values
+  const isSecure = tlsCert !== undefined
+  const client = clientCommand(node, resolved.values, io)
   const { length } = node.ring.members
   const place = length === 1 ? 'a cluster of one' : `one of ${length} nodes`
   const memory = settingRows(resolved).find(row => row.name === 'memoryBudget')?.value
@@ -312,7 +310,7 @@ function banner(
     '',
     `  ${style.bold(`kvd ${io.packageVersion}`)}  node ${id}, ${place}`,
     `  listening   ${style.key(formatAddress(address))}`,
-    ...(node.respAddress ? [`  for Redis   ${style.key(formatAddress(node.respAddress))}`] : []),
+    ...respLines(node, isSecure, style),
     ...httpLines(node, isSecure ? 'https' : 'http', style),
     ...(node.peerAddress ? [`  for nodes   ${style.key(node.peerAddress)}`] : []),
     `  data        ${style.key(directory)}`,
@@ -328,6 +326,37 @@ function banner(
     '',
   ]
   return `${lines.join('\n')}\n`
+}
+
+/** How kvcli reaches the node from here, with what it asks of clients. */
+function clientCommand({ address }: Node, settings: Settings, io: DaemonIo): string {
+  const { tlsCert, tlsCa, tlsClientAuth, usersFile, passwordFile, user } = settings
+  const { host, port } = address
+  const isWildcard = host === '0.0.0.0' || host === '::'
+  const isSecure = tlsCert !== undefined
+  const hasOwner = passwordFile !== undefined || (io.env[PASSWORD_VARIABLE] ?? '') !== ''
+  const asksForPassword = hasOwner || usersFile !== undefined
+  if (!isSecure && !asksForPassword && port === DEFAULT_PORT && host === '127.0.0.1') {
+    return 'npx kvcli'
+  }
+  // Of every address that it listens at, a certificate names the one that others know it by.
+  const shown = isSecure ? '<host>' : '127.0.0.1'
+  const place = isWildcard ? `${shown}:${port}` : formatAddress(address)
+  const who = hasOwner && user === DEFAULT_USER ? '' : `${hasOwner ? user : '<user>'}@`
+  const url = `${isSecure ? 'kvs' : 'kv'}://${asksForPassword ? who : ''}${place}`
+  const needsCertificate = isSecure && tlsClientAuth === 'require'
+  return [
+    ...(isSecure ? [`DURAMEN_TLS_CA=${tlsCa ?? '<ca.pem>'}`] : []),
+    ...(needsCertificate ? ['DURAMEN_TLS_CERT=<cert.pem> DURAMEN_TLS_KEY=<key.pem>'] : []),
+    ...(asksForPassword ? [`${PASSWORD_VARIABLE}=...`] : []),
+    `npx kvcli --url ${url}`,
+  ].join(' ')
+}
+
+function respLines({ respAddress }: Node, isSecure: boolean, { key }: Style): string[] {
+  if (respAddress === undefined) return []
+  const address = formatAddress(respAddress)
+  return [`  for Redis   ${key(isSecure ? `rediss://${address}` : address)}`]
 }
 
 function httpLines({ httpAddress }: Node, scheme: string, { key }: Style): string[] {

@@ -1,5 +1,6 @@
 /** The certificate of `kvd serve`, from PEM files that are read again when they change. */
-import { type ServerTls, type TlsFiles, TlsIdentity } from '../net/index.ts'
+import type { LogFields } from '../logger.ts'
+import { Certificate, type ServerTls, type TlsFiles, TlsIdentity } from '../net/index.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import type { Reloads } from './reloads.ts'
 import type { Settings } from './settings.ts'
@@ -23,7 +24,13 @@ export function loadTls(settings: Settings, io: DaemonIo, reloads: Reloads): Ser
     return { cert: io.readText(tlsCert), key: io.readText(tlsKey), ...ca }
   }
   const identity = new TlsIdentity(read())
+  const load = (): LogFields => {
+    const files = read()
+    identity.replace(files)
+    const { subject, notAfter } = new Certificate(files.cert)
+    return { subject, notAfter }
+  }
   const paths = [tlsCert, tlsKey, ...(tlsCa === undefined ? [] : [tlsCa])]
-  reloads.add({ what: 'certificate', paths, load: () => identity.replace(read()) })
+  reloads.add({ what: 'certificate', paths, load })
   return { identity, clientAuth: tlsClientAuth }
 }

@@ -5,7 +5,7 @@
  * Passwords come from a prompt or from stdin, never from an argument.
  */
 import { Command } from 'commander'
-import { InvalidArgumentError } from '../errors.ts'
+import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import {
   checkUserName,
   formatGrant,
@@ -20,6 +20,7 @@ import {
 } from '../net/index.ts'
 import { secureBytes } from '../random.ts'
 import type { DaemonIo } from './daemon-io.ts'
+import { type StoredGrant, withGrants, withoutGrants } from './grant-changes.ts'
 import { environmentName } from './settings.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -53,20 +54,14 @@ export function userCommand(io: DaemonIo): Command {
   )
   add('grant <name> <permissions...>', 'let a user do more').action(
     (name: string, texts: readonly string[], flags: UserFlags) => {
-      changeGrants(name, flags, io, grants => {
-        const more = texts.map(grantOf).filter(grant => !grants.some(other => isSame(other, grant)))
-        return [...grants, ...more]
-      })
+      const more = texts.map(grantOf)
+      changeGrants(name, flags, io, ({ grants }) => withGrants(grants, more))
     },
   )
   add('revoke <name> <permissions...>', 'take back what was granted').action(
     (name: string, texts: readonly string[], flags: UserFlags) => {
       const gone = texts.map(grantOf)
-      changeGrants(name, flags, io, grants => {
-        const missing = gone.findIndex(grant => !grants.some(other => isSame(other, grant)))
-        if (missing >= 0) throw new UsageError(`${name} was not granted '${texts[missing]}'`)
-        return grants.filter(grant => !gone.some(other => isSame(other, grant)))
-      })
+      changeGrants(name, flags, io, user => withoutGrants(user.grants, gone, shownGrants(user)))
     },
   )
   add('remove <name>', 'remove a user; ends its sessions').action(
@@ -84,9 +79,7 @@ export function userCommand(io: DaemonIo): Command {
   return command
 }
 
-type Stored = StoredUser['grants'][number]
-
-function grantOf(text: string): Stored {
+function grantOf(text: string): StoredGrant {
   try {
     return storedGrant(parseGrant(text))
   } catch (error) {
@@ -95,10 +88,10 @@ function grantOf(text: string): Stored {
   }
 }
 
-function isSame(a: Stored, b: Stored): boolean {
-  const prefix = (grant: Stored): string => JSON.stringify([grant.prefix ?? '', grant.prefix64])
-  if (prefix(a) !== prefix(b) || a.actions.length !== b.actions.length) return false
-  return a.actions.every(action => b.actions.includes(action))
+/** As the commands take them. */
+function shownGrants(user: StoredUser): string {
+  const [record] = parseUsers(formatUsers([user]), '')
+  return record?.grants.map(formatGrant).join(' ') || '(nothing)'
 }
 
 function readUsers({ usersFile }: UserFlags, io: DaemonIo): { path: string; users: StoredUser[] } {
@@ -127,8 +120,13 @@ function findUser(users: readonly StoredUser[], name: string, path: string): Sto
 
 function listUsers(flags: UserFlags, io: DaemonIo): void {
   const { path } = readUsers(flags, io)
-  const users = io.stampOf(path) === '' ? [] : parseUsers(io.readText(path), path)
-  const shown = users.map(({ name, grants }) => ({ name, grants: grants.map(formatGrant) }))
+  if (io.stampOf(path) === '') {
+    throw new NotFoundError(`there is no file ${path}: kvd user add makes it with the first user`)
+  }
+  const shown = parseUsers(io.readText(path), path).map(({ name, grants }) => ({
+    name,
+    grants: grants.map(formatGrant),
+  }))
   if (flags.json === true) {
     io.stdout.write(`${JSON.stringify({ users: shown }, undefined, 2)}\n`)
     return
@@ -145,10 +143,11 @@ async function addUser(name: string, flags: UserFlags, io: DaemonIo): Promise<vo
   if (users.some(user => user.name === name)) {
     throw new UsageError(`${path} has '${name}' already: kvd user passwd, grant or revoke`)
   }
-  const grants = (flags.grant ?? []).map(grantOf)
+  const grants = withGrants([], (flags.grant ?? []).map(grantOf))
   const password = await newHash(name, io)
-  writeUsers(io, path, [...users, { name, password, grants }])
-  io.stdout.write(`added ${name}\n`)
+  const user = { name, password, grants }
+  writeUsers(io, path, [...users, user])
+  io.stdout.write(`added ${name}, who may do: ${shownGrants(user)}\n`)
 }
 
 async function changePassword(name: string, flags: UserFlags, io: DaemonIo): Promise<void> {
@@ -167,17 +166,17 @@ function changeGrants(
   name: string,
   flags: UserFlags,
   io: DaemonIo,
-  change: (grants: readonly Stored[]) => readonly Stored[],
+  change: (user: StoredUser) => readonly StoredGrant[],
 ): void {
   const { path, users } = readUsers(flags, io)
   const user = findUser(users, name, path)
-  const changed = { ...user, grants: change(user.grants) }
+  const changed = { ...user, grants: change(user) }
   writeUsers(
     io,
     path,
     users.map(other => (other === user ? changed : other)),
   )
-  io.stdout.write(`changed what ${name} may do\n`)
+  io.stdout.write(`changed what ${name} may do: ${shownGrants(changed)}\n`)
 }
 
 async function newHash(name: string, io: DaemonIo): Promise<string> {
@@ -191,7 +190,8 @@ async function newHash(name: string, io: DaemonIo): Promise<string> {
 
 const HELP = `
 Permissions: read, write, monitor and admin, some with commas between them; read and
-write may name the prefix of the keys they are for, behind a colon.
+write may name the prefix of the keys they are for, behind a colon; without one they are
+for all keys. With monitor, what a node shows of its work is seen: figures, and its events.
 
 Examples:
   kvd user add ada --grant read,write:app: monitor --users-file users.json

@@ -1,5 +1,5 @@
 /** The users of `kvd serve`, from their file, which is read again when it changes. */
-import type { Logger } from '../logger.ts'
+import type { LogFields, Logger } from '../logger.ts'
 import { parseUsers, Users } from '../net/index.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import { PASSWORD_VARIABLE } from './password.ts'
@@ -18,7 +18,7 @@ export function loadUsers(
   if (path === undefined) return undefined
   const users = new Users()
   const hasOwner = passwordFile !== undefined || (io.env[PASSWORD_VARIABLE] ?? '') !== ''
-  const load = (): void => {
+  const load = (): LogFields => {
     const records = parseUsers(io.readText(path), path)
     if (hasOwner && records.some(({ name }) => name === owner)) {
       throw new UsageError(
@@ -28,6 +28,7 @@ export function loadUsers(
     }
     const changes = users.replace(records)
     logger.info('audit', { event: 'users-loaded', path, count: records.length, ...changes })
+    return {}
   }
   reloads.add({ what: 'users', paths: [path], load })
   return users

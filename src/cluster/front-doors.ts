@@ -17,6 +17,7 @@ import {
   type ListenOptions,
   type LoadPoint,
   type MetricFamily,
+  PLAIN_ANSWERS,
   type RequestHandler,
   RespDoor,
   Server,
@@ -54,19 +55,24 @@ export class FrontDoors {
     const handler = new GuardedHandler(parts.handler, audit)
     const isEncrypted = tls !== undefined
     const access = { credentials, users, audit, allowInsecureRemote, isEncrypted }
-    const acceptorOf = (door: string): Acceptor => {
+    const acceptorOf = (door: string, plainAnswer: Uint8Array): Acceptor => {
       if (tls === undefined) return parts.acceptor
-      return tlsAcceptor(tls, (remoteAddress, why) => {
-        audit.handshakeRefused({ door, remoteAddress }, why)
+      return tlsAcceptor(tls, {
+        ended: (remoteAddress, end) => audit.handshakeEnded({ door, remoteAddress }, end),
+        plainAnswer,
       })
     }
     const common = { ...parts, handler, limits, serverVersion, ...access }
     this.#options = options
-    this.server = new Server({ ...common, acceptor: acceptorOf('binary') })
+    this.server = new Server({ ...common, acceptor: acceptorOf('binary', PLAIN_ANSWERS.binary) })
     const further = { ...common, sharesWith: this.server }
     if (options.resp !== undefined) {
       const protocol = new RespDoor(parts.random, parts.clock.monotonicMs())
-      this.#resp = new Server({ ...further, protocol, acceptor: acceptorOf('redis') })
+      this.#resp = new Server({
+        ...further,
+        protocol,
+        acceptor: acceptorOf('redis', PLAIN_ANSWERS.redis),
+      })
     }
     if (options.http !== undefined) {
       const metrics = () => this.#metrics()

@@ -2,11 +2,14 @@
  * What a member does for a node that wants to join: it takes the ring through the phases of the
  * join. Any member can do it, and go on where another one stopped.
  *
- *   all are empty --> joining, readOld --> all go by that, are empty still --> readNew --> normal
+ *   all are empty, it is reached --> joining, readOld --> all go by that, are empty still
+ *     --> readNew --> normal
  *
  * Invariants:
  *  1. Nobody joins unless every member says that it holds nothing of a user: nothing is copied.
- *  2. Emptiness is asked again once every member sends its writes to the joining node as well.
+ *  2. Nobody joins whom this node cannot dial, with all that a link takes: a member that others
+ *     cannot reach would be down for all of them.
+ *  3. Emptiness is asked again once every member sends its writes to the joining node as well.
  */
 import { type Clock, delay, yieldToEventLoop } from '../clock.ts'
 import { KvError, UnavailableError } from '../errors.ts'
@@ -45,6 +48,11 @@ export interface JoinLeaderOptions {
   readonly follower: RingFollower
   /** True when this node holds nothing of a user, and nothing is being written. */
   readonly isEmpty: () => Promise<boolean>
+  /**
+   * Dials an address. Resolves to the node that is there once it is linked to; rejects with a
+   * KvError that says why it is not.
+   */
+  readonly meet: (address: string) => Promise<NodeId>
 }
 
 /** The cluster takes nobody in as it is. */
@@ -121,10 +129,31 @@ export class JoinLeader {
     // Also throws for what cannot begin now, before anybody is asked.
     beginJoin(before, member)
     if (!(await this.#areEmpty(before))) throw new JoinRefusal(NOT_EMPTY)
+    await this.#reach(member)
     const salt = await chosenSalt(before, member)
     const begin = (now: Ring): Ring =>
       findMember(now, member.nodeId) === undefined ? beginJoin(now, member, salt) : now
     await agreement.change(begin, AGREEMENT_MS)
+  }
+
+  /** Rejects unless the node is at the address that it gives, and lets itself be linked to. */
+  async #reach({ nodeId, peerAddress }: NewMember): Promise<void> {
+    let found: NodeId
+    try {
+      found = await this.#options.meet(peerAddress)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      throw new UnavailableError(
+        `${this.#options.peers.self}, a member, cannot reach this node at ${peerAddress}, where ` +
+          `it says that it is: ${error.message}`,
+        { cause: error },
+      )
+    }
+    if (found === nodeId) return
+    throw new JoinRefusal(
+      `at ${peerAddress}, where this node says that it is, the members find another one, ` +
+        `${found}: give it the address at which they reach it (kvd: --peer-address)`,
+    )
   }
 
   /** Every member sends its writes to the joining node by now. */

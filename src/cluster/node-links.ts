@@ -11,6 +11,7 @@ import { type Logger, silentLogger } from '../logger.ts'
 import {
   Audit,
   type ListenPolicy,
+  OutputBuffer,
   resolveListenOptions,
   tlsAcceptor,
   tlsConnector,
@@ -18,6 +19,7 @@ import {
 import { SharedSecret } from '../secret.ts'
 import type { CurrentRing } from './current-ring.ts'
 import { KnownBootsKeeper, readKnownBoots } from './known-boots.ts'
+import { LeftHandshakes } from './left-handshakes.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
 import {
   CLUSTER_SECRET_SIZE_MIN,
@@ -27,7 +29,15 @@ import {
   PEER_PORT_DEFAULT,
 } from './options.ts'
 import { parsePeerAddress } from './peer-address.ts'
-import { BOOT_NONCE_SIZE, type Boot, NO_CLUSTER } from './peer-hello.ts'
+import { PeerFrame, writePeerFrame } from './peer-frame.ts'
+import {
+  BOOT_NONCE_SIZE,
+  type Boot,
+  encodeRefusal,
+  NO_CLUSTER,
+  NO_PROOF,
+  PeerRefusal,
+} from './peer-hello.ts'
 import { DEFAULT_PEER_LIMITS, type PeerLimits } from './peer-limits.ts'
 import { PeerLinks, type PeerLinksOptions } from './peer-links.ts'
 import type { Ring } from './ring.ts'
@@ -35,6 +45,8 @@ import { checkAddress, checkRack, checkWeight, type NodeId, nodeIdOf } from './r
 import { StartRecord } from './start-record.ts'
 import type { Store } from './store.ts'
 import { TakenStart } from './taken-start.ts'
+
+const PLAIN_REFUSAL_SIZE = 512
 
 export interface NodeLinksParts {
   readonly store: Store
@@ -90,13 +102,33 @@ export function peerEnvironment(
   if (tls === undefined) return environment
   const { identity } = tls
   const audit = new Audit(logger, environment.clock)
+  const left = new LeftHandshakes(environment.clock, logger)
   return {
     ...environment,
-    connector: tlsConnector(() => identity.files),
-    acceptor: tlsAcceptor({ identity, clientAuth: 'require' }, (remoteAddress, why) => {
-      audit.handshakeRefused({ door: 'nodes', remoteAddress }, why)
-    }),
+    connector: tlsConnector(() => identity.files, 'node'),
+    acceptor: tlsAcceptor(
+      { identity, clientAuth: 'require' },
+      {
+        door: 'nodes',
+        ended: (remoteAddress, end) => {
+          if (end.kind === 'gone') left.left(remoteAddress)
+          audit.handshakeEnded({ door: 'nodes', remoteAddress }, end)
+        },
+        plainAnswer: plainRefusal(),
+      },
+    ),
   }
+}
+
+/** What a node without TLS is told: in its own protocol, for it understands nothing else. */
+function plainRefusal(): Uint8Array {
+  const message =
+    'the nodes of this cluster speak TLS with each other: give this one a certificate of their ' +
+    'authority (kvd: --tls-cert, --tls-key, --tls-ca)'
+  const output = new OutputBuffer(PLAIN_REFUSAL_SIZE)
+  const body = encodeRefusal({ code: PeerRefusal.plain, message, proof: NO_PROOF })
+  writePeerFrame(output, PeerFrame.refusal, PeerRefusal.plain, 0, 0, body)
+  return output.written.slice()
 }
 
 function secretBytes(secret: Uint8Array | string): Uint8Array {

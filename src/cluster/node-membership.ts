@@ -91,7 +91,8 @@ export class NodeMembership {
       await inForce()
       return !(await holdsUserData(store, partitionCount))
     }
-    new JoinLeader({ ...ringParts, clock, agreement, follower, isEmpty })
+    const meet = (address: string): Promise<NodeId> => peers.meet(address)
+    new JoinLeader({ ...ringParts, clock, agreement, follower, isEmpty, meet })
     this.#membership = new Membership({
       peers,
       clock,

@@ -34,6 +34,7 @@ import { FrontDoors, listenOptions } from './front-doors.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
 import { adoptIfNew, checkMayJoin, type FoundCluster, findIfMissing } from './node-adoption.ts'
+import { watchNodeCertificate } from './node-certificate.ts'
 import { NodeCluster, type NodeClusterParts } from './node-cluster.ts'
 import { NodeHandler, type NodeStats } from './node-handler.ts'
 import { type NodeIdentity, openIdentity } from './node-identity.ts'
@@ -182,17 +183,8 @@ async function serve(
   let bound: ListenAddress | undefined
   const links = await openLinks({ db, ring, nodeId, options, environment, fence })
   const cluster = await openCluster(links, {
-    ...{
-      db,
-      store,
-      ring,
-      environment,
-      logger,
-      path,
-      wallClock,
-      versions,
-      seeds: options.cluster?.join ?? [],
-    },
+    ...{ db, store, ring, environment, logger, path, wallClock, versions },
+    seeds: options.cluster?.join ?? [],
     clientAddress: () => (bound === undefined ? expected : reachableAddress(bound)),
     place: memberPlace(options),
     load: () => doors.lastSecond,
@@ -220,17 +212,19 @@ async function serve(
     timeMs: () => versions.timeMs,
   })
   ring.onChange(() => doors.server.pushRing(ring.bytes))
+  const stopWatching = watchNodeCertificate(options, clock, logger)
   try {
     await enter(links, cluster, fence.signal)
     const address = await doors.listen()
     bound = address
-    const parts = { address, identity, ring, doors, links, cluster, versions, db, stats }
-    const node = new RunningNode(parts)
+    const work = { ring, doors, links, cluster, versions, db, stats, stopWatching }
+    const node = new RunningNode({ address, identity, ...work })
     fence.guard(node)
     await ring.moveTo(reachableAddress(address), links?.address ?? '')
     cluster?.moved()
     return node
   } catch (error) {
+    stopWatching()
     await doors.close({ graceMs: 0 })
     await cluster?.close()
     await links?.close()
@@ -394,6 +388,8 @@ interface NodeParts {
   readonly versions: HybridLogicalClock
   readonly db: Db
   readonly stats: () => NodeStats
+  /** Ends the watch over the certificate. */
+  readonly stopWatching: () => void
 }
 
 class RunningNode implements Node {
@@ -451,7 +447,8 @@ class RunningNode implements Node {
   }
 
   async #close(options: CloseOptions | undefined): Promise<void> {
-    const { doors, links, cluster, versions, db } = this.#parts
+    const { doors, links, cluster, versions, db, stopWatching } = this.#parts
+    stopWatching()
     await doors.close(options)
     await cluster?.close()
     await links?.close()

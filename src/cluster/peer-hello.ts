@@ -152,6 +152,8 @@ export const PeerRefusal = {
   closing: 9,
   /** A later link of the same node and lane took its place. */
   replaced: 10,
+  /** The links of this node are encrypted, and what came was not. */
+  plain: 11,
 } as const
 
 /** In the place of a proof, where there is none to give or the link itself is proof enough. */
@@ -192,6 +194,7 @@ export function refusalError(code: number, message: string): KvError {
     case PeerRefusal.cluster:
     case PeerRefusal.otherNode:
     case PeerRefusal.removed:
+    case PeerRefusal.plain:
       return new InvalidArgumentError(message)
     case PeerRefusal.full:
       return new OverloadedError(message, 1000)

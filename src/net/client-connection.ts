@@ -36,6 +36,7 @@ import { ReplyHeader } from './reply-header.ts'
 import { encodeRequest, type Request } from './request.ts'
 import { decodeHelloReply, type HelloReply } from './response-body.ts'
 import { decodeErrorBody, remoteError } from './status-error.ts'
+import { TlsError } from './tls/index.ts'
 import type { WriteClock } from './write-clock.ts'
 
 const HELLO_ID = 1
@@ -168,7 +169,7 @@ export class ClientConnection {
 
   #unavailable(
     what: string,
-    options?: { cause?: unknown; isStranger?: boolean },
+    options?: { cause?: unknown; isStranger?: boolean; isTls?: boolean },
   ): UnavailableError {
     return new UnavailableError(`${formatAddress(this.address)}: ${what}`, options)
   }
@@ -405,7 +406,8 @@ export class ClientConnection {
     this.#decoder.dispose()
     const why = cause?.message ?? (wasGreeting ? NO_GREETING : CLOSED)
     const isStranger = wasGreeting && cause === undefined
-    const error = this.#failure ?? this.#unavailable(why, { cause, isStranger })
+    const isTls = cause instanceof TlsError
+    const error = this.#failure ?? this.#unavailable(why, { cause, isStranger, isTls })
     const calls = this.#slots.filter(call => call !== undefined)
     this.#slots = []
     this.#freeCount = 0
@@ -433,7 +435,7 @@ function describeOversize(request: Request, size: number, hello: HelloReply): st
 const CLOSED = 'the server closed the connection'
 const NO_GREETING =
   'something listens there, and closed the connection without a word: it may be no Duramen, or ' +
-  'its port for nodes, not that for clients'
+  'its port for nodes, not that for clients; or it speaks TLS: kvs://'
 const BACKGROUND = { background: true }
 /** Slot 0xffff does not exist. */
 const PING_ID = 0xffff_ffff

@@ -3,8 +3,8 @@
  *
  *   credentials := user length u8 | user (UTF-8) | password (UTF-8)          empty: nobody
  *
- * The password travels as it is: over a network that others can listen to, HELLO belongs inside an
- * encrypted tunnel.
+ * The password travels as it is: over a network that others can listen to, HELLO belongs inside TLS
+ * (tls/).
  */
 import { ByteReader, ByteWriter, DecodeError, utf8Encode } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'

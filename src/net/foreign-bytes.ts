@@ -17,7 +17,7 @@ export function describeForeignBytes(bytes: Uint8Array): string {
     return 'an HTTP request; this port speaks the binary protocol'
   }
   if (bytes[0] === 0x16 && bytes[1] === 0x03) {
-    return 'a TLS handshake; this port speaks plain TCP'
+    return 'a TLS handshake; this port speaks plain TCP: no kvs://, or start it with a certificate'
   }
   if (RESP_STARTS.some(start => text.startsWith(start))) {
     return 'a Redis (RESP) command; this port speaks the binary protocol'
@@ -33,7 +33,7 @@ export function describeForeignBytes(bytes: Uint8Array): string {
 export function describeForeignServer(bytes: Uint8Array): string {
   const text = utf8Decode(bytes.subarray(0, SHOWN_SIZE_MAX))
   if (text.startsWith('HTTP/')) return 'an HTTP server'
-  if (bytes[0] === 0x15 && bytes[1] === 0x03) return 'a TLS server'
+  if (bytes[0] === 0x15 && bytes[1] === 0x03) return 'a TLS server: use kvs://'
   if (/^(-ERR|-NOAUTH|-DENIED|\+|\$)/.test(text)) return 'a Redis server'
   if (text.startsWith('SSH-')) return 'an SSH server'
   return `a server of another protocol; it sent ${hexOf(bytes.subarray(0, SHOWN_SIZE_MAX))}`

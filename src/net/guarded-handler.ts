@@ -39,13 +39,13 @@ export class GuardedHandler implements RequestHandler {
   }
 
   /** Runs a check of `access`, and records what it refuses. */
-  #check({ caller }: RequestContext, what: string, check: (access: Access) => void): void {
+  #check({ caller, name }: RequestContext, what: string, check: (access: Access) => void): void {
     const { access } = caller
     try {
       check(access)
     } catch (error) {
       const why = error instanceof PermissionError ? 'no permission' : 'not logged in any more'
-      if (error instanceof KvError) this.#audit.refused(caller, access.user, what, why)
+      if (error instanceof KvError) this.#audit.refused(caller, access.user, name || what, why)
       throw error
     }
   }
@@ -83,6 +83,15 @@ export class GuardedHandler implements RequestHandler {
     this.#check(context, 'write', access => {
       for (const { key } of operations) access.checkWrite(key)
     })
+  }
+
+  checkKeys(keys: readonly Uint8Array[], action: 'read' | 'update', context: RequestContext): void {
+    this.#checkReads(action === 'read' ? 'get' : action, keys, context)
+    if (action === 'update')
+      this.#checkWrites(
+        keys.map(key => ({ key })),
+        context,
+      )
   }
 
   get canUpdate(): boolean {

@@ -9,6 +9,7 @@ export {
   tcpAcceptor,
 } from './acceptor.ts'
 export {
+  ACTIONS,
   Audit,
   checkUserName,
   formatGrant,
@@ -55,6 +56,7 @@ export type { LoadPoint } from './load-meter.ts'
 export { byLabel, counter, gauge, type MetricFamily, type MetricSample } from './metrics.ts'
 export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 export { OutputBuffer } from './output-buffer.ts'
+export { PLAIN_ANSWERS } from './plain-answers.ts'
 export type { ReceiveBudget } from './receive-buffer.ts'
 export type { RemoteScan } from './remote-scan.ts'
 export type {
@@ -100,12 +102,17 @@ export {
   statusOfError,
 } from './status-error.ts'
 export {
+  Certificate,
+  type CertifiedHost,
   CLIENT_AUTH,
   type ClientAuth,
   type ClientTls,
+  type HandshakeEnd,
   type ServerTls,
+  TlsError,
   type TlsFiles,
   TlsIdentity,
   tlsAcceptor,
   tlsConnector,
+  watchCertificate,
 } from './tls/index.ts'

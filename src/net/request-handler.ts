@@ -29,6 +29,8 @@ export interface RequestContext {
    * a GET: the least that the answer may have.
    */
   readonly version: Uint8Array | undefined
+  /** What the door calls it, where that says more than the operation: for the audit. */
+  readonly name?: string
   /** Whose request it is, and what that user may do: see guarded-handler.ts. */
   readonly caller: Caller
   /**
@@ -205,6 +207,11 @@ export interface RequestHandler {
    * Absent: everybody may.
    */
   checkMonitor?(context: RequestContext): void
+  /**
+   * Throws unless the caller may read the keys and, for an update, write them: asked before it is
+   * told that what it wants is not offered at all. Absent: everybody may.
+   */
+  checkKeys?(keys: readonly Uint8Array[], action: 'read' | 'update', context: RequestContext): void
   /** What it has to tell to monitoring, besides what the doors know. Absent: nothing. */
   metrics?(context: RequestContext): MaybePromise<readonly MetricFamily[]>
   /** The ring of the current epoch, encoded; a door hands it on as it is. */

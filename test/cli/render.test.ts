@@ -131,8 +131,9 @@ const ERRORS: readonly (readonly [KvError, RegExp | undefined])[] = [
   [new TimeoutError('m', { outcome: 'rejected' }), /is the server at kv:\/\/here:7700 well\?/],
   [
     new UnavailableError('m', { isStranger: true }),
-    /^ {2}-> the port for clients .*listening.*: --url kv:.*$/,
+    /^ {2}-> the port for clients .*listening.*: --url kv:.*\n {2}-> where that speaks TLS: .*kvs:/,
   ],
+  [new UnavailableError('m', { isTls: true }), undefined],
   [new UnavailableError('m'), /running at kv:\/\/here:7700\? start one here with: kvd serve/],
   [new OverloadedError('m', 250), /wait 250 ms, then try again/],
   [new ProtocolError('m'), /report it/],

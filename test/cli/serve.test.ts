@@ -11,10 +11,12 @@ import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import type { DaemonIo } from '../../src/cli/daemon-io.ts'
 import { main } from '../../src/cli/kvd-main.ts'
+import { Reloads } from '../../src/cli/reloads.ts'
 import type { Clock } from '../../src/clock.ts'
 import { systemClock } from '../../src/clock.ts'
 import { IoError } from '../../src/errors.ts'
 import { connect } from '../../src/net/index.ts'
+import { Authority } from '../support/certificates.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 type Files = Record<string, string>
@@ -383,6 +385,58 @@ describe('a cluster', () => {
   })
 })
 
+describe('a certificate', () => {
+  test('is served at every address, and the banner says how to come in', async () => {
+    const authority = new Authority('ours')
+    const { cert, key } = authority.issue({ validDays: [-1, 9] })
+    const files = { '/c.pem': cert, '/k.pem': key, '/ca.pem': authority.cert }
+    const directory = temporaryDirectory({ after })
+    const argv = ['serve', '--dir', directory, '--port', '0', '--host', '0.0.0.0']
+    argv.push('--resp-port', '0', '--tls-cert', '/c.pem', '--tls-key', '/k.pem')
+    const daemon = new Daemon([...argv, '--tls-ca', '/ca.pem'], { DURAMEN_PASSWORD: 'x' }, files)
+    await main(daemon.io)
+    const shown =
+      / {4}DURAMEN_TLS_CA=\/ca.pem DURAMEN_PASSWORD=\.\.\. npx kvcli --url kvs:\/\/<host>:\d+ put/
+    assert.match(daemon.text, shown)
+    assert.match(daemon.text, /for Redis {3}rediss:\/\/127\.0\.0\.1:\d+\n/)
+    assert.match(daemon.text, /the certificate of this node ends soon/)
+    Object.assign(files, { '/c.pem': authority.issue({ validDays: [-1, 90] }).cert })
+    daemon.signal('SIGHUP')
+    assert.match(daemon.text, /not loaded: what there was before stays.*certificate and key/)
+    Object.assign(files, { '/c.pem': cert })
+    daemon.signal('SIGHUP')
+    assert.match(daemon.text, /loaded anew.*CN=of ours.*\d{4}-\d\d-\d\dT/)
+    daemon.signal('SIGTERM')
+    assert.equal(await daemon.exited, 0)
+  })
+
+  test('of which one file is replaced before the other is no error', () => {
+    const lines: string[] = []
+    const log = (message: string): void => {
+      lines.push(message)
+    }
+    const files = { stamp: '1', fit: true }
+    const logger = { debug: log, info: log, warn: log, error: log }
+    const reloads = new Reloads(systemClock(), logger, () => files.stamp)
+    const load = (): Record<string, never> => {
+      if (!files.fit) throw new Error('they do not fit')
+      return {}
+    }
+    reloads.add({ what: 'certificate', paths: ['a', 'b'], load })
+    const look = (stamp: string, fit: boolean): string[] => {
+      Object.assign(files, { stamp, fit })
+      reloads.check(false)
+      return lines.splice(0)
+    }
+    assert.deepEqual(look('2', false), [])
+    assert.deepEqual(look('3', true), ['loaded anew'])
+    assert.deepEqual(look('4', false), [])
+    assert.deepEqual(look('4', false), ['not loaded: what there was before stays'])
+    assert.deepEqual(look('4', false), [], 'told once')
+    assert.deepEqual(look('5', true), ['loaded anew'])
+  })
+})
+
 describe('users', () => {
   const path = '/users.json'
   const files: Files = {}
@@ -393,15 +447,30 @@ describe('users', () => {
     return daemon.text
   }
 
+  test('are not listed from a file that is not there', async () => {
+    assert.match(await kvd('list'), /there is no file \/users.json.*KV_NOT_FOUND/)
+  })
+
   test('are made by kvd user, and served by a node that takes changes at a hangup', async () => {
-    assert.equal(await kvd('add ada --grant read:app: monitor', 'first word'), 'added ada\n')
-    assert.equal(await kvd('add bob', 'second word'), 'added bob\n')
+    assert.match(
+      await kvd('add ada --grant read:app: monitor', 'first word'),
+      /^added ada, who may/,
+    )
+    assert.match(await kvd('add bob', 'second word'), /^added bob, who may do: \(nothing\)/)
     assert.match(await kvd('add ada', 'x'), /has 'ada' already/)
     assert.match(await kvd('add eve', ''), /the password is empty/)
     assert.match(await kvd('grant bob reed'), /'reed' is not one of read, write, monitor, admin/)
     assert.match(await kvd('grant carl read'), /no user 'carl', but ada, bob/)
     assert.match(await kvd('grant bob read,write:app: admin'), /^changed/)
-    assert.match(await kvd('revoke bob write'), /was not granted 'write'/)
+    for (const [wrong, why] of [
+      ['grant bob read:', /no prefix stands behind the colon; for all keys: read\n/],
+      ['grant bob read:a,write:b', /grants for other keys apart: read:a write:b\n/],
+      ['revoke bob write', /'write' was not granted.*granted is: read,write:app: admin/],
+    ] as const) {
+      assert.match(await kvd(wrong), why)
+    }
+    assert.match(await kvd('revoke bob write:app:'), /may do: read:app: admin\n/)
+    assert.match(await kvd('grant bob write:app:'), /may do: read,write:app: admin\n/)
     assert.match(await kvd('revoke bob admin'), /^changed/)
     assert.equal(await kvd('list'), 'ada  read:app: monitor\nbob  read,write:app:\n')
     assert.ok(!/first|second/.test(files[path]!), files[path])

@@ -317,6 +317,8 @@ describe('users at all doors', () => {
     await by.close()
     const audited = lines.filter(line => line.includes('"message":"audit"'))
     assert.ok(audited.some(line => line.includes('"event":"refused"')))
+    // One line each: the door's own notice is of what the audit does not have.
+    assert.ok(!lines.some(line => line.includes('KV_PERMISSION')))
     assert.ok(audited.some(line => line.includes('"event":"admin"') && line.includes('"root"')))
   })
 

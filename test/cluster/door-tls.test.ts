@@ -2,9 +2,12 @@
 // not fit is told why, on either side; a new certificate is shown without a restart.
 // Method: real nodes on real sockets, with certificates of two authorities made on the spot.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { get } from 'node:https'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { type Node, type NodeOptions, startNode } from '../../src/cluster/index.ts'
 import type { Logger } from '../../src/logger.ts'
@@ -16,6 +19,8 @@ import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const OURS = new Authority('our authority')
 const OTHERS = new Authority('another authority')
+/** Some ten seconds of them. */
+const LOOKS_MAX = 2000
 const SECRET = 'a secret of at least sixteen bytes'
 
 async function errorOf(node: Node, tls: ClientTls | boolean): Promise<string> {
@@ -54,6 +59,16 @@ describe('a node with a certificate', () => {
     return started
   }
 
+  /** Waits for it: the two sides of a connection end each in their own time. */
+  async function lineWith(text: string): Promise<string> {
+    for (let looks = 0; looks < LOOKS_MAX; looks++) {
+      const found = lines.findLast(line => line.includes(text))
+      if (found !== undefined) return found
+      await turn(5)
+    }
+    return assert.fail(`no line of the log has: ${text}`)
+  }
+
   before(async () => {
     root = temporaryDirectory({
       after: now => {
@@ -76,18 +91,25 @@ describe('a node with a certificate', () => {
   })
 
   test('and tells either side what does not fit', async () => {
-    const plain = await errorOf(node, false)
-    assert.match(plain, /TLS server|closed the connection/)
+    assert.match(await errorOf(node, false), /this port speaks TLS: use kvs:/)
     assert.match(await errorOf(node, true), /an authority that is not known here/)
     assert.match(await errorOf(node, { ca: OTHERS.cert }), /an authority that is not known here/)
     const otherName = { ca: OURS.cert, serverName: 'db.example' }
     assert.match(await errorOf(node, otherName), /must name the host that is connected to/)
     assert.match(await errorOf(strict, { ca: OURS.cert }), /asks for a certificate of this client/)
     const stranger = { ca: OURS.cert, ...OTHERS.issue() }
-    assert.match(await errorOf(strict, stranger), /does not believe the certificate|closed|reset/)
+    assert.match(await errorOf(strict, stranger), /may not take the certificate .*valid until/)
+    const expired = { ca: OURS.cert, ...OURS.issue({ validDays: [-3, -2] }) }
+    assert.match(await errorOf(strict, expired), /may not take the certificate .*valid until/)
     const redis = await RespClient.connect(node.respAddress!.port)
-    assert.ok(!(await redis.untilClosed(Buffer.from('PING\r\n'))).includes('PONG'))
-    await assert.rejects(fetch(`http://127.0.0.1:${node.httpAddress!.port}/livez`))
+    assert.match(await redis.untilClosed(Buffer.from('PING\r\n')), /^-ERR .*use rediss:/)
+    const http = await fetch(`http://127.0.0.1:${node.httpAddress!.port}/livez`)
+    assert.equal(http.status, 400)
+    assert.match(await http.text(), /use https:/)
+    for (const why of ['not of the authority that is believed here (', 'has expired (CERT_HAS_']) {
+      const line = await lineWith(why)
+      assert.match(line, /"client":"127\.0\.0\.1:\d+"/)
+    }
     const audited = lines.filter(line => line.includes('handshake-refused'))
     for (const door of ['binary', 'redis', 'http']) {
       assert.ok(
@@ -96,6 +118,14 @@ describe('a node with a certificate', () => {
       )
     }
     assert.ok(audited.some(line => line.includes('it does not speak TLS')))
+  })
+
+  test('makes nothing of who goes away before it has said anything', async () => {
+    const socket = connect(node.address.port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.destroy()
+    await lineWith('a handshake was left')
+    assert.ok(!lines.some(line => line.includes('refused') && line.includes('went away')))
   })
 
   test('shows a new one without a restart, and refuses one that does not fit', async () => {
@@ -107,8 +137,15 @@ describe('a node with a certificate', () => {
     await open.get('a')
     identity.replace({ ...OURS.issue({ validDays: [-3, -2] }), ca: OURS.cert })
     assert.match(await errorOf(node, { ca: OURS.cert }), /has expired/)
+    await lineWith('the certificate of this node has expired')
     await open.get('a')
     await open.close()
+    identity.replace({
+      ...OURS.issue({ names: ['db.example'], validDays: [-1, 9] }),
+      ca: OURS.cert,
+    })
+    await lineWith('the certificate of this node ends soon')
+    assert.match(await lineWith('does not name the host at which other nodes'), /127\.0\.0\.1/)
     identity.replace(files)
     assert.notEqual(await serialOf(node.httpAddress!.port), before)
     assert.equal(await errorOf(node, { ca: OURS.cert }), '')
@@ -119,15 +156,27 @@ describe('a node with a certificate', () => {
     const cluster = { secret: SECRET, peerPort: 0, join: [seed] }
     const joined = await start('b', { cluster })
     assert.equal(joined.ring.members.length, 2)
-    const client = new Client({ nodes: [joined.address], tls: { ca: OURS.cert } })
-    await client.put('both', '1', { consistency: 'all' })
-    await client.close()
     assert.notEqual(await serialOf(Number(seed.split(':')[1])), '')
     const stranger = new TlsIdentity({ ...OTHERS.issue(), ca: OURS.cert })
     const signal = AbortSignal.timeout(700)
     const options = { cluster: { ...cluster, signal }, tls: { identity: stranger } }
     await assert.rejects(start('c', options))
     assert.ok(lines.some(line => line.includes('"door":"nodes"')))
+    const plain = start('c', { cluster, tls: undefined })
+    await assert.rejects(plain, /the nodes of this cluster speak TLS with each other/)
+    const misnamed = new TlsIdentity({ ...OURS.issue({ names: ['db.example'] }), ca: OURS.cert })
+    const until = new AbortController()
+    const outside = start('e', {
+      cluster: { ...cluster, signal: until.signal },
+      tls: { identity: misnamed },
+    })
+    await lineWith('cannot reach this node at')
+    until.abort(new Error('enough'))
+    await assert.rejects(outside, /enough/)
+    assert.equal(node.ring.members.length, 2)
+    const client = new Client({ nodes: [joined.address], tls: { ca: OURS.cert } })
+    await client.put('both', '1', { consistency: 'all' })
+    await client.close()
   })
 
   test('may be reached from elsewhere only with a password', async () => {

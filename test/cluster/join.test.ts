@@ -30,7 +30,8 @@ async function running(seed: number, count: number): Promise<SimRings> {
 }
 
 function newcomerOf(rings: SimRings): NewMember {
-  return { ...randomMember(rings.random), peerAddress: 'new:1' }
+  const member = randomMember(rings.random)
+  return { ...member, peerAddress: `new-${member.nodeId.slice(0, 8)}:1` }
 }
 
 async function until(rings: SimRings, holds: () => boolean, maxMs = 30_000): Promise<void> {
@@ -71,7 +72,7 @@ describe('join', () => {
     assert.equal(first!.ring.ring.epoch, rings.first.epoch + 3 * 4)
     for (const member of newcomers) {
       const found = first!.ring.ring.members.find(({ nodeId }) => nodeId === member.nodeId)
-      assert.equal(found?.peerAddress, 'new:1')
+      assert.equal(found?.peerAddress, member.peerAddress)
       assert.equal(found?.clientAddress, member.clientAddress)
     }
   })
@@ -148,6 +149,23 @@ describe('join', () => {
       return error instanceof InvalidArgumentError && /export the data/.test(error.message)
     })
     for (const { ring } of rings.nodes.values()) assert.equal(ring.ring.epoch, rings.first.epoch)
+  })
+
+  test('nobody joins whom a member does not reach where it says that it is', async t => {
+    const rings = await running(printSeed(t), 2)
+    const member = newcomerOf(rings)
+    await rings.start(member.nodeId, rings.first)
+    await rings.clock.advanceAsync(50)
+    rings.at.set(member.peerAddress, undefined)
+    const joined = rings.join(member)
+    await rings.clock.advanceAsync(10_000)
+    for (const { ring } of rings.nodes.values()) assert.equal(ring.ring.epoch, rings.first.epoch)
+    rings.at.set(member.peerAddress, member.nodeId)
+    await settled(rings, joined)
+    const other = { ...newcomerOf(rings), peerAddress: member.peerAddress }
+    await rings.start(other.nodeId, rings.first)
+    await rings.clock.advanceAsync(50)
+    await assert.rejects(settled(rings, rings.join(other)), /the members find another one/)
   })
 
   test('a write that comes while a node joins takes the join back', async t => {

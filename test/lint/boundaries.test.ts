@@ -28,7 +28,7 @@ const ENTRY = 'src/index.ts'
 const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
   'node:buffer': /^src\/(?:cli\/|net\/http\/scan-lines\.ts$)/,
   'node:child_process': /^src\/cli\//,
-  'node:crypto': /^src\/(?:random|secret)\.ts$/,
+  'node:crypto': /^src\/(?:random|secret|net\/tls\/certificate)\.ts$/,
   'node:perf_hooks': /^src\/(?:cli\/load-generator|net\/http\/process-metrics)\.ts$/,
   'node:events': /^src\/(?:net|cli)\//,
   'node:fs': /^src\/(?:engine\/(?:node-file-system|directory-lock|lock-holder)\.ts$|cli\/)/,

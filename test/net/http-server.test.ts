@@ -6,7 +6,12 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { describe, test } from 'node:test'
 import { delay, systemClock } from '../../src/clock.ts'
-import { InvalidArgumentError, OverloadedError, UnavailableError } from '../../src/errors.ts'
+import {
+  InvalidArgumentError,
+  OverloadedError,
+  PermissionError,
+  UnavailableError,
+} from '../../src/errors.ts'
 import { metricsText } from '../../src/net/http/metrics-text.ts'
 import { LatencyHistogram } from '../../src/net/latency-histogram.ts'
 import { counter, gauge, type MetricFamily } from '../../src/net/metrics.ts'
@@ -95,6 +100,15 @@ describe('keys', () => {
     const answer = await fetch(`${url}/v1/kv/a`, { method: 'PUT', body: 'x', headers })
     const { status, code } = await errorOf(answer)
     assert.deepEqual([status, code], [501, 'HTTP_CONDITION_NOT_OFFERED'])
+    const checkKeys = (): void => {
+      throw new PermissionError('not this one')
+    }
+    const guarded = await startHttp(t, {
+      handler: Object.assign(new MemoryHandler(), { checkKeys }),
+    })
+    const path = `${guarded.url}/v1/kv/a`
+    const refused = await errorOf(await fetch(path, { method: 'PUT', body: 'x', headers }))
+    assert.deepEqual([refused.status, refused.code], [403, 'KV_PERMISSION'])
   })
 
   test('expire after their ttl, and terms are passed on', async t => {

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
-import { OverloadedError } from '../../src/errors.ts'
+import { OverloadedError, PermissionError } from '../../src/errors.ts'
 import type { HandlerOperation, HandlerPut } from '../../src/net/request-handler.ts'
 import { argumentsOf } from '../../src/net/resp/command-syntax.ts'
 import { RespDoor } from '../../src/net/resp/index.ts'
@@ -291,6 +291,13 @@ describe('resp session', () => {
     }
     client.send('multi')
     assert.match(client.replies()[0]!, /^-ERR transactions are not offered in a cluster/)
+    const checkKeys = (): void => {
+      throw new PermissionError('not this one')
+    }
+    const guarded = new RespHarness({ handler: Object.assign(new MemoryHandler(), { checkKeys }) })
+    guarded.send('watch a')
+    await yieldToEventLoop()
+    assert.match(guarded.replies()[0]!, /^-NOPERM/)
     client.send('del a x b')
     await yieldToEventLoop()
     assert.deepEqual(client.replies(), [':2'])

@@ -11,6 +11,7 @@ import type { Ring } from '../../src/cluster/ring.ts'
 import { RingFollower } from '../../src/cluster/ring-follower.ts'
 import { encodeRing } from '../../src/cluster/ring-format.ts'
 import { type NewMember, type NodeId, nodeIdBytes } from '../../src/cluster/ring-member.ts'
+import { UnavailableError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { FakeEngine } from './fake-engine.ts'
@@ -37,6 +38,8 @@ export class SimRings {
   readonly forgetful = new Set<NodeId>()
   /** Nodes that hold data of users. */
   readonly filled = new Set<NodeId>()
+  /** Who is at which address; where a node wants to join, itself unless a test says otherwise. */
+  readonly at = new Map<string, NodeId | undefined>()
   /** What every node ever went by, by epoch. */
   readonly history = new Map<number, Uint8Array>()
 
@@ -81,12 +84,19 @@ export class SimRings {
     const { clock, random } = { clock: peers.clock, random: this.random }
     const agreement = new EpochAgreement({ peers, clock, random, logger, ring, acceptor, follower })
     const isEmpty = async (): Promise<boolean> => !this.filled.has(id)
-    new JoinLeader({ peers, clock, logger, ring, agreement, follower, isEmpty })
+    const meet = async (address: string): Promise<NodeId> => this.#meet(address)
+    new JoinLeader({ peers, clock, logger, ring, agreement, follower, isEmpty, meet })
     this.#record(ring)
     ring.onChange(() => this.#record(ring))
     const node = { engine, peers, ring, acceptor, follower, agreement }
     this.nodes.set(id, node)
     return node
+  }
+
+  #meet(address: string): NodeId {
+    const found = this.at.get(address)
+    if (found !== undefined) return found
+    throw new UnavailableError(`nobody is at ${address}`)
   }
 
   async #engineWith(ring: Ring): Promise<FakeEngine> {
@@ -105,6 +115,7 @@ export class SimRings {
 
   /** Has a node that runs ask to be taken in. */
   join(member: NewMember, signal?: AbortSignal): Promise<void> {
+    if (!this.at.has(member.peerAddress)) this.at.set(member.peerAddress, member.nodeId)
     const { peers, ring, follower } = this.nodes.get(member.nodeId)!
     const { clock, random } = { clock: peers.clock, random: this.random }
     const logger = silentLogger

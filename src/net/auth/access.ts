@@ -10,7 +10,8 @@ import { KeyPrefixes, type KeyRange } from './key-prefixes.ts'
 
 const NO_KEYS = new KeyPrefixes([])
 const ALL_KEYS = new KeyPrefixes([new Uint8Array(0)])
-const KEYS_REFUSED = 'this user has no permission for one of the keys, or of the range'
+const READ_REFUSED = "this user has no permission 'read' for one of the keys, or of the range"
+const WRITE_REFUSED = "this user has no permission 'write' for one of the keys"
 
 export class Access {
   readonly user: string
@@ -63,15 +64,15 @@ export class Access {
 
   /** These throw PermissionError, or AuthenticationError once it is revoked. */
   checkRead(key: Uint8Array): void {
-    if (!this.#readable.has(key)) throw this.#refusal(KEYS_REFUSED)
+    if (!this.#readable.has(key)) throw this.#refusal(READ_REFUSED)
   }
 
   checkWrite(key: Uint8Array): void {
-    if (!this.#writable.has(key)) throw this.#refusal(KEYS_REFUSED)
+    if (!this.#writable.has(key)) throw this.#refusal(WRITE_REFUSED)
   }
 
   checkReadRange(range: KeyRange): void {
-    if (!this.#readable.hasRange(range)) throw this.#refusal(KEYS_REFUSED)
+    if (!this.#readable.hasRange(range)) throw this.#refusal(READ_REFUSED)
   }
 
   checkMonitor(): void {

@@ -9,6 +9,7 @@
  */
 import type { Clock } from '../../clock.ts'
 import type { Logger } from '../../logger.ts'
+import type { HandshakeEnd } from '../tls/index.ts'
 import type { Access } from './access.ts'
 
 /** Refusals logged in one interval. */
@@ -47,9 +48,14 @@ export class Audit {
     this.#refused({ event: 'login-refused', ...fieldsOf(caller, user), why })
   }
 
-  /** Somebody did not get as far as to say who it is: TLS did not come about. */
-  handshakeRefused({ door, remoteAddress }: AuditedCaller, why: string): void {
-    this.#refused({ event: 'handshake-refused', door, client: remoteAddress, why: cut(why) })
+  /**
+   * Somebody did not get as far as to say who it is: TLS did not come about. Who merely went away
+   * has done nothing that is worth a look.
+   */
+  handshakeEnded({ door, remoteAddress }: AuditedCaller, { kind, why }: HandshakeEnd): void {
+    const fields = { door, client: remoteAddress, why: cut(why) }
+    if (kind === 'gone') this.#logger.debug('a handshake was left', fields)
+    else this.#refused({ event: 'handshake-refused', ...fields })
   }
 
   /** A user asked for what is not allowed. `what`: the operation. */

@@ -6,7 +6,8 @@
  *           | "monitor"              the node's figures: stats, metrics, status; no keys
  *           | "admin"                commands that change the node; what monitor sees, too
  *
- * A prefix is UTF-8; in a users file one of other bytes stands in base64 (users-file.ts).
+ * A prefix is UTF-8, and as text not empty; in a users file one of other bytes stands in base64
+ * (users-file.ts).
  */
 import { utf8Encode } from '../../bytes.ts'
 import { InvalidArgumentError } from '../../errors.ts'
@@ -23,13 +24,30 @@ export interface Grant {
 /** Of one user; each operation of a user who may not do everything looks through them. */
 export const GRANTS_MAX = 64
 const PREFIX_SIZE_MAX = 1024
+/** Further actions where the prefix is: nobody means keys that begin so. */
+const MISPLACED = new RegExp(`,(?:${ACTIONS.join('|')})(?=[,:]|$)`)
 
 /** Throws InvalidArgumentError that says what would be right. */
 export function parseGrant(text: string): Grant {
   const colon = text.indexOf(':')
   const actions = (colon < 0 ? text : text.slice(0, colon)).split(',')
-  const prefix = utf8Encode(colon < 0 ? '' : text.slice(colon + 1))
-  return checkGrant(actions, prefix)
+  if (colon < 0) return checkGrant(actions, new Uint8Array(0))
+  const prefix = text.slice(colon + 1)
+  // It may come from a variable that is not set, and would allow everything.
+  if (prefix === '') {
+    throw new InvalidArgumentError(
+      `in '${text}' no prefix stands behind the colon; for all keys: ${text.slice(0, colon)}`,
+    )
+  }
+  const misplaced = MISPLACED.exec(prefix)
+  if (misplaced !== null) {
+    throw new InvalidArgumentError(
+      `in '${text}' the prefix of the keys would be '${prefix}'; actions stand before the colon, ` +
+        `and grants for other keys apart: ${text.slice(0, colon + 1 + misplaced.index)} ` +
+        text.slice(colon + 2 + misplaced.index),
+    )
+  }
+  return checkGrant(actions, utf8Encode(prefix))
 }
 
 /** Throws InvalidArgumentError for unknown actions, and for a prefix where none belongs. */

@@ -9,7 +9,7 @@
  *  2. Nothing that a client sends, and nothing that the handler throws, throws out of it.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { TimeoutError } from '../../errors.ts'
+import { PermissionError, TimeoutError } from '../../errors.ts'
 import type { ClientIdentity } from '../../fair-queue.ts'
 import type { Consistency, Durability } from '../../key-value-store.ts'
 import { Access, type Caller } from '../auth/index.ts'
@@ -211,6 +211,8 @@ export class HttpCall implements RequestContext, Caller {
     const { connection, context } = this
     // Every browser asks without a password first, to hear that there is one.
     if (code === 'KV_AUTHENTICATION' && this.fields.authorization === undefined) return
+    // The audit has it, with who and what.
+    if (error instanceof PermissionError) return
     context.notice(connection.remoteAddress, code, error instanceof Error ? error.message : '')
   }
 

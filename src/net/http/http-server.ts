@@ -29,19 +29,19 @@ import {
 } from '../server-options.ts'
 import type { ServerStatsSnapshot } from '../server-stats.ts'
 import {
-  addressOf,
   explainServerError,
   followIdentity,
   listenerOptions,
   type ServerTls,
   TlsHandshakes,
+  verifiedAs,
 } from '../tls/index.ts'
 import { DashboardFiles } from './dashboard-files.ts'
 import { HttpConnection, type HttpSocket } from './http-connection.ts'
 import { HttpDispatch } from './http-dispatch.ts'
 import type { HttpDoorContext, HttpServerOptions, NamedDoor } from './http-server-options.ts'
 import { HTTP_KINDS, HTTP_OPERATIONS, type HttpOperation, HttpStats } from './http-stats.ts'
-import { replyToClientError } from './malformed-request.ts'
+import { replyToClientError, replyToPlainRequest } from './malformed-request.ts'
 import { ProcessMetrics } from './process-metrics.ts'
 import { responseMetrics } from './response-metrics.ts'
 import { StatsBoard } from './stats-board.ts'
@@ -53,6 +53,8 @@ const SWEEP_INTERVAL_MS = 250
 const DRAIN_SWEEP_INTERVAL_MS = 25
 /** Refusals in the log between two sweeps; a flood of strangers must not flood the log. */
 const NOTICES_MAX = 10
+/** To who speaks HTTP where this speaks HTTPS. */
+const PLAIN_ANSWER = replyToPlainRequest()
 /** node:http looks for requests that are too slow so often. */
 const SLOW_CHECK_MS = 1000
 
@@ -157,8 +159,10 @@ export class HttpServer {
       this.#accept(socket)
     })
     server.on('tlsClientError', (error, socket) => {
-      const caller = { door: 'http', remoteAddress: addressOf(socket) }
-      this.#options.audit?.handshakeRefused(caller, explainServerError(error))
+      const end = explainServerError(error, verifiedAs(socket), 'clients')
+      const caller = { door: 'http', remoteAddress: this.#handshakes.addressOf(socket) }
+      this.#options.audit?.handshakeEnded(caller, end)
+      if (end.kind === 'plain') this.#handshakes.answerPlain(socket, PLAIN_ANSWER)
       socket.destroy()
     })
     followIdentity(server, tls)

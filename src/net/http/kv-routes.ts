@@ -76,7 +76,7 @@ export function putKey(call: HttpCall, { path, query }: Target): void {
   const parameters = new Query(query, PUT_PARAMETERS)
   writeTerms(call, parameters)
   const ttlMs = parameters.duration('ttl') ?? 0
-  checkConditions(call)
+  checkConditions(call, key)
   const { valueSizeMax } = call.context.limits
   const advice = 'store it in parts, or raise the limit of the server (--max-value-size)'
   withBody(call, { sizeMax: valueSizeMax, advice }, value => {
@@ -88,7 +88,7 @@ export function putKey(call: HttpCall, { path, query }: Target): void {
 export function deleteKey(call: HttpCall, { path, query }: Target): void {
   const key = keyIn(path)
   writeTerms(call, new Query(query, DELETE_PARAMETERS))
-  checkConditions(call)
+  checkConditions(call, key)
   call.size = key.length
   write(call, { type: 'del', key })
 }
@@ -141,9 +141,13 @@ function hasChanged(tag: string | undefined): HttpError {
 }
 
 /** Before the body comes. Throws HttpError for conditions that cannot be kept here. */
-function checkConditions({ fields, context }: HttpCall): void {
-  if (fields.ifMatch === undefined && fields.ifNoneMatch === undefined) return
-  if (context.handler.canUpdate !== true || context.handler.update === undefined) throw notOffered()
+function checkConditions(call: HttpCall, key: Uint8Array): void {
+  const { ifMatch, ifNoneMatch } = call.fields
+  if (ifMatch === undefined && ifNoneMatch === undefined) return
+  const { handler } = call.context
+  if (handler.canUpdate === true && handler.update !== undefined) return
+  handler.checkKeys?.([key], 'update', call)
+  throw notOffered()
 }
 
 function notOffered(): HttpError {

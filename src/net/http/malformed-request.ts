@@ -3,6 +3,7 @@
  * so the connection ends; what was answered before goes out first.
  */
 import type { ServerResponse } from 'node:http'
+import { utf8Encode } from '../../bytes.ts'
 import type { HttpSocket } from './http-connection.ts'
 import { errorReply, HttpError } from './http-error.ts'
 
@@ -46,6 +47,12 @@ function refusalOf(error: Error): HttpError | undefined {
   }
   if (!code.startsWith('HPE_')) return undefined
   return new HttpError('HTTP_BAD_REQUEST', `this is no HTTP/1.1: ${error.message}`)
+}
+
+/** The bytes of what is said, unencrypted, at a door that speaks HTTPS. */
+export function replyToPlainRequest(): Uint8Array {
+  const message = 'this port speaks TLS: use https://'
+  return utf8Encode(rawReply(new HttpError('HTTP_BAD_REQUEST', message)))
 }
 
 const REASONS: Readonly<Record<number, string>> = {

@@ -28,9 +28,10 @@ async function watch(call: RunCall): Promise<Reply> {
   if (session.transaction !== undefined) {
     throw new CommandError('ERR WATCH inside MULTI is not allowed')
   }
-  checkAlone(call)
   const { watched } = session
   const keys = watched.unwatched(distinctKeys(args.detached().list(1)))
+  context.handler.checkKeys?.(keys, 'read', request)
+  checkAlone(call)
   if (keys.length === 0) return OK
   await context.handler.update?.(
     keys,

@@ -4,22 +4,30 @@
  */
 const PENDING_MAX = 512
 
-interface Pending {
+interface Place {
   readonly remoteAddress?: string | undefined
   readonly remotePort?: number | undefined
+}
+
+/** A socket below TLS. */
+interface Pending extends Place {
+  write(bytes: Uint8Array): unknown
   destroy(): unknown
-  once(event: 'close', listener: () => void): unknown
+  prependOnceListener(event: 'close', listener: () => void): unknown
 }
 
 export class TlsHandshakes {
   readonly #pending = new Map<string, Pending>()
+  /** Of the socket that closed last: the encrypted one over it closes right behind it. */
+  #closedLast = 'unknown:0'
 
   get count(): number {
     return this.#pending.size
   }
 
   begun(socket: Pending): void {
-    const name = nameOf(socket)
+    // Looked at now: a socket that is closed does not tell any more.
+    const name = addressOf(socket)
     if (this.#pending.size >= PENDING_MAX) {
       for (const longest of this.#pending.values()) {
         longest.destroy()
@@ -27,12 +35,26 @@ export class TlsHandshakes {
       }
     }
     this.#pending.set(name, socket)
-    socket.once('close', () => this.#pending.delete(name))
+    // First of all listeners: the encrypted socket over it is one, and is told of in its turn.
+    socket.prependOnceListener('close', () => {
+      this.#closedLast = name
+      if (this.#pending.get(name) === socket) this.#pending.delete(name)
+    })
   }
 
   /** The encrypted socket over one that has begun. */
-  done(socket: Pick<Pending, 'remoteAddress' | 'remotePort'>): void {
-    this.#pending.delete(nameOf(socket))
+  done(socket: Place): void {
+    this.#pending.delete(addressOf(socket))
+  }
+
+  /** `host:port` of an encrypted socket that came to nothing, while it is told of that. */
+  addressOf(socket: Place): string {
+    return socket.remoteAddress === undefined ? this.#closedLast : addressOf(socket)
+  }
+
+  /** Says something below the encrypted socket, if that is open still. */
+  answerPlain(socket: Place, answer: Uint8Array): void {
+    this.#pending.get(addressOf(socket))?.write(answer)
   }
 
   destroyAll(): void {
@@ -40,6 +62,7 @@ export class TlsHandshakes {
   }
 }
 
-function nameOf({ remoteAddress, remotePort }: Pick<Pending, 'remoteAddress' | 'remotePort'>) {
-  return `${remoteAddress}:${remotePort}`
+/** The other end may be gone already, and then nobody knows where it was. */
+export function addressOf({ remoteAddress, remotePort }: Place): string {
+  return `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`
 }

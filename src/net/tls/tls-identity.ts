@@ -5,6 +5,7 @@
  */
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { InvalidArgumentError } from '../../errors.ts'
+import { Certificate } from './certificate.ts'
 
 /** PEM texts. */
 export interface TlsFiles {
@@ -48,6 +49,7 @@ export class TlsIdentity {
 
 function contextOf(files: TlsFiles): SecureContext {
   try {
+    new Certificate(files.cert)
     return createSecureContext({ ...files, minVersion: TLS_VERSION_MIN })
   } catch (error) {
     // OpenSSL's texts name what is wrong, and show nothing of a key.
