@@ -1,6 +1,7 @@
 /** The program `kvd`: its commands, its help, its exit codes for a wrong command line. */
 import { Command, CommanderError, Option } from 'commander'
 import { IoError, KvError } from '../errors.ts'
+import { PROXY_SETTINGS, SERVE_SETTINGS } from './command-settings.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import { runDev } from './dev-cluster.ts'
 import type { DevIo } from './dev-io.ts'
@@ -8,6 +9,7 @@ import { DEV_FLAGS, type DevFlags, devOptions } from './dev-options.ts'
 import { ExitCode } from './exit-code.ts'
 import { nodeDaemonIo } from './node-daemon-io.ts'
 import { nodeDevIo } from './node-dev-io.ts'
+import { proxy } from './proxy.ts'
 import { serve } from './serve.ts'
 import {
   CONFIG_VARIABLE,
@@ -15,6 +17,7 @@ import {
   type ResolvedSettings,
   resolveSettings,
   SETTING_NAMES,
+  type SettingName,
   settingHelp,
   settingRows,
 } from './settings.ts'
@@ -61,6 +64,10 @@ function createProgram(io: DaemonIo, dev: DevIo): Command {
     .command('serve')
     .description('start a node, and serve until Ctrl-C')
     .action(flags => serve(resolve(flags as Flags, io), io))
+  const proxyCommand = program
+    .command('proxy')
+    .description('stand in front of a cluster: any number side by side, without data')
+    .action(flags => proxy(resolve(flags as Flags, io), io))
   const devCommand = program
     .command('dev')
     .description('run a cluster on this machine, a process a node, until Ctrl-C')
@@ -74,12 +81,17 @@ function createProgram(io: DaemonIo, dev: DevIo): Command {
     .description('print every setting, its value and where the value comes from')
     .option('--json', 'print one JSON object')
     .action(flags => printConfig(flags as Flags & { json?: boolean }, io))
-  for (const command of [serveCommand, configCommand]) {
+  const settingsOf: readonly (readonly [Command, readonly SettingName[]])[] = [
+    [serveCommand, SERVE_SETTINGS],
+    [proxyCommand, PROXY_SETTINGS],
+    [configCommand, SETTING_NAMES],
+  ]
+  for (const [command, names] of settingsOf) {
     command.option(
       '--config <file>',
       `settings as one JSON object (environment: ${CONFIG_VARIABLE})`,
     )
-    for (const name of SETTING_NAMES) {
+    for (const name of names) {
       const { flags, description } = settingHelp(name)
       const [first = '', ...negations] = flags
       command.addOption(new Option(first, description))
@@ -133,6 +145,7 @@ Examples:
   kvd serve
   kvd serve --dir /var/lib/duramen --memory-budget 1GiB
   DURAMEN_PORT=7701 kvd serve --dir ./second
+  kvd proxy --nodes 10.0.0.1:7700,10.0.0.2:7700 --port 7800
   kvd config --json
 
 Settings come from flags, then the environment (DURAMEN_...), then the file that

@@ -8,6 +8,9 @@ import { UsageError } from './usage-error.ts'
 export const PASSWORD_VARIABLE = 'DURAMEN_PASSWORD'
 export const PASSWORD_FILE_VARIABLE = 'DURAMEN_PASSWORD_FILE'
 
+/** Of a proxy, towards the nodes behind it. */
+export const NODES_PASSWORD_VARIABLE = 'DURAMEN_NODES_PASSWORD'
+
 /** What all nodes of a cluster know. */
 export const CLUSTER_SECRET_VARIABLE = 'DURAMEN_CLUSTER_SECRET'
 

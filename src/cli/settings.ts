@@ -1,6 +1,7 @@
 /**
- * The settings of `kvd serve`: one table, from which come the flags, the environment variables, the
- * help, the checks and what `kvd config` prints. Precedence: flag, environment, file, default.
+ * The settings of `kvd serve` and `kvd proxy`: one table, from which come the flags, the
+ * environment variables, the help, the checks and what `kvd config` prints. Precedence: flag,
+ * environment, file, default.
  */
 import {
   PARTITION_COUNT_MAX,
@@ -20,7 +21,7 @@ import {
   DEFAULT_SERVER_LIMITS,
   DEFAULT_USER,
 } from '../net/index.ts'
-import { CLUSTER_SECRET_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
+import { CLUSTER_SECRET_VARIABLE, NODES_PASSWORD_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
 import {
   addressesValue,
   choiceValue,
@@ -76,6 +77,11 @@ export interface Settings {
   readonly maxValueSize: number
   readonly maxConnections: number
   readonly drainTimeout: number
+  readonly nodes: readonly string[] | undefined
+  readonly nodesUser: string | undefined
+  readonly nodesPasswordFile: string | undefined
+  readonly nodesTls: boolean
+  readonly drainDelay: number
   readonly logLevel: LogLevel
   readonly jsonLogs: boolean
 }
@@ -319,6 +325,39 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     argument: 'duration',
     description: 'how long clients may take to finish when the node stops',
   },
+  nodes: {
+    kind: optionalValue(addressesValue(), 'none'),
+    standard: undefined,
+    argument: 'host:port,...',
+    description:
+      'nodes of the cluster that a proxy stands in front of, where clients reach them; one is ' +
+      'enough to find the others, several to start while one is down',
+  },
+  nodesUser: {
+    kind: optionalValue(textValue('the name of a user'), 'as user'),
+    standard: undefined,
+    argument: 'name',
+    description: 'as whom the nodes let a proxy in; it may do there what its clients may do',
+  },
+  nodesPasswordFile: {
+    kind: optionalValue(textValue('a file'), 'as of its own'),
+    standard: undefined,
+    argument: 'file',
+    description: `its password, on a line; ${NODES_PASSWORD_VARIABLE} may hold it instead`,
+  },
+  nodesTls: {
+    kind: switchValue(),
+    standard: false,
+    description:
+      'the nodes speak TLS; their certificates are held against tls-ca, and the own one is shown',
+  },
+  drainDelay: {
+    kind: durationValue(0, 3_600_000),
+    standard: 2000,
+    argument: 'duration',
+    description:
+      'how long a proxy that stops goes on serving while /readyz says no, for balancers to see it',
+  },
   logLevel: {
     kind: choiceValue(LOG_LEVELS),
     standard: 'info',
@@ -435,7 +474,10 @@ export function settingRows({ values, sources }: ResolvedSettings): SettingRow[]
  */
 export function misspeltVariables(environment: Environment): { name: string; meant: string }[] {
   const settings = SETTING_NAMES.map(environmentName)
-  const known = [...settings, CONFIG_VARIABLE, PASSWORD_VARIABLE, CLUSTER_SECRET_VARIABLE]
+  const known = [
+    ...settings,
+    ...[CONFIG_VARIABLE, PASSWORD_VARIABLE, NODES_PASSWORD_VARIABLE, CLUSTER_SECRET_VARIABLE],
+  ]
   return Object.keys(environment).flatMap(name => {
     if (!name.startsWith(ENVIRONMENT_PREFIX) || known.includes(name)) return []
     const meant = closestWord(name, known)

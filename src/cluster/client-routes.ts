@@ -1,11 +1,11 @@
 /**
  * A ring as clients use it: which members can answer for a key. The client of the network layer
- * knows no rings; it is given this decoder.
+ * knows no rings; it is given this decoder. And the ring that clients of a proxy get.
  */
 import type { NodeAddress, RouteMember, Routes } from '../net/index.ts'
 import { Partitioner } from './partition.ts'
 import { Placement } from './placement.ts'
-import { decodeRingMessage } from './ring-format.ts'
+import { decodeRingMessage, encodeRing } from './ring-format.ts'
 import { ownsAfter, ownsBefore, type RingMember } from './ring-member.ts'
 
 /**
@@ -26,6 +26,16 @@ export function decodeRoutes(bytes: Uint8Array, from: string): Routes {
     partitionOf: key => partitioner.partitionOf(key),
     memberAt: (partition, place) => placement.indexAt(partition, place),
   }
+}
+
+/**
+ * The ring as a proxy tells it: its clients find no member that they could ask instead, and stay.
+ * Throws as decodeRoutes does.
+ */
+export function withoutClientAddresses(bytes: Uint8Array, from: string): Uint8Array {
+  const ring = decodeRingMessage(bytes, from)
+  const members = ring.members.map(member => ({ ...member, clientAddress: '' }))
+  return encodeRing({ ...ring, members })
 }
 
 function routeMember({ nodeId, clientAddress }: RingMember): RouteMember {

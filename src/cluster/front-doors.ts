@@ -1,7 +1,7 @@
 /**
- * The front doors of a node: the binary protocol, and where they are wanted those of Redis and of
- * HTTP clients. All call the same handler, which lets each user do what it may, share limits and
- * group commits, and know nothing of what stands behind.
+ * The front doors of a node, or of a proxy: the binary protocol, and where they are wanted those of
+ * Redis and of HTTP clients. All call the same handler, which lets each user do what it may, share
+ * limits and group commits, and know nothing of what stands behind.
  */
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
@@ -9,6 +9,7 @@ import {
   type Acceptor,
   Audit,
   type CloseOptions,
+  checkListen,
   doorMetrics,
   type EventLog,
   GuardedHandler,
@@ -28,6 +29,21 @@ import {
 import type { Random } from '../random.ts'
 import type { NodeOptions } from './options.ts'
 
+/** What an operator says of the doors. */
+export type FrontDoorOptions = Pick<
+  NodeOptions,
+  | 'host'
+  | 'port'
+  | 'resp'
+  | 'http'
+  | 'limits'
+  | 'version'
+  | 'credentials'
+  | 'users'
+  | 'allowInsecureRemote'
+  | 'tls'
+>
+
 export interface FrontDoorParts {
   readonly handler: RequestHandler
   readonly acceptor: Acceptor
@@ -45,9 +61,9 @@ export class FrontDoors {
   readonly server: Server
   readonly #resp: Server | undefined
   readonly #http: HttpServer | undefined
-  readonly #options: NodeOptions
+  readonly #options: FrontDoorOptions
 
-  constructor(options: NodeOptions, parts: FrontDoorParts) {
+  constructor(options: FrontDoorOptions, parts: FrontDoorParts) {
     const { limits = {}, version: serverVersion = '', credentials = {}, users } = options
     const { allowInsecureRemote = false, tls } = options
     const audit = new Audit(parts.logger, parts.clock)
@@ -127,6 +143,16 @@ export class FrontDoors {
   }
 }
 
-export function listenOptions({ host, port }: NodeOptions): ListenOptions {
+/** Rejects with what keeps the doors from being opened, before anything else is done. */
+export async function checkDoors(options: FrontDoorOptions, acceptor: Acceptor): Promise<void> {
+  const { allowInsecureRemote = false, credentials, users, tls, resp, http } = options
+  const asksForPassword = credentials?.password !== undefined || users !== undefined
+  const policy = { allowInsecureRemote, asksForPassword, isEncrypted: tls !== undefined }
+  for (const door of [listenOptions(options), resp, http]) {
+    if (door !== undefined) await checkListen(door, policy, acceptor)
+  }
+}
+
+export function listenOptions({ host, port }: FrontDoorOptions): ListenOptions {
   return { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) }
 }

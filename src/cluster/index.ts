@@ -23,6 +23,7 @@ export { ownerIds, type PartitionMove, partitionMoves } from './partition-moves.
 export { PeerLinks, type PeerLinksOptions } from './peer-links.ts'
 export { type Lane, type PeerContext, type PeerHandler, PeerMessage, type Peers } from './peers.ts'
 export { Placement, type PlacementRules } from './placement.ts'
+export { type ProxyOptions, type RunningProxy, startProxy } from './proxy.ts'
 export { type Readmission, readmit } from './readmission.ts'
 export {
   findMember,

@@ -30,7 +30,7 @@ import { BelievedClock } from './believed-clock.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
 import { CurrentRing, type MemberPlace, type RingShape } from './current-ring.ts'
 import { tellEngineEvents } from './engine-events.ts'
-import { FrontDoors, listenOptions } from './front-doors.ts'
+import { checkDoors, FrontDoors, listenOptions } from './front-doors.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
 import { adoptIfNew, checkMayJoin, type FoundCluster, findIfMissing } from './node-adoption.ts'
@@ -119,15 +119,9 @@ export async function startNode(
 
 /** Rejects with what can be known before anything is made. */
 async function checkOptions(options: NodeOptions, { acceptor }: NodeEnvironment): Promise<void> {
-  const { partitionCount, allowInsecureRemote = false, credentials, users, cluster } = options
+  const { partitionCount, cluster } = options
   if (partitionCount !== undefined) checkPartitionCount(partitionCount)
-  const asksForPassword = credentials?.password !== undefined || users !== undefined
-  const isEncrypted = options.tls !== undefined
-  const policy = { allowInsecureRemote, asksForPassword, isEncrypted }
-  await checkListen(listenOptions(options), policy, acceptor)
-  for (const door of [options.resp, options.http]) {
-    if (door !== undefined) await checkListen(door, policy, acceptor)
-  }
+  await checkDoors(options, acceptor)
   if (cluster === undefined) return
   checkClusterOptions(cluster)
   if (options.tls !== undefined && options.tls.identity.files.ca === undefined) {

@@ -133,6 +133,7 @@ export function isMovable({ request, idempotent, connection }: CallSpec<unknown>
 /** A count may take minutes; what is asked of one particular server is asked of no other. */
 const MOVABLE: ReadonlySet<Request['type']> = new Set([
   'get',
+  'getEntry',
   'getMany',
   'put',
   'delete',
@@ -143,13 +144,16 @@ const MOVABLE: ReadonlySet<Request['type']> = new Set([
 /** True when asking two nodes at once costs little and changes nothing. */
 export function isHedgeable({ request, idempotent, connection }: CallSpec<unknown>): boolean {
   if (!idempotent || connection !== undefined) return false
-  return request.type === 'get' || request.type === 'getMany'
+  return HEDGEABLE.has(request.type)
 }
+
+const HEDGEABLE: ReadonlySet<Request['type']> = new Set(['get', 'getEntry', 'getMany'])
 
 /** A key that says which nodes hold what the request is about; undefined when all do. */
 export function routingKey(request: Request): Uint8Array | undefined {
   switch (request.type) {
     case 'get':
+    case 'getEntry':
     case 'put':
     case 'delete':
       return request.key
@@ -168,6 +172,7 @@ export function requestSize(request: Request): number {
     case 'put':
       return request.key.length + request.value.length + 64
     case 'get':
+    case 'getEntry':
     case 'delete':
       return request.key.length + 64
     case 'getMany':

@@ -100,6 +100,11 @@ export class ConnectionPool implements NodeLinkOwner {
     return this.#connected.size
   }
 
+  /** To the servers that the client was told of, and to those that the map named. */
+  get links(): readonly NodeLink[] {
+    return this.#links
+  }
+
   get linkCount(): number {
     return this.#links.length
   }

@@ -194,7 +194,7 @@ export class GuardedHandler implements RequestHandler {
     this.#check(context, 'monitor', access => access.checkMonitor())
   }
 
-  overview(context: RequestContext): Stats {
+  overview(context: RequestContext): MaybePromise<Stats> {
     this.checkMonitor(context)
     const { overview } = this.#handler
     if (overview === undefined) throw new UnavailableError('this server knows no cluster')

@@ -57,6 +57,7 @@ export { byLabel, counter, gauge, type MetricFamily, type MetricSample } from '.
 export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 export { OutputBuffer } from './output-buffer.ts'
 export { PLAIN_ANSWERS } from './plain-answers.ts'
+export { ProxyHandler, ProxyLanes } from './proxy/index.ts'
 export type { ReceiveBudget } from './receive-buffer.ts'
 export type { RemoteScan } from './remote-scan.ts'
 export type {

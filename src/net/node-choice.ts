@@ -52,7 +52,8 @@ export class NodeChoice {
   ): void {
     if (this.#links.length === 0) this.#turn = this.#random.below(links.length)
     this.#links = links
-    this.#routes = routes
+    // A map that leads to none of its members, as proxies give it, is none.
+    this.#routes = members.some(member => member !== undefined) ? routes : undefined
     this.#members = members
   }
 

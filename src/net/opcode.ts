@@ -38,6 +38,8 @@ export const Opcode = {
   deleteRange: 19,
   /** Asks a server about itself, or to do something; which, is not of the protocol. */
   admin: 20,
+  /** A value with its expiry and version. */
+  getEntry: 21,
   // 128 and above are reserved for messages between servers.
 } as const
 export type Opcode = (typeof Opcode)[keyof typeof Opcode]
@@ -45,6 +47,7 @@ export type Opcode = (typeof Opcode)[keyof typeof Opcode]
 /** What reads data, and what writes it; all else does neither. */
 export const READ_OPCODES: ReadonlySet<number> = new Set<Opcode>([
   Opcode.get,
+  Opcode.getEntry,
   Opcode.getMany,
   Opcode.scanOpen,
   Opcode.scanNext,
@@ -74,12 +77,13 @@ export const OPERATION_NAMES = [
   'cancel',
   'ringMap',
   'admin',
+  'getEntry',
 ] as const
 
 /** How a request went. 16 and above are errors, one for each KvErrorCode. Append only. */
 export const Status = {
   ok: 1,
-  /** GET only: the key is absent or expired. */
+  /** GET and GET_ENTRY only: the key is absent or expired. */
   absent: 2,
   invalidArgument: 16,
   notFound: 17,

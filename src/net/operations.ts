@@ -25,11 +25,12 @@ import {
   decodeScanOpen,
   decodeUint32Body,
 } from './request-body.ts'
-import type { HandlerOperation, MaybePromise } from './request-handler.ts'
+import type { HandlerEntry, HandlerOperation, MaybePromise } from './request-handler.ts'
 import {
   encodeBytesReply,
   encodeCountReply,
   encodeDoneReply,
+  encodeEntryReply,
   encodeTimeReply,
   encodeValueReply,
   encodeValuesReply,
@@ -72,6 +73,7 @@ export class Operations {
   readonly #responder: Responder
   readonly #scans: SessionScans
   readonly #encodeValue: EncodeReply<Uint8Array | undefined>
+  readonly #encodeEntry: EncodeReply<HandlerEntry | undefined>
   readonly #encodeRing: EncodeReply<Uint8Array>
   readonly #encodeValues: EncodeReply<(Uint8Array | undefined)[]>
   readonly #encodeWritten: EncodeReply<void>
@@ -84,6 +86,10 @@ export class Operations {
     this.#encodeValue = (output, request, value) => {
       if (value !== undefined) responder.checkReply(value.length)
       encodeValueReply(output, request.id, value)
+    }
+    this.#encodeEntry = (output, request, entry) => {
+      if (entry !== undefined) responder.checkReply(entry.value.length)
+      encodeEntryReply(output, request.id, entry && { ...entry, version: entry.version })
     }
     this.#encodeRing = (output, request, ring) => {
       responder.checkReply(ring.length)
@@ -145,6 +151,11 @@ export class Operations {
       case Opcode.ping:
         this.#responder.answer(request, decodePing(bytes, at, end), encodeBytes)
         break
+      case Opcode.getEntry: {
+        this.#responder.share.check(request.size)
+        this.#getEntry(request, checkKey(decodeKey(bytes, at, end)))
+        break
+      }
       case Opcode.getMany:
         this.#responder.share.check(request.size)
         this.#getMany(request, decodeGetMany(bytes, at, end, limits.getManyKeysMax))
@@ -189,6 +200,14 @@ export class Operations {
           `opcode ${header.opcode} is not known in protocol version ${PROTOCOL_VERSION_MAX}`,
         )
     }
+  }
+
+  #getEntry(request: ServerRequest, key: Uint8Array): void {
+    const { handler } = this.#context
+    if (handler.entry === undefined) {
+      throw new VersionMismatchError('this server knows neither expiry nor version of its values')
+    }
+    this.#responder.answer(request, handler.entry(key, request), this.#encodeEntry)
   }
 
   #getMany(request: ServerRequest, keys: readonly Uint8Array[]): void {

@@ -55,7 +55,11 @@ export interface ScanSource {
 const NO_PAGE: PageReply = { keys: [], values: undefined, cursor: undefined, done: false }
 
 /** Errors after which the rest may be read from another connection. */
-const RESUMABLE_CODES: readonly string[] = ['KV_UNAVAILABLE', 'KV_NOT_FOUND', 'KV_OVERLOADED']
+export const RESUMABLE_CODES: readonly string[] = [
+  'KV_UNAVAILABLE',
+  'KV_NOT_FOUND',
+  'KV_OVERLOADED',
+]
 
 export class RemoteScan<T> implements Scan<T> {
   readonly #source: ScanSource
@@ -300,7 +304,7 @@ export class RemoteScan<T> implements Scan<T> {
 }
 
 /** The part of an ordered scan that lies after `key`. */
-function after(scan: HandlerScan, key: Uint8Array): HandlerScan {
+export function after(scan: HandlerScan, key: Uint8Array): HandlerScan {
   const { gt, gte, lt, lte, ...others } = scan
   const lower = gte !== undefined ? { gte } : gt !== undefined ? { gt } : {}
   const upper = lte !== undefined ? { lte } : lt !== undefined ? { lt } : {}

@@ -1,7 +1,7 @@
 /**
  * The bodies of requests (request.ts has the header).
  *
- *   GET, DELETE  := key
+ *   GET, GET_ENTRY, DELETE := key
  *   PUT          := ttl u64 when flags has it | keyLength u16 | key | value
  *   GET_MANY     := count u32 | (keyLength u16 | key) * count
  *   BATCH        := count u32 | operation * count

@@ -199,7 +199,7 @@ export interface RequestHandler {
    * How the cluster and its members are, as `admin` answers to `status`, at once: of what members
    * owe each other it has what they said a moment ago. Absent: knows no cluster.
    */
-  overview?(context: RequestContext): Readonly<Record<string, unknown>>
+  overview?(context: RequestContext): MaybePromise<Readonly<Record<string, unknown>>>
   /** Who owns which part of the data. Absent: knows no ring. */
   ownership?(context: RequestContext): MaybePromise<RingOwnership>
   /**

@@ -64,6 +64,7 @@ export type Request =
   | ({ readonly type: 'hello' } & HelloBody)
   | { readonly type: 'ping'; readonly payload: Uint8Array }
   | { readonly type: 'get'; readonly key: Uint8Array }
+  | { readonly type: 'getEntry'; readonly key: Uint8Array }
   | { readonly type: 'getMany'; readonly keys: readonly Uint8Array[] }
   | {
       readonly type: 'put'
@@ -212,6 +213,9 @@ export function encodeRequest(
     case 'delete':
       encodeBytes(output, Opcode.delete, id, options, request.key)
       break
+    case 'getEntry':
+      encodeBytes(output, Opcode.getEntry, id, options, request.key)
+      break
     case 'ping':
       encodeBytes(output, Opcode.ping, id, options, request.payload)
       break
@@ -301,6 +305,8 @@ function decodeBody(bytes: Uint8Array, header: RequestHeader, end: number): Requ
       return { type: 'ping', payload: decodePing(bytes, at, end) }
     case Opcode.get:
       return { type: 'get', key: decodeKey(bytes, at, end) }
+    case Opcode.getEntry:
+      return { type: 'getEntry', key: decodeKey(bytes, at, end) }
     case Opcode.getMany:
       return { type: 'getMany', keys: decodeGetMany(bytes, at, end, Number.POSITIVE_INFINITY) }
     case Opcode.put:

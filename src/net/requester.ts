@@ -117,6 +117,11 @@ export class Requester implements ConnectionPoolOwner {
     })
   }
 
+  /** Calls that wait for a connection with room. */
+  get queuedCount(): number {
+    return this.#queue.count
+  }
+
   get pool(): ConnectionPool {
     return this.#pool
   }

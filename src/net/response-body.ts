@@ -5,6 +5,7 @@
  * end in the hands of the application.
  */
 import { ByteReader, ByteWriter, DecodeError, utf8Decode, utf8Encode } from '../bytes.ts'
+import { WRITE_VERSION_SIZE } from './limits.ts'
 import { Opcode, Status } from './opcode.ts'
 import type { OutputBuffer } from './output-buffer.ts'
 import { beginReply } from './reply-header.ts'
@@ -15,6 +16,9 @@ const ABSENT_LENGTH = 0xffff_ffff
 
 /** Bytes of a page in front of its cursor and entries. */
 export const PAGE_HEADER_SIZE = 7
+
+/** Bytes of an entry in front of its version and value. */
+const ENTRY_HEADER_SIZE = 9
 
 const PageFlag = { done: 1, values: 2 } as const
 
@@ -46,6 +50,15 @@ export interface PageReply {
   readonly values: readonly Uint8Array[] | undefined
   readonly cursor: Uint8Array | undefined
   readonly done: boolean
+}
+
+/** What is stored under a key. */
+export interface EntryReply {
+  readonly value: Uint8Array
+  /** Milliseconds since the Unix epoch; 0 for never. */
+  readonly expiryMs: number
+  /** Undefined: the server knows none. */
+  readonly version: Uint8Array | undefined
 }
 
 export interface GoawayMessage {
@@ -88,6 +101,27 @@ export function encodeValueReply(
 ): void {
   if (value === undefined) beginReply(output, Status.absent, Opcode.get, id, 0)
   else encodeBytesReply(output, Opcode.get, id, value)
+}
+
+/** The reply to a GET_ENTRY. */
+export function encodeEntryReply(
+  output: OutputBuffer,
+  id: number,
+  entry: EntryReply | undefined,
+): void {
+  if (entry === undefined) {
+    beginReply(output, Status.absent, Opcode.getEntry, id, 0)
+    return
+  }
+  const { value, expiryMs, version } = entry
+  const versionSize = version === undefined ? 0 : version.length
+  const size = ENTRY_HEADER_SIZE + versionSize + value.length
+  const at = beginReply(output, Status.ok, Opcode.getEntry, id, size)
+  output.view.setUint32(at, expiryMs % 0x1_0000_0000, true)
+  output.view.setUint32(at + 4, Math.floor(expiryMs / 0x1_0000_0000), true)
+  output.view.setUint8(at + 8, versionSize)
+  if (version !== undefined) output.bytes.set(version, at + ENTRY_HEADER_SIZE)
+  output.bytes.set(value, at + ENTRY_HEADER_SIZE + versionSize)
 }
 
 /** The reply to a GET_MANY: as many results from the front as fit in `bodySizeMax`. */
@@ -194,6 +228,18 @@ export function encodeErrorReply(
   const body = encodeErrorBody(error)
   const at = beginReply(output, status, opcode, id, body.length)
   output.bytes.set(body, at)
+}
+
+/** The reply to a GET_ENTRY, in buffers of its own. */
+export function decodeEntryReply(bytes: Uint8Array, start: number, end: number): EntryReply {
+  const reader = new ByteReader(bytes, start, end)
+  const expiryMs = reader.uint64()
+  const versionSize = reader.uint8()
+  if (versionSize !== 0 && versionSize !== WRITE_VERSION_SIZE) {
+    throw new DecodeError(`a version has ${WRITE_VERSION_SIZE} bytes, not ${versionSize}`, start)
+  }
+  const version = versionSize === 0 ? undefined : reader.copy(versionSize)
+  return { value: reader.copy(reader.remaining), expiryMs, version }
 }
 
 /** The results of a GET_MANY reply, in buffers of their own. */

@@ -13,6 +13,7 @@
  *                   (strings := length u16 | UTF-8)
  *     PING       := the request's body
  *     GET        := value                               (status absent: no body)
+ *     GET_ENTRY  := expiry u64 | versionLength u8 | version | value   (status absent: no body)
  *     GET_MANY   := count u32 | (length u32 | value) * count     (length 2^32 - 1: absent)
  *     PUT, DELETE, BATCH := nothing | wall u64       (the latter with feature serverTime only)
  *     SCAN_CLOSE, CANCEL := nothing
@@ -33,14 +34,17 @@ import type { OutputBuffer } from './output-buffer.ts'
 import { ReplyHeader } from './reply-header.ts'
 import {
   decodeCountReply,
+  decodeEntryReply,
   decodeGoaway,
   decodeHelloReply,
   decodePage,
   decodeTimeReply,
   decodeValues,
+  type EntryReply,
   encodeBytesReply,
   encodeCountReply,
   encodeDoneReply,
+  encodeEntryReply,
   encodeErrorReply,
   encodeGoaway,
   encodeHelloReply,
@@ -59,6 +63,7 @@ export type Response =
   | ({ readonly type: 'hello' } & HelloReply)
   | { readonly type: 'pong'; readonly payload: Uint8Array }
   | { readonly type: 'value'; readonly value: Uint8Array }
+  | ({ readonly type: 'entry' } & EntryReply)
   | { readonly type: 'absent' }
   | { readonly type: 'values'; readonly values: readonly (Uint8Array | undefined)[] }
   | { readonly type: 'done'; readonly wallMs?: number }
@@ -87,8 +92,12 @@ export function encodeResponse(
     case 'value':
       encodeValueReply(output, id, response.value)
       break
+    case 'entry':
+      encodeEntryReply(output, id, response)
+      break
     case 'absent':
-      encodeValueReply(output, id, undefined)
+      if (opcode === Opcode.getEntry) encodeEntryReply(output, id, undefined)
+      else encodeValueReply(output, id, undefined)
       break
     case 'values':
       encodeValuesReply(output, id, response.values, Number.POSITIVE_INFINITY)
@@ -133,12 +142,16 @@ export function decodeResponse(
   return { opcode, id, response: decodeBody(bytes, header, end) }
 }
 
+const MAY_BE_ABSENT: ReadonlySet<number> = new Set([Opcode.get, Opcode.getEntry])
+
 function decodeBody(bytes: Uint8Array, header: ReplyHeader, end: number): Response {
   const { status, opcode, bodyStart: at } = header
   if (status >= STATUS_ERROR_MIN) {
     return { type: 'error', status, ...decodeErrorBody(bytes, at, end) }
   }
-  if (status === Status.absent && opcode === Opcode.get && at === end) return { type: 'absent' }
+  if (status === Status.absent && MAY_BE_ABSENT.has(opcode) && at === end) {
+    return { type: 'absent' }
+  }
   if (status !== Status.ok) throw new DecodeError(`unknown status ${status}`, at)
   switch (opcode) {
     case Opcode.hello:
@@ -147,6 +160,8 @@ function decodeBody(bytes: Uint8Array, header: ReplyHeader, end: number): Respon
       return { type: 'pong', payload: copyBytes(bytes, at, end) }
     case Opcode.get:
       return { type: 'value', value: copyBytes(bytes, at, end) }
+    case Opcode.getEntry:
+      return { type: 'entry', ...decodeEntryReply(bytes, at, end) }
     case Opcode.getMany:
       return { type: 'values', values: decodeValues(bytes, at, end) }
     case Opcode.scanOpen:

@@ -1,7 +1,14 @@
 /** How the client takes results out of replies, one function for each kind of result. */
 import { copyBytes, DecodeError, utf8Decode } from '../bytes.ts'
 import { Status } from './opcode.ts'
-import { decodeCountReply, decodePage, decodeValues, type PageReply } from './response-body.ts'
+import {
+  decodeCountReply,
+  decodeEntryReply,
+  decodePage,
+  decodeValues,
+  type EntryReply,
+  type PageReply,
+} from './response-body.ts'
 
 function requireOk(status: number, start: number): void {
   if (status !== Status.ok) throw new DecodeError(`unexpected status ${status}`, start)
@@ -16,6 +23,17 @@ export function decodeValue(
   if (status === Status.absent) return undefined
   requireOk(status, start)
   return copyBytes(bytes, start, end)
+}
+
+export function decodeEntry(
+  status: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): EntryReply | undefined {
+  if (status === Status.absent) return undefined
+  requireOk(status, start)
+  return decodeEntryReply(bytes, start, end)
 }
 
 export function decodeDone(status: number, _bytes: Uint8Array, start: number): void {

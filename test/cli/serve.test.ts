@@ -167,6 +167,41 @@ describe('a node', () => {
   }
 })
 
+describe('a proxy', () => {
+  test('finds the cluster, tells where it is, and stops when told', async () => {
+    const node = await start('--dir', temporaryDirectory({ after }), '--port', '0')
+    const daemon = new Daemon([
+      ...['proxy', '--nodes', `127.0.0.1:${node.port}`, '--port', '0'],
+      ...['--drain-delay', '1ms', '--resp-port', '0'],
+    ])
+    await main(daemon.io)
+    assert.match(daemon.text, /proxy of cluster [0-9a-f]{8}\n/)
+    assert.match(daemon.text, /for Redis +127\.0\.0\.1:\d+\n/)
+    const client = await connect(`kv://127.0.0.1:${daemon.port}`)
+    await client.put('a', '1')
+    assert.equal(Buffer.from((await client.get('a'))!).toString(), '1')
+    await client.close()
+    for (const each of [daemon, node]) {
+      each.signal('SIGTERM')
+      assert.equal(await each.exited, 0)
+    }
+  })
+
+  for (const [argv, message] of [
+    [[], /say which cluster it stands in front of: --nodes host:port/],
+    [['--nodes', 'here'], /--nodes 'here' is not addresses/],
+    [['--nodes', '127.0.0.1:1', '--host', '0.0.0.0'], /or set --allow-insecure-remote/],
+    [['--nodes', '127.0.0.1:1', '--dir', 'x'], /unknown option '--dir'/],
+  ] as const) {
+    test(`'${argv.join(' ')}' is a wrong command line`, async () => {
+      const daemon = new Daemon(['proxy', ...argv])
+      await main(daemon.io)
+      assert.equal(await daemon.exited, 2)
+      assert.match(daemon.text, message)
+    })
+  }
+})
+
 describe('a password', () => {
   const remote = (directory: string): string[] => [
     ...['serve', '--dir', directory, '--port', '0', '--host', '0.0.0.0'],

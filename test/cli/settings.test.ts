@@ -52,6 +52,11 @@ const EXAMPLES: { readonly [Name in SettingName]: readonly [text: string, value:
   maxValueSize: ['10MB', 10_000_000],
   maxConnections: ['7', 7],
   drainTimeout: ['1h', 3_600_000],
+  nodes: ['node1:7700,[::1]:7702', ['node1:7700', '[::1]:7702']],
+  nodesUser: ['proxy', 'proxy'],
+  nodesPasswordFile: ['/run/secrets/nodes', '/run/secrets/nodes'],
+  nodesTls: ['true', true],
+  drainDelay: ['500ms', 500],
   logLevel: ['debug', 'debug'],
   jsonLogs: ['true', true],
 }

@@ -50,7 +50,7 @@ function parseExamples(): Example[] {
 
 /** Fields whose strings stand for bytes. */
 const BYTE_FIELDS = new Set(
-  'key value keys values gt gte lt lte cursor payload credentials detail ring'.split(' '),
+  'key value keys values gt gte lt lte cursor payload credentials detail ring version'.split(' '),
 )
 
 function bytesOf(text: string): Uint8Array {
@@ -93,11 +93,14 @@ describe('PROTOCOL.md', () => {
       seen.add(`${json.request === undefined ? 'response' : 'request'} ${message.type}`)
     }
     for (const [name, code] of Object.entries(Opcode)) {
-      const isServed = code < Opcode.goaway || name === 'ringMap' || name === 'admin'
-      if (isServed) assert.ok(seen.has(`request ${name}`), `no example of ${name}`)
+      const isLater = ['ringMap', 'admin', 'getEntry'].includes(name)
+      if (code < Opcode.goaway || isLater)
+        assert.ok(seen.has(`request ${name}`), `no example of ${name}`)
     }
     const replies =
-      'hello pong value absent values done page count stats ring admin goaway error'.split(' ')
+      'hello pong value entry absent values done page count stats ring admin goaway error'.split(
+        ' ',
+      )
     for (const type of replies) assert.ok(seen.has(`response ${type}`), `no example of ${type}`)
   })
 

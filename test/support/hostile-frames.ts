@@ -44,6 +44,7 @@ function randomRequest(random: Random): Request {
     HELLO,
     { type: 'ping', payload: value },
     { type: 'get', key },
+    { type: 'getEntry', key },
     { type: 'getMany', keys: [key, value, key] },
     { type: 'put', key, value, ttlMs: random.below(100) },
     { type: 'delete', key },

@@ -65,6 +65,7 @@ export const request: fc.Arbitrary<Request> = fc.oneof(
   }),
   record({ type: fc.constant('ping' as const), payload: bytes(0, 100) }),
   record({ type: fc.constant('get' as const), key }),
+  record({ type: fc.constant('getEntry' as const), key }),
   record({ type: fc.constant('getMany' as const), keys: fc.array(key, { maxLength: 20 }) }),
   record({ type: fc.constant('put' as const), key, value, ttlMs }),
   record({ type: fc.constant('delete' as const), key }),
@@ -135,6 +136,13 @@ export const response: fc.Arbitrary<{ readonly opcode: number; readonly response
     of(Opcode.ping, { type: fc.constant('pong' as const), payload: value }),
     of(Opcode.get, { type: fc.constant('value' as const), value }),
     of(Opcode.get, { type: fc.constant('absent' as const) }),
+    of(Opcode.getEntry, {
+      type: fc.constant('entry' as const),
+      value,
+      expiryMs: uint53,
+      version: fc.option(bytes(16, 16), { nil: undefined }),
+    }),
+    of(Opcode.getEntry, { type: fc.constant('absent' as const) }),
     of(Opcode.getMany, {
       type: fc.constant('values' as const),
       values: fc.array(fc.option(value, { nil: undefined }), { maxLength: 20 }),

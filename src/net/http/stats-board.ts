@@ -70,7 +70,7 @@ export class StatsBoard {
       load: load.last ?? null,
       doors: Object.fromEntries(doors().map(([name, door]) => [name, doorFigures(door)])),
       process: { residentBytes: process.memoryUsage.rss() },
-      cluster: handler.overview?.(context) ?? NO_CLUSTER,
+      cluster: (await handler.overview?.(context)) ?? NO_CLUSTER,
       stats,
     }
     const sample = { madeMs: clock.monotonicMs(), text: JSON.stringify(figures).slice(0, -1) }
