@@ -4,9 +4,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, connect as connectSocket, createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
+import { freePort } from '../../bench/server/server-process.ts'
 import { yieldToEventLoop } from '../../src/clock.ts'
 import {
   type ClusterOptions,
@@ -287,11 +288,13 @@ describe('a member that is gone', () => {
     const seeds = [first.peerAddress!]
     const second = await nodes.start('b', { join: seeds })
     await nodes.settled(2)
-    // The third dies while it is taken in: nobody can reach it where it says that it is.
+    // The third is cut off as it is taken in: only who was dialled back is, so it was there before.
+    const road = await openRoad(t, () => first.ring.phase === 'stable')
     const stop = new AbortController()
     const third = nodes.start('c', {
       join: seeds,
-      peerAddress: '127.0.0.1:1',
+      peerPort: road.target,
+      peerAddress: road.address,
       signal: stop.signal,
     })
     const failed = assert.rejects(third, /enough/)
@@ -323,6 +326,26 @@ describe('a member that is gone', () => {
     await nodes.settled(2)
   })
 })
+
+/** An address that leads to the port `target` of this host, for as long as it is open. */
+async function openRoad(t: TestContext, isOpen: () => boolean) {
+  const target = await freePort()
+  const server = createServer(near => {
+    const far = connectSocket(target, '127.0.0.1')
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      from.on('data', bytes => (isOpen() ? to.write(bytes) : from.destroy()))
+      from.on('error', () => to.destroy())
+      from.on('close', () => to.destroy())
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return { target, address: `127.0.0.1:${(server.address() as AddressInfo).port}` }
+}
 
 function countUp(node: Node): number {
   const { members } = node.stats() as { members: Figures[] }
