@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 
 export function packageVersion(): string {
-  // Two folders up from both src/cli and dist/cli.
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  // By name: the programs are bundled, so this module is not where its source is.
+  const text = readFileSync(new URL(import.meta.resolve('duramen/package.json')), 'utf8')
   const contents: unknown = JSON.parse(text)
   const isPackage = typeof contents === 'object' && contents !== null && 'version' in contents
   return isPackage ? String(contents.version) : 'unknown'

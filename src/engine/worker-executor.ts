@@ -171,7 +171,7 @@ function ignore(): void {
   // The caller of run() has the error; the next job does not need it.
 }
 
-/** A thread that runs job-worker. */
+/** A thread that runs job-worker; a bundle has it beside itself, under the same name. */
 function startWorker(options: WorkerOptions): Worker {
   const compiled = !import.meta.url.endsWith('.ts')
   if (compiled) return new Worker(new URL('./job-worker.js', import.meta.url), options)

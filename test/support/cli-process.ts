@@ -1,6 +1,6 @@
 /** kvd and kvcli as processes of their own. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
-import { moduleArguments, ROOT } from './project-root.ts'
+import { programArguments, ROOT } from './project-root.ts'
 
 export interface ProcessEnd {
   /** Undefined when a signal ended it. */
@@ -94,7 +94,7 @@ export function startProgram(
   args: readonly string[],
   directory: string,
 ): CliProcess {
-  return new CliProcess([...moduleArguments(`src/cli/${program}.cts`), ...args], directory)
+  return new CliProcess([...programArguments(program), ...args], directory)
 }
 
 /** Runs kvcli to its end. */
@@ -111,7 +111,7 @@ export function runKvcli(
 /** Runs it to its end where so few files may be open at a time; compiled, as it is published. */
 export function runWithFiles(program: 'kvd' | 'kvcli', files: number): Promise<ProcessEnd> {
   const script = `ulimit -n ${files} && exec "$0" "$1" --version`
-  const [path = ''] = moduleArguments(`src/cli/${program}.cts`).slice(-1)
+  const [path = ''] = programArguments(program).slice(-1)
   return new CliProcess(['-c', script, process.execPath, path], ROOT, 'sh').ended
 }
 

@@ -10,7 +10,7 @@ import { delay, systemClock } from '../../src/clock.ts'
 import { systemErrorCode } from '../../src/engine/file-system.ts'
 import { KvError } from '../../src/errors.ts'
 import { type Client, connect } from '../../src/net/index.ts'
-import { moduleArguments, ROOT } from './project-root.ts'
+import { ROOT, programArguments as runningProgram } from './project-root.ts'
 
 export const HOST = '127.0.0.1'
 const OUTPUT_KEPT = 4000
@@ -25,7 +25,7 @@ export type ProgramForm = 'dist' | 'sources'
 /** Arguments for Node that start a program of src/cli. */
 export function programArguments(program: 'kvd' | 'kvcli', form: ProgramForm): string[] {
   if (form === 'dist') return [join(ROOT, 'dist', 'cli', `${program}.cjs`)]
-  return moduleArguments(`src/cli/${program}.cts`)
+  return runningProgram(program)
 }
 
 export interface KvdOptions {

@@ -31,3 +31,9 @@ export const LOADER_ARGUMENTS: readonly string[] = IS_COMPILED
 export function moduleArguments(path: string): string[] {
   return [...LOADER_ARGUMENTS, fileURLToPath(moduleUrl(path))]
 }
+
+/** Arguments for Node that start a program; compiled, it is bundled as it is published. */
+export function programArguments(program: 'kvd' | 'kvcli'): string[] {
+  if (!IS_COMPILED) return moduleArguments(`src/cli/${program}.cts`)
+  return [fileURLToPath(new URL(`src/program/${program}.cjs`, RUNNING_ROOT))]
+}

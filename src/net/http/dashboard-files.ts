@@ -2,13 +2,13 @@
  * The files of the dashboard: HTML, CSS and modules as browsers take them, and the library that
  * draws the plots, out of its own package. Read when first asked for, and kept.
  *
- * They lie in src, which the npm package has as well: seen from here that is the same way from the
- * sources and from what was compiled, so nothing is built or copied.
+ * They lie in src, which the npm package has as well, so nothing is built or copied. The way there
+ * is from the package's root: this module may be bundled into a program that lies elsewhere.
  */
 import { readFile } from 'node:fs/promises'
 import { xxh32 } from '../../hash.ts'
 
-const PAGE = new URL('../../../src/net/http/dashboard/', import.meta.url)
+const PAGE = new URL('src/net/http/dashboard/', import.meta.resolve('duramen/package.json'))
 /** For this the HTML is asked. */
 const INDEX = 'index.html'
 const TYPES = {
