@@ -189,10 +189,18 @@ test('a program that may open too few files to be loaded says so', async t => {
   if (process.platform === 'win32') return t.skip('there is no such limit')
   if (!IS_COMPILED) return t.skip('the loader of TypeScript needs files of its own')
   for (const program of ['kvd', 'kvcli'] as const) {
-    const { code, stderr } = await runWithFiles(program, 28)
+    const { code, stderr } = await runWithTooFewFiles(program)
     assert.equal(code, 1)
     assert.match(stderr, new RegExp(`^${program}: too many files are open to load the program`))
     assert.match(stderr, /ulimit -n/)
     assert.doesNotMatch(stderr, /^ +at /m, 'no stack')
   }
 })
+
+/** With one less each time, the first run that ends badly: further down Node itself does not start. */
+async function runWithTooFewFiles(program: 'kvd' | 'kvcli') {
+  for (let files = 22; ; files--) {
+    const end = await runWithFiles(program, files)
+    if (end.code !== 0) return end
+  }
+}
