@@ -197,7 +197,7 @@ test('a program that may open too few files to be loaded says so', async t => {
   }
 })
 
-/** With one less each time, the first run that ends badly: further down Node itself does not start. */
+/** With one less each time, the first run that ends badly: further down Node does not start. */
 async function runWithTooFewFiles(program: 'kvd' | 'kvcli') {
   for (let files = 22; ; files--) {
     const end = await runWithFiles(program, files)

@@ -1,8 +1,8 @@
 /**
- * Makes what `npm test` runs: sources and tests as JavaScript in test/output/suite, and the programs
- * bundled as users get them, in src/program there. A started kvd then reads three files instead of
- * six hundred, which takes a third of the processor time; tests that import a program's modules have
- * those of their own copy.
+ * Makes what `npm test` runs: sources and tests as JavaScript in test/output/suite, and the
+ * programs bundled as users get them, in src/program there. A started kvd then reads three files
+ * instead of six hundred, which takes a third of the processor time; tests that import a program's
+ * modules have those of their own copy.
  */
 import { execFileSync } from 'node:child_process'
 import { cpSync, rmSync } from 'node:fs'
