@@ -204,7 +204,7 @@ export class NodeLinks {
     this.peers = new PeerLinks(environment.seams?.links?.(linksOptions) ?? linksOptions)
     this.#taken = new TakenStart({
       peers: this.peers,
-      members: () => ring.ring.members.map(({ nodeId }) => nodeId),
+      members: () => ring.ring.members,
       clock,
       onTaken: () => this.#record(start.confirm()),
     })
@@ -284,7 +284,10 @@ export class NodeLinks {
       this.peers.setMembers(members, removedIds)
     }
     follow(ring.ring)
-    this.#stopFollowing = ring.onChange(follow)
+    this.#stopFollowing = ring.onChange(next => {
+      follow(next)
+      this.#taken.ringChanged()
+    })
   }
 
   /**

@@ -87,6 +87,14 @@ export class PurgeMarks {
     return this.#marks[partition]!
   }
 
+  /** Throws UnavailableError while members may still say that this disk is an old copy. */
+  checkVote(): void {
+    if (this.#mayVote()) return
+    throw new UnavailableError(
+      'this node has just started, and too few members have met it yet: ask another',
+    )
+  }
+
   /** Calls back whenever the marks of some partitions have moved: deletions may go. */
   onAdvance(listener: (partitions: readonly number[]) => void): void {
     this.#listeners.push(listener)
@@ -126,11 +134,7 @@ export class PurgeMarks {
    * lacks what it once had, or may be found to be an old copy.
    */
   checkNotBehind(partition: number): void {
-    if (!this.#mayVote()) {
-      throw new UnavailableError(
-        'this node has just started, and too few members have met it yet: ask another',
-      )
-    }
+    this.checkVote()
     this.damaged.check(partition)
     if (!this.#behind.has(partition)) return
     throw new UnavailableError(

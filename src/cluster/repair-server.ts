@@ -77,6 +77,8 @@ class RepairServer {
   async roots(body: Uint8Array): Promise<Uint8Array> {
     const { epoch, roots } = decodeRoots(body)
     checkOwner(this.#options.sets, epoch, [])
+    // Nobody is to be whole by what was compared with an old copy of the disk.
+    this.#options.marks.checkVote()
     const verdicts: RootVerdict[] = []
     for (const root of roots) verdicts.push(await this.#judge(root))
     return encodeVerdicts(verdicts)

@@ -60,7 +60,7 @@ export interface NewMember {
 }
 
 /** True when it owns partitions in the generation that the change under way ends. */
-export function ownsBefore(member: RingMember): boolean {
+export function ownsBefore(member: Pick<RingMember, 'state'>): boolean {
   return member.state !== 'joining'
 }
 

@@ -6,14 +6,15 @@
  *
  * Invariants:
  *  1. A start counts as taken only by members of which, with this node, there are more than half of
- *     all. That alone does not make some other member meet both of two starts that were taken: of
- *     three, each may have been taken by another one. So members tell each other which starts they
- *     have met (peer-boots.ts); what none of those knows that are up nobody can tell.
+ *     all that decide on the ring: who is about to join is not waited for, for it may never come.
+ *     That alone does not make some other member meet both of two starts that were taken: of three,
+ *     each may have been taken by another one. So members tell each other which starts they have
+ *     met (peer-boots.ts); what none of those knows that are up nobody can tell.
  *  2. No quorum of reads relies on this node before it has a vote.
  */
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { Peers } from './peers.ts'
-import type { NodeId } from './ring-member.ts'
+import { type NodeId, ownsBefore, type RingMember } from './ring-member.ts'
 
 /** A start waits no longer. Then it serves, for it may be alone, and is taken later. */
 export const TAKEN_WAIT_MS = 2000
@@ -22,8 +23,8 @@ const REST_WAIT_MS = 200
 
 export interface TakenStartOptions {
   readonly peers: Pick<Peers, 'self' | 'isLinked' | 'onLink'>
-  /** All members, this node among them. */
-  readonly members: () => readonly NodeId[]
+  /** All members, this node among them. When they change `ringChanged` is to be called. */
+  readonly members: () => readonly Pick<RingMember, 'nodeId' | 'state'>[]
   readonly clock: Clock
   /** Called once, when it is taken. */
   readonly onTaken: () => void
@@ -78,6 +79,11 @@ export class TakenStart {
     return this.#hasVote
   }
 
+  /** Those that it waited for may be members no more. */
+  ringChanged(): void {
+    this.#look()
+  }
+
   close(): void {
     this.#cancelVote()
     this.#unlisten()
@@ -85,7 +91,8 @@ export class TakenStart {
 
   #others(): NodeId[] {
     const { members, peers } = this.#options
-    return members().filter(node => node !== peers.self)
+    const deciding = members().filter(ownsBefore)
+    return deciding.map(({ nodeId }) => nodeId).filter(node => node !== peers.self)
   }
 
   #linkedCount(): number {

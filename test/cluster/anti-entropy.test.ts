@@ -320,6 +320,12 @@ describe('what a node has lost to a flipped byte', () => {
     }
     assert.ok(a.marks.damaged.has(0), 'not compared with all')
     Reflect.deleteProperty(b.repair.salvage, 'isRunning')
+    // And then what may be an old copy of its disk.
+    cluster.voteless.add(b.id)
+    const early = cluster.settle(a.repair.exchange.compare(b.id, [0]))
+    await assert.rejects(early, UnavailableError)
+    assert.ok(a.marks.damaged.has(0), 'not compared with who is b for certain')
+    cluster.voteless.delete(b.id)
     await cluster.settle(a.repair.exchange.compare(b.id, [0]))
     assert.equal(a.marks.damaged.has(0), false)
     cluster.network.cut(a.id, b.id)

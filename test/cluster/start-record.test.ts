@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { KnownBootsKeeper, readKnownBoots } from '../../src/cluster/known-boots.ts'
 import { NodeKey, nodeKey } from '../../src/cluster/partition.ts'
 import { type Boot, compareBoots } from '../../src/cluster/peer-hello.ts'
-import { nodeIdOf } from '../../src/cluster/ring-member.ts'
+import { nodeIdOf, type RingMember } from '../../src/cluster/ring-member.ts'
 import { readmittedStarts, StartRecord, supersededWhy } from '../../src/cluster/start-record.ts'
 import { TakenStart } from '../../src/cluster/taken-start.ts'
 import { CorruptionError, IoError, LockedError, VersionMismatchError } from '../../src/errors.ts'
@@ -123,7 +123,7 @@ test('a start has a vote once most have taken it, and the others had a moment', 
       },
     }
     let taken = 0
-    const members = () => ['a', 'b', 'c']
+    const members = () => membersOf('a', 'b', 'c')
     const onTaken = (): void => {
       taken++
     }
@@ -142,6 +142,26 @@ test('a start has a vote once most have taken it, and the others had a moment', 
     else await clock.advanceAsync(2)
     linked.clear()
     assert.deepEqual([taken, start.hasVote], [1, true])
+    start.close()
+  }
+})
+
+test('a start does not wait for a node that is about to join, or is a member no more', async () => {
+  const clock = new SimClock()
+  const peers = { self: 'a', isLinked: () => false, onLink: () => () => undefined }
+  for (const isKnown of [true, false]) {
+    let members = [
+      ...membersOf('a'),
+      { nodeId: 'b', state: isKnown ? 'joining' : 'normal' } as const,
+    ]
+    const start = new TakenStart({ peers, members: () => members, clock, onTaken: () => undefined })
+    const waiting = start.wait(new AbortController().signal)
+    await clock.advanceAsync(2000)
+    await waiting
+    assert.equal(start.hasVote, isKnown, 'who decides alone needs nobody')
+    members = membersOf('a')
+    start.ringChanged()
+    assert.equal(start.hasVote, true)
     start.close()
   }
 })
@@ -172,4 +192,8 @@ test('which starts of others are known is kept, however often that fails', async
 
 function nodeId(digit: number): string {
   return nodeIdOf(new Uint8Array(16).fill(digit))
+}
+
+function membersOf(...ids: string[]): Pick<RingMember, 'nodeId' | 'state'>[] {
+  return ids.map(id => ({ nodeId: id, state: 'normal' }))
 }
