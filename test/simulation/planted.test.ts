@@ -20,6 +20,7 @@ import {
   purgedEarly,
   repairedWithOlder,
   staleEpochAccepted,
+  stepBelieved,
   withoutRepair,
 } from '../support/simulation/plants.ts'
 import type { Plant } from '../support/simulation/sim-node.ts'
@@ -121,6 +122,14 @@ const PLANTED: readonly Planted[] = [
     faults: { isolate: 2, pause: 1 },
     durationMs: 5000,
     keys: 60,
+  },
+  {
+    what: 'a clock that was set is believed, whatever the others say',
+    plant: stepBelieved,
+    promise: 'no version is ahead of the time',
+    nodes: 3,
+    faults: { clockJump: 1 },
+    durationMs: 5000,
   },
   {
     what: 'a member agrees to a ring of an epoch that it has left behind',

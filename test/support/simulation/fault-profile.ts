@@ -80,10 +80,11 @@ export function drawProfile(random: Random): FaultProfile {
   }
 }
 
-/** A world in which nodes are started with an old copy of their disk, and nothing else happens. */
+/** A world in which nodes are started with an old copy of their disk, others killed or cut off. */
 export function oldDisksProfile(): FaultProfile {
   const calm = calmProfile()
-  return { ...calm, intervalMs: 9000, durationMs: 3000, weights: { ...calm.weights, oldDisk: 1 } }
+  const weights = { ...calm.weights, oldDisk: 3, kill: 1, isolate: 1 }
+  return { ...calm, intervalMs: 3000, durationMs: 4000, weights }
 }
 
 /** A world in which nothing goes wrong, and things take little time. */

@@ -3,9 +3,9 @@
  * in the end repairs everything at once.
  */
 import type { Random } from '../../../src/random.ts'
-import type { MemoryFileSystem } from '../memory-file-system.ts'
 import { FAULT_KINDS, type FaultKind, type FaultProfile } from './fault-profile.ts'
 import type { Machine, MachineWorld } from './machine.ts'
+import { OldDisks, type OldDisksOptions } from './old-disks.ts'
 import type { SimNode } from './sim-node.ts'
 import type { Violations } from './violations.ts'
 
@@ -15,14 +15,13 @@ export interface FaultTargets {
   /** Names of the machines on which clients run. */
   readonly clients: readonly string[]
   readonly violations: Violations
+  readonly readmit: OldDisksOptions['readmit']
 }
 
 /** File calls among which one is that does not end. */
 const CALLS_UNTIL_CRASH = 200
 /** Bytes left on a disk that fills up. */
 const ROOM_LEFT = 20_000
-/** After the image of a disk was taken the node goes on for so long, with another start. */
-const NEW_LIFE_MS = 5000
 const HOUR_MS = 3_600_000
 /** The least and the most by which a clock that is far off is wrong: 10 seconds, 10 hours. */
 const JUMP_MIN_MS = 10_000
@@ -34,19 +33,28 @@ export class Faults {
   readonly #profile: FaultProfile
   readonly #counts = new Map<FaultKind, number>()
   readonly #harm: Readonly<Record<FaultKind, () => Promise<void> | void>>
-  /** The disks of nodes that have an old one for the time being. */
-  readonly #takenOut = new Map<SimNode, MemoryFileSystem>()
-  /** Old disks to come; and one of them that others must not cross. */
-  #imagesTaken = 0
-  #isHearsay = false
+  readonly #oldDisks: OldDisks
+  /** Something is cut off, until somebody heals it. */
+  #isCut = false
+  /** How often the old disks had the network mended: what was to be mended later is by then. */
+  #mends = 0
   #isOver = false
 
   constructor(targets: FaultTargets, random: Random, profile: FaultProfile) {
     this.#targets = targets
     this.#random = random
     this.#profile = profile
+    this.#oldDisks = new OldDisks({
+      ...targets,
+      later: undo => this.#later(undo),
+      cutOff: (one, others) => this.#cutOff(one, others),
+      mend: () => {
+        this.#mends++
+        this.#mend()
+      },
+    })
     this.#harm = {
-      kill: () => this.#node().machine.crash('kill'),
+      kill: () => this.#kill(),
       power: () => this.#node().machine.crash('power'),
       powerAll: () => this.#powerAll(),
       crashInCall: () => this.#crashInCall(),
@@ -62,7 +70,9 @@ export class Faults {
       fullDisk: () => this.#fullDisk(),
       leap: () => this.#leap(),
       clockJump: () => this.#clockJump(),
-      oldDisk: () => this.#oldDisk(),
+      oldDisk: () => {
+        this.#oldDisks.begin(this.#node(), this.#counts.get('oldDisk')!, this.#isCut)
+      },
     }
   }
 
@@ -85,7 +95,7 @@ export class Faults {
   /** No more harm, and what there is is undone. */
   heal(): void {
     this.#isOver = true
-    for (const node of this.#takenOut.keys()) this.#putBack(node)
+    this.#oldDisks.end()
     const { network } = this.#targets.world
     network.conditions = { ...network.conditions, lossProbability: 0 }
     network.heal()
@@ -140,6 +150,11 @@ export class Faults {
     return [...nodes.map(({ name }) => name), ...clients]
   }
 
+  #kill(): void {
+    const node = this.#node()
+    if (this.#oldDisks.mayHarm(node, this.#isCut)) node.machine.crash('kill')
+  }
+
   #powerAll(): void {
     for (const { machine } of this.#targets.nodes) machine.crash('power')
   }
@@ -157,10 +172,12 @@ export class Faults {
 
   /** One node from everybody, or from the other nodes alone. */
   #isolate(): void {
-    const { name } = this.#node()
+    const node = this.#node()
+    const { name } = node
     const { nodes } = this.#targets
     const withClients = this.#random.below(2) === 0
-    const others = withClients ? this.#machines() : nodes.map(node => node.name)
+    const others = withClients ? this.#machines() : nodes.map(other => other.name)
+    if (!this.#oldDisks.mayHarm(node, this.#isCut)) return
     this.#cutBetween(
       [name],
       others.filter(other => other !== name),
@@ -186,11 +203,20 @@ export class Faults {
 
   #cutBetween(left: readonly string[], right: readonly string[]): void {
     for (const one of left) this.#cutOff(one, right)
-    this.#later(() => this.#targets.world.network.heal())
+    const mends = this.#mends
+    this.#later(() => {
+      if (this.#mends === mends) this.#mend()
+    })
+  }
+
+  #mend(): void {
+    this.#isCut = false
+    this.#targets.world.network.heal()
   }
 
   /** Until somebody heals it. */
   #cutOff(one: string, others: readonly string[]): void {
+    this.#isCut = true
     const { network } = this.#targets.world
     for (const other of others) {
       network.cut(one, other)
@@ -251,51 +277,5 @@ export class Faults {
     this.#later(() => {
       machine.disk.capacity = Number.POSITIVE_INFINITY
     })
-  }
-
-  /**
-   * A node is started with its disk of before its last start; the disk itself comes back later.
-   * Of three nodes, every second time, one other knows of that start by hearsay alone, and who has
-   * met it is away when the old disk is there.
-   */
-  #oldDisk(): void {
-    const node = this.#node()
-    const { nodes } = this.#targets
-    const isCalm = nodes.every(({ node: other }) => other?.ring.members.length === nodes.length)
-    if (!isCalm || nodes.length < 2 || this.#takenOut.size > 0 || this.#isHearsay) return
-    const { machine } = node
-    const image = machine.disk.processCrashClone()
-    machine.crash('kill')
-    const others = nodes.filter(other => other !== node)
-    const isEven = this.#counts.get('oldDisk')! % 2 === 0
-    const isHearsay = others.length === 2 && isEven && this.#imagesTaken === 0
-    this.#isHearsay = isHearsay
-    this.#imagesTaken++
-    const { network } = this.#targets.world
-    const [witness, hearer] = others.map(({ name }) => name)
-    if (isHearsay) this.#cutOff(node.name, [hearer!])
-    this.#after(NEW_LIFE_MS, () => {
-      this.#imagesTaken--
-      this.#isHearsay = false
-      if (isHearsay) network.heal()
-      if (this.#isOver || node.node === undefined || this.#takenOut.size > 0) return
-      machine.crash('power')
-      if (isHearsay) this.#cutOff(witness!, [node.name, hearer!])
-      this.#takenOut.set(node, machine.disk)
-      machine.insertDisk(image)
-      this.#later(() => this.#putBack(node))
-    })
-  }
-
-  #putBack(node: SimNode): void {
-    const disk = this.#takenOut.get(node)
-    if (disk === undefined) return
-    this.#takenOut.delete(node)
-    this.#targets.world.network.heal()
-    if (node.node !== undefined) {
-      this.#targets.violations.add('an old copy does not serve', `${node.name} did`)
-    }
-    node.machine.crash('kill')
-    node.machine.insertDisk(disk)
   }
 }

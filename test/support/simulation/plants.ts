@@ -2,7 +2,7 @@
  * Bugs that are planted in simulated nodes, to see that the checkers find them. Each stands at one
  * of the seams of a node (NodeSeams), or changes what it is started with.
  */
-import { copyBytes } from '../../../src/bytes.ts'
+import { ByteWriter, copyBytes } from '../../../src/bytes.ts'
 import {
   type AcceptorAnswer,
   decodeAnswer,
@@ -176,6 +176,20 @@ export const staleEpochAccepted: Plant = ({ options, environment }, node) => {
   return seams({ ringPeers })({ options, environment }, node)
 }
 
+/** Each member that is asked for the time says what this machine says: every step is believed. */
+export const stepBelieved: Plant = ({ options, environment }) => {
+  const { clock } = environment
+  const peers = (inner: Peers) =>
+    new Between(inner, {
+      reply(kind, body) {
+        if (kind !== PeerMessage.clock) return body
+        const wallMs = Math.floor(clock.wallMs())
+        return new ByteWriter(16).uint64(wallMs).uint64(wallMs).written
+      },
+    })
+  return seams({ peers })({ options, environment }, '')
+}
+
 interface Meddling {
   /** Messages that fail as if there were no link. */
   readonly mute?: (kind: number) => boolean
@@ -183,6 +197,8 @@ interface Meddling {
   readonly redirect?: (peer: NodeId, kind: number, others: readonly NodeId[]) => NodeId
   /** What arrives instead. */
   readonly receive?: (kind: number, body: Uint8Array) => Uint8Array
+  /** What it is told instead of what the other node answered. */
+  readonly reply?: (kind: number, body: Uint8Array) => Uint8Array
   /** What is answered instead. */
   readonly answer?: (kind: number, body: Uint8Array) => Uint8Array
 }
@@ -217,10 +233,11 @@ class Between implements Peers {
     this.#meddling.mute?.(kind) !== true && this.#inner.send(peer, lane, kind, body)
 
   request: Peers['request'] = async (peer, lane, kind, body, timeoutMs) => {
-    const { mute, redirect } = this.#meddling
+    const { mute, redirect, reply } = this.#meddling
     if (mute?.(kind) === true) throw new UnavailableError('planted: there is no link')
     const target = redirect?.(peer, kind, this.#others) ?? peer
-    return await this.#inner.request(target, lane, kind, body, timeoutMs)
+    const answer = await this.#inner.request(target, lane, kind, body, timeoutMs)
+    return reply?.(kind, answer) ?? answer
   }
 
   isLinked(peer: NodeId): boolean {

@@ -5,6 +5,7 @@
  */
 import { utf8Decode } from '../../../src/bytes.ts'
 import type { Clock } from '../../../src/clock.ts'
+import { readmit } from '../../../src/cluster/readmission.ts'
 import {
   checkStored,
   isTombstone,
@@ -58,6 +59,19 @@ export async function diskWith(
   for (const { key, value } of records) await db.put(key, value)
   await db.close()
   return disk
+}
+
+/** The disk after the operator took it back as an old copy, at that time. */
+export async function readmitted(
+  disk: MemoryFileSystem,
+  wallMs: number,
+  hasher: Hasher,
+): Promise<MemoryFileSystem> {
+  const copy = disk.processCrashClone(undefined, {})
+  const db = await openAtOnce(copy, hasher)
+  await readmit(db, NODE_DIRECTORY, wallMs)
+  await db.close()
+  return copy
 }
 
 /** Opens the engine of a node on a disk that takes no time. */

@@ -9,7 +9,7 @@
  *   network    latency, loss, bandwidth, full buffers; ways that are slow or cut, both or one;
  *              connections that are reset, hang, or end; messages of other connections overtake
  *   disks      fsync and other calls that take time or stall; full ones; what a power loss leaves;
- *              old copies of them in their place
+ *              old copies of them in their place, refused, or taken back by the operator
  *   programs   kill -9 and power loss at any moment, or within a file call; all at once; pauses;
  *              a clean stop; starts, with other addresses now and then
  *   forming    nodes that are one cluster already, or join: in peace, amid faults, amid writes
@@ -32,11 +32,12 @@ import { checkStoredRecords, findUnfinished, type StoredCheck } from './check-st
 import { AHEAD_MAX_MS, checkTimes, latestKeys } from './check-times.ts'
 import { checkVersions } from './check-versions.ts'
 import { drawProfile, type FaultProfile, oldDisksProfile } from './fault-profile.ts'
-import { Faults } from './faults.ts'
+import { Faults, type FaultTargets } from './faults.ts'
 import { History } from './history.ts'
 import type { MachineWorld } from './machine.ts'
 import { MachineClock, trueWallMs } from './machine-clock.ts'
 import { Operator } from './operator.ts'
+import { readmitted } from './replica-state.ts'
 import { Scheduler } from './scheduler.ts'
 import { SimClient } from './sim-client.ts'
 import { SimCluster } from './sim-cluster.ts'
@@ -143,7 +144,7 @@ const AFTERMATH_MS = 3000
 /** Beside those of other faults, which are about 1 each. */
 const LEAP_WEIGHT = 1
 const JUMP_WEIGHT = 0.7
-/** In one of so many simulations nothing happens but that nodes get old copies of their disks. */
+/** In one of so many simulations nodes get old copies of their disks, and little else happens. */
 const OLD_DISKS_ONE_OF = 25
 /** Clocks drift so far in the hours of a leap, before they are set. */
 const LEAP_DRIFT_MS = 30_000
@@ -211,7 +212,8 @@ class Simulation {
     const { clients } = this.#workload
     this.#clientNames = Array.from({ length: clients }, (_, index) => `client-${index}`)
     const [nodes, violations] = [this.#cluster.nodes, this.#violations]
-    const targets = { world, nodes, clients: this.#clientNames, violations }
+    const readmit: FaultTargets['readmit'] = (disk, wallMs) => readmitted(disk, wallMs, hasher)
+    const targets = { world, nodes, clients: this.#clientNames, violations, readmit }
     this.#operator = new Operator({
       scheduler,
       network: this.#network,
