@@ -2,6 +2,7 @@
  * Waiting that ends at Ctrl-C. What was waited for goes on by itself and is not listened to any
  * more: a connection attempt has its own deadline, a read of standard input ends with the process.
  */
+import type { Clock } from '../clock.ts'
 import { AbortedError } from '../errors.ts'
 
 /** Settles as `promise` does, or rejects with AbortedError as soon as the signal fires. */
@@ -12,6 +13,23 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<
     if (signal.aborted) abort()
     else signal.addEventListener('abort', abort)
     promise.then(resolve, reject).finally(done)
+  })
+}
+
+/** Resolves after `delayMs` milliseconds, or as soon as the signal fires; leaves no timer behind. */
+export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) {
+      resolve()
+      return
+    }
+    const end = (): void => {
+      cancel()
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    const cancel = clock.setTimer(delayMs, end)
+    signal.addEventListener('abort', end)
   })
 }
 

@@ -28,6 +28,7 @@ export interface CliInput extends Readable {
 export interface CliOutput extends Writable {
   readonly isTTY?: boolean
   readonly columns?: number
+  readonly rows?: number
 }
 
 export interface CliIo {

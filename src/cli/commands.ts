@@ -6,6 +6,7 @@ import { debugCommand } from './debug-command.ts'
 import { devCommand } from './dev-command.ts'
 import { exportCommand } from './export-command.ts'
 import { importCommand } from './import-command.ts'
+import { latencyCommand } from './latency-command.ts'
 import { delCommand, getCommand, hasCommand, putCommand } from './point-commands.ts'
 import { countCommand, scanCommand } from './scan-commands.ts'
 import { pingCommand, statsCommand } from './server-commands.ts'
@@ -26,6 +27,7 @@ const COMMANDS: readonly Command[] = [
   traceCommand,
   statsCommand,
   pingCommand,
+  latencyCommand,
   benchCommand,
   devCommand,
   debugCommand,

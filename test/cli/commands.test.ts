@@ -391,6 +391,7 @@ const LINES: Readonly<Record<string, string>> = {
   cluster: 'cluster ring',
   trace: 'trace get x',
   bench: 'bench -d 1ms -k 1 -c 1',
+  latency: 'latency -n 1',
 }
 
 describe('with --json', () => {
