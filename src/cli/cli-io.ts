@@ -47,6 +47,8 @@ export interface CliIo {
   readonly version: { readonly package: string; readonly node: string }
   /** Where state of the user's programs is kept, or undefined when there is no home directory. */
   readonly stateDirectory: string | undefined
+  /** Where the user's settings of programs are kept, or undefined likewise. */
+  readonly configDirectory: string | undefined
   /** True when there is a process with this id. */
   isAlive(pid: number): boolean
   /** Calls back at each signal that asks to stop, until the returned function is called. */

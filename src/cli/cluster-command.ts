@@ -39,7 +39,12 @@ export const clusterCommand: Command = {
   lists: [{ title: 'Actions', items: ACTION_ITEMS }],
   args: [
     { name: 'action', description: ACTIONS.join(', '), choices: ACTIONS },
-    { name: 'key', description: 'of owners: 1 to 65,533 bytes', required: false },
+    {
+      name: 'key',
+      description: 'of owners: 1 to 65,533 bytes',
+      required: false,
+      completes: 'keys',
+    },
   ],
   options: [{ flags: '--wait', description: 'status: until it is green, or Ctrl-C' }],
   examples: [

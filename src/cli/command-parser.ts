@@ -1,6 +1,7 @@
 /** From words to a command of the table, by commander; and the help pages it makes of the table. */
 import { type Argument, Command as CommanderCommand, CommanderError, Option } from 'commander'
 import { assert } from '../assert.ts'
+import { TLS_OPTIONS } from './client-tls.ts'
 import {
   type Command,
   type CommandOption,
@@ -15,12 +16,24 @@ import { UsageError } from './usage-error.ts'
 const URL_OPTION: CommandOption = {
   flags: '-u, --url <url>',
   description: 'the server, or several of one cluster: kv://host:port,host:port',
-  standard: `DURAMEN_URL, else the cluster that kvd dev runs here, else ${DEFAULT_URL}`,
+  standard: `DURAMEN_URL, the context, the cluster that kvd dev runs here, ${DEFAULT_URL}`,
 }
+
+/** Which server, and what it is held against. Settled, in the shell. */
+export const SERVER_OPTIONS: readonly CommandOption[] = [
+  URL_OPTION,
+  {
+    flags: '--context <name>',
+    description: 'the server that kvcli context has under this name',
+    standard: 'DURAMEN_CONTEXT, else the one in use',
+    completes: 'contexts',
+  },
+  ...TLS_OPTIONS,
+]
 
 /** Options that every command takes, before its name or behind it. */
 export const GLOBAL_OPTIONS: readonly CommandOption[] = [
-  URL_OPTION,
+  ...SERVER_OPTIONS,
   { flags: '-t, --timeout <duration>', description: 'how long a request may take', standard: '5s' },
   { flags: '--json', description: 'print JSON: one object, or one a line' },
   { flags: '--hex', description: 'keys and values are hex digits, typed in and shown' },
@@ -175,7 +188,7 @@ export class CommandParser {
         subcommandTerm: command => namesOf(command) + argumentsOf(command),
       })
     for (const option of GLOBAL_OPTIONS) {
-      program.addOption(toOption(option).hideHelp(this.#inShell && option === URL_OPTION))
+      program.addOption(toOption(option).hideHelp(this.#inShell && SERVER_OPTIONS.includes(option)))
     }
     for (const option of PROGRAM_OPTIONS) {
       program.addOption(toOption(option).hideHelp(this.#inShell))

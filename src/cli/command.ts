@@ -19,7 +19,12 @@ export interface CommandArgument {
   readonly variadic?: boolean
   /** What it may be, for completion and errors; the command itself checks it. */
   readonly choices?: readonly string[]
+  /** What it is completed to. @defaultValue what the command's arguments are */
+  readonly completes?: Completes
 }
+
+/** What there is to complete a word to that is no choice of few. */
+export type Completes = 'keys' | 'files' | 'commands' | 'contexts'
 
 export interface CommandOption {
   /** As commander reads them: '-p, --prefix <text>'. */
@@ -29,6 +34,8 @@ export interface CommandOption {
   readonly standard?: string
   /** What its value may be, for the completion; the command itself checks it. */
   readonly choices?: readonly string[]
+  /** What its value is completed to. @defaultValue nothing */
+  readonly completes?: Completes
 }
 
 export interface CommandExample {
@@ -76,8 +83,10 @@ export interface Command {
   readonly replOnly?: boolean
   /** True when the REPL tells how long it took. @defaultValue false */
   readonly timed?: boolean
-  /** What the REPL completes its arguments to. @defaultValue nothing */
-  readonly completes?: 'keys' | 'files' | 'commands'
+  /** What its arguments are completed to. @defaultValue nothing */
+  readonly completes?: Completes
+  /** False: which server there is, and whether that can be told, is not looked at. @defaultValue true */
+  readonly needsServer?: boolean
   /** Resolves with how it went; undefined is ok. Rejects with a KvError when it failed. */
   run(context: CommandContext): Promise<ExitCode | undefined>
 }

@@ -2,6 +2,7 @@
 import { benchCommand } from './bench-command.ts'
 import { clusterCommand } from './cluster-command.ts'
 import type { Command } from './command.ts'
+import { contextCommand } from './context-command.ts'
 import { debugCommand } from './debug-command.ts'
 import { devCommand } from './dev-command.ts'
 import { exportCommand } from './export-command.ts'
@@ -31,6 +32,7 @@ const COMMANDS: readonly Command[] = [
   benchCommand,
   devCommand,
   debugCommand,
+  contextCommand,
   helpCommand,
   historyCommand,
   connectCommand,

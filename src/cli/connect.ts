@@ -17,13 +17,14 @@ const decodeRoutes: DecodeRoutes = async (ring, from) => {
 }
 
 export const connectClient: Connect = async options => {
-  const { url, password, tls, timeoutMs, lazy, onConnection } = options
+  const { url, password, tls, consistency, timeoutMs, lazy, onConnection } = options
   const client: Client = new Client({
     url,
     ...(password === undefined ? {} : { password }),
     // Where plain TCP is asked for, certificates of the environment are meant for other servers.
     ...(tls !== undefined && url.startsWith('kvs:') ? { tls } : {}),
     clientName: 'kvcli',
+    ...(consistency === undefined ? {} : { consistency }),
     decodeRoutes,
     connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, timeoutMs ?? CONNECT_TIMEOUT_MS),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),

@@ -1,24 +1,19 @@
 /** The program `kvcli`: one command and out, commands from a pipe, or the shell. */
-import { utf8Decode } from '../bytes.ts'
-import { IoError } from '../errors.ts'
-import type { ClientTls } from '../net/index.ts'
 import type { CliIo, StopSignal } from './cli-io.ts'
-import { readClientTls } from './client-tls.ts'
 import { CommandParser, type Invocation } from './command-parser.ts'
 import { runPipe } from './command-pipe.ts'
 import { commandsFor } from './commands.ts'
 import { connectClient } from './connect.ts'
-import { DEV_DIRECTORY, decodeRun, runningPath } from './dev-layout.ts'
 import { EXIT_CODE_OF_SIGNAL, ExitCode } from './exit-code.ts'
 import { HistoryFile, historyPath } from './history-file.ts'
 import { exitProcess, nodeCliIo } from './node-cli-io.ts'
-import { durationOption, flagOption, textOption } from './option-values.ts'
+import { durationOption, flagOption } from './option-values.ts'
 import { Output } from './output.ts'
-import { PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE, passwordIn } from './password.ts'
 import type { Connect } from './remote-store.ts'
 import { Repl } from './repl.ts'
 import { type CommandRun, printError, runCommand } from './run-command.ts'
-import { DEFAULT_URL, normalizeUrl, Session, type SessionMode, splitUrl } from './session.ts'
+import { chooseServer, type ServerChoice } from './server-choice.ts'
+import { DEFAULT_URL, Session, type SessionMode } from './session.ts'
 import { colourWanted } from './style.ts'
 
 /** Runs kvcli in this process, and ends the process. */
@@ -48,52 +43,33 @@ export async function runKvcli(io: CliIo, connect: Connect): Promise<ExitCode> {
 /** What the arguments and the environment ask for. */
 interface Start {
   readonly invocation: Invocation
-  readonly url: string
-  /** The nodes are those of the cluster that `kvd dev` runs in this directory. */
-  readonly isDev: boolean
-  readonly urlPassword: string | undefined
-  readonly password: string | undefined
-  readonly tls: ClientTls | undefined
+  readonly server: ServerChoice
   readonly timeoutMs: number | undefined
   readonly json: boolean
 }
 
-/** Throws UsageError, and what reading a password file fails with. */
+/** Of commands that need none. */
+const NO_SERVER: ServerChoice = {
+  url: DEFAULT_URL,
+  source: 'nothing',
+  isDev: false,
+  urlPassword: undefined,
+  password: undefined,
+  tls: undefined,
+  consistency: undefined,
+}
+
+/** Throws UsageError, and what reading a file of a password, certificate or context fails with. */
 async function readStart(io: CliIo, parser: CommandParser): Promise<Start> {
   const invocation = parser.parse(io.argv)
-  const { options } = invocation
-  const given = textOption(options, 'url')
-  // As with all of our variables, an empty one is an unset one.
-  const devUrl = given === undefined && !io.env['DURAMEN_URL'] ? await readDevUrl(io) : undefined
-  const found = splitUrl(given ?? (io.env['DURAMEN_URL'] || (devUrl ?? DEFAULT_URL)))
+  const { options, command } = invocation
+  const isOffline = command?.needsServer === false || flagOption(options, 'version')
   return {
     invocation,
-    url: given === undefined ? found.url : normalizeUrl(given),
-    isDev: devUrl !== undefined,
-    urlPassword: found.password,
-    password: await readPassword(io),
-    tls: await readClientTls(io.env, async path => utf8Decode(await io.files.readBytes(path))),
+    server: isOffline ? NO_SERVER : await chooseServer(io, options),
     timeoutMs: durationOption(options, 'timeout'),
     json: flagOption(options, 'json'),
   }
-}
-
-/** The nodes of the cluster that `kvd dev` runs in this directory; undefined when none runs. */
-async function readDevUrl(io: CliIo): Promise<string | undefined> {
-  try {
-    const run = decodeRun(await io.files.readText(runningPath(DEV_DIRECTORY)))
-    return run !== undefined && io.isAlive(run.pid) ? run.url : undefined
-  } catch (error) {
-    // What is there is nothing of ours, or of another user.
-    if (error instanceof IoError) return undefined
-    throw error
-  }
-}
-
-async function readPassword({ env, files }: CliIo): Promise<string | undefined> {
-  const path = env[PASSWORD_FILE_VARIABLE]
-  if (!path) return env[PASSWORD_VARIABLE] || undefined
-  return passwordIn(utf8Decode(await files.readBytes(path)), path)
 }
 
 interface Program {
@@ -115,8 +91,8 @@ function openOutput(io: CliIo): Output {
 }
 
 function createSession({ io, connect, start }: Program, mode: SessionMode): Session {
-  const { invocation: _, json: __, ...rest } = start
-  return new Session({ io, connect, mode, ...rest })
+  const { server, timeoutMs } = start
+  return new Session({ io, connect, mode, ...server, timeoutMs })
 }
 
 /** One command, named by the arguments. */
@@ -162,15 +138,9 @@ async function untilInterrupted(
 async function runShell({ io, connect, start, output }: Program): Promise<ExitCode> {
   const history = new HistoryFile(historyPath(io), io.files)
   await history.load()
-  const { invocation: _, json: __, ...rest } = start
+  const { server, timeoutMs } = start
   const lines = (): readonly string[] => history.lines
-  const session = new Session({
-    io,
-    connect,
-    mode: 'repl',
-    ...rest,
-    history: lines,
-  })
+  const session = new Session({ io, connect, mode: 'repl', ...server, timeoutMs, history: lines })
   const parser = new CommandParser(commandsFor('repl'), 'repl')
   try {
     return await new Repl({ session, parser, output, history }).run()

@@ -23,7 +23,8 @@ export function nodeCliIo(): CliIo {
     clock: systemClock(),
     random: systemRandom(),
     version: { package: packageVersion(), node: process.version },
-    stateDirectory: stateDirectory(),
+    stateDirectory: userDirectory('XDG_STATE_HOME', '.local/state'),
+    configDirectory: userDirectory('XDG_CONFIG_HOME', '.config'),
     isAlive,
     onInterrupt(listener) {
       let isListening = true
@@ -87,9 +88,10 @@ function flush(stream: CliOutput): Promise<void> {
   })
 }
 
-function stateDirectory(): string | undefined {
-  const given = process.env['XDG_STATE_HOME']
+/** As the XDG base directories have it: the variable where it is absolute, else below the home. */
+function userDirectory(variable: string, standard: string): string | undefined {
+  const given = process.env[variable]
   if (given?.startsWith('/') === true) return given
   const home = homedir()
-  return home === '' ? undefined : join(home, '.local', 'state')
+  return home === '' ? undefined : join(home, standard)
 }

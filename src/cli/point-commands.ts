@@ -128,7 +128,11 @@ export const putCommand: Command = {
     "In front of a key or value that begins with '-' write '--'.",
   args: [KEY_ARGUMENT, { name: 'value', description: "the value, or '-'", required: false }],
   options: [
-    { flags: '-f, --file <path>', description: "store this file's content; '-' is stdin" },
+    {
+      flags: '-f, --file <path>',
+      description: "store this file's content; '-' is stdin",
+      completes: 'files',
+    },
     { flags: '--ttl <duration>', description: 'the key is gone after 10s, 5m, 2h, 1d' },
     ...WRITE_OPTIONS,
   ],

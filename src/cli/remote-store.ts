@@ -2,7 +2,7 @@
  * What kvcli needs of the SDK's client: the store, and what only a server can tell. The client of
  * src/net satisfies it; tests bring a store in memory.
  */
-import type { CallOptions, KeyRange, KeyValueStore } from '../key-value-store.ts'
+import type { CallOptions, Consistency, KeyRange, KeyValueStore } from '../key-value-store.ts'
 import type { ClientTls } from '../net/index.ts'
 
 export interface RemoteStore extends KeyValueStore {
@@ -26,6 +26,8 @@ export interface ConnectOptions {
   readonly password: string | undefined
   /** What a server of a kvs:// url is held against; undefined leaves it to the system. */
   readonly tls?: ClientTls | undefined
+  /** Of calls that name none; undefined leaves it to the server. */
+  readonly consistency?: Consistency | undefined
   /** Milliseconds that a call may take; undefined leaves it to the client. */
   readonly timeoutMs: number | undefined
   /** True: resolves at once and connects in the background, again and again. */

@@ -45,12 +45,12 @@ export function positionalCount(words: readonly string[], command: Command): num
 }
 
 /** True when the option named by `word` is followed by its value. */
-export function takesValue(word: string, command: Command): boolean {
+export function takesValue(word: string, command: Command | undefined): boolean {
   return optionNamed(word, command)?.flags.includes('<') === true
 }
 
 /** The option that `word` names, of the command or of all commands. */
-export function optionNamed(word: string, command: Command): CommandOption | undefined {
-  const known = [...command.options, ...GLOBAL_OPTIONS]
+export function optionNamed(word: string, command: Command | undefined): CommandOption | undefined {
+  const known = [...(command?.options ?? []), ...GLOBAL_OPTIONS]
   return known.find(({ flags }) => flags.split(/[ ,]+/).includes(word))
 }

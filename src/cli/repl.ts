@@ -10,6 +10,7 @@ import { createInterface, type Interface } from 'node:readline'
 import { assert } from '../assert.ts'
 import { tokenize } from './command-line.ts'
 import type { CommandParser } from './command-parser.ts'
+import { contextNames } from './contexts-file.ts'
 import { ExitCode } from './exit-code.ts'
 import { HintPainter } from './hint-painter.ts'
 import { HISTORY_COUNT_MAX, type HistoryFile } from './history-file.ts'
@@ -287,6 +288,7 @@ export class Repl {
       commands: this.#parser.commands,
       find: name => this.#parser.find(name),
       keys: prefix => keysForCompletion(session, prefix),
+      contexts: () => contextNames(session.io),
       paths: prefix => pathsFor(prefix, directory => session.io.files.list(directory)),
     })
   }

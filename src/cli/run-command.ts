@@ -32,7 +32,7 @@ export async function runCommand(invocation: Invocation, run: CommandRun): Promi
   try {
     const { command, args } = invocation
     if (command === undefined) throw new UsageError('a command is missing: see help')
-    refuseUrl(options, run.session)
+    if (command.needsServer !== false) refuseServer(options, run.session)
     const context: CommandContext = {
       args,
       options,
@@ -49,9 +49,13 @@ export async function runCommand(invocation: Invocation, run: CommandRun): Promi
   }
 }
 
+/** What says which server, and what it is held against. */
+const SERVER_VALUES = ['url', 'context', 'tlsCa', 'tlsCert', 'tlsKey'] as const
+
 /** Many commands share one connection; only the REPL can change it. */
-function refuseUrl(options: OptionValues, session: Session): void {
-  if (session.mode === 'once' || options['url'] === undefined) return
+function refuseServer(options: OptionValues, session: Session): void {
+  const isGiven = SERVER_VALUES.some(name => options[name] !== undefined)
+  if (session.mode === 'once' || !isGiven) return
   throw new UsageError(
     session.mode === 'repl'
       ? 'to go to another server use: connect <url>'

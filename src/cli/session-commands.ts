@@ -17,6 +17,7 @@ export const helpCommand: Command = {
   options: [],
   examples: [{ line: 'kvcli help import', says: 'everything about import' }],
   completes: 'commands',
+  needsServer: false,
   async run({ args, output, parser }) {
     const [name] = args
     const command = name === undefined ? undefined : parser.find(name)

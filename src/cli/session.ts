@@ -5,6 +5,7 @@
  * Invariants: at most one client is in use; it is closed before another address is used. A password
  * that came with an address goes to that address alone.
  */
+import type { Consistency } from '../key-value-store.ts'
 import { type ClientTls, DEFAULT_PORT, parseConnectionUrl, withoutPassword } from '../net/index.ts'
 import { orAborted } from './abortable.ts'
 import type { CliIo } from './cli-io.ts'
@@ -52,6 +53,8 @@ export interface SessionOptions {
   readonly password?: string | undefined
   /** What servers of a kvs:// url are held against. */
   readonly tls?: ClientTls | undefined
+  /** Of calls to `url` that name none. */
+  readonly consistency?: Consistency | undefined
   readonly timeoutMs: number | undefined
   /** The session's own record of commands; only the REPL has one. */
   readonly history?: () => readonly string[]
@@ -65,6 +68,7 @@ export class Session {
   readonly #devUrl: string | undefined
   readonly #passwordFor: (url: string) => string | undefined
   readonly #tls: ClientTls | undefined
+  readonly #consistencyFor: (url: string) => Consistency | undefined
   #url: string
   #timeoutMs: number | undefined
   #client: Promise<RemoteStore> | undefined
@@ -88,6 +92,7 @@ export class Session {
       return (url === options.url ? options.urlPassword : undefined) ?? options.password
     }
     this.#tls = options.tls
+    this.#consistencyFor = url => (url === options.url ? options.consistency : undefined)
     this.#timeoutMs = options.timeoutMs
   }
 
@@ -145,6 +150,7 @@ export class Session {
         url: this.#url,
         password: this.#passwordFor(this.#url),
         ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+        consistency: this.#consistencyFor(this.#url),
         timeoutMs: this.#timeoutMs,
         lazy: this.mode === 'repl',
         onConnection: (connected, why) => {

@@ -45,8 +45,8 @@ export const traceCommand: Command = {
     'Asks every owner of the key for its own copy, and repairs nothing. ' +
     'Ends with exit code 1 when one cannot answer, or they differ.',
   args: [
-    { name: 'action', description: 'get' },
-    { name: 'key', description: '1 to 65,533 bytes' },
+    { name: 'action', description: 'get', choices: ['get'] },
+    { name: 'key', description: '1 to 65,533 bytes', completes: 'keys' },
   ],
   options: [],
   examples: [

@@ -101,6 +101,7 @@ export class CliHarness {
       random: seededRandom(1),
       version: { package: '1.2.3', node: 'v20.0.0' },
       stateDirectory: '/state',
+      configDirectory: '/config',
       isAlive: pid => pid === LIVING_PID,
       onInterrupt: listener => {
         this.#interruptListeners.add(listener)

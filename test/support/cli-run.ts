@@ -75,6 +75,7 @@ export function startCli(argv: readonly string[], options: CliRunOptions = {}): 
     random: seededRandom(1),
     version: { package: '0.0.0', node: 'v0' },
     stateDirectory: undefined,
+    configDirectory: undefined,
     isAlive: () => false,
     onInterrupt(listener) {
       listeners.add(listener)
