@@ -2,6 +2,7 @@
 import { benchCommand } from './bench-command.ts'
 import { clusterCommand } from './cluster-command.ts'
 import type { Command } from './command.ts'
+import { completionCommand } from './completion-command.ts'
 import { contextCommand } from './context-command.ts'
 import { debugCommand } from './debug-command.ts'
 import { devCommand } from './dev-command.ts'
@@ -33,6 +34,7 @@ const COMMANDS: readonly Command[] = [
   devCommand,
   debugCommand,
   contextCommand,
+  completionCommand,
   helpCommand,
   historyCommand,
   connectCommand,

@@ -14,6 +14,8 @@ import { Repl } from './repl.ts'
 import { type CommandRun, printError, runCommand } from './run-command.ts'
 import { chooseServer, type ServerChoice } from './server-choice.ts'
 import { DEFAULT_URL, Session, type SessionMode } from './session.ts'
+import { completeInShell } from './shell-completion.ts'
+import { COMPLETE_WORD } from './shell-words.ts'
 import { colourWanted } from './style.ts'
 
 /** Runs kvcli in this process, and ends the process. */
@@ -24,6 +26,10 @@ export async function main(): Promise<void> {
 
 /** Runs kvcli from its arguments to its exit code. */
 export async function runKvcli(io: CliIo, connect: Connect): Promise<ExitCode> {
+  if (io.argv[0] === COMPLETE_WORD) {
+    await completeInShell(io, connect)
+    return ExitCode.ok
+  }
   const parser = new CommandParser(commandsFor('once'), 'once')
   const output = openOutput(io)
   let start: Start

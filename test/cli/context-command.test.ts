@@ -126,7 +126,7 @@ describe('the server of a command', () => {
 
   test('is not looked at by commands that need none', async () => {
     const files = new MemoryCliFiles({ [PATH]: 'no JSON' })
-    for (const argv of ['help', '--version']) {
+    for (const argv of ['help', '--version', 'completion bash']) {
       assert.equal((await runCli(argv, { files })).code, ExitCode.ok, argv)
     }
     const ping = await runCli('ping', { files })
