@@ -16,7 +16,7 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<
   })
 }
 
-/** Resolves after `delayMs` milliseconds, or as soon as the signal fires; leaves no timer behind. */
+/** Resolves after `delayMs` milliseconds, or when the signal fires. Leaves no timer behind. */
 export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
     if (signal.aborted) {

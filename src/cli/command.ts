@@ -85,7 +85,7 @@ export interface Command {
   readonly timed?: boolean
   /** What its arguments are completed to. @defaultValue nothing */
   readonly completes?: Completes
-  /** False: which server there is, and whether that can be told, is not looked at. @defaultValue true */
+  /** False: which server is meant is not looked at, whatever is wrong there. @defaultValue true */
   readonly needsServer?: boolean
   /** Resolves with how it went; undefined is ok. Rejects with a KvError when it failed. */
   run(context: CommandContext): Promise<ExitCode | undefined>

@@ -22,7 +22,8 @@ const ZSH = `#compdef kvcli
 _kvcli() {
   local -a before answer
   before=("\${(@Q)words[2,CURRENT-1]}")
-  answer=("\${(@f)$("\${words[1]}" ${COMPLETE_WORD} zsh "\${before[@]}" "\${(Q)PREFIX}" 2>/dev/null)}")
+  before+=("\${(Q)PREFIX}")
+  answer=("\${(@f)$("\${words[1]}" ${COMPLETE_WORD} zsh "\${before[@]}" 2>/dev/null)}")
   if [[ \${answer[1]} == files ]]; then
     _files
   elif (( \${#answer} > 1 )); then
@@ -32,7 +33,7 @@ _kvcli() {
 compdef _kvcli kvcli
 `
 
-const FISH = `# Completion of kvcli for fish. In ~/.config/fish/config.fish: kvcli completion fish | source
+const FISH = `# Completion of kvcli for fish. In config.fish: kvcli completion fish | source
 function __kvcli_complete
     set -l before (commandline -opc)
     set -l program $before[1]

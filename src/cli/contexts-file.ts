@@ -1,6 +1,6 @@
 /**
- * The contexts of a user: servers by name, each with what it takes to talk to them, in one file that
- * only the user reads. It holds no secret, but says where the file with a password is.
+ * The contexts of a user: servers by name, each with what it takes to talk to them, in one file
+ * that only the user reads. It holds no secret, but says where the file with a password is.
  *
  *   { "version": 1, "inUse": "prod", "contexts": { "prod": {
  *       "url": "kvs://ada@node1:7700", "passwordFile": "/home/ada/.prod", "consistency": "quorum",

@@ -156,8 +156,8 @@ function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly stri
     if (error.isStranger) {
       return [
         "the port for clients is the one that kvd shows as 'listening': --url kv://host:port",
-        'where that speaks TLS: --url kvs://host:port, with --tls-ca, and --tls-cert and --tls-key ' +
-          'where it asks for a certificate',
+        'where that speaks TLS: --url kvs://host:port, with --tls-ca, and --tls-cert and ' +
+          '--tls-key where it asks for a certificate',
       ]
     }
     if (isDev === true) {

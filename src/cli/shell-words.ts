@@ -1,6 +1,6 @@
 /**
- * A command line of bash as its words, and back: what it takes to complete one of them. Substitution
- * and expansion are not understood; what holds them is taken as it stands. Pure.
+ * A command line of bash as its words, and back: what it takes to complete one of them.
+ * Substitution and expansion are not understood; what holds them is taken as it stands. Pure.
  */
 
 /** What the shells' scripts call kvcli with; see shell-completion.ts. */

@@ -1,7 +1,7 @@
 // Goal: what bash, zsh and fish are told fits what stands in the line, in any quotes, and never
 // disturbs whoever is typing; the scripts that ask for it do so as their shells call them.
 // Method: the hidden command over a store in memory, for lines cut off at any place; words that are
-// quoted read back by bash itself, over random bytes; the script of bash in bash, its program faked.
+// quoted read back by bash, over random characters; the script of bash in bash, its program faked.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { describe, test } from 'node:test'
