@@ -29,7 +29,8 @@ const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
   'node:buffer': /^src\/(?:cli\/|net\/http\/scan-lines\.ts$)/,
   'node:child_process': /^src\/cli\//,
   'node:crypto': /^src\/(?:random|secret|net\/tls\/certificate)\.ts$/,
-  'node:perf_hooks': /^src\/(?:cli\/load-generator|net\/http\/process-metrics)\.ts$/,
+  'node:perf_hooks':
+    /^src\/(?:cli\/(?:load-generator|round-trips)|net\/http\/process-metrics)\.ts$/,
   'node:events': /^src\/(?:net|cli)\//,
   'node:fs': /^src\/(?:engine\/(?:node-file-system|directory-lock|lock-holder)\.ts$|cli\/)/,
   'node:fs/promises': /^src\/(?:cli\/|net\/http\/dashboard-files\.ts$)/,
