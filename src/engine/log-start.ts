@@ -5,8 +5,8 @@
  *
  * Invariants:
  *  1. The new segment exists, durably, before the MANIFEST says that the log begins there.
- *  2. Nothing is removed but the file that the same call made: a segment that bears the number
- *     already is another process's, and may hold what that one has acknowledged.
+ *  2. Nothing is removed but the file that this process made: a segment that bears the number
+ *     already is another one's, and may hold what that one has acknowledged.
  */
 import type { ExpiryClock } from './expiry-clock.ts'
 import { formatFileName } from './file-names.ts'
@@ -61,7 +61,8 @@ export async function beginLog(
 ): Promise<WalWriter> {
   const { directory, fileSystem, manifest, obsoleteFiles, options } = parts
   // At once: the next try uses the name again.
-  const takeBack = (name: string) => obsoleteFiles.removeIfExists(name)
+  const takeBack = (name: string) => obsoleteFiles.takeBack(name)
+  obsoleteFiles.clear(formatFileName('wal', fileNumber))
   const segment = await prepareSegment(fileSystem, directory, fileNumber, takeBack)
   let wal: WalWriter | undefined
   try {

@@ -22,7 +22,7 @@ import { assert } from '../assert.ts'
 import { CorruptionError, toError } from '../errors.ts'
 import { prepareCurrent, readCurrentSync, replaceCurrent } from './current-file.ts'
 import { formatFileName } from './file-names.ts'
-import { type File, type FileSystem, joinPath } from './file-system.ts'
+import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 import { isShortage } from './io-failure.ts'
 import {
   checkColdPointerSync,
@@ -252,7 +252,9 @@ export class Manifest {
       prepared = await prepareCurrent(fileSystem, directory, fileNumber)
     } catch (error) {
       written?.file.closeSync()
-      obsoleteFiles.removeIfExists(formatFileName('manifest', fileNumber))
+      // A name that is taken is another process's: the lock was lost, and looked at too early.
+      const isOurs = written !== undefined || systemErrorCode(error) !== 'EEXIST'
+      if (isOurs) obsoleteFiles.removeIfExists(formatFileName('manifest', fileNumber))
       if (old === undefined || this.#refusedTables !== undefined) {
         if (!isShortage(error)) throw this.#fail(error)
         this.#removeTables(this.#newTables(edit))

@@ -29,6 +29,8 @@ export class ObsoleteFiles {
   /** Held files that are to be removed. */
   readonly #postponed = new Set<string>()
   readonly #queue: string[] = []
+  /** Files of this process that takeBack() could not remove. */
+  readonly #leftBehind = new Set<string>()
   #working: Promise<void> | undefined
   #removed = 0
 
@@ -119,16 +121,38 @@ export class ObsoleteFiles {
     for (const name of names) await this.#isRemoved(name, NOT_DISCARDED)
   }
 
-  /** Removes such a file, a small one, at once: its name may be used again. */
+  /** Removes such a file, a small one, at once. */
   removeIfExists(name: string): void {
     try {
-      this.#verifyLock()
+      this.#removeAtOnce(name)
+    } catch (error) {
+      this.#logger.warn(NOT_DISCARDED, { name, error })
+    }
+  }
+
+  /** removeIfExists of a file whose name will be used again, by who asks for it with clear(). */
+  takeBack(name: string): void {
+    this.#leftBehind.add(name)
+    this.removeIfExists(name)
+  }
+
+  /**
+   * Removes a file that takeBack() could not: a disk can be too full even for that (where a removal
+   * is written beside what it removes). Throws as the system does.
+   */
+  clear(name: string): void {
+    if (this.#leftBehind.has(name)) this.#removeAtOnce(name)
+  }
+
+  #removeAtOnce(name: string): void {
+    this.#verifyLock()
+    try {
       this.#fileSystem.removeSync(joinPath(this.#directory, name))
       this.#removed++
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return
-      this.#logger.warn(NOT_DISCARDED, { name, error })
+      if (systemErrorCode(error) !== 'ENOENT') throw error
     }
+    this.#leftBehind.delete(name)
   }
 
   #letGo(name: string): void {

@@ -159,10 +159,12 @@ async function recover(
   // No function may know of `recovered`: what it holds in memory is to be let go (db-assembly.ts).
   const { start, replay, wal } = recovered
   cleanup.push(() => wal?.close())
-  const walSegments = recoveredSegments({ ...parts, options, manifest, start, events })
+  const isUnsure = wal === undefined
+  const walSegments = recoveredSegments({ ...parts, options, manifest, start, events, isUnsure })
   const tidy = async () => {
     removeOrphans({ ...parts, manifest }, walSegments)
     await obsoleteFiles.drain()
+    verifyLock()
     await tier?.settle(manifest)
   }
   if (wal !== undefined) await tidy()
@@ -253,6 +255,7 @@ function recoveredSegments(found: {
   readonly obsoleteFiles: ObsoleteFiles
   readonly start: LogStart
   readonly events: EventStream
+  readonly isUnsure: boolean
 }): WalSegments {
   const { fileSystem, directory, options, manifest, start } = found
   const { holdWalFrom, heldWalSizeMax: heldSizeMax, logger } = options

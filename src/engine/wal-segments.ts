@@ -5,7 +5,8 @@
  * Invariants:
  *  1. The segments have every sequence from `oldestSequence` on, each in one segment, without a gap
  *     (but for what a torn tail took, which readers notice).
- *  2. A segment that recovery needs is never removed, whatever the holds.
+ *  2. A segment that recovery needs is never removed, whatever the holds; nor is one that it may
+ *     come to need after a power loss, as the MANIFEST that says otherwise may not be durable.
  *  3. Segments that only holds keep never take more than `heldSizeMax` bytes: above that the holds
  *     of the oldest are broken, so a reader that died never fills the disk.
  */
@@ -47,6 +48,8 @@ export interface WalSegmentsParts {
   readonly kept: readonly CompleteSegment[]
   /** Those behind them that recovery needs until retireRecovered(). */
   readonly needed: readonly CompleteSegment[]
+  /** Until retireRecovered() nobody knows what of the MANIFEST is durable. @defaultValue false */
+  readonly isUnsure?: boolean
 }
 
 export interface WalHoldStats {
@@ -72,9 +75,11 @@ export class WalSegments {
   readonly #holds = new Set<EngineWalHold>()
   #heldBytes = 0
   #brokenCount = 0
+  #isUnsure: boolean
 
   constructor(parts: WalSegmentsParts) {
     this.#parts = parts
+    this.#isUnsure = parts.isUnsure ?? false
     this.#active = parts.active
     this.#held = [...parts.kept]
     this.#needed = [...parts.needed]
@@ -138,6 +143,8 @@ export class WalSegments {
 
   /** Recovery came to its end: it needs nothing any more of what was there before. */
   retireRecovered(): void {
+    this.#isUnsure = false
+    this.#trim()
     for (const segment of [...this.#needed]) this.retire(segment.fileNumber)
   }
 
@@ -177,7 +184,7 @@ export class WalSegments {
   }
 
   #trim(): void {
-    if (this.#held.length === 0) return
+    if (this.#held.length === 0 || this.#isUnsure) return
     let oldestHeld = this.#oldestHeld()
     for (let segment = this.#held[0]; segment !== undefined; segment = this.#held[0]) {
       if (oldestHeld <= segment.lastSequence) {

@@ -90,6 +90,8 @@ describe('a disk on which no table can be written', () => {
   })
 })
 
+const isLog = (path: string) => path.endsWith('.wal')
+
 /** A disk on which files can be slow to make, and the loss of the lock goes unnoticed. */
 class OddDisk extends FailingFileSystem {
   gate: Promise<void> | undefined
@@ -242,6 +244,43 @@ describe('a database that was opened on a full disk', () => {
     assert.equal(disk.callCount, calls, 'nothing is done behind it')
     const again = await openEngine(memory)
     assert.equal((await again.get('key 0'))?.length, VALUE.length)
+  })
+
+  test('begins its log although the disk was too full even for a removal', async () => {
+    const { db, clock, disk, full } = await openKilledOnFull()
+    const stuck = disk.fail({ fault: 'ENOSPC', kind: 'remove', path: isLog, forever: true })
+    for (let count = 0; count < 3; count++) {
+      await assert.rejects(drive(clock, db.put('a', 'b')), { code: 'KV_IO', message: /ENOSPC/ })
+    }
+    assert.ok(stuck.injected > 2, 'what a try began is still there')
+    assert.equal(db.stats().writesRefusedFor, 'space')
+    stuck.remove()
+    full.remove()
+    await drive(clock, db.put('a', 'b'))
+    await drive(clock, db.close())
+  })
+
+  test('keeps the log that a MANIFEST without power may come to need again', async () => {
+    const before = new MemoryFileSystem()
+    const writing = new SimClock()
+    const options = { holdWalFrom: 1 }
+    const killed = await openEngine(before, { clock: writing, options })
+    for (let count = 0; count < 60; count++) await drive(writing, killed.put(`key ${count}`, VALUE))
+    const memory = before.processCrashClone()
+    const segments = () => memory.listSync(DIRECTORY).filter(isLog)
+    const found = segments()
+    const disk = new OddDisk(memory)
+    const full = disk.fail({ fault: 'full', forever: true })
+    const clock = new SimClock()
+    const db = await openEngine(disk, { clock, options: { ...options, heldWalSizeMax: 1 } })
+    assert.ok(db.stats().walHolds.segments > 2, 'more is kept than recovery needs')
+    db.openingHold?.release()
+    await clock.advanceAsync(1000)
+    assert.deepEqual(segments(), found)
+    full.remove()
+    await drive(clock, db.put('a', 'b'))
+    await drive(clock, db.close())
+    assert.equal(segments().filter(name => found.includes(name)).length, 0)
   })
 
   test('tells a disk that fails from one that is full', async () => {

@@ -183,6 +183,18 @@ describe('Manifest', () => {
     assert.equal(recover(disk).logNumber, 5)
   })
 
+  test('a file of another process that bears the next number is left alone', async () => {
+    const disk = newDisk()
+    const manifest = Manifest.create(partsOn(disk), DATABASE_ID)
+    await manifest.append({ logNumber: 1 })
+    await manifest.close()
+    const recovered = recover(disk)
+    const path = manifestPath(recovered.reserveFileNumbers(1) + 1)
+    disk.plant(path, Uint8Array.of(1, 2, 3))
+    await assert.rejects(recovered.append({ logNumber: 2 }), { code: 'EEXIST' })
+    assert.deepEqual(disk.peek(path), Uint8Array.of(1, 2, 3))
+  })
+
   test('recovery changes nothing, and the first edit after it starts a fresh file', async t => {
     const random = seededRandom(printSeed(t))
     const disk = newDisk()
