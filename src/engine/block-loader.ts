@@ -6,12 +6,18 @@
  *
  * Invariants:
  *  1. A block is never read twice at the same time, however many wait for it.
- *  2. At most READS_MAX reads are under way; the others wait in the order in which they came.
+ *  2. At most READS_MAX reads are under way; the others wait in the order in which they came. Of
+ *     large blocks the bytes are counted instead, read ones and decompressed ones apart: no more
+ *     are in memory on their way to a read than the bound, or one block alone.
  *  3. A reader is retained while one of its blocks is being read.
+ *  4. Who waits for bytes to be decompressed holds what others need for reading only: nobody who
+ *     decompresses waits.
  */
 import { CorruptionError, IoError, OverloadedError } from '../errors.ts'
+import { Admission } from './admission.ts'
 import type { BlockCache } from './block-cache.ts'
-import { plainSize } from './block-compression.ts'
+import { BLOCK_TRAILER_SIZE, BlockCodec } from './block-codec.ts'
+import { BLOCK_SIZE_MAX, plainSize } from './block-compression.ts'
 import { BlockView, showBlock } from './block-source.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import type { LargeBlock, LargeBlocks } from './large-blocks.ts'
@@ -23,8 +29,8 @@ const READS_MAX = 32
 /** Reads that wait for one of the above before more are refused. */
 const WAITING_MAX = 100_000
 const WAITING_RETRY_MS = 20
-/** Entries already served that may stand at the front of the queue. */
-const WAITING_TRIM = 1024
+/** Of the bytes for blocks, what large ones may take while they are read, and decompressed. */
+const LARGE_LOADS_SHARE = 1 / 8
 const READ_AHEAD_BYTES_MAX = 256 * 1024
 /** The share of the cache that one read may fill. */
 const READ_AHEAD_SHARE = 1 / 64
@@ -43,20 +49,18 @@ export class BlockLoader {
   readonly #loads = new Map<SstableReader, Map<number, Promise<LargeBlock | undefined>>>()
   readonly #runs = new WeakMap<SstableReader, Run>()
   readonly #view = new BlockView()
-  #active = 0
-  #waiting: (() => void)[] = []
-  #waitingStart = 0
+  readonly #reads = new Admission(READS_MAX)
+  /** By bytes: of large blocks as they are stored, and as they are. */
+  readonly #largeReads: Admission
+  readonly #largeBlocks: Admission
 
   /** `buffers` are lent for each read; `large` gets what the cache does not take. */
   constructor(cache: BlockCache, buffers: BufferPool, large: LargeBlocks) {
     this.#cache = cache
     this.#buffers = buffers
     this.#large = large
-  }
-
-  /** Reads that are under way or wait. */
-  get pending(): number {
-    return this.#active + this.#waiting.length - this.#waitingStart
+    this.#largeReads = new Admission(cache.budget * LARGE_LOADS_SHARE)
+    this.#largeBlocks = new Admission(cache.budget * LARGE_LOADS_SHARE)
   }
 
   /**
@@ -68,7 +72,7 @@ export class BlockLoader {
     const underWay = loads.get(ordinal)
     if (underWay !== undefined) return underWay
     if (reader.slots[ordinal]! >= 0) return Promise.resolve(undefined)
-    if (this.#waiting.length - this.#waitingStart >= WAITING_MAX) {
+    if (this.#reads.waiting + this.#largeReads.waiting >= WAITING_MAX) {
       return Promise.reject(
         new OverloadedError(`${WAITING_MAX} reads wait for the disk`, WAITING_RETRY_MS),
       )
@@ -76,7 +80,11 @@ export class BlockLoader {
     this.#loads.set(reader, loads)
     const [first, last] = this.#extent(reader, ordinal, loads)
     reader.retain()
-    const load = this.#load(reader, ordinal, first, last).finally(() => {
+    const isLarge = reader.storedSize(ordinal) > LARGE_SIZE_MIN
+    const loading = isLarge
+      ? this.#loadLarge(reader, ordinal)
+      : this.#loadRun(reader, ordinal, first, last)
+    const load = loading.finally(() => {
       for (let block = first; block <= last; block++) loads.delete(block)
       if (loads.size === 0) this.#loads.delete(reader)
       reader.release()
@@ -110,25 +118,22 @@ export class BlockLoader {
     return [first, last]
   }
 
-  async #load(
+  async #loadRun(
     reader: SstableReader,
     ordinal: number,
     first: number,
     last: number,
   ): Promise<LargeBlock | undefined> {
-    if (this.#active >= READS_MAX) await new Promise<void>(resolve => this.#waiting.push(resolve))
-    else this.#active++
+    const admitted = this.#reads.enter(1)
+    if (admitted !== undefined) await admitted
     try {
-      const isLarge = reader.storedSize(ordinal) > LARGE_SIZE_MIN
-      return await (isLarge
-        ? this.#loadLarge(reader, ordinal)
-        : this.#loadRun(reader, ordinal, first, last))
+      return await this.#readRun(reader, ordinal, first, last)
     } finally {
-      this.#releasePermit()
+      this.#reads.leave(1)
     }
   }
 
-  async #loadRun(
+  async #readRun(
     reader: SstableReader,
     ordinal: number,
     first: number,
@@ -166,17 +171,42 @@ export class BlockLoader {
       this.#insert(reader, ordinal, stored)
       return undefined
     }
-    const block = await reader.verifyLargeBlock(ordinal, bytes.subarray(start, end))
+    const block = await this.#open(reader, ordinal, bytes.subarray(start, end))
     return this.#take(reader, ordinal, block)
   }
 
   /** Nothing of it takes long on this thread, and nothing is copied. */
   async #loadLarge(reader: SstableReader, ordinal: number): Promise<LargeBlock | undefined> {
     const size = reader.storedSize(ordinal)
-    const bytes = uninitialized(size)
-    const length = await reader.file.read(bytes, 0, size, reader.blockOffset(ordinal))
-    if (length !== size) throw reader.shortRead(ordinal, length)
-    return this.#take(reader, ordinal, await reader.verifyLargeBlock(ordinal, bytes))
+    const block = await this.#among(this.#largeReads, size, async () => {
+      const bytes = uninitialized(size)
+      const length = await reader.file.read(bytes, 0, size, reader.blockOffset(ordinal))
+      if (length !== size) throw reader.shortRead(ordinal, length)
+      return await this.#open(reader, ordinal, bytes)
+    })
+    return this.#take(reader, ordinal, block)
+  }
+
+  /** The block that is stored in `bytes` and large once it is open. */
+  #open(reader: SstableReader, ordinal: number, bytes: Uint8Array): Promise<Uint8Array> {
+    const open = () => reader.verifyLargeBlock(ordinal, bytes)
+    const isCompressed = bytes[bytes.length - BLOCK_TRAILER_SIZE] !== BlockCodec.none
+    // What it says of itself is not checked yet; nothing that is larger will be decompressed.
+    const size = Math.min(plainSize(bytes, 0, bytes.length), BLOCK_SIZE_MAX)
+    return isCompressed ? this.#among(this.#largeBlocks, size, open) : open()
+  }
+
+  /** Does the work once so many bytes are admitted, and counts them until it has ended. */
+  async #among<T>(admission: Admission, bytes: number, work: () => Promise<T>): Promise<T> {
+    // In a later slice in any case: what counts them takes them from the cache.
+    await admission.enter(bytes)
+    this.#large.loading(bytes)
+    try {
+      return await work()
+    } finally {
+      this.#large.loading(-bytes)
+      admission.leave(bytes)
+    }
   }
 
   /** Puts a block that nobody else uses in the cache, or among those that it does not take. */
@@ -208,21 +238,6 @@ export class BlockLoader {
       if (error instanceof CorruptionError || error instanceof IoError) return false
       throw error
     }
-  }
-
-  /** Hands the permit to the read that waits longest. */
-  #releasePermit(): void {
-    const next = this.#waiting[this.#waitingStart]
-    if (next === undefined) {
-      this.#active--
-      return
-    }
-    this.#waitingStart++
-    if (this.#waitingStart === this.#waiting.length || this.#waitingStart >= WAITING_TRIM) {
-      this.#waiting = this.#waiting.slice(this.#waitingStart)
-      this.#waitingStart = 0
-    }
-    next()
   }
 }
 

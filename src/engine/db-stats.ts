@@ -55,7 +55,7 @@ export interface DbStats {
     /** Of flushed memtables, kept for the next ones. */
     readonly spareMemtables: number
     readonly blockCache: number
-    /** Blocks too large for the cache that reads need, or the last one needed. */
+    /** Large blocks on their way to reads, and those of reads that the cache does not take. */
     readonly largeBlocks: number
     /** Indices, filters and range tombstones of open tables. */
     readonly tables: number

@@ -8,7 +8,8 @@
  *     needs, and loads each of them once.
  *  2. Those that nobody holds take no more than the bytes that are allowed for them, but for the
  *     one that came last, which stays until something else is read from the disk.
- *  3. `bytes` is what all of them take, and whoever shares the memory out is told of each change.
+ *  3. `bytes` is what all of them take, those included that are being loaded, and whoever shares
+ *     the memory out is told of each change.
  */
 import type { SstableReader } from './sstable-reader.ts'
 
@@ -28,6 +29,7 @@ export class LargeBlocks {
   /** The latest use first. */
   readonly #blocks: LargeBlock[] = []
   #bytes = 0
+  #loadingBytes = 0
   #clock = 0
 
   /** `changed` is called between slices (block-source.ts), when `bytes` is another than before. */
@@ -36,9 +38,15 @@ export class LargeBlocks {
     this.#changed = changed
   }
 
-  /** Bytes of all that are kept. */
+  /** Bytes of all that are kept or on their way. */
   get bytes(): number {
-    return this.#bytes
+    return this.#bytes + this.#loadingBytes
+  }
+
+  /** So many bytes more are on their way, or fewer. Called between slices. */
+  loading(bytes: number): void {
+    this.#loadingBytes += bytes
+    this.#changed()
   }
 
   /** Ticks with every use. */

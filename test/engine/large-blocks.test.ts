@@ -8,6 +8,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { describe, test } from 'node:test'
 import zlib from 'node:zlib'
 import { yieldToEventLoop } from '../../src/clock.ts'
+import { Admission } from '../../src/engine/admission.ts'
 import type { Db, DbOptions, DbTuning } from '../../src/engine/index.ts'
 import { type LargeBlock, type LargeBlockHold, LargeBlocks } from '../../src/engine/large-blocks.ts'
 import { LARGE_SIZE_MIN } from '../../src/engine/slices.ts'
@@ -34,6 +35,7 @@ const TINY: DbOptions & DbTuning = {
 
 interface Subject {
   readonly db: Db
+  readonly disk: MemoryFileSystem
   /** Reads of tables so far. */
   readonly reads: () => number
 }
@@ -59,7 +61,7 @@ async function subject(
   const db = await openEngine(disk, { clock, options })
   let count = 0
   disk.onCall = (_index, kind) => void (kind === 'read' && count++)
-  return { db, reads: () => count }
+  return { db, disk, reads: () => count }
 }
 
 function keyOf(seed: number): string {
@@ -125,6 +127,128 @@ test('large blocks are in the stats, at the cost of the cache, and do not stay',
   assert.equal(db.stats().memory.largeBlocks, 0, 'until something else is read')
   assert.ok(budget > 0)
   await db.close()
+})
+
+/** How much is under way, now and at most. */
+class Meter {
+  now = 0
+  most = 0
+
+  enter(amount: number): void {
+    this.now += amount
+    this.most = Math.max(this.most, this.now)
+  }
+}
+
+/** Counts bytes of large reads; `during` is called while each is under way. */
+function meterReads(disk: MemoryFileSystem, during: (bytes: number) => void): Meter {
+  const meter = new Meter()
+  const { openSync } = disk
+  disk.openSync = (...args) => {
+    const file = openSync.apply(disk, args)
+    const { read } = file
+    file.read = async (target, offset, length, position) => {
+      const bytes = length > LARGE_SIZE_MIN ? length : 0
+      meter.enter(bytes)
+      await yieldToEventLoop()
+      during(meter.now)
+      const taken = await read.call(file, target, offset, length, position)
+      meter.now -= bytes
+      return taken
+    }
+    return file
+  }
+  return meter
+}
+
+test('large blocks on their way are in the stats, and at most their share, or one', async () => {
+  const value = (seed: number) => new Uint8Array(SIZE).fill(seed)
+  for (const [memoryBudget, most] of [
+    [4 * MIB, 1],
+    [128 * MIB, 10],
+  ] as const) {
+    const { db, disk } = await subject({ ...TINY, memoryBudget }, value)
+    let isCharged = true
+    const meter = meterReads(disk, bytes => {
+      isCharged &&= db.stats().memory.largeBlocks >= bytes
+    })
+    const seeds = Array.from({ length: TABLES * ROUNDS }, (_, seed) => seed)
+    const values = await Promise.all(seeds.map(seed => db.get(keyOf(seed))))
+    for (const seed of seeds) assert.equal(values[seed]?.[seed], seed)
+    assert.ok(meter.most <= most * (SIZE + 1000), `${meter.most} bytes at once`)
+    assert.ok(most === 1 || meter.most > 2 * SIZE, 'several where there is room')
+    assert.ok(isCharged, 'what is read counts')
+    assert.equal(meter.now, 0)
+    await db.close()
+  }
+})
+
+test('large blocks are decompressed no more at once than their share, or one', async t => {
+  const meter = new Meter()
+  const { inflateRaw } = zlib
+  t.after(() => {
+    zlib.inflateRaw = inflateRaw
+    syncBuiltinESMExports()
+  })
+  zlib.inflateRaw = ((...args: unknown[]) => {
+    const done = args.pop() as (...results: unknown[]) => void
+    meter.enter(1)
+    const end = (...results: unknown[]) => {
+      meter.now--
+      done(...results)
+    }
+    Reflect.apply(inflateRaw, zlib, [...args, end])
+  }) as typeof inflateRaw
+  syncBuiltinESMExports()
+  // Half of it does not shrink: stored large, too; then all of it does.
+  for (const noise of [SIZE, 0]) {
+    const random = seededRandom(1)
+    const value = (seed: number) => {
+      const bytes = new Uint8Array(2 * SIZE).fill(seed)
+      bytes.set(random.bytes(noise))
+      return bytes
+    }
+    const { db } = await subject({ ...TINY, compression: 'deflate' }, value)
+    meter.most = 0
+    const seeds = Array.from({ length: TABLES * ROUNDS }, (_, seed) => seed)
+    const values = await Promise.all(seeds.map(seed => db.get(keyOf(seed))))
+    for (const seed of seeds) assert.equal(values[seed]?.at(-1), seed)
+    assert.equal(meter.most, 1)
+    await db.close()
+  }
+})
+
+test('who waits is admitted in order, as soon as what is in leaves room', async t => {
+  const random = seededRandom(printSeed(t))
+  for (let run = 0; run < 50; run++) {
+    const admission = new Admission(10)
+    const inside: number[] = []
+    const waiting: number[] = []
+    const admitted: number[] = []
+    const weight = () => inside.reduce((sum, more) => sum + more, 0)
+    for (let step = 0; step < 60; step++) {
+      if (random.below(2) === 0) {
+        const more = 1 + random.below(14)
+        const entering = admission.enter(more)
+        const isFree = waiting.length === 0 && (inside.length === 0 || weight() + more <= 10)
+        assert.equal(entering === undefined, isFree)
+        if (isFree) inside.push(more)
+        else waiting.push(more)
+        void entering?.then(() => admitted.push(more))
+      } else if (inside.length > 0) {
+        const [gone] = inside.splice(random.below(inside.length), 1)
+        admission.leave(gone!)
+        const expected: number[] = []
+        while (waiting[0] !== undefined && (inside.length === 0 || weight() + waiting[0] <= 10)) {
+          expected.push(waiting[0])
+          inside.push(waiting.shift()!)
+        }
+        await yieldToEventLoop()
+        assert.deepEqual(admitted.splice(0), expected)
+      }
+      assert.equal(admission.waiting, waiting.length)
+    }
+  }
 })
 
 test('large blocks are decompressed elsewhere, however small they were stored', async t => {
