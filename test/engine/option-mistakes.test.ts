@@ -116,6 +116,31 @@ describe('options', () => {
     await drive(clock, db.close())
   })
 
+  test('that only another call takes are refused', async () => {
+    const { db, clock, disk, environment } = await subject()
+    const before = filesOf(disk)
+    const calls = new Map(callsOf(db, environment))
+    const others: Record<string, readonly string[]> = {
+      ttlMs: ['delete', 'deleteRange', 'batch', 'write', 'get', 'putBytes'],
+      logData: ['put', 'putBytes', 'delete', 'deleteRange', 'prepared', 'get'],
+      consistency: ['write', 'commit', 'putBytes', 'getSync', 'changes', 'compact', 'verify'],
+      durability: ['get', 'getMany', 'has', 'getSync', 'entries', 'keys', 'values', 'compact'],
+      reverse: ['get', 'getMany', 'compact', 'approximateSize', 'deleteRange'],
+      keep: ['checkpoint', 'compact', 'verify', 'restoreInEnvironment', 'verifyInEnvironment'],
+      copy: ['backup', 'verify', 'restoreInEnvironment'],
+      coldDirectoryLost: ['open', 'verify', 'restoreInEnvironment', 'dumpFile'],
+      onProgress: ['changes', 'dumpFile', 'open', 'get', 'put'],
+    }
+    for (const [option, names] of Object.entries(others)) {
+      for (const name of names) {
+        const call = () => calls.get(name)!({ [option]: 1 } as never)
+        await refused(clock, `${name} ${option}`, call, new RegExp(`has '${option}'`))
+      }
+    }
+    assert.deepEqual(filesOf(disk), before)
+    await drive(clock, db.close())
+  })
+
   test('of a wrong kind are refused', async () => {
     const { db, clock, disk, environment } = await subject()
     const before = filesOf(disk)
@@ -141,6 +166,8 @@ describe('options', () => {
     for (const value of [1, 'no', {}] as never[]) {
       await refused(clock, 'reverse', () => db.keys({ reverse: value }))
       await refused(clock, 'rewrite', () => db.compact({ rewrite: value }))
+      await refused(clock, 'onLost', () => db.compact({ onLost: value }), /onLost/)
+      await refused(clock, 'onProgress', () => db.verify({ onProgress: value }), /onProgress/)
       await refused(clock, 'copy', () => db.checkpoint('/copy', { copy: value }))
       await refused(clock, 'entries', () =>
         dumpFile('/db', async () => undefined, { entries: value }),
