@@ -96,7 +96,7 @@ function nodeOptions(
 
 /** What makes the node one of a cluster: the secret. Without one it stands alone. */
 function clusterOptions(settings: Settings, io: DaemonIo): Pick<NodeOptions, 'cluster'> {
-  const { peerHost, peerPort, peerAddress, init, join, rack, weight } = settings
+  const { peerHost, peerPort, peerAddress, init, join, rack, weight, trustClock } = settings
   if (init && join !== undefined) {
     throw new UsageError(
       'init begins a new cluster, join enters one that there is: choose one of them',
@@ -117,7 +117,7 @@ function clusterOptions(settings: Settings, io: DaemonIo): Pick<NodeOptions, 'cl
     ...(weight === undefined ? {} : { weight }),
   }
   const seeds = join === undefined ? {} : { join }
-  return { cluster: { secret, peerHost, peerPort, init, ...place, ...seeds } }
+  return { cluster: { secret, peerHost, peerPort, init, trustClock, ...place, ...seeds } }
 }
 
 /** What is fixed when a cluster is made, as far as it is said. */

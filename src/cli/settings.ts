@@ -66,6 +66,7 @@ export interface Settings {
   readonly join: readonly string[] | undefined
   readonly rack: string | undefined
   readonly weight: number | undefined
+  readonly trustClock: boolean
   readonly replicationFactor: number | undefined
   readonly virtualNodes: number | undefined
   readonly durability: Durability
@@ -258,6 +259,13 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     description:
       'how much of the data this node takes, in relation to others; fixed when it becomes a ' +
       'member (then 1 unless given)',
+  },
+  trustClock: {
+    kind: switchValue(),
+    standard: false,
+    description:
+      'take writes after a start though no other member has agreed with the clock of this ' +
+      'machine: for where kvd is started once a time server has set it',
   },
   replicationFactor: {
     kind: optionalValue(integerValue(1, REPLICATION_FACTOR_MAX), 'as made'),

@@ -5,13 +5,16 @@
  * of most members takes no writes until it is set (P6 of the research: doomstones).
  *
  *   undecided --most members agree, all were asked, or WAIT_MS--> takes writes
- *       ^  +----most members are ahead, or behind----> off, takes none --they agree--> takes writes
- *       +---- from either, when the clock was set
+ *       ^  |  +----most members are ahead, or behind--> off, takes none --they agree--> takes writes
+ *       |  +-------WAIT_MS after a start, unknown-----> takes none --one agrees-------> takes writes
+ *       +---- from any, when the clock was set
  *
  * It asks every member for its time, in turn and when it is linked, and reckons half of the way for
- * the answer. A node that nobody can be asked by goes on with the time that it had before its clock
- * was set (believed-clock.ts), or after a start with the clock and the mark of its versions. Of two
- * members nobody can say which one is wrong, unless one of them was set: then it was right before.
+ * the answer. A node that can ask nobody goes on with the time that it had before its clock was set
+ * (believed-clock.ts). After a start there is none; and a clock that is ahead then would make what
+ * nobody can overwrite, so it takes no writes until one other member agrees: two clocks are not
+ * wrong alike by chance. Of two members that differ nobody can say which one is wrong, and both
+ * take writes; unless one of them was set: then it was right before.
  *
  * The time that versions have reached is compared as well: it stays ahead when the wall clock comes
  * back, over restarts too. A node that is alone with it goes back to where most others are; where
@@ -22,6 +25,8 @@
  *     it is measured anew: a clock does not become right because nobody can be asked.
  *  2. Of the clock that a machine has after it was set no version is made before members of a
  *     majority have agreed with it.
+ *  3. Nor of the clock that it was started with before it is known: another member has agreed with
+ *     it, or all have been asked, or it has not passed what it reached in an earlier life.
  */
 import { ByteReader, ByteWriter } from '../bytes.ts'
 import type { CancelTimer } from '../clock.ts'
@@ -41,6 +46,10 @@ const UNDECIDED_TICK_MS = 200
 /** An answer that took longer says nothing. */
 const ROUND_TRIP_MAX_MS = 500
 const NOTHING = new Uint8Array(0)
+const UNKNOWN =
+  'this node was started, and no other member agrees yet with its clock, which may be ahead, so it ' +
+  'takes no writes: see that the others run and reach it, and set its clock if it is wrong (or, ' +
+  'where something else vouches for it, start it with kvd: --trust-clock)'
 
 /** The clock of versions; HybridLogicalClock is one. */
 export interface WatchedVersions {
@@ -59,6 +68,8 @@ export interface ClockWatchOptions {
   readonly clock: BelievedClock
   readonly versions: WatchedVersions
   readonly logger: Logger
+  /** The clock needs nobody to agree with it after this start. */
+  readonly isKnown: boolean
 }
 
 /** A member, by this machine's clock. */
@@ -82,6 +93,8 @@ export class ClockWatch {
   #isClosed = false
   /** How far most others are ahead of this node; 0 while they are not. */
   #offMs = 0
+  /** The clock that the node was started with is not wrong, as far as anybody can tell. */
+  #isKnown: boolean
   /** What was said of it since all was well: 1 that clocks differ, 2 that this one is off. */
   #said = 0
   /** Resolves when it is no longer undecided. */
@@ -90,8 +103,9 @@ export class ClockWatch {
 
   /** Answers the peers: made once a node, before its links are started. */
   constructor(options: ClockWatchOptions) {
-    const { peers, clock, versions } = options
+    const { peers, clock, versions, isKnown } = options
     this.#options = options
+    this.#isKnown = isKnown
     clock.onStep = () => this.#stepped()
     peers.handle(PeerMessage.clock, () => encodeTimes(clock.machineMs, versions.timeMs))
     this.#unlisten = peers.onLink((peer, isLinked) => {
@@ -118,7 +132,8 @@ export class ClockWatch {
    */
   ready(): Promise<void> | undefined {
     const { offMs } = this
-    if (offMs === 0) return this.#decision
+    if (offMs === 0 && (this.#isKnown || this.#decision !== undefined)) return this.#decision
+    if (offMs === 0) throw new UnavailableError(UNKNOWN)
     throw new UnavailableError(
       `the clock of this node is ${Math.round(Math.abs(offMs))} ms ` +
         `${offMs < 0 ? 'ahead of' : 'behind'} those of most other nodes, so it takes no writes: ` +
@@ -185,7 +200,11 @@ export class ClockWatch {
       this.#resolveDecision = resolve
     })
     const { clock } = this.#options
-    this.#cancelWait = clock.setTimer(CLOCK_WAIT_MS, () => this.#decide(), { background: true })
+    const giveUp = (): void => {
+      if (!this.#isKnown) this.#options.logger.error(UNKNOWN)
+      this.#decide()
+    }
+    this.#cancelWait = clock.setTimer(CLOCK_WAIT_MS, giveUp, { background: true })
   }
 
   #decide(): void {
@@ -232,7 +251,10 @@ export class ClockWatch {
     this.#offMs = awayFrom([...differences, ...before], count)
     if (this.#offMs !== 0) clock.setDoubt(-this.#offMs)
     else if (isConfirmed) clock.believe()
-    const isDecided = this.#offMs !== 0 || isConfirmed || measured.length === others.length
+    const isAsked = measured.length === others.length
+    const isDecided = this.#offMs !== 0 || isConfirmed || isAsked
+    // One that is off is not known before it agrees.
+    this.#isKnown ||= agreeing.length > 0 || isConfirmed || (isAsked && this.#offMs === 0)
     if (isDecided) this.#decide()
     if (this.#offMs !== 0 || isConfirmed) this.#judgeVersions(measured, count)
     this.#say(differences.length - agreeing.length)

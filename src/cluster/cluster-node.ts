@@ -47,6 +47,8 @@ export interface ClusterNodeOptions {
   readonly abort: () => Promise<Ring>
   /** True once quorums may rely on this node. @defaultValue always */
   readonly mayVote?: () => boolean
+  /** The machine's clock needs nobody to agree with it; see ClockWatch. */
+  readonly isClockKnown: boolean
 }
 
 interface ClusterNodeParts {
@@ -97,13 +99,13 @@ export class ClusterNode implements ClusterParts {
   static async open(options: ClusterNodeOptions): Promise<ClusterNode> {
     const { peers, store, ring, path, mayVote } = options
     const marks = await PurgeMarks.open(store, path, mayVote)
-    const { wallClock, versions, logger } = options
+    const { wallClock, versions, logger, isClockKnown: isKnown } = options
     const reads = new ReadCoordinator({ ...options, clock: wallClock, marks })
     const { choice } = reads
     const table = ring()
     const fence = (entries: readonly StoredEntry[]) => marks.fence(entries)
     const members = () => membersOf(ring())
-    const clocks = new ClockWatch({ peers, members, clock: wallClock, versions, logger })
+    const clocks = new ClockWatch({ peers, members, clock: wallClock, versions, logger, isKnown })
     const clockReady = () => clocks.ready()
     const terms = { self: peers.self, table, choice, fence, clockReady }
     const writes = await ClusterWrites.open({ ...options, ...terms })

@@ -24,6 +24,8 @@ export interface NodeClusterParts {
   /** By which the node versions writes, and the versions themselves. */
   readonly wallClock: BelievedClock
   readonly versions: WatchedVersions
+  /** The machine's clock needs nobody to agree with it. */
+  readonly isClockKnown: boolean
   readonly ring: CurrentRing
   readonly links: NodeLinks
   readonly environment: NodeEnvironment
@@ -62,7 +64,7 @@ export class NodeCluster {
   /** Reads what an earlier process owed its peers; nothing may have been written yet. */
   static async open(parts: NodeClusterParts): Promise<NodeCluster> {
     const { db, store, ring, links, environment, logger, path, clientAddress, seeds, place } = parts
-    const { wallClock, versions, load } = parts
+    const { wallClock, versions, isClockKnown, load } = parts
     const { clock, random, seams } = environment
     const { peers, generation } = links
     const shared = { clock, random, logger, path }
@@ -87,7 +89,7 @@ export class NodeCluster {
       peers: seams?.peers?.(peers) ?? peers,
       liveness: membership.liveness,
       store,
-      ...{ wallClock, versions },
+      ...{ wallClock, versions, isClockKnown },
       log: seams?.log?.(db) ?? db,
       ring: () => ring.table,
       onNewerEpoch: (peer, epoch) => membership.heard(peer, epoch),

@@ -165,7 +165,7 @@ async function serve(
     signal: fence.signal,
     found,
   })
-  const { wallClock, versions } = await startClock(db, path, ring, environment, logger)
+  const { wallClock, versions, isPast } = await startClock(db, path, ring, environment, logger)
   const store = new PartitionedStore({
     store: environment.seams?.store?.(db) ?? db,
     partitioner: new Partitioner(identity.partitionCount),
@@ -178,6 +178,7 @@ async function serve(
   const links = await openLinks({ db, ring, nodeId, options, environment, fence })
   const cluster = await openCluster(links, {
     ...{ db, store, ring, environment, logger, path, wallClock, versions },
+    isClockKnown: isPast || options.cluster?.trustClock === true,
     seeds: options.cluster?.join ?? [],
     clientAddress: () => (bound === undefined ? expected : reachableAddress(bound)),
     place: memberPlace(options),
@@ -329,18 +330,22 @@ async function openCluster(
   return links === undefined ? undefined : NodeCluster.open({ ...parts, links })
 }
 
-/** The clock goes on above the mark that the last process left. */
+/**
+ * The clock goes on above the mark that the last process left. `isPast`: the machine's clock has
+ * not passed it, so it is ahead of nothing that was there before.
+ */
 async function startClock(
   db: Db,
   path: string,
   ring: CurrentRing,
   { clock: machineClock, entropy }: NodeEnvironment,
   logger: Logger,
-): Promise<{ wallClock: BelievedClock; versions: HybridLogicalClock }> {
+): Promise<{ wallClock: BelievedClock; versions: HybridLogicalClock; isPast: boolean }> {
   // Steps of its own clock are doubted by a node that has others to ask.
   const clock = new BelievedClock(machineClock, () => ring.ring.members.length > 1)
   const markMs = await readClockMark(db, path)
   const aheadMs = markMs - clock.wallMs()
+  const isPast = aheadMs >= -SKEW_AHEAD_MAX_MS
   if (aheadMs > LEASE_MS + SKEW_AHEAD_MAX_MS) {
     logger.warn('the clock of this machine was set back; versions go on above the old time', {
       aheadMs: Math.round(aheadMs),
@@ -352,7 +357,7 @@ async function startClock(
   const persistMark = (next: number) => writeClockMark(db, next)
   const newWriter = () => entropy(WRITER_SIZE)
   const versions = new HybridLogicalClock({ clock, newWriter, markMs, persistMark })
-  return { wallClock: clock, versions }
+  return { wallClock: clock, versions, isPast }
 }
 
 function engineOptions(options: NodeOptions): DbOptions {

@@ -189,6 +189,16 @@ export interface ClusterOptions {
    */
   readonly weight?: number
 
+  /**
+   * Its clock is right when it starts, whatever others say: it takes writes though it reaches no
+   * other member, as where the start waits for a time server. What a clock that is ahead writes
+   * wins until that time comes.
+   *
+   * @defaultValue false: after a start another member has to agree with its clock before it takes
+   * writes
+   */
+  readonly trustClock?: boolean
+
   /** Ends a start that waits for a cluster to take the node in. @defaultValue it waits for ever */
   readonly signal?: AbortSignal
 

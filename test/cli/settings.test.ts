@@ -41,6 +41,7 @@ const EXAMPLES: { readonly [Name in SettingName]: readonly [text: string, value:
   join: ['node1:7701,[::1]:7702', ['node1:7701', '[::1]:7702']],
   rack: ['eu-1.b', 'eu-1.b'],
   weight: ['4', 4],
+  trustClock: ['true', true],
   replicationFactor: ['5', 5],
   virtualNodes: ['64', 64],
   durability: ['interval', 'interval'],

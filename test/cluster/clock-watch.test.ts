@@ -31,16 +31,24 @@ interface Member {
   readonly logged: string[]
 }
 
+interface ClocksOptions {
+  readonly latencyMaxMs?: number
+  /** How far ahead of the time versions were once. */
+  readonly marksMs?: readonly number[]
+  /** Members whose clocks need nobody to agree with them. */
+  readonly known?: readonly number[]
+}
+
 class Clocks {
   readonly clock = new SimClock()
   readonly network: FakeNetwork
   readonly members: Member[] = []
 
-  /** `aheadMs`: of the wall clocks; `marksMs`: how far ahead of the time versions were once. */
+  /** `aheadMs`: of the wall clocks. */
   constructor(
     seed: number,
     aheadMs: readonly number[],
-    { latencyMaxMs = 5, marksMs = [] }: { latencyMaxMs?: number; marksMs?: number[] } = {},
+    { latencyMaxMs = 5, marksMs = [], known = [] }: ClocksOptions = {},
   ) {
     const random = seededRandom(seed)
     this.network = new FakeNetwork({ clock: this.clock, random, latencyMaxMs })
@@ -67,7 +75,8 @@ class Clocks {
         persistMark: async () => undefined,
       })
       const { versions } = member
-      member.watch = new ClockWatch({ peers, members: () => ids, clock: wall, versions, logger })
+      const watched = { peers, members: () => ids, clock: wall, versions, logger }
+      member.watch = new ClockWatch({ ...watched, isKnown: known.includes(at) })
       this.members.push(member)
       member.watch.start()
     }
@@ -228,15 +237,60 @@ describe('a clock that is set', () => {
     assert.deepEqual(clocks.off, [])
     clocks.close()
   })
+})
 
-  test('does not keep a node that starts alone, or as one of two, from writes for long', async t => {
-    const three = new Clocks(printSeed(t), [0, 0, 0])
-    for (const { peers } of three.members.slice(1)) three.network.stop(peers.self)
-    for (const clocks of [three, new Clocks(printSeed(t), [3 * HOUR_MS, 0])]) {
+describe('a node that has just started', () => {
+  test('takes no writes by a clock with which nobody agrees, and says so', async t => {
+    for (const nodes of [2, 3, 5]) {
+      const clocks = new Clocks(
+        printSeed(t),
+        Array.from({ length: nodes }, () => 0),
+      )
+      const [alone, ...others] = clocks.members as [Member, ...Member[]]
+      alone.aheadMs = 3 * HOUR_MS
+      for (const { peers } of others) clocks.network.cut(alone.peers.self, peers.self)
+      const deciding = alone.watch.ready()
+      assert.ok(deciding instanceof Promise, 'writes wait')
       await clocks.pass(CLOCK_WAIT_MS + 100)
-      assert.equal(clocks.members[0]!.watch.ready(), undefined)
+      await deciding
+      for (let time = 0; time < 3; time++) {
+        assert.throws(() => alone.watch.ready(), /no other member agrees yet with its clock/)
+        await clocks.pass(5000)
+      }
+      assert.equal(alone.logged.length, 1, alone.logged.join())
+      if (nodes > 2) assert.equal(others[0]!.watch.ready(), undefined, 'the others agree')
+      alone.aheadMs = 0
+      clocks.network.mend()
+      await clocks.pass(500)
+      assert.equal(alone.watch.ready(), undefined)
+      for (const { peers } of others) clocks.network.stop(peers.self)
+      await clocks.pass(30_000)
+      assert.equal(alone.watch.ready(), undefined, 'once known it stays so')
       clocks.close()
     }
+  })
+
+  test('takes them with one that agrees, or that is vouched for, or where all were asked', async t => {
+    const ahead = 3 * HOUR_MS
+    for (const { aheadMs, known = [], reached = [] } of [
+      { aheadMs: [0, 0, 0, 0, 0], reached: [1] },
+      { aheadMs: [ahead, 0, 0], known: [0] },
+      { aheadMs: [ahead, 0], reached: [1] },
+      { aheadMs: [ahead] },
+    ]) {
+      const clocks = new Clocks(printSeed(t), aheadMs, { known })
+      for (const [at, { peers }] of clocks.members.entries()) {
+        if (at > 0 && !reached.includes(at)) clocks.network.stop(peers.self)
+      }
+      await clocks.pass(CLOCK_WAIT_MS + 100)
+      assert.equal(clocks.members[0]!.watch.ready(), undefined, `${aheadMs}`)
+      clocks.close()
+    }
+    const wrong = new Clocks(printSeed(t), [ahead, 0, 0])
+    wrong.network.stop(wrong.members[2]!.peers.self)
+    await wrong.pass(CLOCK_WAIT_MS + 100)
+    assert.throws(() => wrong.members[0]!.watch.ready(), UnavailableError, 'one differs')
+    wrong.close()
   })
 })
 

@@ -13,6 +13,7 @@ import {
   acknowledgedEarly,
   arrivalDecides,
   both,
+  clockUnasked,
   copyIsLater,
   dutyForgotten,
   hintNotDurable,
@@ -130,6 +131,15 @@ const PLANTED: readonly Planted[] = [
     nodes: 3,
     faults: { clockJump: 1 },
     durationMs: 5000,
+  },
+  {
+    what: 'a node starts, and goes by its clock though it reaches nobody',
+    plant: clockUnasked,
+    promise: 'no version is ahead of the time',
+    nodes: 3,
+    firstSeed: 15,
+    faults: { clockJump: 1, kill: 1, isolate: 1 },
+    durationMs: 10_000,
   },
   {
     what: 'a member agrees to a ring of an epoch that it has left behind',

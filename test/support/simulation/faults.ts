@@ -243,6 +243,7 @@ export class Faults {
     const { nodes } = this.#targets
     if (node === undefined || node.ring.members.length < 2) return
     if (nodes.some(other => other.machine.clock.isFarOff)) return
+    machine.asksForTime = node.ring.members.length < 3
     const byMs = JUMP_MIN_MS * (JUMP_MAX_MS / JUMP_MIN_MS) ** this.#random.next()
     machine.clock.step(this.#random.below(4) === 0 ? -byMs : byMs)
     this.#later(() => {

@@ -53,6 +53,8 @@ export class Machine {
   /** Milliseconds that every call takes longer; set by a fault. */
   diskExtraMs = 0
   diskConditions: DiskConditions
+  /** It asks a time server before it starts a program: of two nodes none can tell who is wrong. */
+  asksForTime = true
   /** Called when the program was ended by a crash. */
   onCrash: ((kind: CrashKind) => void) | undefined
 
@@ -100,8 +102,7 @@ export class Machine {
     const { scheduler, network } = this.#world
     if (!this.#isOn) network.powerOn(this.name)
     this.#isOn = true
-    // A node that starts alone has nobody to tell it, so a machine asks before it starts one.
-    if (this.clock.isFarOff) this.clock.step(-this.clock.errorMs)
+    if (this.asksForTime && this.clock.isFarOff) this.clock.step(-this.clock.errorMs)
     this.#process = new SimProcess(this.name, scheduler, this.clock)
     return this.#process
   }

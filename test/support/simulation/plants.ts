@@ -190,6 +190,12 @@ export const stepBelieved: Plant = ({ options, environment }) => {
   return seams({ peers })({ options, environment }, '')
 }
 
+/** A clock with which nobody agrees is taken for right after a start. */
+export const clockUnasked: Plant = ({ options, environment }) => ({
+  options: { ...options, cluster: { ...options.cluster!, trustClock: true } },
+  environment,
+})
+
 interface Meddling {
   /** Messages that fail as if there were no link. */
   readonly mute?: (kind: number) => boolean
