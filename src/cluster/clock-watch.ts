@@ -6,7 +6,7 @@
  *
  *   undecided --most members agree, all were asked, or WAIT_MS--> takes writes
  *       ^  |  +----most members are ahead, or behind--> off, takes none --they agree--> takes writes
- *       |  +-------WAIT_MS after a start, unknown-----> takes none --one agrees-------> takes writes
+ *       |  +----WAIT_MS after a start, not known------> takes none --one agrees-------> takes writes
  *       +---- from any, when the clock was set
  *
  * It asks every member for its time, in turn and when it is linked, and reckons half of the way for
