@@ -5,9 +5,9 @@
  * of most members takes no writes until it is set (P6 of the research: doomstones).
  *
  *   undecided --most members agree, all were asked, or WAIT_MS--> takes writes
- *       ^  |  +----most members are ahead, or behind--> off, takes none --they agree--> takes writes
- *       |  +----WAIT_MS after a start, not known------> takes none --one agrees-------> takes writes
- *       +---- from any, when the clock was set
+ *      ^  |  +----most are ahead, or behind--> off, takes none --they agree--> takes writes
+ *      |  +----WAIT_MS after a start, not known--> takes none --one agrees---> takes writes
+ *      +---- from any, when the clock was set
  *
  * It asks every member for its time, in turn and when it is linked, and reckons half of the way for
  * the answer. A node that can ask nobody goes on with the time that it had before its clock was set
@@ -47,8 +47,8 @@ const UNDECIDED_TICK_MS = 200
 const ROUND_TRIP_MAX_MS = 500
 const NOTHING = new Uint8Array(0)
 const UNKNOWN =
-  'this node was started, and no other member agrees yet with its clock, which may be ahead, so it ' +
-  'takes no writes: see that the others run and reach it, and set its clock if it is wrong (or, ' +
+  'this node was started, and no other member agrees yet with its clock, which may be ahead, so ' +
+  'it takes no writes: see that the others run and reach it, and set its clock if it is wrong (or, ' +
   'where something else vouches for it, start it with kvd: --trust-clock)'
 
 /** The clock of versions; HybridLogicalClock is one. */
