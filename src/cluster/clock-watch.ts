@@ -48,8 +48,8 @@ const ROUND_TRIP_MAX_MS = 500
 const NOTHING = new Uint8Array(0)
 const UNKNOWN =
   'this node was started, and no other member agrees yet with its clock, which may be ahead, so ' +
-  'it takes no writes: see that the others run and reach it, and set its clock if it is wrong (or, ' +
-  'where something else vouches for it, start it with kvd: --trust-clock)'
+  'it takes no writes: see that the others run and reach it, and set its clock if it is wrong ' +
+  '(or, where something else vouches for it, start it with kvd: --trust-clock)'
 
 /** The clock of versions; HybridLogicalClock is one. */
 export interface WatchedVersions {
