@@ -14,6 +14,7 @@ import { countCommand, scanCommand } from './scan-commands.ts'
 import { pingCommand, statsCommand } from './server-commands.ts'
 import type { SessionMode } from './session.ts'
 import { connectCommand, helpCommand, historyCommand, quitCommand } from './session-commands.ts'
+import { topCommand } from './top-command.ts'
 import { traceCommand } from './trace-command.ts'
 
 const COMMANDS: readonly Command[] = [
@@ -28,6 +29,7 @@ const COMMANDS: readonly Command[] = [
   clusterCommand,
   traceCommand,
   statsCommand,
+  topCommand,
   pingCommand,
   latencyCommand,
   benchCommand,

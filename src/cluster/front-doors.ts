@@ -16,7 +16,9 @@ import {
   HttpServer,
   type ListenAddress,
   type ListenOptions,
+  type LoadMeter,
   type LoadPoint,
+  loadMeterOf,
   type MetricFamily,
   PLAIN_ANSWERS,
   type RequestHandler,
@@ -62,6 +64,7 @@ export class FrontDoors {
   readonly #resp: Server | undefined
   readonly #http: HttpServer | undefined
   readonly #options: FrontDoorOptions
+  readonly #load: LoadMeter
 
   constructor(options: FrontDoorOptions, parts: FrontDoorParts) {
     const { limits = {}, version: serverVersion = '', credentials = {}, users } = options
@@ -90,9 +93,11 @@ export class FrontDoors {
         acceptor: acceptorOf('redis', PLAIN_ANSWERS.redis),
       })
     }
+    this.#load = loadMeterOf(parts.clock, () => this.#doors())
     if (options.http !== undefined) {
+      const load = this.#load
       const metrics = () => this.#metrics()
-      this.#http = new HttpServer({ ...further, tls, metrics, doors: () => this.#doors() })
+      this.#http = new HttpServer({ ...further, tls, metrics, load, doors: () => this.#doors() })
     }
   }
 
@@ -104,9 +109,9 @@ export class FrontDoors {
     return this.#http?.address
   }
 
-  /** What clients have done in the last second; undefined where that is not counted. */
+  /** What clients have done in the last second; undefined before one is over. */
   get lastSecond(): LoadPoint | undefined {
-    return this.#http?.lastSecond
+    return this.#load.last
   }
 
   /** Resolves with the address of the binary protocol once all doors accept connections. */
@@ -114,6 +119,7 @@ export class FrontDoors {
     const { resp, http } = this.#options
     if (resp !== undefined) await this.#resp?.listen(resp)
     if (http !== undefined) await this.#http?.listen(http)
+    this.#load.start()
     return await this.server.listen(listenOptions(this.#options))
   }
 
@@ -140,6 +146,7 @@ export class FrontDoors {
   async close(options?: CloseOptions): Promise<void> {
     const doors = [this.server, this.#resp, this.#http]
     await Promise.all(doors.map(door => door?.close(options)))
+    this.#load.stop()
   }
 }
 

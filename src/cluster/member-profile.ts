@@ -16,7 +16,7 @@ export const AppState = {
   load: 3,
   /** Milliseconds by which its clock is off, so that it takes no writes; 0 while it is not. */
   clockOffMs: 4,
-  /** Of clients, in the last second that was counted; only of nodes with an HTTP door. */
+  /** Of clients, in the last second that was counted. */
   readsPerSecond: 5,
   writesPerSecond: 6,
   /** Microseconds that 99 in 100 of those took at most, the slower kind of both; 0 without any. */

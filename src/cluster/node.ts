@@ -198,6 +198,7 @@ async function serve(
     ...(links === undefined ? {} : { links: links.peers.figures() }),
     ...(cluster === undefined ? {} : cluster.figures()),
     engine: db.stats(),
+    load: doors.lastSecond ?? null,
   })
   const about = new RunningAbout({ db, ring, nodeId, links, cluster, stats, uptimeMs })
   const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work, nodeId, about)

@@ -52,7 +52,7 @@ export {
   type ServerLimits,
   WRITE_VERSION_SIZE,
 } from './limits.ts'
-export type { LoadPoint } from './load-meter.ts'
+export { type LoadMeter, type LoadPoint, loadMeterOf } from './load-meter.ts'
 export { byLabel, counter, gauge, type MetricFamily, type MetricSample } from './metrics.ts'
 export { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './opcode.ts'
 export { OutputBuffer } from './output-buffer.ts'

@@ -116,6 +116,16 @@ export class LoadMeter {
   }
 }
 
+/** Of these doors together. */
+export function loadMeterOf(
+  clock: Clock,
+  doors: () => Iterable<readonly [name: string, door: { load(): DoorLoad }]>,
+): LoadMeter {
+  return new LoadMeter(clock, function* () {
+    for (const [, door] of doors()) yield door.load()
+  })
+}
+
 function percentile(histogram: LatencyHistogram, fraction: number): number | null {
   if (histogram.count === 0) return null
   return Math.round(histogram.percentileMs(fraction) * DIGITS) / DIGITS

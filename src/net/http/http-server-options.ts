@@ -6,6 +6,7 @@ import type { Credentials } from '../credentials.ts'
 import type { CountingDoor } from '../door-metrics.ts'
 import type { EventLog } from '../event-log.ts'
 import type { ServerLimits } from '../limits.ts'
+import type { LoadMeter } from '../load-meter.ts'
 import type { MetricFamily } from '../metrics.ts'
 import type { RequestHandler } from '../request-handler.ts'
 import type { Server } from '../server.ts'
@@ -34,6 +35,8 @@ export interface HttpServerOptions {
   readonly serverVersion?: string
   /** All doors of the node by name, this one included. @defaultValue this one, as `http` */
   readonly doors?: () => readonly NamedDoor[]
+  /** Of all doors, which whoever made it starts and stops. @defaultValue one of its own */
+  readonly load?: LoadMeter
   /** What happens on the node. @defaultValue one that only this door writes to */
   readonly events?: EventLog
   /** What the doors of the node have to tell at /metrics. @defaultValue nothing */

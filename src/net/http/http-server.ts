@@ -16,7 +16,7 @@ import { EventLog } from '../event-log.ts'
 import type { LatencyHistogram } from '../latency-histogram.ts'
 import { resolveServerLimits } from '../limits.ts'
 import { bind, closeListener } from '../listener.ts'
-import { type DoorLoad, LoadMeter, type LoadPoint, loadOf } from '../load-meter.ts'
+import { type DoorLoad, type LoadMeter, loadMeterOf, loadOf } from '../load-meter.ts'
 import type { MetricFamily } from '../metrics.ts'
 import { relievePressure } from '../pressure.ts'
 import {
@@ -78,9 +78,7 @@ export class HttpServer {
     const limits = resolveServerLimits(options.limits)
     const { admission, turns } = options.sharesWith.shared
     const doors = options.doors ?? ((): readonly NamedDoor[] => [['http', this]])
-    this.#load = new LoadMeter(options.clock, function* () {
-      for (const [, door] of doors()) yield door.load()
-    })
+    this.#load = options.load ?? loadMeterOf(options.clock, doors)
     const events = options.events ?? new EventLog(options.clock)
     const { handler, clock, serverVersion = '' } = options
     this.#context = {
@@ -194,7 +192,7 @@ export class HttpServer {
     this.#server.on('error', error => logger.error('accepting connections failed', { error }))
     this.#address = address
     this.#process.start()
-    this.#load.start()
+    if (this.#options.load === undefined) this.#load.start()
     this.#scheduleSweep(SWEEP_INTERVAL_MS)
     return address
   }
@@ -261,11 +259,6 @@ export class HttpServer {
     }
   }
 
-  /** Of all doors together; undefined before one is over. */
-  get lastSecond(): LoadPoint | undefined {
-    return this.#load.last
-  }
-
   /** What it has done to data. */
   load(): DoorLoad {
     return loadOf(this.durations(), operation => HTTP_KINDS[operation])
@@ -318,7 +311,7 @@ export class HttpServer {
     this.#server.closeAllConnections()
     this.#cancelSweep?.()
     this.#process.stop()
-    this.#load.stop()
+    if (this.#options.load === undefined) this.#load.stop()
     await released
   }
 
