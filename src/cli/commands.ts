@@ -16,6 +16,7 @@ import type { SessionMode } from './session.ts'
 import { connectCommand, helpCommand, historyCommand, quitCommand } from './session-commands.ts'
 import { topCommand } from './top-command.ts'
 import { traceCommand } from './trace-command.ts'
+import { watchCommand } from './watch-command.ts'
 
 const COMMANDS: readonly Command[] = [
   getCommand,
@@ -24,6 +25,7 @@ const COMMANDS: readonly Command[] = [
   hasCommand,
   scanCommand,
   countCommand,
+  watchCommand,
   importCommand,
   exportCommand,
   clusterCommand,

@@ -17,7 +17,7 @@ const decodeRoutes: DecodeRoutes = async (ring, from) => {
 }
 
 export const connectClient: Connect = async options => {
-  const { url, password, tls, consistency, timeoutMs, lazy, onConnection } = options
+  const { url, password, tls, consistency, timeoutMs, lazy, alone, onConnection } = options
   const client: Client = new Client({
     url,
     ...(password === undefined ? {} : { password }),
@@ -25,7 +25,7 @@ export const connectClient: Connect = async options => {
     ...(tls !== undefined && url.startsWith('kvs:') ? { tls } : {}),
     clientName: 'kvcli',
     ...(consistency === undefined ? {} : { consistency }),
-    decodeRoutes,
+    ...(alone === true ? {} : { decodeRoutes }),
     connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, timeoutMs ?? CONNECT_TIMEOUT_MS),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     lazy,

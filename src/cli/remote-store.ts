@@ -32,6 +32,8 @@ export interface ConnectOptions {
   readonly timeoutMs: number | undefined
   /** True: resolves at once and connects in the background, again and again. */
   readonly lazy: boolean
+  /** True: goes to the servers of `url` alone, not to others of their cluster. */
+  readonly alone?: boolean
   /** Told when the connection is made or lost, or was tried in vain, and why. */
   readonly onConnection?: ((connected: boolean, why?: string) => void) | undefined
 }

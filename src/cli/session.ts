@@ -169,6 +169,34 @@ export class Session {
     }
   }
 
+  /**
+   * A client of one server of the cluster at `url`, and of no other, as whoever the session is
+   * there. It connects by itself, again and again; whoever asked closes it.
+   */
+  connectTo(address: string): Promise<RemoteStore> {
+    const url = this.#url.replace(/^(kvs?:\/\/(?:[^@/?]*@)?)[^/?]*/, `$1${address}`)
+    return this.#connectAlone(url, true)
+  }
+
+  /**
+   * A client that goes to one of the servers of `url` and stays there while it can. Rejects when
+   * none answers; whoever asked closes it.
+   */
+  connectToOne(): Promise<RemoteStore> {
+    return this.#connectAlone(this.#url, false)
+  }
+
+  #connectAlone(url: string, lazy: boolean): Promise<RemoteStore> {
+    return this.#connect({
+      url,
+      password: this.#passwordFor(this.#url),
+      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+      timeoutMs: this.#timeoutMs,
+      lazy,
+      alone: true,
+    })
+  }
+
   /** Leaves the server for another one, whose address is one (see normalizeUrl). */
   async moveTo(url: string): Promise<void> {
     await this.close()

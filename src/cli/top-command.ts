@@ -1,10 +1,11 @@
 /** top: how a server and its cluster are doing, every second, until somebody has seen enough. */
 import { InvalidArgumentError, KvError } from '../errors.ts'
-import { pause } from './abortable.ts'
+import { orAborted, pause } from './abortable.ts'
 import { type Command, type CommandContext, callOptions } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { LiveBlock } from './live-block.ts'
 import { countOption, durationOption } from './option-values.ts'
+import type { RemoteStore } from './remote-store.ts'
 import { describeError } from './render.ts'
 import { type TopFigures, type TopSample, topFigures } from './top-figures.ts'
 import { renderTop, renderTopLine } from './top-screen.ts'
@@ -33,6 +34,17 @@ export const topCommand: Command = {
 }
 
 async function runTop(context: CommandContext): Promise<ExitCode> {
+  const { session, signal } = context
+  // Figures of one node, look by look: those of a client that has several change between them.
+  const client = await orAborted(session.connectToOne(), signal)
+  try {
+    return await watchServer(context, client)
+  } finally {
+    await client.close()
+  }
+}
+
+async function watchServer(context: CommandContext, client: RemoteStore): Promise<ExitCode> {
   const { options, output, session, signal } = context
   const { clock, stdout } = session.io
   const intervalMs = durationOption(options, 'interval') ?? INTERVAL_STANDARD_MS
@@ -44,7 +56,7 @@ async function runTop(context: CommandContext): Promise<ExitCode> {
   let why: string | undefined
   for (let count = 1, dueMs = clock.monotonicMs(); ; count++) {
     try {
-      const sample = await takeSample(context)
+      const sample = await takeSample(context, client)
       shown = topFigures(sample, before)
       before = sample
       why = undefined
@@ -64,9 +76,8 @@ async function runTop(context: CommandContext): Promise<ExitCode> {
   return why === undefined ? ExitCode.ok : ExitCode.failed
 }
 
-async function takeSample(context: CommandContext): Promise<TopSample> {
+async function takeSample(context: CommandContext, client: RemoteStore): Promise<TopSample> {
   const { session } = context
-  const client = await session.client(context.signal)
   const call = callOptions(context)
   const status = client.admin({ command: 'status' }, call).catch((error: unknown) => {
     // A server that knows no cluster, such as a proxy of an older one.

@@ -5,10 +5,13 @@
  *   repair { action: start|status } full rounds of anti-entropy, of all members (repair-runs.ts)
  *   hints  {}                      what members owe each other (hint-reports.ts)
  *   status {}                      how the cluster and its members are (cluster-status.ts)
+ *   changes { prefix: base64, … }   what was written of late (change-watches.ts)
  *   abort  {}                      takes back the join that is under way (ring-change.ts)
  */
 import { InvalidArgumentError } from '../errors.ts'
 import type { AdminNeeds } from '../net/index.ts'
+import { prefixRange } from '../prefix-range.ts'
+import { type ChangeWatches, watchedPrefix } from './change-watches.ts'
 import type { ClusterStatus } from './cluster-status.ts'
 import type { HintReport, HintReports } from './hint-reports.ts'
 import { traceKey } from './key-trace.ts'
@@ -23,6 +26,8 @@ import type { NodeId } from './ring-member.ts'
 const TRACE_MS_MAX = 5000
 
 export interface AdminOptions {
+  /** Absent: nobody can watch. */
+  readonly changes?: ChangeWatches | undefined
   readonly store: PartitionedStore
   readonly self: NodeId
   /** From what all members say that they owe. Absent: nobody knows. */
@@ -72,6 +77,11 @@ export async function runAdmin(
       if (status === undefined) throw new InvalidArgumentError('this server knows no cluster')
       return { ...status((await options.cluster?.hints?.all()) ?? NO_HINTS) }
     }
+    case 'changes': {
+      const { changes } = options
+      if (changes === undefined) throw new InvalidArgumentError('this server tells no changes')
+      return { ...(await changes.read(command, deadlineMs)) }
+    }
     case 'abort': {
       if (options.cluster?.abort === undefined) {
         throw new InvalidArgumentError('a node alone has no change of its ring under way')
@@ -92,6 +102,8 @@ export function adminNeeds(command: AdminCommand): AdminNeeds {
     case 'status':
     case 'hints':
       return { permission: 'monitor' }
+    case 'changes':
+      return { permission: 'read', range: prefixRange(watchedPrefix(command)) }
     case 'repair':
       return { permission: command['action'] === 'start' ? 'admin' : 'monitor' }
     default:

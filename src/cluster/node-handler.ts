@@ -23,6 +23,7 @@ import type {
   ScanSession,
 } from '../net/index.ts'
 import { type AdminCommand, type AdminOptions, adminNeeds, runAdmin } from './admin-commands.ts'
+import type { ChangeWatches } from './change-watches.ts'
 import type { ClusterScans } from './cluster-scans.ts'
 import type { ClusterStatus } from './cluster-status.ts'
 import type { ClusterWrites } from './cluster-writes.ts'
@@ -55,6 +56,7 @@ export interface ClusterParts {
 
 /** What a node knows of itself, for those who watch it. */
 export interface NodeAbout {
+  readonly changes?: ChangeWatches
   status(hints: readonly HintReport[]): ClusterStatus
   health(): readonly HealthCheck[]
   metrics(): readonly MetricFamily[]
@@ -193,6 +195,7 @@ export class NodeHandler implements RequestHandler {
   admin(command: AdminCommand, context: RequestContext): Promise<NodeStats> {
     const about = this.#about
     const options = {
+      changes: this.#about?.changes,
       store: this.#store,
       self: this.#self,
       cluster: this.#cluster?.admin,

@@ -27,6 +27,7 @@ import {
 import { secureBytes, systemRandom } from '../random.ts'
 import { WRITER_SIZE } from '../write-version.ts'
 import { BelievedClock } from './believed-clock.ts'
+import { ChangeWatches } from './change-watches.ts'
 import { readClockMark, writeClockMark } from './clock-mark.ts'
 import { CurrentRing, type MemberPlace, type RingShape } from './current-ring.ts'
 import { tellEngineEvents } from './engine-events.ts'
@@ -200,7 +201,9 @@ async function serve(
     engine: db.stats(),
     load: doors.lastSecond ?? null,
   })
-  const about = new RunningAbout({ db, ring, nodeId, links, cluster, stats, uptimeMs })
+  const { partitionCount } = identity
+  const changes = new ChangeWatches({ db, clock, random, partitionCount })
+  const about = new RunningAbout({ changes, db, ring, nodeId, links, cluster, stats, uptimeMs })
   const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work, nodeId, about)
   const doors = new FrontDoors(options, {
     ...{ handler, acceptor, clock, random, logger, events },
@@ -213,7 +216,7 @@ async function serve(
     await enter(links, cluster, fence.signal)
     const address = await doors.listen()
     bound = address
-    const work = { ring, doors, links, cluster, versions, db, stats, stopWatching }
+    const work = { ring, doors, links, cluster, versions, changes, db, stats, stopWatching }
     const node = new RunningNode({ address, identity, ...work })
     fence.guard(node)
     await ring.moveTo(reachableAddress(address), links?.address ?? '')
@@ -222,6 +225,7 @@ async function serve(
   } catch (error) {
     stopWatching()
     await doors.close({ graceMs: 0 })
+    await changes.close()
     await cluster?.close()
     await links?.close()
     throw error
@@ -389,6 +393,7 @@ interface NodeParts {
   readonly db: Db
   readonly stats: () => NodeStats
   /** Ends the watch over the certificate. */
+  readonly changes: ChangeWatches
   readonly stopWatching: () => void
 }
 
@@ -447,9 +452,10 @@ class RunningNode implements Node {
   }
 
   async #close(options: CloseOptions | undefined): Promise<void> {
-    const { doors, links, cluster, versions, db, stopWatching } = this.#parts
+    const { doors, links, cluster, versions, changes, db, stopWatching } = this.#parts
     stopWatching()
     await doors.close(options)
+    await changes.close()
     await cluster?.close()
     await links?.close()
     try {

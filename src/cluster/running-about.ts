@@ -1,6 +1,7 @@
 /** What a running node knows of itself, for those who watch it: its status, health and figures. */
 import type { Db } from '../engine/index.ts'
 import { gauge, type HealthCheck, type MetricFamily, type RingOwnership } from '../net/index.ts'
+import type { ChangeWatches } from './change-watches.ts'
 import { clusterMetrics, ringMetrics } from './cluster-metrics.ts'
 import { type ClusterStatus, clusterStatus } from './cluster-status.ts'
 import type { CurrentRing } from './current-ring.ts'
@@ -17,6 +18,7 @@ import type { RingTable } from './ring-table.ts'
 const MS_PER_S = 1000
 
 export interface RunningAboutParts {
+  readonly changes: ChangeWatches
   readonly db: Db
   readonly ring: CurrentRing
   readonly nodeId: NodeId
@@ -28,6 +30,7 @@ export interface RunningAboutParts {
 }
 
 export class RunningAbout implements NodeAbout {
+  readonly changes: ChangeWatches
   readonly #parts: RunningAboutParts
   /** Why writes are refused until the next start, if they are. */
   #failure: string | undefined
@@ -36,6 +39,7 @@ export class RunningAbout implements NodeAbout {
 
   constructor(parts: RunningAboutParts) {
     this.#parts = parts
+    this.changes = parts.changes
     parts.db.onEvent(event => {
       if (event.type === 'poisoned') this.#failure ??= event.error.message
     })

@@ -179,7 +179,8 @@ export class GuardedHandler implements RequestHandler {
     const needs: AdminNeeds = this.#handler.adminNeeds?.(command) ?? { permission: 'admin' }
     this.#check(context, name, access => {
       if (needs.permission === 'monitor') access.checkMonitor()
-      else access.checkAdmin()
+      else if (needs.permission === 'admin' || needs.range === undefined) access.checkAdmin()
+      if (needs.range !== undefined) access.checkReadRange(needs.range)
       if (needs.key !== undefined) access.checkRead(needs.key)
     })
     if (admin === undefined) {

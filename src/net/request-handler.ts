@@ -11,7 +11,7 @@
  */
 import type { ClientIdentity } from '../fair-queue.ts'
 import type { Consistency, Durability } from '../key-value-store.ts'
-import type { Caller } from './auth/index.ts'
+import type { Caller, KeyRange } from './auth/index.ts'
 import type { MetricFamily } from './metrics.ts'
 
 export type MaybePromise<T> = T | Promise<T>
@@ -231,7 +231,10 @@ export interface RequestHandler {
 
 /** What a command about the server takes. */
 export interface AdminNeeds {
-  readonly permission: 'monitor' | 'admin'
+  /** `read`: that of the range alone. */
+  readonly permission: 'read' | 'monitor' | 'admin'
   /** A key that it tells something of. */
   readonly key?: Uint8Array
+  /** Likewise, all keys of a range. */
+  readonly range?: KeyRange
 }

@@ -393,6 +393,7 @@ const LINES: Readonly<Record<string, string>> = {
   bench: 'bench -d 1ms -k 1 -c 1',
   latency: 'latency -n 1',
   top: 'top -n 1',
+  watch: 'watch -n 1',
   context: 'context list',
   completion: 'completion bash',
 }

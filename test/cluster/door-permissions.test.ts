@@ -52,7 +52,9 @@ async function recordsOf(names: readonly string[], salt = 1) {
   return parseUsers(JSON.stringify({ format: 1, users }), 'users.json')
 }
 
-type Action = 'get' | 'put' | 'delete' | 'batch' | 'scan' | 'count' | 'stats' | 'ring' | 'admin'
+type Action =
+  | ('get' | 'put' | 'delete' | 'batch' | 'scan' | 'count')
+  | ('watch' | 'stats' | 'ring' | 'admin')
 /** What came back: whether it was refused, and all that can be seen of a refusal. */
 interface Outcome {
   readonly isRefused: boolean
@@ -115,6 +117,10 @@ const BINARY: Door = {
           return await client.ringMap()
         case 'admin':
           return await client.admin({ command: 'abort' })
+        case 'watch': {
+          const prefix = Buffer.from(key).toString('base64')
+          return await client.admin({ command: 'changes', prefix })
+        }
       }
     }
     return { act: (action, key) => outcomeOf(act(action, key)), close: () => client.close() }
@@ -212,6 +218,7 @@ function mayDo(user: string, door: Door, action: Action, key: string): boolean {
     case 'get':
     case 'scan':
     case 'count':
+    case 'watch':
       return has('read')
     case 'put':
     case 'batch':
@@ -298,7 +305,7 @@ describe('users at all doors', () => {
         if (!isAllowed) assert.equal(there?.seen, absent?.seen, what)
         else if (action !== 'get') mayHaveWritten = true
       }
-      for (const action of ['scan', 'count', 'stats', 'ring', 'admin'] as const) {
+      for (const action of ['scan', 'count', 'watch', 'stats', 'ring', 'admin'] as const) {
         const outcome = await actor.act(action, prefix)
         if (outcome === undefined) continue
         const what = `${user} ${action} ${prefix} at ${door.name}: ${outcome.seen}`

@@ -24,6 +24,9 @@ export interface StoreCall {
   readonly options: Readonly<Record<string, unknown>>
 }
 
+/** A version later than any that a test makes. */
+const LATE = Buffer.alloc(16, 0x7f).toString('base64')
+
 export class MemoryStore implements RemoteStore {
   /** Ascending by key. */
   entriesKept: Entry[] = []
@@ -40,6 +43,13 @@ export class MemoryStore implements RemoteStore {
     { clusterId: 'cc'.repeat(16), partitionCount: 1024 },
   )
   adminKept: Record<string, Readonly<Record<string, unknown>>[]> = {
+    changes: [
+      {
+        watch: 'w',
+        after: 1,
+        changes: [{ type: 'put', key: 'aw==', value: 'dg==', valueBytes: 1, version: LATE }],
+      },
+    ],
     hints: [{ members: [] }],
     trace: [{ partition: 1, epoch: 1, agreed: true, replicas: [] }],
   }
