@@ -112,6 +112,8 @@ describe('options', () => {
     await refused(clock, 'backup', () => db.backup('/backups', { kep: 7 } as never), meant)
     const operation = { type: 'put', key: 'a', value: 'b', ttl: 5 } as never
     await refused(clock, 'operation', () => db.batch([operation]), /did you mean 'ttlMs'|none of/)
+    const deletion = { type: 'del', key: 'a', ttlMs: 5, keys: 1 } as never
+    await refused(clock, 'deletion', () => db.batch([deletion]), /has 'keys'/)
     assert.deepEqual(filesOf(disk), before)
     await drive(clock, db.close())
   })
@@ -154,6 +156,8 @@ describe('options', () => {
       onLogData: [1, {}, 'x'],
       memoryBudget: ['1', Symbol('1'), 1.5],
       purgeBound: ['1', Symbol('1'), 1n],
+      durability: ['bogus', 1, {}],
+      holdWalFrom: ['newest', -1, 1.5, {}],
     }
     for (const [name, values] of Object.entries(opens)) {
       for (const value of values) {
@@ -172,6 +176,10 @@ describe('options', () => {
       await refused(clock, 'entries', () =>
         dumpFile('/db', async () => undefined, { entries: value }),
       )
+    }
+    for (const signal of [1, 'x', {}] as never[]) {
+      const dump = () => dumpFile('/db', async () => undefined, { signal })
+      await refused(clock, 'signal', dump, /signal/)
     }
     for (const backup of [0, -1, 1.5, '1', Symbol('1')] as never[]) {
       await refused(clock, 'backup', () =>
