@@ -11,7 +11,7 @@ const OF_DOORS: readonly SettingName[] = [
   ...(['host', 'port', 'respHost', 'respPort', 'httpHost', 'httpPort'] as const),
   ...(['allowInsecureRemote', 'user', 'passwordFile', 'usersFile'] as const),
   ...(['tlsCert', 'tlsKey', 'tlsCa', 'tlsClientAuth', 'maxValueSize', 'maxConnections'] as const),
-  ...(['drainTimeout', 'logLevel', 'jsonLogs'] as const),
+  ...(['slowOperation', 'drainTimeout', 'logLevel', 'jsonLogs'] as const),
 ]
 
 /** The flags of `kvd serve`, and those of `kvd proxy`. */

@@ -14,6 +14,7 @@ import { countCommand, scanCommand } from './scan-commands.ts'
 import { pingCommand, statsCommand } from './server-commands.ts'
 import type { SessionMode } from './session.ts'
 import { connectCommand, helpCommand, historyCommand, quitCommand } from './session-commands.ts'
+import { slowlogCommand } from './slowlog-command.ts'
 import { topCommand } from './top-command.ts'
 import { traceCommand } from './trace-command.ts'
 import { watchCommand } from './watch-command.ts'
@@ -32,6 +33,7 @@ const COMMANDS: readonly Command[] = [
   traceCommand,
   statsCommand,
   topCommand,
+  slowlogCommand,
   pingCommand,
   latencyCommand,
   benchCommand,

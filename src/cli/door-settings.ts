@@ -56,7 +56,7 @@ export function connectionsMax(
 
 /** Longer values need longer frames, and room for some of them. */
 export function serverLimits(
-  { maxValueSize }: Settings,
+  { maxValueSize, slowOperation }: Settings,
   connectionsMax: number,
 ): Partial<ServerLimits> {
   const standard = DEFAULT_SERVER_LIMITS
@@ -64,6 +64,7 @@ export function serverLimits(
   return {
     valueSizeMax: maxValueSize,
     connectionsMax,
+    slowOperationMs: slowOperation,
     frameSizeMax,
     inFlightBytesMax: Math.max(standard.inFlightBytesMax, 2 * frameSizeMax),
     receiveBytesMax: Math.max(standard.receiveBytesMax, 2 * frameSizeMax),

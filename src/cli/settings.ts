@@ -77,6 +77,7 @@ export interface Settings {
   readonly partitions: number | undefined
   readonly maxValueSize: number
   readonly maxConnections: number
+  readonly slowOperation: number
   readonly drainTimeout: number
   readonly nodes: readonly string[] | undefined
   readonly nodesUser: string | undefined
@@ -146,8 +147,7 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     kind: optionalValue(integerValue(0, 65_535), 'none'),
     standard: undefined,
     argument: 'port',
-    description:
-      'port to listen on for HTTP: REST, health and metrics, 7780 for instance; none without it',
+    description: 'port to listen on for HTTP, 7780 for instance: REST, health, metrics; else none',
   },
   allowInsecureRemote: {
     kind: switchValue(),
@@ -326,6 +326,12 @@ const TABLE: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
     standard: DEFAULT_SERVER_LIMITS.connectionsMax,
     argument: 'count',
     description: 'connections at the same time; fewer where the limit of open files is low',
+  },
+  slowOperation: {
+    kind: durationValue(1, 3_600_000),
+    standard: DEFAULT_SERVER_LIMITS.slowOperationMs,
+    argument: 'duration',
+    description: 'what takes so long, from arrival to answer, is in the log of kvcli slowlog',
   },
   drainTimeout: {
     kind: durationValue(1, 3_600_000),

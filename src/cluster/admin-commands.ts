@@ -6,10 +6,11 @@
  *   hints  {}                      what members owe each other (hint-reports.ts)
  *   status {}                      how the cluster and its members are (cluster-status.ts)
  *   changes { prefix: base64, … }   what was written of late (change-watches.ts)
+ *   slowlog { count }              the operations of this node that took long, of all doors
  *   abort  {}                      takes back the join that is under way (ring-change.ts)
  */
 import { InvalidArgumentError } from '../errors.ts'
-import type { AdminNeeds } from '../net/index.ts'
+import type { AdminNeeds, SlowPage } from '../net/index.ts'
 import { prefixRange } from '../prefix-range.ts'
 import { type ChangeWatches, watchedPrefix } from './change-watches.ts'
 import type { ClusterStatus } from './cluster-status.ts'
@@ -26,6 +27,8 @@ import type { NodeId } from './ring-member.ts'
 const TRACE_MS_MAX = 5000
 
 export interface AdminOptions {
+  /** The last operations of this node that took long. Absent: nobody keeps them. */
+  readonly slow?: ((countMax: number) => SlowPage) | undefined
   /** Absent: nobody can watch. */
   readonly changes?: ChangeWatches | undefined
   readonly store: PartitionedStore
@@ -76,6 +79,15 @@ export async function runAdmin(
       const { status } = options
       if (status === undefined) throw new InvalidArgumentError('this server knows no cluster')
       return { ...status((await options.cluster?.hints?.all()) ?? NO_HINTS) }
+    }
+    case 'slowlog': {
+      const { count } = command
+      if (options.slow === undefined)
+        throw new InvalidArgumentError('this server keeps no slow log')
+      if (typeof count !== 'number' || !Number.isInteger(count) || count < 0) {
+        throw new InvalidArgumentError("the command 'slowlog' has a 'count', a whole number from 0")
+      }
+      return { node: options.self, ...options.slow(count) }
     }
     case 'changes': {
       const { changes } = options

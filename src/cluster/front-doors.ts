@@ -25,6 +25,7 @@ import {
   RespDoor,
   Server,
   type ServerStatsSnapshot,
+  type SlowOperations,
   sharedMetrics,
   tlsAcceptor,
 } from '../net/index.ts'
@@ -112,6 +113,11 @@ export class FrontDoors {
   /** What clients have done in the last second; undefined before one is over. */
   get lastSecond(): LoadPoint | undefined {
     return this.#load.last
+  }
+
+  /** What took long, at whichever door. */
+  get slow(): SlowOperations {
+    return this.server.shared.slow
   }
 
   /** Resolves with the address of the binary protocol once all doors accept connections. */

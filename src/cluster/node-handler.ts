@@ -21,6 +21,7 @@ import type {
   RequestHandler,
   RingOwnership,
   ScanSession,
+  SlowPage,
 } from '../net/index.ts'
 import { type AdminCommand, type AdminOptions, adminNeeds, runAdmin } from './admin-commands.ts'
 import type { ChangeWatches } from './change-watches.ts'
@@ -57,6 +58,7 @@ export interface ClusterParts {
 /** What a node knows of itself, for those who watch it. */
 export interface NodeAbout {
   readonly changes?: ChangeWatches
+  slow?(countMax: number): SlowPage
   status(hints: readonly HintReport[]): ClusterStatus
   health(): readonly HealthCheck[]
   metrics(): readonly MetricFamily[]
@@ -199,6 +201,7 @@ export class NodeHandler implements RequestHandler {
       store: this.#store,
       self: this.#self,
       cluster: this.#cluster?.admin,
+      slow: about?.slow && ((countMax: number) => about.slow!(countMax)),
       status: about && ((hints: readonly HintReport[]) => about.status(hints)),
     }
     return runAdmin(options, command, context.deadlineMs)

@@ -203,7 +203,8 @@ async function serve(
   })
   const { partitionCount } = identity
   const changes = new ChangeWatches({ db, clock, random, partitionCount })
-  const about = new RunningAbout({ changes, db, ring, nodeId, links, cluster, stats, uptimeMs })
+  const known = { changes, db, ring, nodeId, links, cluster, stats, uptimeMs }
+  const about = new RunningAbout({ ...known, slow: () => doors.slow })
   const handler = new NodeHandler(store, stats, () => ring.bytes, cluster?.work, nodeId, about)
   const doors = new FrontDoors(options, {
     ...{ handler, acceptor, clock, random, logger, events },

@@ -1,6 +1,13 @@
 /** What a running node knows of itself, for those who watch it: its status, health and figures. */
 import type { Db } from '../engine/index.ts'
-import { gauge, type HealthCheck, type MetricFamily, type RingOwnership } from '../net/index.ts'
+import {
+  gauge,
+  type HealthCheck,
+  type MetricFamily,
+  type RingOwnership,
+  type SlowOperations,
+  type SlowPage,
+} from '../net/index.ts'
 import type { ChangeWatches } from './change-watches.ts'
 import { clusterMetrics, ringMetrics } from './cluster-metrics.ts'
 import { type ClusterStatus, clusterStatus } from './cluster-status.ts'
@@ -18,6 +25,7 @@ import type { RingTable } from './ring-table.ts'
 const MS_PER_S = 1000
 
 export interface RunningAboutParts {
+  readonly slow: () => SlowOperations
   readonly changes: ChangeWatches
   readonly db: Db
   readonly ring: CurrentRing
@@ -43,6 +51,11 @@ export class RunningAbout implements NodeAbout {
     parts.db.onEvent(event => {
       if (event.type === 'poisoned') this.#failure ??= event.error.message
     })
+  }
+
+  /** What took long, at whichever door. */
+  slow(countMax: number): SlowPage {
+    return this.#parts.slow().page(countMax)
   }
 
   status(hints: readonly HintReport[]): ClusterStatus {

@@ -94,6 +94,7 @@ export type {
 } from './server-options.ts'
 export { isLoopback, resolveListenOptions } from './server-options.ts'
 export type { ServerStatsSnapshot } from './server-stats.ts'
+export type { SlowOperations, SlowPage } from './slow-operations.ts'
 export {
   decodeErrorBody,
   type ErrorBody,

@@ -99,6 +99,8 @@ export interface ServerLimits {
   readonly scanCreditsMax: number
   /** A scan that is not read for so long is closed; then KV_NOT_FOUND. @defaultValue 60 s */
   readonly scanIdleMs: number
+  /** What takes so long or longer is in the slow-operation log. @defaultValue 100 ms */
+  readonly slowOperationMs: number
   /** The budget of a request that names none. @defaultValue 5 s */
   readonly budgetDefaultMs: number
   /** A longer budget is cut to this. @defaultValue 1 h */
@@ -131,6 +133,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = Object.freeze({
   scansTotalMax: 16_384,
   scanCreditsMax: 8,
   scanIdleMs: 60_000,
+  slowOperationMs: 100,
   budgetDefaultMs: 5000,
   budgetMaxMs: 3_600_000,
 })

@@ -10,6 +10,7 @@ import type { ServerLimits } from './limits.ts'
 import type { RequestHandler } from './request-handler.ts'
 import type { ServerStats, ServerStatsSnapshot } from './server-stats.ts'
 import type { SharedWaits } from './shared-waits.ts'
+import type { SlowOperations } from './slow-operations.ts'
 
 export interface ServerContext {
   readonly handler: RequestHandler
@@ -24,6 +25,8 @@ export interface ServerContext {
   readonly waits: SharedWaits
   /** Shared by everything that takes long. */
   readonly turns: WorkTurns
+  /** Of all doors. */
+  readonly slow: SlowOperations
   snapshot(): ServerStatsSnapshot
   /** Connections that may still be accepted. */
   freePlaces(): number

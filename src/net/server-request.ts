@@ -23,6 +23,8 @@ export class ServerRequest implements RequestContext {
   durability: Durability | undefined = undefined
   version: Uint8Array | undefined = undefined
   cancelled = false
+  /** The beginning of its key, where it has one and waits. */
+  key: Uint8Array | undefined = undefined
   /** How its answer is encoded, once it waits for one. */
   encode: EncodeReply<unknown> | undefined = undefined
   /** Place in the session's list of waiting requests; -1 when it is not there. */

@@ -36,6 +36,7 @@ import {
 import { ServerStats, type ServerStatsSnapshot } from './server-stats.ts'
 import { Session } from './session.ts'
 import { SharedWaits } from './shared-waits.ts'
+import { SlowOperations } from './slow-operations.ts'
 
 /** Time limits are looked at so often; they are therefore this much late at most. */
 const SWEEP_INTERVAL_MS = 250
@@ -64,6 +65,7 @@ export interface SharedParts {
   readonly waits: SharedWaits
   readonly turns: WorkTurns
   readonly places: ConnectionPlaces
+  readonly slow: SlowOperations
 }
 
 export class Server implements ConnectionOwner {
@@ -94,6 +96,7 @@ export class Server implements ConnectionOwner {
       waits: new SharedWaits(),
       turns: new WorkTurns(options.clock),
       places: new ConnectionPlaces(limits.connectionsMax),
+      slow: new SlowOperations(options.clock, limits.slowOperationMs),
     }
     const nodeId = options.nodeId ?? Buffer.from(options.random.bytes(8)).toString('hex')
     this.#logger = options.logger ?? silentLogger
@@ -126,6 +129,7 @@ export class Server implements ConnectionOwner {
       stats: new ServerStats(),
       waits: shared.waits,
       turns: this.#turns,
+      slow: shared.slow,
       snapshot: () => this.stats(),
       freePlaces: () => shared.places.free,
       timeMs: options.timeMs ?? (() => Math.floor(options.clock.wallMs())),

@@ -20,6 +20,7 @@ import {
 } from '../errors.ts'
 import { Access, type Caller } from './auth/index.ts'
 import type { Conversation, ConversationSink } from './conversation.ts'
+import { beginningOfKey } from './first-key.ts'
 import { FRAME_LENGTH_SIZE, FrameDecoder } from './frame.ts'
 import { acceptHello } from './handshake.ts'
 import { FRAME_OVERHEAD_MAX, HELLO_FRAME_SIZE_MAX, WRITE_VERSION_SIZE } from './limits.ts'
@@ -29,6 +30,7 @@ import {
   DURABILITY_CODE_MAX,
   durabilityOf,
   Feature,
+  OPERATION_NAMES,
   Opcode,
 } from './opcode.ts'
 import { type EncodeReply, Operations, type Responder } from './operations.ts'
@@ -230,6 +232,10 @@ export class Session
     }
     if (request === this.#request) this.#request = new ServerRequest(this.share, this)
     this.#waiting.add(request)
+    // While its frame is at hand: should it take long, somebody will want to know.
+    if (request.id === this.#header.id) {
+      request.key = beginningOfKey(this.#header, this.decoder.bytes, this.decoder.end)
+    }
     this.share.begin(request.size)
     // The value that comes is the one that it encodes.
     request.encode = encode as EncodeReply<unknown>
@@ -280,8 +286,20 @@ export class Session
     if (!this.#waiting.remove(request)) return false
     this.share.end(request.size)
     const elapsedMs = this.context.clock.monotonicMs() - request.receivedMs
-    this.context.stats.recordDuration(request.opcode, elapsedMs)
+    const { stats, slow } = this.context
+    stats.recordDuration(request.opcode, elapsedMs)
+    if (elapsedMs >= slow.fromMs) this.#tellSlow(request, elapsedMs)
     return true
+  }
+
+  #tellSlow(request: ServerRequest, tookMs: number): void {
+    const { opcode, key } = request
+    // It waits because it was asked to.
+    if (opcode === Opcode.admin) return
+    const operation = OPERATION_NAMES.find(name => Opcode[name] === opcode) ?? String(opcode)
+    const { door, access } = this
+    const address = this.sink.remoteAddress
+    this.context.slow.add({ tookMs, door, operation, key, address, user: access.user })
   }
 
   #failWaiting(request: ServerRequest, error: unknown): void {

@@ -52,6 +52,7 @@ const EXAMPLES: { readonly [Name in SettingName]: readonly [text: string, value:
   partitions: ['64', 64],
   maxValueSize: ['10MB', 10_000_000],
   maxConnections: ['7', 7],
+  slowOperation: ['1s', 1000],
   drainTimeout: ['1h', 3_600_000],
   nodes: ['node1:7700,[::1]:7702', ['node1:7700', '[::1]:7702']],
   nodesUser: ['proxy', 'proxy'],

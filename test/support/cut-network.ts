@@ -16,6 +16,7 @@ import type { ServerContext } from '../../src/net/server-context.ts'
 import { ServerStats } from '../../src/net/server-stats.ts'
 import { Session } from '../../src/net/session.ts'
 import { SharedWaits } from '../../src/net/shared-waits.ts'
+import { SlowOperations } from '../../src/net/slow-operations.ts'
 import type { Random } from '../../src/random.ts'
 import { WorkTurns } from '../../src/work-turns.ts'
 import type { SimClock } from './sim-clock.ts'
@@ -55,6 +56,7 @@ export class CutNetwork implements Connector {
       stats: new ServerStats(),
       waits: new SharedWaits(),
       turns: new WorkTurns(options.clock),
+      slow: new SlowOperations(options.clock, limits.slowOperationMs),
       timeMs: options.timeMs,
       freePlaces: () => limits.connectionsMax,
       snapshot: () => {

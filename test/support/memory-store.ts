@@ -51,6 +51,7 @@ export class MemoryStore implements RemoteStore {
       },
     ],
     hints: [{ members: [] }],
+    slowlog: [{ fromMs: 100, total: 0, operations: [] }],
     trace: [{ partition: 1, epoch: 1, agreed: true, replicas: [] }],
   }
   statsKept: Readonly<Record<string, unknown>> = { node: { id: 'abc', uptimeMs: 1500 } }

@@ -11,6 +11,7 @@ import type { RequestHandler } from '../../src/net/request-handler.ts'
 import { RespDoor } from '../../src/net/resp/index.ts'
 import { ServerStats } from '../../src/net/server-stats.ts'
 import { SharedWaits } from '../../src/net/shared-waits.ts'
+import { SlowOperations } from '../../src/net/slow-operations.ts'
 import { seededRandom } from '../../src/random.ts'
 import { WorkTurns } from '../../src/work-turns.ts'
 import { commandOf, replyEnd } from './resp-client.ts'
@@ -24,6 +25,7 @@ export interface RespHarnessOptions {
 
 export class RespHarness implements ConversationSink {
   readonly clock = new SimClock()
+  readonly slow = new SlowOperations(this.clock, 100)
   readonly admission: Admission
   readonly session: Conversation
   readonly errors: string[] = []
@@ -52,6 +54,7 @@ export class RespHarness implements ConversationSink {
       stats: new ServerStats(),
       waits: new SharedWaits(),
       turns: new WorkTurns(this.clock),
+      slow: this.slow,
       timeMs: () => Math.floor(this.clock.wallMs()),
       freePlaces: () => limits.connectionsMax,
       snapshot: () => {

@@ -14,6 +14,7 @@ import { decodeResponse, type Response } from '../../src/net/response.ts'
 import { ServerStats } from '../../src/net/server-stats.ts'
 import { Session } from '../../src/net/session.ts'
 import { SharedWaits } from '../../src/net/shared-waits.ts'
+import { SlowOperations } from '../../src/net/slow-operations.ts'
 import { WorkTurns } from '../../src/work-turns.ts'
 import { MemoryHandler } from './memory-handler.ts'
 import { SimClock } from './sim-clock.ts'
@@ -100,6 +101,7 @@ function withDefaults(given: Partial<RequestHandler>, base: RequestHandler): Req
 
 export class SessionHarness {
   readonly clock = new SimClock()
+  readonly slow = new SlowOperations(this.clock, 100)
   readonly memory = new MemoryHandler()
   readonly stats = new ServerStats()
   readonly admission: Admission
@@ -127,6 +129,7 @@ export class SessionHarness {
       stats: this.stats,
       waits: new SharedWaits(),
       turns: new WorkTurns(this.clock),
+      slow: this.slow,
       timeMs: () => Math.floor(this.clock.wallMs()),
       freePlaces: () => limits.connectionsMax,
       snapshot: () => {

@@ -44,6 +44,8 @@ export class HttpCall implements RequestContext, Caller {
   consistency: Consistency = 'one'
   durability: Durability | undefined
   readonly version = undefined
+  /** That its path names. */
+  key: Uint8Array | undefined
   /** Bytes of the body. */
   size = 0
   /** The client waits for a word before it sends its body. */
@@ -159,10 +161,18 @@ export class HttpCall implements RequestContext, Caller {
     if (this.#isDone) return false
     this.#isDone = true
     const { context, response, operation } = this
-    context.stats.record(operation, status, context.clock.monotonicMs() - this.receivedMs)
+    const tookMs = context.clock.monotonicMs() - this.receivedMs
+    context.stats.record(operation, status, tookMs)
+    if (tookMs >= context.slow.fromMs) this.#tellSlow(tookMs)
     if (this.connection.isClosed) return false
     if (context.isDraining || this.connection.isRefused) response.shouldKeepAlive = false
     return true
+  }
+
+  #tellSlow(tookMs: number): void {
+    const { door, operation, access, remoteAddress: address } = this
+    const { user } = access
+    this.context.slow.add({ tookMs, door, operation, key: this.key, address, user })
   }
 
   async #sendPieces(body: Uint8Array): Promise<void> {

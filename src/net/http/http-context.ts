@@ -9,6 +9,7 @@ import type { ServerIdentity } from '../handshake.ts'
 import type { ServerLimits } from '../limits.ts'
 import type { MetricFamily } from '../metrics.ts'
 import type { RequestHandler } from '../request-handler.ts'
+import type { SlowOperations } from '../slow-operations.ts'
 import type { DashboardFiles } from './dashboard-files.ts'
 import type { HttpCall } from './http-call.ts'
 import type { HttpStats } from './http-stats.ts'
@@ -23,6 +24,8 @@ export interface HttpContext {
   readonly doorkeeper: Doorkeeper
   readonly identity: ServerIdentity
   readonly turns: WorkTurns
+  /** Of all doors. */
+  readonly slow: SlowOperations
   readonly stats: HttpStats
   /** Requests that wait for the handler; their deadlines are watched. */
   readonly waiting: Set<HttpCall>

@@ -76,7 +76,7 @@ export class HttpServer {
   constructor(options: HttpServerOptions) {
     this.#options = options
     const limits = resolveServerLimits(options.limits)
-    const { admission, turns } = options.sharesWith.shared
+    const { admission, turns, slow } = options.sharesWith.shared
     const doors = options.doors ?? ((): readonly NamedDoor[] => [['http', this]])
     this.#load = options.load ?? loadMeterOf(options.clock, doors)
     const events = options.events ?? new EventLog(options.clock)
@@ -88,6 +88,7 @@ export class HttpServer {
       limits,
       admission,
       turns,
+      slow,
       doorkeeper: new Doorkeeper(options.credentials ?? {}, options.users, options.audit),
       identity: {
         nodeId: options.nodeId,

@@ -28,6 +28,7 @@ const NOTHING = Buffer.alloc(0)
 /** GET and HEAD. */
 export function getKey(call: HttpCall, { path, query }: Target): void {
   const key = keyIn(path)
+  call.key = key
   if (query !== '') readTerms(call, new Query(query, READ_PARAMETERS))
   call.admit()
   const entry = readEntry(call, key)
@@ -73,6 +74,7 @@ function tagOf(version: Uint8Array): string {
 
 export function putKey(call: HttpCall, { path, query }: Target): void {
   const key = keyIn(path)
+  call.key = key
   const parameters = new Query(query, PUT_PARAMETERS)
   writeTerms(call, parameters)
   const ttlMs = parameters.duration('ttl') ?? 0
@@ -87,6 +89,7 @@ export function putKey(call: HttpCall, { path, query }: Target): void {
 
 export function deleteKey(call: HttpCall, { path, query }: Target): void {
   const key = keyIn(path)
+  call.key = key
   writeTerms(call, new Query(query, DELETE_PARAMETERS))
   checkConditions(call, key)
   call.size = key.length

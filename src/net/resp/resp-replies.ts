@@ -141,8 +141,20 @@ export class RespReplies implements LateAnswer<RespRequest> {
     const elapsedMs = context.clock.monotonicMs() - request.receivedMs
     context.stats.recordDuration(request.operation, elapsedMs, request.count)
     if (elapsedMs >= this.#slowLog.fromMs) this.#slowLog.took(request, elapsedMs, this.#owner)
+    if (elapsedMs >= context.slow.fromMs) this.#tellSlow(request, elapsedMs)
     this.#line.done(request, reply)
     sink.scheduleFlush()
+  }
+
+  #tellSlow(request: RespRequest, tookMs: number): void {
+    const { name, firstArgument } = request
+    // Their arguments are passwords.
+    if (name === 'auth' || name === 'hello') return
+    const { caller, context, sink } = this.#owner
+    const key = firstArgument === undefined ? undefined : Buffer.from(firstArgument, 'latin1')
+    const { user } = caller.access
+    const address = sink.remoteAddress
+    context.slow.add({ tookMs, door: 'redis', operation: name, key, address, user })
   }
 
   encode(reply: Reply): void {
