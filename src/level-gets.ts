@@ -1,14 +1,20 @@
 /**
  * Reads of keys for the abstract-level adapter: what abstract-level calls, against the engine. A
  * key that is longer than keys can be is absent. Errors are those that abstract-level knows.
+ *
+ * Invariant: whoever awaits one read after another, or many keys at once, lets the event loop turn
+ * about every millisecond.
  */
-import { attempt } from './attempt.ts'
 import type { Db } from './engine/index.ts'
-import { type Snapshot as EngineSnapshot, KEY_SIZE_MAX } from './key-value-store.ts'
+import type { EventLoopBudget } from './event-loop-budget.ts'
+import { KEY_SIZE_MAX, type ReadOptions } from './key-value-store.ts'
 import { levelError } from './level-error.ts'
 import { formatted, type LevelData, type LevelFormat, storedKey } from './level-key.ts'
 import type { LevelSource } from './level-reader.ts'
 import { engineSnapshot, type LevelSnapshot } from './level-snapshot.ts'
+
+/** Keys that are looked for at a time: about half a millisecond. */
+const KEYS_PER_SLICE = 128
 
 export interface LevelReadOptions {
   readonly keyEncoding: LevelFormat
@@ -22,7 +28,8 @@ export async function getValue(
   { snapshot, valueEncoding }: LevelReadOptions,
 ): Promise<LevelData | undefined> {
   try {
-    const value = await read(db, key, engineSnapshot(snapshot))
+    const stored = storedKey(key)
+    const value = isPossible(stored) ? await db.get(stored, readOptions(snapshot)) : undefined
     return value === undefined ? undefined : formatted(value, valueEncoding)
   } catch (error) {
     throw levelError(error)
@@ -36,9 +43,8 @@ export function getValueSync(
 ): LevelData | undefined {
   try {
     const stored = storedKey(key)
-    if (stored.length > KEY_SIZE_MAX) return undefined
-    const snapshot = engineSnapshot(options.snapshot)
-    const value = db.getSync(stored, snapshot === undefined ? undefined : { snapshot })
+    if (!isPossible(stored)) return undefined
+    const value = db.getSync(stored, readOptions(options.snapshot))
     return value === undefined ? undefined : formatted(value, options.valueEncoding)
   } catch (error) {
     throw levelError(error)
@@ -52,13 +58,13 @@ export async function getValues(
   options: LevelReadOptions,
 ): Promise<(LevelData | undefined)[]> {
   try {
-    const { snapshot, isOwned } = sourceFor(db, options)
-    try {
-      const values = await Promise.all(keys.map(key => attempt(() => read(db, key, snapshot))))
-      return values.map(value => value && formatted(value, options.valueEncoding))
-    } finally {
-      if (isOwned) snapshot.release()
-    }
+    const stored = keys.map(storedKey)
+    const found = await db.getMany(stored.filter(isPossible), readOptions(options.snapshot))
+    const values = found.values()
+    return stored.map(key => {
+      const value = isPossible(key) ? values.next().value : undefined
+      return value && formatted(value, options.valueEncoding)
+    })
   } catch (error) {
     throw levelError(error)
   }
@@ -71,16 +77,18 @@ export async function hasKeys(
   options: LevelReadOptions,
 ): Promise<boolean[]> {
   try {
-    const { snapshot, isOwned } = sourceFor(db, options)
+    const given = engineSnapshot(options.snapshot)
+    const snapshot = given ?? db.snapshot()
     try {
-      return await Promise.all(
-        keys.map(key => {
-          const stored = storedKey(key)
-          return stored.length > KEY_SIZE_MAX ? false : db.has(stored, { snapshot })
-        }),
-      )
+      const present: boolean[] = []
+      for (let from = 0; from < keys.length; from += KEYS_PER_SLICE) {
+        const slice = keys.slice(from, from + KEYS_PER_SLICE).map(storedKey)
+        const found = slice.map(key => isPossible(key) && db.has(key, { snapshot }))
+        for (const isThere of await Promise.all(found)) present.push(isThere)
+      }
+      return present
     } finally {
-      if (isOwned) snapshot.release()
+      if (given === undefined) snapshot.release()
     }
   } catch (error) {
     throw levelError(error)
@@ -88,16 +96,22 @@ export async function hasKeys(
 }
 
 /** What to read from: the caller's snapshot, or one of this moment that the reader releases. */
-export function sourceFor(db: Db, options: Pick<LevelReadOptions, 'snapshot'>): LevelSource {
+export function sourceFor(
+  db: Db,
+  options: Pick<LevelReadOptions, 'snapshot'>,
+  budget: EventLoopBudget,
+): LevelSource {
   const given = engineSnapshot(options.snapshot)
-  return { db, snapshot: given ?? db.snapshot(), isOwned: given === undefined }
+  return { db, snapshot: given ?? db.snapshot(), isOwned: given === undefined, budget }
 }
 
-function read(
-  db: Db,
-  key: LevelData,
-  snapshot: EngineSnapshot | undefined,
-): Uint8Array | undefined | Promise<Uint8Array | undefined> {
-  const stored = storedKey(key)
-  return stored.length > KEY_SIZE_MAX ? undefined : db.read(stored, snapshot)
+function readOptions(
+  given: LevelSnapshot | null | undefined,
+): Pick<ReadOptions, 'snapshot'> | undefined {
+  const snapshot = engineSnapshot(given)
+  return snapshot === undefined ? undefined : { snapshot }
+}
+
+function isPossible(stored: Uint8Array): boolean {
+  return stored.length <= KEY_SIZE_MAX
 }

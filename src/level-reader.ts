@@ -9,7 +9,7 @@
  */
 import { compareBytes } from './bytes.ts'
 import type { Db, RangeChunk } from './engine/index.ts'
-import { EventLoopBudget } from './event-loop-budget.ts'
+import type { EventLoopBudget } from './event-loop-budget.ts'
 import { KEY_SIZE_MAX, type KeyRange, type Snapshot } from './key-value-store.ts'
 import { LevelAbortError, levelError } from './level-error.ts'
 import { type LevelData, storedKey } from './level-key.ts'
@@ -45,6 +45,8 @@ export interface LevelSource {
   readonly snapshot: Snapshot
   /** Whether the reader releases the snapshot. */
   readonly isOwned: boolean
+  /** Shared by all readers of the database. */
+  readonly budget: EventLoopBudget
 }
 
 /** Entries that are read ahead when single ones are asked for, after the first. */
@@ -89,7 +91,6 @@ export class LevelReader<T> {
   readonly #item: (chunk: RangeChunk, index: number) => T
   readonly #whole: StoredRange
   readonly #bytesMax: number
-  readonly #budget = new EventLoopBudget()
   /** What is left of the range. */
   #range: StoredRange
   #buffer = NO_ENTRIES
@@ -166,8 +167,8 @@ export class LevelReader<T> {
     this.#isFirst = false
     if (this.#isAtEnd) return NO_ENTRIES
     const { reverse, values, signal } = this.#options
-    const { db, snapshot } = this.#source
-    await this.#budget.renew()
+    const { db, snapshot, budget } = this.#source
+    await budget.renew()
     try {
       const chunk = await db.readRange({
         ...this.#range,
@@ -188,7 +189,7 @@ export class LevelReader<T> {
   #moveBehind(chunk: RangeChunk): void {
     const { keys, size, done } = chunk
     this.#isAtEnd = done
-    this.#budget.spend(keys.length, size)
+    this.#source.budget.spend(keys.length, size)
     const last = keys.at(-1)
     if (last === undefined) return
     if (this.#options.reverse) {

@@ -14,6 +14,7 @@ import {
   type RangeChunk,
   repairDirectory,
 } from './engine/index.ts'
+import { EventLoopBudget } from './event-loop-budget.ts'
 import { AbstractLevel } from './level-base.ts'
 import { LevelError, levelError } from './level-error.ts'
 import {
@@ -91,6 +92,8 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
   VDefault
 > {
   readonly #location: string
+  /** Of all iterators. */
+  readonly #budget = new EventLoopBudget()
   #db: Db | undefined
 
   /**
@@ -215,7 +218,7 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
     options: LevelRange & { limit: number; snapshot?: LevelSnapshot } & LevelWriteOptions,
   ): Promise<void> {
     if (options.limit < 0 && !options.snapshot) return this.#clearRange(options)
-    const source = sourceFor(this.#open(), options)
+    const source = sourceFor(this.#open(), options, this.#budget)
     const reader = new LevelReader(source, { ...options, values: false }, storedKeyAt)
     try {
       let left = options.limit < 0 ? Number.POSITIVE_INFINITY : options.limit
@@ -243,15 +246,15 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
   }
 
   protected _iterator(options: LevelIteratorOptions & LevelReadOptions): object {
-    return new LevelEntryIterator(this, sourceFor(this.#open(), options), options)
+    return new LevelEntryIterator(this, sourceFor(this.#open(), options, this.#budget), options)
   }
 
   protected _keys(options: LevelIteratorOptions & LevelReadOptions): object {
-    return new LevelKeyIterator(this, sourceFor(this.#open(), options), options)
+    return new LevelKeyIterator(this, sourceFor(this.#open(), options, this.#budget), options)
   }
 
   protected _values(options: LevelIteratorOptions & LevelReadOptions): object {
-    return new LevelValueIterator(this, sourceFor(this.#open(), options), options)
+    return new LevelValueIterator(this, sourceFor(this.#open(), options, this.#budget), options)
   }
 
   protected _snapshot(options: { owner: object }): LevelSnapshot {

@@ -4,7 +4,7 @@
  * forgotten pins no file, block or memtable.
  */
 import { compareBytes, utf8Encode } from '../bytes.ts'
-import { EventLoopBudget } from '../event-loop-budget.ts'
+import type { EventLoopBudget } from '../event-loop-budget.ts'
 import type { Page, PageSource } from '../paged-scan.ts'
 import type { RangeChunk, RangeRead } from './range-read.ts'
 import type { EngineSnapshot } from './snapshots.ts'
@@ -18,13 +18,14 @@ export interface RangePagesOptions<T> {
   /** Released when the scan is closed. */
   readonly snapshot: EngineSnapshot
   readonly read: (range: RangeRead) => RangeChunk | Promise<RangeChunk>
+  /** Shared by all scans of the database. */
+  readonly budget: EventLoopBudget
   /** What the scan delivers for an entry. */
   readonly item: (key: Uint8Array, value: Uint8Array) => T
 }
 
 export class RangePages<T> implements PageSource<T> {
   readonly #options: RangePagesOptions<T>
-  readonly #budget = new EventLoopBudget()
   /** Where the scan goes on, or undefined for the beginning of the range. */
   #start: Uint8Array | undefined
   /** Whether the key at #start was delivered already. */
@@ -35,11 +36,11 @@ export class RangePages<T> implements PageSource<T> {
   }
 
   async next(countMax: number): Promise<Page<T>> {
-    const { snapshot, read, item } = this.#options
+    const { snapshot, read, item, budget } = this.#options
     const range = { ...this.#rest(), countMax, bytesMax: PAGE_SIZE_TARGET, snapshot }
-    await this.#budget.renew()
+    await budget.renew()
     const { keys, values, size, done } = await read(range)
-    this.#budget.spend(keys.length, size)
+    budget.spend(keys.length, size)
     const lastKey = keys.at(-1)
     if (lastKey !== undefined) {
       this.#start = lastKey

@@ -7,6 +7,7 @@
  *
  * None of them refers to data: no memtable, block or table.
  */
+import { EventLoopBudget } from '../event-loop-budget.ts'
 import type { BlockSource } from './block-source.ts'
 import { NO_SEQUENCE } from './internal-key.ts'
 import { LevelCursor } from './level-cursor.ts'
@@ -35,6 +36,7 @@ export function scanShapes(
     range: { reverse: false, keysOnly: false },
     snapshot,
     read: () => chunk,
+    budget: new EventLoopBudget(),
     item: key => key,
   })
   return [

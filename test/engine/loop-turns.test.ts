@@ -1,6 +1,7 @@
 // Goal: a caller who awaits hot operations one after another never keeps the event loop for itself.
-// Method: one loop of awaited reads, one of unsynced writes, on a clock that moves with every look;
-// meanwhile setImmediate counts turns. Without LoopTurns the count stays at 0.
+// Method: loops of awaited reads, of short scans and of unsynced writes, on a clock that moves with
+// every look; meanwhile setImmediate counts turns. Without LoopTurns, and for scans the budget that
+// they share, the count stays at 0.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { type Db, InlineExecutor, openInEnvironment } from '../../src/engine/index.ts'
@@ -51,6 +52,39 @@ describe('turns of the event loop', () => {
     await db.put('a', '1')
     const turns = await turnsDuring(async () => {
       for (let count = 0; count < 1280; count++) await db.get('a')
+    })
+    assert.ok(turns >= 10, `${turns} turns`)
+  })
+
+  test('reads of many keys, and whether they are there, let it turn', async () => {
+    await using db = await openDb()
+    await db.put('a', '1')
+    const many = Array.from({ length: 1280 }, () => 'a')
+    const calls: readonly (readonly [string, () => Promise<unknown>])[] = [
+      ['has', () => db.has('a')],
+      ['getMany of one', () => db.getMany(['a'])],
+    ]
+    for (const [name, call] of calls) {
+      const turns = await turnsDuring(async () => {
+        for (let count = 0; count < 1280; count++) await call()
+      })
+      assert.ok(turns >= 10, `${name}: ${turns} turns`)
+    }
+    const turns = await turnsDuring(async () => {
+      const values = await db.getMany(many)
+      assert.equal(values.length, many.length)
+      assert.ok(values.every(value => value?.[0] === 49))
+    })
+    assert.ok(turns >= 9, `getMany of many: ${turns} turns`)
+  })
+
+  test('short scans one after another let it turn', async () => {
+    await using db = await openDb()
+    await db.put('a', '1')
+    const turns = await turnsDuring(async () => {
+      for (let count = 0; count < 300; count++) {
+        for await (const key of db.keys({ limit: 1 })) assert.equal(key.length, 1)
+      }
     })
     assert.ok(turns >= 10, `${turns} turns`)
   })

@@ -65,6 +65,20 @@ async function fill(db: DuramenLevel, count: number, value: string): Promise<voi
   await db.batch(operations, { sync: false })
 }
 
+/** Turns of the event loop while `work` runs, and one after it. */
+async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
+  let turns = 0
+  let over = false
+  const countTurns = async (): Promise<void> => {
+    for (; !over; turns++) await yieldToEventLoop()
+  }
+  const counted = countTurns()
+  await work()
+  over = true
+  await counted
+  return turns
+}
+
 describe('DuramenLevel', () => {
   test('has the manifest of classic-level', async t => {
     const { supports } = await openLevel(t)
@@ -366,16 +380,29 @@ describe('an iterator of DuramenLevel', () => {
       all: async () => (await db.values().all()).length,
     }
     for (const [name, read] of Object.entries(readers)) {
-      let turns = 0
-      let over = false
-      const countTurns = async (): Promise<void> => {
-        for (; !over; turns++) await yieldToEventLoop()
-      }
-      const counted = countTurns()
-      assert.equal(await read(), COUNT)
-      over = true
-      await counted
+      const turns = await turnsDuring(async () => assert.equal(await read(), COUNT))
       assert.ok(turns >= COUNT / 1200, `${name}: ${turns} turns`)
+    }
+  })
+
+  test('lets the event loop turn between short reads, and while it reads many keys', async t => {
+    const db = await openLevel(t)
+    await fill(db, COUNT, 'value')
+    const keys = Array.from({ length: COUNT }, (_, index) => numbered(index))
+    const each = async (read: (key: string) => Promise<unknown>) => {
+      for (const key of keys) await read(key)
+    }
+    // By the clock: of some milliseconds, without turns it would be one at the end.
+    const reads: Record<string, () => Promise<unknown>> = {
+      get: () => each(key => db.get(key)),
+      has: () => each(key => db.has(key)),
+      'iterator of one': () => each(gte => db.keys({ gte, limit: 1 }).all()),
+      getMany: async () => assert.ok((await db.getMany(keys)).every(value => value === 'value')),
+      hasMany: async () => assert.ok((await db.hasMany(keys)).every(isThere => isThere)),
+    }
+    for (const [name, read] of Object.entries(reads)) {
+      const turns = await turnsDuring(read)
+      assert.ok(turns >= 3, `${name}: ${turns} turns`)
     }
   })
 
