@@ -41,6 +41,7 @@ describe('what takes long', () => {
     harness.request({ type: 'put', key, value, ttlMs: 5 }, { type: 'get', key: utf8Encode('k') })
     harness.request({ type: 'put', key: utf8Encode('p'), value, ttlMs: 0 })
     harness.request({ type: 'admin', json: '{"command":"changes"}' })
+    assert.equal(waiting.length, 4)
     harness.clock.advance(99)
     waiting[1]!.resolve(undefined)
     await yieldToEventLoop()

@@ -96,6 +96,7 @@ function withDefaults(given: Partial<RequestHandler>, base: RequestHandler): Req
     count: given.count?.bind(given) ?? base.count.bind(base),
     stats: given.stats?.bind(given) ?? base.stats.bind(base),
     ring: given.ring?.bind(given) ?? base.ring.bind(base),
+    ...(given.admin === undefined ? {} : { admin: given.admin.bind(given) }),
   }
 }
 
