@@ -26,7 +26,7 @@
  *  2. Of the clock that a machine has after it was set no version is made before members of a
  *     majority have agreed with it.
  *  3. Nor of the clock that it was started with before it is known: another member has agreed with
- *     it, or all have been asked, or it has not passed what it reached in an earlier life.
+ *     it, or all have been asked, or it is near what it reached in an earlier life.
  */
 import { ByteReader, ByteWriter } from '../bytes.ts'
 import type { CancelTimer } from '../clock.ts'

@@ -9,7 +9,7 @@
  * other nodes; the links, open, and this start taken by most members; the server. And the reverse
  * of it in the end. A member that cannot write its records, as on a full disk, does not start.
  */
-import { delay, systemClock } from '../clock.ts'
+import { systemClock } from '../clock.ts'
 import { type Db, type DbOptions, open, openInEnvironment } from '../engine/index.ts'
 import { InvalidArgumentError, IoError, type KvError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
@@ -25,14 +25,11 @@ import {
   tcpConnector,
 } from '../net/index.ts'
 import { secureBytes, systemRandom } from '../random.ts'
-import { WRITER_SIZE } from '../write-version.ts'
-import { BelievedClock } from './believed-clock.ts'
 import { ChangeWatches } from './change-watches.ts'
-import { readClockMark, writeClockMark } from './clock-mark.ts'
 import { CurrentRing, type MemberPlace, type RingShape } from './current-ring.ts'
 import { tellEngineEvents } from './engine-events.ts'
 import { checkDoors, FrontDoors, listenOptions } from './front-doors.ts'
-import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
+import type { HybridLogicalClock } from './hybrid-logical-clock.ts'
 import { expectedAddress, reachableAddress } from './node-address.ts'
 import { adoptIfNew, checkMayJoin, type FoundCluster, findIfMissing } from './node-adoption.ts'
 import { watchNodeCertificate } from './node-certificate.ts'
@@ -53,6 +50,7 @@ import { PartitionedStore } from './partitioned-store.ts'
 import type { Ring } from './ring.ts'
 import { type NodeId, nodeIdOf } from './ring-member.ts'
 import { RunningAbout } from './running-about.ts'
+import { startClock } from './start-clock.ts'
 
 /** A node that serves. */
 export interface Node {
@@ -166,7 +164,7 @@ async function serve(
     signal: fence.signal,
     found,
   })
-  const { wallClock, versions, isPast } = await startClock(db, path, ring, environment, logger)
+  const { wallClock, versions, isNear } = await startClock(db, path, ring, environment, logger)
   const store = new PartitionedStore({
     store: environment.seams?.store?.(db) ?? db,
     partitioner: new Partitioner(identity.partitionCount),
@@ -179,7 +177,7 @@ async function serve(
   const links = await openLinks({ db, ring, nodeId, options, environment, fence })
   const cluster = await openCluster(links, {
     ...{ db, store, ring, environment, logger, path, wallClock, versions },
-    isClockKnown: isPast || options.cluster?.trustClock === true,
+    isClockKnown: isNear || options.cluster?.trustClock === true,
     seeds: options.cluster?.join ?? [],
     clientAddress: () => (bound === undefined ? expected : reachableAddress(bound)),
     place: memberPlace(options),
@@ -334,36 +332,6 @@ async function openCluster(
   parts: Omit<NodeClusterParts, 'links'>,
 ): Promise<NodeCluster | undefined> {
   return links === undefined ? undefined : NodeCluster.open({ ...parts, links })
-}
-
-/**
- * The clock goes on above the mark that the last process left. `isPast`: the machine's clock has
- * not passed it, so it is ahead of nothing that was there before.
- */
-async function startClock(
-  db: Db,
-  path: string,
-  ring: CurrentRing,
-  { clock: machineClock, entropy }: NodeEnvironment,
-  logger: Logger,
-): Promise<{ wallClock: BelievedClock; versions: HybridLogicalClock; isPast: boolean }> {
-  // Steps of its own clock are doubted by a node that has others to ask.
-  const clock = new BelievedClock(machineClock, () => ring.ring.members.length > 1)
-  const markMs = await readClockMark(db, path)
-  const aheadMs = markMs - clock.wallMs()
-  const isPast = aheadMs >= -SKEW_AHEAD_MAX_MS
-  if (aheadMs > LEASE_MS + SKEW_AHEAD_MAX_MS) {
-    logger.warn('the clock of this machine was set back; versions go on above the old time', {
-      aheadMs: Math.round(aheadMs),
-    })
-  } else if (aheadMs > 0) {
-    // A restart right after a crash: better late than with versions from the clients' future.
-    await delay(clock, aheadMs)
-  }
-  const persistMark = (next: number) => writeClockMark(db, next)
-  const newWriter = () => entropy(WRITER_SIZE)
-  const versions = new HybridLogicalClock({ clock, newWriter, markMs, persistMark })
-  return { wallClock: clock, versions, isPast }
 }
 
 function engineOptions(options: NodeOptions): DbOptions {

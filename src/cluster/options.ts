@@ -195,7 +195,7 @@ export interface ClusterOptions {
    * wins until that time comes.
    *
    * @defaultValue false: after a start another member has to agree with its clock before it takes
-   * writes
+   * writes, unless the clock is at most an hour past the node's last write
    */
   readonly trustClock?: boolean
 

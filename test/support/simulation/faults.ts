@@ -26,6 +26,8 @@ const HOUR_MS = 3_600_000
 /** The least and the most by which a clock that is far off is wrong: 10 seconds, 10 hours. */
 const JUMP_MIN_MS = 10_000
 const JUMP_MAX_MS = 10 * HOUR_MS
+/** A node that starts alone finds that its clock is ahead when it is by more than an hour. */
+const START_FOUND_MIN_MS = 1.5 * HOUR_MS
 
 export class Faults {
   readonly #targets: FaultTargets
@@ -243,8 +245,8 @@ export class Faults {
     const { nodes } = this.#targets
     if (node === undefined || node.ring.members.length < 2) return
     if (nodes.some(other => other.machine.clock.isFarOff)) return
-    machine.asksForTime = node.ring.members.length < 3
     const byMs = JUMP_MIN_MS * (JUMP_MAX_MS / JUMP_MIN_MS) ** this.#random.next()
+    machine.asksForTime = node.ring.members.length < 3 || byMs < START_FOUND_MIN_MS
     machine.clock.step(this.#random.below(4) === 0 ? -byMs : byMs)
     this.#later(() => {
       if (machine.clock.isFarOff) this.#setClock(machine)
