@@ -107,7 +107,7 @@ export class OldDisks {
   }
 
   #putBack(): void {
-    if (this.#takenOut !== undefined) this.#insert(this.#takenOut.disk)
+    if (this.#takenOut !== undefined) this.#insert(this.#takenOut.disk, true)
   }
 
   async #readmit(image: MemoryFileSystem): Promise<void> {
@@ -118,14 +118,24 @@ export class OldDisks {
     const disk = await readmit(image, machine.clock.wallMs)
     if (this.#takenOut !== taken) return
     world.trace.add(world.scheduler.nowMs, name, 'readmitted', '')
-    this.#insert(disk)
+    // Who has what only the lost disk had besides stays away for a while: no quorum may miss that.
+    const isKnownToOne = this.#phase === 'old disk, known to one'
+    this.#insert(disk, !isKnownToOne)
+    if (!isKnownToOne) return
+    this.#enter('old disk, known to one')
+    this.#options.later(() => {
+      this.#options.mend()
+      this.#enter('none')
+    })
   }
 
-  #insert(disk: MemoryFileSystem): void {
+  #insert(disk: MemoryFileSystem, isOver: boolean): void {
     const { node } = this.#takenOut!
     this.#takenOut = undefined
-    this.#enter('none')
-    this.#options.mend()
+    if (isOver) {
+      this.#enter('none')
+      this.#options.mend()
+    }
     if (node.node !== undefined) {
       this.#options.violations.add('an old copy does not serve', `${node.name} did`)
     }
