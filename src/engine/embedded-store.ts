@@ -58,6 +58,7 @@ import {
   DURABILITY_OPTIONS,
   SYNC_READ_OPTIONS,
 } from './call-options.ts'
+import { CallSignals } from './call-signals.ts'
 import type { SequenceRange } from './change-batch.ts'
 import type { BatchOptions, CommitOptions, DbParts, SyncReadOptions } from './db-parts.ts'
 import { sourceOf } from './large-batch.ts'
@@ -77,6 +78,7 @@ export class EmbeddedStore implements KeyValueStore {
   readonly #parts: DbParts
   readonly #turns: LoopTurns
   readonly #scanBudget = new EventLoopBudget()
+  readonly #signals = new CallSignals()
   #closing: Promise<void> | undefined
 
   constructor(parts: DbParts) {
@@ -100,7 +102,8 @@ export class EmbeddedStore implements KeyValueStore {
     try {
       checkCall(options, READ_OPTIONS)
       const value = this.#read(keyBytes(key), options?.snapshot)
-      return value instanceof Promise ? value : this.#turns.answer(value)
+      const answer = value instanceof Promise ? value : this.#turns.answer(value)
+      return this.#signals.until(options?.signal, answer)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -136,6 +139,13 @@ export class EmbeddedStore implements KeyValueStore {
   ): Promise<(Uint8Array | undefined)[]> {
     checkCall(options, READ_OPTIONS)
     this.#checkOpen()
+    return await this.#signals.until(options?.signal, this.#getMany(keys, options))
+  }
+
+  async #getMany(
+    keys: readonly BytesInput[],
+    options: ReadOptions | undefined,
+  ): Promise<(Uint8Array | undefined)[]> {
     // Not map(), which passes over holes.
     const sought = Array.from(checkArray(keys, 'keys'))
     // One moment for all keys, whatever waits meanwhile, and whoever releases the caller's own.
@@ -157,7 +167,8 @@ export class EmbeddedStore implements KeyValueStore {
     checkCall(options, READ_OPTIONS)
     this.#checkOpen()
     const sequence = this.#sequence(options?.snapshot)
-    const isThere = await this.#parts.pointReads.has(keyBytes(key), sequence)
+    const answer = this.#parts.pointReads.has(keyBytes(key), sequence)
+    const isThere = await this.#signals.until(options?.signal, answer)
     const turn = this.#turns.count()
     if (turn !== undefined) await turn
     return isThere
@@ -168,12 +179,13 @@ export class EmbeddedStore implements KeyValueStore {
       this.#checkOpen()
       checkCall(options, PUT_OPTIONS)
       const ttlMs = options?.ttlMs
-      return this.#parts.writes.put(
+      const written = this.#parts.writes.put(
         keyBytes(key),
         valueBytes(value),
         ttlMs === undefined ? 0 : this.#expiryMs(ttlMs),
         this.#durability(options),
       )
+      return this.#signals.until(options?.signal, written, 'unknown')
     } catch (error) {
       return Promise.reject(error)
     }
@@ -183,7 +195,8 @@ export class EmbeddedStore implements KeyValueStore {
     try {
       this.#checkOpen()
       checkCall(options, WRITE_OPTIONS)
-      return this.#parts.writes.delete(keyBytes(key), this.#durability(options))
+      const written = this.#parts.writes.delete(keyBytes(key), this.#durability(options))
+      return this.#signals.until(options?.signal, written, 'unknown')
     } catch (error) {
       return Promise.reject(error)
     }
@@ -215,7 +228,8 @@ export class EmbeddedStore implements KeyValueStore {
       const expiryMs = (ttlMs: number) => this.#expiryMs(ttlMs)
       const source = sourceOf(operations, some => toEngineOperations(some, expiryMs))
       const logData = options?.logData === undefined ? undefined : logDataBytes(options.logData)
-      return this.#parts.writes.batchOf(source, this.#durability(options), logData)
+      const written = this.#parts.writes.batchOf(source, this.#durability(options), logData)
+      return this.#signals.until(options?.signal, written, 'unknown')
     } catch (error) {
       return Promise.reject(error)
     }

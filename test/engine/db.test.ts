@@ -2,6 +2,7 @@
 // got, ranges are ranges, batches are atomic, snapshots hold still, and all of it survives
 // reopening. Method: short stories through the public interface; random walks are in test/model.
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
@@ -233,6 +234,52 @@ describe('getMany', () => {
     await assert.rejects(late, hasCode('KV_INVALID_ARGUMENT'))
     for (let turn = 0; turn < 5; turn++) await yieldToEventLoop()
     assert.equal(db.stats().snapshots, 0)
+    await db.close()
+  })
+})
+
+describe('the signal of a call', () => {
+  test('ends it while it waits for the disk, whatever becomes of a write', async () => {
+    let held: (() => void)[] | undefined
+    const disk = new MemoryFileSystem({
+      defer: step => (held === undefined ? queueMicrotask(step) : held.push(step)),
+    })
+    const filled = await openSimulated(disk)
+    await fill(filled, 1000, index => `value ${index}`)
+    await filled.compact()
+    await filled.close()
+    const db = await openSimulated(disk)
+    held = []
+    const controller = new AbortController()
+    const { signal } = controller
+    const reads = [
+      db.get(numbered(1), { signal }),
+      db.getMany([numbered(300), numbered(600)], { signal }),
+      db.has(numbered(900), { signal }),
+    ]
+    const writes = [
+      db.put('a', '1', { signal }),
+      db.delete(numbered(2), { signal }),
+      db.batch([{ type: 'put', key: 'b', value: '2' }], { signal }),
+      db.deleteRange({ gte: numbered(3), lt: numbered(5) }, { signal }),
+    ]
+    const ends = Promise.allSettled([...reads, ...writes])
+    await yieldToEventLoop()
+    assert.equal(getEventListeners(signal, 'abort').length, 1)
+    controller.abort(new Error('enough'))
+    for (const [index, end] of (await ends).entries()) {
+      assert.ok(end.status === 'rejected' && hasCode('KV_ABORTED')(end.reason), `call ${index}`)
+      assert.equal(end.reason.outcome, index < reads.length ? 'rejected' : 'unknown')
+    }
+    assert.equal(getEventListeners(signal, 'abort').length, 0)
+    const steps = held
+    held = undefined
+    for (const step of steps) step()
+    const other = { signal: new AbortController().signal }
+    assert.equal(await text(db.get(numbered(1), other)), 'value 1')
+    await db.put('c', '3', other)
+    assert.equal(getEventListeners(other.signal, 'abort').length, 0)
+    assert.equal(await text(db.get('a')), '1')
     await db.close()
   })
 })
