@@ -45,8 +45,8 @@ export interface DbStats {
   readonly sequence: number
   readonly snapshots: number
   /**
-   * Bytes in memory: `total` is the sum of the consumers behind it, `budget` what memtables, cache
-   * and tables may take together.
+   * Bytes in memory: `total` is the sum of the consumers behind it, `budget` what they may take
+   * together: DbOptions.memoryBudget, which says when it is exceeded.
    */
   readonly memory: {
     readonly budget: number

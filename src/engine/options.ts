@@ -38,8 +38,9 @@ export interface DbOptions {
   /**
    * Bytes of memory for memtables, cached blocks, filters, indices, writes that wait and the work
    * of flushes and compactions. Strict: what does not fit is evicted or flushed, and writes beyond
-   * half of it (8 MiB at least, and always one batch) are refused. More memory means fewer disk
-   * reads and fewer flushes.
+   * half of it (8 MiB at least, and always one batch) are refused. Below 16 MiB it is no bound: the
+   * memtables, three of a MiB and more, and those writes take what they take. More memory means
+   * fewer disk reads and fewer flushes.
    *
    * @defaultValue 256 MiB
    */
