@@ -181,8 +181,8 @@ describe('debug', () => {
   test('says what is wrong with what it was asked', async () => {
     const directory = database()
     assert.equal((await debug(`explode ${directory}`)).code, ExitCode.usage)
-    assert.equal((await debug('verify /nowhere/at/all')).code, ExitCode.failed)
-    assert.match((await debug('repair /nowhere/at/all')).err, /there is no directory/)
+    assert.equal((await debug(`verify ${directory}/none`)).code, ExitCode.failed)
+    assert.match((await debug(`repair ${directory}/none`)).err, /there is no directory/)
     assert.equal((await debug('dump /etc/hostname')).code, ExitCode.usage)
     const db = await open(directory)
     const refused = await debug(`repair ${directory}`)
