@@ -62,6 +62,7 @@ const NO_SERVER: ServerChoice = {
   urlPassword: undefined,
   password: undefined,
   tls: undefined,
+  otherTls: async () => undefined,
   consistency: undefined,
 }
 

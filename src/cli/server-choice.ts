@@ -39,6 +39,8 @@ export interface ServerChoice {
   /** For each server that has no other. */
   readonly password: string | undefined
   readonly tls: ClientTls | undefined
+  /** For other addresses: what no context says. Rejects when a file of it cannot be read. */
+  readonly otherTls: () => Promise<ClientTls | undefined>
   /** For calls that name none. */
   readonly consistency: Consistency | undefined
 }
@@ -67,14 +69,18 @@ type World = Pick<CliIo, 'env' | 'files' | 'isAlive' | 'configDirectory'>
 export async function chooseServer(io: World, options: OptionValues): Promise<ServerChoice> {
   const found = await findServer(io, options)
   const { url, source, isDev = false, context } = found
-  const paths = { ...tlsVariables(io.env), ...context?.tls, ...tlsFlags(options, url) }
+  const variables = tlsVariables(io.env)
+  const flags = tlsFlags(options, url)
+  const read = (paths: TlsPaths) =>
+    readClientTls(paths, async path => utf8Decode(await io.files.readBytes(path)))
   return {
     url,
     source,
     isDev,
     urlPassword: found.urlPassword ?? (await passwordOf(context, io.files)),
     password: await readPassword(io),
-    tls: await readClientTls(paths, async path => utf8Decode(await io.files.readBytes(path))),
+    tls: await read({ ...variables, ...context?.tls, ...flags }),
+    otherTls: () => read({ ...variables, ...flags }),
     consistency: context?.consistency,
   }
 }

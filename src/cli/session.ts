@@ -51,8 +51,10 @@ export interface SessionOptions {
   readonly urlPassword?: string | undefined
   /** For each server that has no other. */
   readonly password?: string | undefined
-  /** What servers of a kvs:// url are held against. */
+  /** What servers of `url` are held against, if it is a kvs:// one. */
   readonly tls?: ClientTls | undefined
+  /** The same for other servers; read when it is needed. @defaultValue what `tls` says */
+  readonly otherTls?: () => Promise<ClientTls | undefined>
   /** Of calls to `url` that name none. */
   readonly consistency?: Consistency | undefined
   readonly timeoutMs: number | undefined
@@ -67,7 +69,7 @@ export class Session {
   readonly #connect: Connect
   readonly #devUrl: string | undefined
   readonly #passwordFor: (url: string) => string | undefined
-  readonly #tls: ClientTls | undefined
+  readonly #tlsFor: (url: string) => Promise<ClientTls | undefined>
   readonly #consistencyFor: (url: string) => Consistency | undefined
   #url: string
   #timeoutMs: number | undefined
@@ -91,7 +93,8 @@ export class Session {
     this.#passwordFor = url => {
       return (url === options.url ? options.urlPassword : undefined) ?? options.password
     }
-    this.#tls = options.tls
+    const { tls, otherTls = async () => tls } = options
+    this.#tlsFor = async url => (url === options.url ? tls : await otherTls())
     this.#consistencyFor = url => (url === options.url ? options.consistency : undefined)
     this.#timeoutMs = options.timeoutMs
   }
@@ -146,11 +149,13 @@ export class Session {
   async #open(): Promise<RemoteStore> {
     const turn = ++this.#turn
     try {
+      const url = this.#url
+      const tls = await this.#tlsFor(url)
       const store = await this.#connect({
-        url: this.#url,
-        password: this.#passwordFor(this.#url),
-        ...(this.#tls === undefined ? {} : { tls: this.#tls }),
-        consistency: this.#consistencyFor(this.#url),
+        url,
+        password: this.#passwordFor(url),
+        ...(tls === undefined ? {} : { tls }),
+        consistency: this.#consistencyFor(url),
         timeoutMs: this.#timeoutMs,
         lazy: this.mode === 'repl',
         onConnection: (connected, why) => {
@@ -186,11 +191,13 @@ export class Session {
     return this.#connectAlone(this.#url, false)
   }
 
-  #connectAlone(url: string, lazy: boolean): Promise<RemoteStore> {
-    return this.#connect({
+  async #connectAlone(url: string, lazy: boolean): Promise<RemoteStore> {
+    const password = this.#passwordFor(this.#url)
+    const tls = await this.#tlsFor(this.#url)
+    return await this.#connect({
       url,
-      password: this.#passwordFor(this.#url),
-      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+      password,
+      ...(tls === undefined ? {} : { tls }),
       timeoutMs: this.#timeoutMs,
       lazy,
       alone: true,

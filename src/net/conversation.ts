@@ -91,6 +91,8 @@ export interface ServerProtocol {
   operationName(operation: number): string
   /** What such an operation does to data. */
   kindOf(operation: number): LoadKind | undefined
+  /** The number of what takes as long as it is told to, and says nothing of the server. */
+  readonly untimed?: number
   /** How many requests came of each kind, where ServerStats does not count them. */
   requestsByName?(): Record<string, number>
 }

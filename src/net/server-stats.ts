@@ -20,11 +20,15 @@ export interface ServerStatsSnapshot {
   readonly bytesSent: number
   readonly requests: Readonly<Record<string, number>>
   readonly errors: Readonly<Record<string, number>>
-  /** From the arrival of a request's bytes until its reply was written to the socket's buffer. */
+  /**
+   * From the arrival of a request's bytes until its reply was written to the socket's buffer; of
+   * requests that take as long as they are told to (ADMIN) not.
+   */
   readonly latency: LatencySummary
 }
 
 export class ServerStats {
+  readonly #untimed: number | undefined
   connections = 0
   connectionsTotal = 0
   connectionsRefused = 0
@@ -35,6 +39,11 @@ export class ServerStats {
   readonly #durations: (LatencyHistogram | undefined)[] = []
   readonly #requests = new Float64Array(CODE_COUNT)
   readonly #errors = new Float64Array(CODE_COUNT)
+
+  /** Requests of the operation `untimed` wait as they are told to, and say nothing of the server. */
+  constructor(untimed?: number) {
+    this.#untimed = untimed
+  }
 
   /** `count` requests of an operation took so long each; the protocol names its number. */
   recordDuration(operation: number, elapsedMs: number, count = 1): void {
@@ -52,10 +61,12 @@ export class ServerStats {
     }
   }
 
-  /** Of all operations together. */
+  /** Of all operations together, but for the untimed one. */
   get latency(): LatencyHistogram {
     const all = new LatencyHistogram()
-    for (const histogram of this.#durations) if (histogram !== undefined) all.add(histogram)
+    for (const [operation, histogram] of this.durations()) {
+      if (operation !== this.#untimed) all.add(histogram)
+    }
     return all
   }
 

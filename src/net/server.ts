@@ -53,6 +53,7 @@ const BINARY: ServerProtocol = {
   operationName: opcode => {
     return OPERATION_NAMES.find(name => Opcode[name] === opcode) ?? `opcode ${opcode}`
   },
+  untimed: Opcode.admin,
   kindOf: opcode => {
     if (READ_OPCODES.has(opcode)) return 'read'
     return WRITE_OPCODES.has(opcode) ? 'write' : undefined
@@ -126,7 +127,7 @@ export class Server implements ConnectionOwner {
       admission: shared.admission,
       doorkeeper,
       audit,
-      stats: new ServerStats(),
+      stats: new ServerStats(this.#protocol.untimed),
       waits: shared.waits,
       turns: this.#turns,
       slow: shared.slow,

@@ -95,10 +95,12 @@ describe('the server of a command', () => {
     await shell.enter('get a')
     await shell.enter('connect kvs://elsewhere:1')
     assert.deepEqual(
-      shell.connects.map(({ url, password, consistency }) => [url, password, consistency]),
+      shell.connects.map(({ url, password, consistency, tls }) => {
+        return [url, password, consistency, tls]
+      }),
       [
-        ['kvs://ada@prod:1', 'geheim', 'quorum'],
-        ['kvs://elsewhere:1', undefined, undefined],
+        ['kvs://ada@prod:1', 'geheim', 'quorum', { ca: 'CA' }],
+        ['kvs://elsewhere:1', undefined, undefined, undefined],
       ],
     )
   })
