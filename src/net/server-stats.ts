@@ -40,7 +40,7 @@ export class ServerStats {
   readonly #requests = new Float64Array(CODE_COUNT)
   readonly #errors = new Float64Array(CODE_COUNT)
 
-  /** Requests of the operation `untimed` wait as they are told to: it says nothing of the server. */
+  /** Requests of `untimed` wait as they are told to, which says nothing of the server. */
   constructor(untimed?: number) {
     this.#untimed = untimed
   }
