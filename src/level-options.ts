@@ -116,7 +116,10 @@ export interface WriteOptions {
 }
 
 interface ExpiryOptions {
-  /** Milliseconds from now after which the key reads as absent. */
+  /**
+   * Milliseconds from now after which the key reads as absent. What a prewrite hook of a sublevel
+   * adds to a put takes this over from it, unless it has a `ttlMs` of its own: undefined for ever.
+   */
   ttlMs?: number | undefined
 }
 

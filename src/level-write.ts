@@ -22,6 +22,23 @@ export function putOptions(options: LevelWriteOptions): PutOptions {
   }
 }
 
+/**
+ * putOptions of a batch. With a prewrite hook abstract-level turns a put into a batch with the
+ * options of the put, each of which it also gives to the operation, where `ttlMs` belongs; one that
+ * no put has taken over is left for the engine to refuse.
+ */
+export function batchOptions(
+  operations: readonly LevelOperation[],
+  options: LevelWriteOptions,
+): PutOptions {
+  const { ttlMs } = options
+  if (ttlMs === undefined) return putOptions(options)
+  const isTaken = operations.some(
+    operation => operation.type === 'put' && operation.ttlMs === ttlMs,
+  )
+  return putOptions(isTaken ? { ...options, ttlMs: undefined } : options)
+}
+
 /** What a write asks for; undefined for what the database gives by itself. */
 function writeDurability({ sync, durability }: WriteOptions): Durability | undefined {
   if (durability !== undefined || sync === undefined) return durability

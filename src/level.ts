@@ -58,6 +58,7 @@ import { levelProperty } from './level-property.ts'
 import { deletedRange, type LevelRange, LevelReader } from './level-reader.ts'
 import { LevelSnapshot } from './level-snapshot.ts'
 import {
+  batchOptions,
   engineOperation,
   type LevelOperation,
   type LevelWriteOptions,
@@ -208,7 +209,7 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
 
   protected async _batch(operations: LevelOperation[], options: LevelWriteOptions): Promise<void> {
     try {
-      await this.#open().batch(operations.map(engineOperation), putOptions(options))
+      await this.#open().batch(operations.map(engineOperation), batchOptions(operations, options))
     } catch (error) {
       throw levelError(error)
     }

@@ -189,6 +189,38 @@ describe('DuramenLevel', () => {
     await assert.rejects(db.put('k', 'v', { ttlMs: -1 }), hasCode('KV_INVALID_ARGUMENT'))
   })
 
+  test('forgets it too where hooks make a batch of the put', async t => {
+    const root = await openLevel(t)
+    const middle = root.sublevel('middle')
+    // Sublevels pass on options that their types do not know.
+    const levels = [root, middle, middle.sublevel('inner')] as unknown as (typeof root)[]
+    const refused = hasCode('KV_INVALID_ARGUMENT')
+    let added = 0
+    for (const hooked of levels) {
+      const hook: Parameters<typeof hooked.hooks.prewrite.add>[0] = (_operation, batch) => {
+        batch.add({ type: 'put', key: `by-hook-${added++}`, value: 'x' })
+      }
+      hooked.hooks.prewrite.add(hook)
+      for (const level of levels) {
+        await level.put('brief', 'gone', { ttlMs: 1, sync: false })
+        await level.put('long', 'there', { ttlMs: 60_000, sync: false })
+        while ((await level.get('brief')) !== undefined) await yieldToEventLoop()
+        await assert.rejects(level.put('long', 'x', { ttlMs: -1 }), refused)
+        assert.equal(await level.get('long'), 'there')
+      }
+      await assert.rejects(root.del('long', { ttlMs: 1 } as object), refused)
+      await assert.rejects(
+        root
+          .batch()
+          .put('k', 'v')
+          .write({ ttlMs: 1 } as object),
+        refused,
+      )
+      hooked.hooks.prewrite.delete(hook)
+    }
+    assert.equal(await root.get('by-hook-0'), 'x')
+  })
+
   test('destroys what is closed, and nothing of others', async t => {
     const db = await openLevel(t)
     const { location } = db
