@@ -15,6 +15,12 @@ import { addOperation, beginOperations, type EngineOperation } from './write-gro
 /** Bytes of keys and values between two turns. */
 const SLICE_BYTES = 512 * 1024
 
+/**
+ * Operations that are converted without a look at what they take, which is known only then: strings
+ * become bytes. Divides SLICE_OPERATIONS.
+ */
+const STEP_OPERATIONS = 20
+
 /** The operations of a batch, which may have to be made first. */
 export interface OperationSource {
   /** An upper bound: some may come to nothing. */
@@ -44,20 +50,32 @@ export interface GatheredBatch {
   readonly tally: BatchTally
 }
 
-/** Converts and checks. Throws InvalidArgumentError when they are too many or too large. */
+/**
+ * Converts and checks. Throws InvalidArgumentError when they are too many or too large, and what
+ * `admit` throws: it is told, every STEP_OPERATIONS and at the end, how many bytes of a frame those
+ * so far take.
+ */
 export async function gatherBatch(
   source: OperationSource,
   logData: Uint8Array | undefined,
+  admit: (bytes: number) => void,
 ): Promise<GatheredBatch> {
   const tally = new BatchTally(logData)
   const operations: EngineOperation[] = []
-  for (let from = 0; from < source.count; from += SLICE_OPERATIONS) {
-    if (from > 0) await yieldToEventLoop()
-    for (const operation of source.slice(from, from + SLICE_OPERATIONS)) {
+  let [count, size] = [0, 0]
+  for (let from = 0; from < source.count; from += STEP_OPERATIONS) {
+    if (from - count >= SLICE_OPERATIONS || tally.frameSize - size >= SLICE_BYTES) {
+      await yieldToEventLoop()
+      count = from
+      size = tally.frameSize
+    }
+    admit(tally.frameSize)
+    for (const operation of source.slice(from, from + STEP_OPERATIONS)) {
       tally.add(operation)
       operations.push(operation)
     }
   }
+  admit(tally.frameSize)
   return { operations, logData, tally }
 }
 

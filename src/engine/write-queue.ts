@@ -14,6 +14,8 @@
  *     of that group get `outcome: 'unknown'`, those behind it `'rejected'`.
  *  4. Queued bytes never exceed queuedBytesMax, but for a single batch; above it writes are refused
  *     with KV_OVERLOADED. By the MiB they are charged to the memory budget.
+ *  5. Large batches are filled one at a time, each slice charged as it is made: the others hold
+ *     nothing but their finished frames, or a place in the queue, of which there are GROUPS_MAX.
  */
 import { endOfTick } from '../clock.ts'
 import { InvalidArgumentError, KvError, OverloadedError } from '../errors.ts'
@@ -44,6 +46,12 @@ const SPARE_BUILDERS_MAX = 4
 /** A frame that grew beyond this is not kept. */
 const SPARE_SIZE_MAX = 4 * GROUP_SIZE_TARGET
 
+/**
+ * A large batch is refused when so many groups wait: before it is filled it is charged for nothing.
+ * They take 6 KiB each. (A thousand callers with one each, and as many small writes between them.)
+ */
+const GROUPS_MAX = 4096
+
 export interface WriteQueueStats {
   readonly groups: number
   readonly operations: number
@@ -63,6 +71,8 @@ export class WriteQueue {
   /** Those who wait for freeze(). */
   readonly #freezes: FreezeWaiter[] = []
   #queuedBytes = 0
+  /** The large batch that is filled last; see invariant 5. */
+  #lastFilling: Promise<unknown> = Promise.resolve()
 
   constructor(host: WriteQueueHost) {
     this.#host = host
@@ -117,20 +127,14 @@ export class WriteQueue {
     logData?: Uint8Array,
   ): Promise<void> {
     if (operations.length > SLICE_OPERATIONS) {
-      return this.#largeBatch(
-        sourceOf(operations, some => some),
-        durability,
-        logData,
-      )
+      return this.#largeBatch(engineSource(operations), durability, logData)
     }
     let size = logData === undefined ? 0 : logData.length + OPERATION_OVERHEAD
     for (const operation of operations) size += operationSize(operation) + OPERATION_OVERHEAD
-    if (size > LARGE_SIZE_MIN)
-      return this.#largeBatch(
-        sourceOf(operations, some => some),
-        durability,
-        logData,
-      )
+    if (size > LARGE_SIZE_MIN) {
+      const sizeMax = size + OPERATION_OVERHEAD
+      return this.#largeBatch(engineSource(operations), durability, logData, sizeMax)
+    }
     const now = this.#canWriteNow(operations.length, size, durability)
     const refusal = now ? undefined : this.#refusal(size)
     if (refusal !== undefined) return Promise.reject(refusal)
@@ -190,14 +194,27 @@ export class WriteQueue {
     return group.promise
   }
 
+  /** `size`: bytes that it takes, as far as they are known before it is gathered. */
   #largeBatch(
     source: OperationSource,
     durability: Durability,
     logData: Uint8Array | undefined,
+    size = logData?.length ?? 0,
   ): Promise<void> {
+    const refusal = this.#refusal(size) ?? this.#lengthRefusal()
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const isSingle = this.#queuedBytes === 0 && !this.#committer.busy && this.#groups.length === 0
     const group = this.#addGroup(this.#spareBuilder(), durability)
     this.#open = undefined
-    group.filling = this.#fill(group, source, logData).then(() => undefined, unwritten)
+    this.#charge(group, size)
+    const admit = (bytes: number) => this.#admit(group, bytes, isSingle)
+    group.filling = this.#lastFilling
+      .then(() => this.#fill(group, source, logData, admit))
+      .then(undefined, cause => {
+        this.#discharge(group)
+        return unwritten(cause)
+      })
+    this.#lastFilling = group.filling
     return group.promise
   }
 
@@ -246,14 +263,24 @@ export class WriteQueue {
     )
   }
 
-  #refusal(size: number): Error | undefined {
+  /** Why so many more bytes are not taken, by a group that was charged `own` already. */
+  #refusal(size: number, own = 0): Error | undefined {
     const { failure } = this.#host.state
     if (failure !== undefined) return failure
-    if (this.#queuedBytes === 0 || this.#queuedBytes + size <= this.#host.queuedBytesMax) {
+    if (this.#queuedBytes === own || this.#queuedBytes + size <= this.#host.queuedBytesMax) {
       return undefined
     }
     const message = `${this.#queuedBytes} bytes of writes are waiting for the disk`
     return new OverloadedError(`${message}: await writes before sending more`, 50)
+  }
+
+  #lengthRefusal(): Error | undefined {
+    const { length } = this.#groups
+    if (length < GROUPS_MAX) return undefined
+    return new OverloadedError(
+      `${length} batches are waiting: await writes before sending more`,
+      50,
+    )
   }
 
   #join(size: number, durability: Durability): WriteGroup {
@@ -297,18 +324,27 @@ export class WriteQueue {
     if (changed) this.#host.queued(step * QUEUE_STEP)
   }
 
+  /**
+   * Charges the group for what it holds by now. Throws OverloadedError when that is too much beside
+   * the others; a single batch, which found the queue empty, is taken whatever came meanwhile.
+   */
+  #admit(group: WriteGroup, bytes: number, isSingle: boolean): void {
+    const more = Math.max(0, bytes - group.queuedBytes)
+    const refusal = isSingle ? this.#host.state.failure : this.#refusal(more, group.queuedBytes)
+    if (refusal !== undefined) throw refusal
+    this.#charge(group, more)
+  }
+
   /** Rejects when nothing of it is to be written. */
   async #fill(
     group: WriteGroup,
     source: OperationSource,
     logData: Uint8Array | undefined,
+    admit: (bytes: number) => void,
   ): Promise<void> {
-    const batch = await gatherBatch(source, logData)
+    const batch = await gatherBatch(source, logData, admit)
     if (logData !== undefined) batch.tally.checkNotEmpty()
-    const { frameSize } = batch.tally
-    const refusal = this.#refusal(frameSize)
-    if (refusal !== undefined) throw refusal
-    this.#charge(group, frameSize)
+    this.#charge(group, batch.tally.frameSize - group.queuedBytes)
     await encodeBatch(group.builder, batch, this.#host.expiry)
   }
 
@@ -333,6 +369,10 @@ export class WriteQueue {
     builder.begin()
     this.#spareBuilders.push(builder)
   }
+}
+
+function engineSource(operations: readonly EngineOperation[]): OperationSource {
+  return sourceOf(operations, some => some)
 }
 
 /** Filling a frame touches nothing but the frame: whatever fails there concerns its batch alone. */

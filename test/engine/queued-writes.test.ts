@@ -1,9 +1,10 @@
 // Goal: writes that wait for the disk are memory like any other: the block cache gives it up for as
 // long as they wait, and what exceeds their share of the budget is refused, but for a single batch.
-// Method: a simulated disk whose calls finish when the test says so; the memory of stats().
+// Method: a simulated disk whose calls finish when the test says so; the memory of stats(); batches
+// that count how many of their values were asked for.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Db, DbStats } from '../../src/engine/index.ts'
+import type { Db, DbStats, EmbeddedOperation } from '../../src/engine/index.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { SimClock } from '../support/sim-clock.ts'
@@ -20,18 +21,8 @@ interface Subject {
 
 /** A database with a full block cache, on a disk that can be held up. */
 async function fullCache(): Promise<Subject> {
-  let held: (() => void)[] | undefined
-  const disk = new MemoryFileSystem({
-    defer: step => (held === undefined ? queueMicrotask(step) : held.push(step)),
-  })
-  const options = {
-    memoryBudget: 12 * MIB,
-    memtableSize: MIB,
-    tableSizeTarget: MIB,
-    blockSize: 4096,
-  }
-  const clock = new SimClock()
-  const db = await openEngine(disk, { options, clock })
+  const subject = await empty()
+  const { db, clock } = subject
   for (let at = 0; at < 40; at++) {
     const written = db.batch(
       Array.from({ length: 400 }, (_, index) => ({
@@ -44,6 +35,23 @@ async function fullCache(): Promise<Subject> {
   }
   await drive(clock, db.compact())
   for await (const [key] of db.entries()) await db.get(key)
+  return subject
+}
+
+/** The same without anything in it. */
+async function empty(): Promise<Subject> {
+  let held: (() => void)[] | undefined
+  const disk = new MemoryFileSystem({
+    defer: step => (held === undefined ? queueMicrotask(step) : held.push(step)),
+  })
+  const options = {
+    memoryBudget: 12 * MIB,
+    memtableSize: MIB,
+    tableSizeTarget: MIB,
+    blockSize: 4096,
+  }
+  const clock = new SimClock()
+  const db = await openEngine(disk, { options, clock })
   const hold = () => {
     held = []
     return () => {
@@ -53,6 +61,40 @@ async function fullCache(): Promise<Subject> {
     }
   }
   return { db, clock, hold }
+}
+
+/** Batches of puts that count how many of their values were asked for. */
+class CountedBatches {
+  readonly counts: number[] = []
+  /** Whether a value was asked for after one of a later batch. */
+  areMixed = false
+  readonly #size: number
+  readonly #value: string
+  #latest = 0
+
+  constructor(size: number, valueSize: number) {
+    this.#size = size
+    this.#value = 'v'.repeat(valueSize)
+  }
+
+  next(): EmbeddedOperation[] {
+    const batch = this.counts.push(0) - 1
+    const read = () => this.#read(batch)
+    return Array.from({ length: this.#size }, (_, index) => ({
+      type: 'put' as const,
+      key: `${batch} ${index}`,
+      get value() {
+        return read()
+      },
+    }))
+  }
+
+  #read(batch: number): string {
+    this.counts[batch]!++
+    if (batch < this.#latest) this.areMixed = true
+    this.#latest = batch
+    return this.#value
+  }
 }
 
 function cacheBytes({ memory }: DbStats): number {
@@ -98,6 +140,67 @@ describe('writes that wait', () => {
     await drive(clock, Promise.all([...taken, ...refused]))
     await drive(clock, db.batch(batch))
     assert.equal((await db.get('large 39'))?.length, VALUE.length)
+    await drive(clock, db.close())
+  })
+
+  test('are refused before a large batch is converted, but for the first', async () => {
+    const { db, clock, hold } = await empty()
+    const release = hold()
+    const batches = new CountedBatches(501, 16 * 1024)
+    const writes = Array.from({ length: 60 }, () => db.batch(batches.next()))
+    const settled = Promise.allSettled(writes)
+    while (batches.counts.includes(0)) await new Promise(resolve => setImmediate(resolve))
+    const { writeQueue } = db.stats().memory
+    assert.ok(writeQueue > 501 * 16 * 1024 && writeQueue <= 8 * MIB, `${writeQueue} bytes wait`)
+    release()
+    const [first, ...others] = await drive(clock, settled)
+    assert.equal(first?.status, 'fulfilled')
+    for (const outcome of others) {
+      assert.equal(outcome.status, 'rejected')
+      assert.equal(outcome.reason.code, 'KV_OVERLOADED')
+      assert.equal(outcome.reason.outcome, 'rejected')
+    }
+    // What is converted before the look at its size.
+    assert.deepEqual(batches.counts, [501, ...others.map(() => 20)])
+    assert.equal(db.stats().memory.writeQueue, 0)
+    await drive(clock, db.close())
+  })
+
+  test('are converted one batch at a time, within their share', async () => {
+    const { db, clock, hold } = await empty()
+    const release = hold()
+    const puts = Array.from({ length: 14 }, (_, at) => db.put(`put ${at}`, VALUE))
+    const batches = new CountedBatches(1200, 100)
+    const writes = Array.from({ length: 60 }, () => db.batch(batches.next()))
+    const settled = Promise.allSettled(writes)
+    let most = 0
+    for (let turn = 0; turn < 100; turn++) {
+      await new Promise(resolve => setImmediate(resolve))
+      const { writeQueue } = db.stats().memory
+      most = Math.max(most, writeQueue)
+      const whole = batches.counts.filter(count => count === 1200).length
+      assert.ok(14 * VALUE.length + whole * 1200 * 100 <= writeQueue, `${whole} are charged for`)
+    }
+    assert.ok(most > 7.5 * MIB && most <= 8 * MIB, `${most} bytes waited`)
+    assert.ok(!batches.areMixed)
+    release()
+    await drive(clock, Promise.all(puts))
+    const outcomes = await drive(clock, settled)
+    for (const [at, { status }] of outcomes.entries()) {
+      const found = [0, 1199].map(index => db.getSync(`${at} ${index}`) !== undefined)
+      assert.deepEqual(found, status === 'fulfilled' ? [true, true] : [false, false])
+    }
+    const taken = outcomes.filter(({ status }) => status === 'fulfilled').length
+    assert.equal(taken, 6, 'what fits the rest of 8 MiB')
+    assert.equal(db.stats().memory.writeQueue, 0)
+    await drive(clock, db.close())
+  })
+
+  test('do not take the place of a large batch that found nobody waiting', async () => {
+    const { db, clock } = await empty()
+    const batches = new CountedBatches(1200, 8 * 1024)
+    await drive(clock, Promise.all([db.batch(batches.next()), db.put('behind', VALUE)]))
+    assert.deepEqual(batches.counts, [1200])
     await drive(clock, db.close())
   })
 })
