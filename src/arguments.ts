@@ -1,5 +1,5 @@
 /** Checks what callers pass, once, at the door of a store; everything behind it sees bytes. */
-import { compareBytes, copyBytes, keyAfter, utf8Encode } from './bytes.ts'
+import { compareBytes, copyBytes, isBytes, keyAfter, utf8Encode } from './bytes.ts'
 import { closestWord } from './edit-distance.ts'
 import { AbortedError, InvalidArgumentError } from './errors.ts'
 import {
@@ -33,8 +33,18 @@ export function logDataBytes(logData: BytesInput): Uint8Array {
 
 function inputBytes(input: BytesInput, name: string): Uint8Array {
   if (typeof input === 'string') return utf8Encode(input)
-  if (input instanceof Uint8Array) return input
-  throw new InvalidArgumentError(`${name} must be a Uint8Array or a string, got ${describe(input)}`)
+  if (isBytes(input)) return input
+  throw new InvalidArgumentError(
+    `${name} must be a Uint8Array or a string, got ${describeNoBytes(input)}`,
+  )
+}
+
+/** describe() of what isBytes refuses. */
+export function describeNoBytes(input: unknown): string {
+  if (!(input instanceof Uint8Array)) return describe(input)
+  return ArrayBuffer.isView(input)
+    ? 'a Uint8Array without memory: its buffer was transferred'
+    : 'an object that only wraps a Uint8Array, as a Proxy does'
 }
 
 /** A value as an error message names it. Never throws. */

@@ -11,6 +11,7 @@ export const UINT32_MAX = 0xffff_ffff
 /** The most bytes a varint of 32 bits takes. */
 export const VARINT32_SIZE_MAX = 5
 
+const NO_BYTES = new Uint8Array(0)
 const encoder = new TextEncoder()
 /** A leading byte order mark is a character like any other: dropping it would change a key. */
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -23,6 +24,25 @@ export function utf8Encode(text: string): Uint8Array {
 /** `bytes` as text; invalid UTF-8 becomes U+FFFD. */
 export function utf8Decode(bytes: Uint8Array): string {
   return decoder.decode(bytes)
+}
+
+/**
+ * Whether these are bytes that can be read: no proxy of any, and not what is left of a Uint8Array
+ * whose buffer was transferred, which would pass for an empty one.
+ */
+export function isBytes(input: unknown): input is Uint8Array {
+  if (!(input instanceof Uint8Array && ArrayBuffer.isView(input))) return false
+  return input.length > 0 || hasMemory(input)
+}
+
+function hasMemory(bytes: Uint8Array): boolean {
+  try {
+    // Throws without memory, and does nothing else.
+    bytes.set(NO_BYTES)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Negative, zero or positive as `a` sorts before, with or after `b` in unsigned byte order. */

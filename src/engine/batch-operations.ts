@@ -3,11 +3,12 @@ import {
   checkMembers,
   checkObject,
   describe,
+  describeNoBytes,
   keyBytes,
   keyInterval,
   valueBytes,
 } from '../arguments.ts'
-import { compareBytes } from '../bytes.ts'
+import { compareBytes, isBytes } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import {
   BATCH_COUNT_MAX,
@@ -134,8 +135,8 @@ export function checkExpiry(expiryMs: number | undefined): void {
 
 /** Throws InvalidArgumentError unless they are bytes that can be a key. */
 export function checkKey(key: Uint8Array): void {
-  if (key instanceof Uint8Array && key.length >= 1 && key.length <= KEY_SIZE_MAX) return
-  const got = key instanceof Uint8Array ? `${key.length} bytes` : describe(key)
+  if (isBytes(key) && key.length >= 1 && key.length <= KEY_SIZE_MAX) return
+  const got = isBytes(key) ? `${key.length} bytes` : describeNoBytes(key)
   throw new InvalidArgumentError(
     `key must be a Uint8Array of 1 to ${KEY_SIZE_MAX} bytes here, got ${got}`,
   )
@@ -143,8 +144,8 @@ export function checkKey(key: Uint8Array): void {
 
 /** Throws InvalidArgumentError unless they are bytes. */
 export function checkBytes(bytes: Uint8Array, name: string): void {
-  if (bytes instanceof Uint8Array) return
-  throw new InvalidArgumentError(`${name} must be a Uint8Array here, got ${describe(bytes)}`)
+  if (isBytes(bytes)) return
+  throw new InvalidArgumentError(`${name} must be a Uint8Array here, got ${describeNoBytes(bytes)}`)
 }
 
 /**

@@ -61,9 +61,10 @@ export async function open(directory: string, options: DbOptions = {}): Promise<
 
 /**
  * Whether there is a database in `directory`, or what is left of one that lost its CURRENT. Throws
- * IoError when the system refuses to tell.
+ * IoError when the system refuses to tell, InvalidArgumentError for what is no path.
  */
 export function hasDatabase(directory: string, fileSystem: FileSystem): boolean {
+  checkPath(directory, 'directory')
   const parts: readonly unknown[] = ['current', 'manifest', 'table']
   try {
     const names = existingNames(fileSystem, directory) ?? []

@@ -4,7 +4,7 @@
  * what is submitted before that comes before it. Preparing 65,536 puts takes twenty milliseconds
  * that nobody has to give at once.
  */
-import { assert } from '../assert.ts'
+import { describe } from '../arguments.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import { BATCH_COUNT_MAX, BATCH_SIZE_MAX, type Durability } from '../key-value-store.ts'
 import { checkOptions } from '../option-names.ts'
@@ -39,7 +39,8 @@ export class PreparedWrite {
     logData?: Uint8Array,
   ) {
     if (!Number.isInteger(putCount) || putCount < 1 || putCount > BATCH_COUNT_MAX) {
-      throw new InvalidArgumentError(`a batch holds 1 to ${BATCH_COUNT_MAX} puts, got ${putCount}`)
+      const got = describe(putCount)
+      throw new InvalidArgumentError(`a batch holds 1 to ${BATCH_COUNT_MAX} puts, got ${got}`)
     }
     this.#putCount = putCount
     this.#extraCount = logData === undefined ? 0 : 1
@@ -56,11 +57,11 @@ export class PreparedWrite {
   /**
    * Adds a put; `expiryMs` is in milliseconds since the Unix epoch, 0 for never. Requires a key and
    * a value within the limits, which are borrowed. Throws InvalidArgumentError for
-   * anything else, or when the batch has become too large and must be dropped.
+   * anything else, when the batch was committed, or has become too large and must be dropped.
    */
   put(key: Uint8Array, value: Uint8Array, expiryMs: number): void {
     const builder = this.#builder
-    assert(!this.#committed, 'a batch that was committed takes nothing more')
+    this.#checkOpen()
     checkKey(key)
     checkBytes(value, 'value')
     checkExpiry(expiryMs)
@@ -71,16 +72,27 @@ export class PreparedWrite {
     else builder.addPutExpiring(key, value, this.#expiry.fromWall(expiryMs))
   }
 
-  /** Resolves when all are as durable as asked; after a crash all of them are there or none. */
+  /**
+   * Resolves when all are as durable as asked; after a crash all of them are there or none. Throws
+   * InvalidArgumentError unless there are as many puts as were announced, and the second time.
+   */
   commit(options?: { readonly durability?: Durability | undefined }): Promise<void> {
     checkOptions(options, DURABILITY_OPTIONS)
-    assert(!this.#committed, 'a batch is committed once')
-    assert(
-      this.#builder.opCount === this.#putCount + this.#extraCount,
-      'all puts that were announced are there',
-    )
+    this.#checkOpen()
+    const puts = this.#builder.opCount - this.#extraCount
+    if (puts !== this.#putCount) {
+      throw new InvalidArgumentError(
+        `a batch for which ${this.#putCount} puts were announced is committed with as many, ` +
+          `got ${puts}`,
+      )
+    }
     this.#committed = true
     return this.#commit(this.#builder, options?.durability)
+  }
+
+  #checkOpen(): void {
+    if (!this.#committed) return
+    throw new InvalidArgumentError('this batch was committed: begin another with prepareWrite')
   }
 }
 

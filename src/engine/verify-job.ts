@@ -179,7 +179,11 @@ class Verification {
     this.#begin(tables, segments, 0)
     if (tornTail !== undefined) {
       const path = this.#path('manifest', fileNumber)
-      this.#findings.notice(path, tornTail.offset, 'the last edit is torn: it never took effect')
+      this.#findings.notice(
+        path,
+        tornTail.offset,
+        'the last edit is not whole: a crash cut it off, or damage; it counts as never made',
+      )
     }
     this.#tellOrphans(names, read)
     this.#checkTables(tables)

@@ -1,6 +1,13 @@
 /** What callers pass, checked and turned into bytes, before anything is sent. */
-import { checkArray, checkMembers, checkObject, checkOrder, describe } from '../arguments.ts'
-import { copyBytes, utf8Encode } from '../bytes.ts'
+import {
+  checkArray,
+  checkMembers,
+  checkObject,
+  checkOrder,
+  describe,
+  describeNoBytes,
+} from '../arguments.ts'
+import { copyBytes, isBytes, utf8Encode } from '../bytes.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import {
   BATCH_SIZE_MAX,
@@ -23,8 +30,10 @@ const KEY_GROUP_BYTES_MAX = 1024 * 1024
 
 export function toBytes(input: BytesInput, what: string): Uint8Array {
   if (typeof input === 'string') return utf8Encode(input)
-  if (input instanceof Uint8Array) return input
-  throw new InvalidArgumentError(`${what} must be a string or a Uint8Array, got ${describe(input)}`)
+  if (isBytes(input)) return input
+  throw new InvalidArgumentError(
+    `${what} must be a string or a Uint8Array, got ${describeNoBytes(input)}`,
+  )
 }
 
 /** Throws InvalidArgumentError unless it is an array of keys. */

@@ -37,6 +37,13 @@ const JUNK: readonly unknown[] = [
   Object.create(null),
 ]
 
+/** What `instanceof` takes for a Uint8Array, and is nothing to read from. */
+function noBytes(): readonly unknown[] {
+  const given = new Uint8Array(4)
+  structuredClone(given.buffer, { transfer: [given.buffer] })
+  return [given, new Proxy(KEY, {}), Object.create(KEY)]
+}
+
 interface Subject {
   readonly db: Db
   readonly clock: SimClock
@@ -94,6 +101,11 @@ function badOperations(): readonly unknown[] {
     { ...GOOD, value: 'text' },
     { ...GOOD, value: { length: 3 } },
     { ...GOOD, value: new Uint16Array(1) },
+    ...noBytes().flatMap(bytes => [
+      { ...GOOD, key: bytes },
+      { ...GOOD, value: bytes },
+      { type: 'del-range', key: KEY, end: bytes },
+    ]),
     ...[Number.NaN, Number.POSITIVE_INFINITY, -1, 1e300, '5', 1n, null].map(expiryMs => ({
       ...GOOD,
       expiryMs,
@@ -158,7 +170,7 @@ describe('operations that the log cannot hold', () => {
 
   test('are refused by putBytes and by a prepared batch, which can go on', async () => {
     const { db, clock, check } = await subject()
-    const bytes = [...JUNK, undefined, new Uint16Array(1)]
+    const bytes = [...JUNK, ...noBytes(), undefined, new Uint16Array(1)]
     const keys = [...bytes, new Uint8Array(0), new Uint8Array(KEY_SIZE_MAX + 1)] as never[]
     const prepared = db.prepareWrite(1)
     for (const key of keys) {
@@ -175,6 +187,38 @@ describe('operations that the log cannot hold', () => {
     }
     prepared.put(new TextEncoder().encode('before'), KEY, 0)
     await drive(clock, prepared.commit())
+    await check()
+  })
+
+  test('are refused when what they have for bytes cannot be read', async () => {
+    const { db, clock, check } = await subject()
+    for (const bytes of noBytes() as never[]) {
+      await refused(clock, 'key', () => db.put(bytes, 'x'))
+      await refused(clock, 'value', () => db.put('x', bytes))
+      await refused(clock, 'in a batch', () => db.batch([{ type: 'put', key: 'x', value: bytes }]))
+      await refused(clock, 'get', () => db.get(bytes))
+      await refused(clock, 'getMany', () => db.getMany([bytes]))
+      await refused(clock, 'bound', () => db.keys({ gte: bytes }))
+      await refused(clock, 'deleteRange', () => db.deleteRange({ gte: bytes }))
+    }
+    assert.ok(await drive(clock, db.has('before')))
+    await check()
+  })
+
+  test('are refused by a prepared batch that is not committed as announced', async () => {
+    const { db, clock, check } = await subject()
+    await refused(clock, 'count', () => db.prepareWrite(Symbol('1') as never))
+    await refused(clock, 'none', () => db.prepareWrite(1).commit())
+    const prepared = db.prepareWrite(2)
+    prepared.put(KEY, KEY, 0)
+    await refused(clock, 'one of two', () => prepared.commit())
+    for (let index = 0; index < 2; index++) prepared.put(KEY, KEY, 0)
+    await refused(clock, 'three of two', () => prepared.commit())
+    const whole = db.prepareWrite(1)
+    whole.put(new TextEncoder().encode('before'), KEY, 0)
+    await drive(clock, whole.commit())
+    await refused(clock, 'put behind it', () => whole.put(KEY, KEY, 0))
+    await refused(clock, 'twice', () => whole.commit())
     await check()
   })
 

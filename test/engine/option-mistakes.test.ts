@@ -9,6 +9,7 @@ import {
   type DbOptions,
   destroy,
   dumpFile,
+  hasDatabase,
   InlineExecutor,
   open,
   type RangeRead,
@@ -249,6 +250,7 @@ test('what is no path is refused by all that take one, and nothing is made', asy
     'target of a restore in memory': path =>
       restoreInEnvironment('/backups', path, {}, environment()),
     dumpFile: path => dumpFile(path, async () => undefined),
+    hasDatabase: path => hasDatabase(path, disk),
     checkpoint: path => db.checkpoint(path),
     backup: path => db.backup(path),
     coldDirectory: path => repairDirectory('/db', { coldDirectory: path }),

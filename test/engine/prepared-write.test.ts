@@ -83,7 +83,7 @@ describe('a prepared batch', () => {
     const clock = new SimClock()
     const db = await openEngine(new MemoryFileSystem(), { clock })
     for (const count of [0, 1_000_001, 1.5]) {
-      assert.throws(() => db.prepareWrite(count), InvalidArgumentError)
+      assert.throws(() => db.prepareWrite(count as number), InvalidArgumentError)
     }
     const prepared = db.prepareWrite(5)
     const value = new Uint8Array(15 << 20)
@@ -91,6 +91,6 @@ describe('a prepared batch', () => {
     assert.throws(() => prepared.put(KEY, value, 0), InvalidArgumentError)
     await drive(clock, db.close())
     const late = prepared
-    assert.throws(() => void late.commit(), /all puts that were announced/)
+    assert.throws(() => void late.commit(), InvalidArgumentError)
   })
 })
