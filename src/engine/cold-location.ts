@@ -106,10 +106,27 @@ function locate(
   if (pointer !== undefined && !holdsTablesOnly(fileSystem, path)) {
     requireOwned(fileSystem, path, pointer.path, pointer.databaseId)
   }
+  if (!isDirectorySync(fileSystem, path)) {
+    throw new NotFoundError(
+      `there is no directory ${path}: check coldDirectory, mount its disk, or say that it is ` +
+        'lost for good (coldDirectoryLost)',
+    )
+  }
   throw new NotFoundError(
     `${path} has no OWNER, and not the tables of the database: check coldDirectory, or say that ` +
       'what is missing there is lost for good (coldDirectoryLost)',
   )
+}
+
+function isDirectorySync(fileSystem: FileSystem, path: string): boolean {
+  try {
+    fileSystem.listSync(path)
+    return true
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false
+    throw error
+  }
 }
 
 /** Throws InvalidArgumentError while the directory that COLD names is there, as a second one. */

@@ -89,9 +89,12 @@ async function dumpDirectory(
   names: readonly string[],
   sink: DumpSink,
 ): Promise<void> {
-  for (const name of [...names].sort((a, b) => (a < b ? -1 : 1))) {
-    const kind = parseFileName(name)?.kind
-    if (kind === undefined) continue
+  const known = names.filter(name => parseFileName(name) !== undefined)
+  if (known.length === 0) {
+    throw new NotFoundError(`${directory} holds no file of a database: check the path`)
+  }
+  for (const name of known.sort((a, b) => (a < b ? -1 : 1))) {
+    const { kind } = parseFileName(name)!
     const path = joinPath(directory, name)
     try {
       const file = fileSystem.openSync(path)

@@ -70,6 +70,20 @@ describe('a path that cannot be used', () => {
     await assert.rejects(dumpFile(join(root, 'db'), sink), error => error === broken)
   })
 
+  test('a directory without a database, and a second one that is not there', async t => {
+    const root = prepare(t)
+    mkdirSync(join(root, 'empty'))
+    const nothing = { code: 'KV_NOT_FOUND', message: /empty holds no file of a database/ }
+    await assert.rejects(
+      dumpFile(join(root, 'empty'), async () => undefined),
+      nothing,
+    )
+    await (await open(join(root, 'db'))).close()
+    const missing = { code: 'KV_NOT_FOUND', message: /there is no directory .*none/ }
+    const coldDirectory = join(root, 'none')
+    await assert.rejects(repairDirectory(join(root, 'db'), { coldDirectory }), missing)
+  })
+
   test('CURRENT that is a directory', async t => {
     const root = prepare(t)
     mkdirSync(join(root, 'odd', 'CURRENT'), { recursive: true })
