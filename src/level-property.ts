@@ -14,10 +14,8 @@ export function levelProperty(name: string, stats: DbStats): string {
   switch (name) {
     case 'leveldb.stats':
       return levelTable(stats)
-    case 'leveldb.approximate-memory-usage': {
-      const { memtables, blockCache, tables } = stats.memory
-      return String(memtables + blockCache + tables)
-    }
+    case 'leveldb.approximate-memory-usage':
+      return String(stats.memory.total)
     case 'duramen.stats':
       return JSON.stringify(stats)
     default:

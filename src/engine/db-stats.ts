@@ -20,7 +20,7 @@ export interface DbRatios {
   readonly writeAmplification: number | undefined
   /** Tables in which a block was searched, a point read. */
   readonly readAmplification: number | undefined
-  /** Bytes of tables, a live one. */
+  /** Bytes of tables, a live one; undefined also when nothing is left live. */
   readonly spaceAmplification: number | undefined
 }
 
@@ -34,8 +34,10 @@ export interface DbStats {
   /** Of `tableBytes` those in the second directory; see DbOptions.coldDirectory. */
   readonly coldBytes: number
   /**
-   * Of `tableBytes` an estimate: bytes of tables whose keys no deeper table spans. The rest may
-   * replace or delete what is deeper, or be new: that much is dead at most. They add up.
+   * Estimates that add up to `tableBytes`. Live are tables whose keys no deeper table spans, less
+   * an entry of mean size for each deletion in the rest. The rest counts as dead: it replaces or
+   * deletes what is deeper, or is new. What a deleted range hides of the tables at its ends counts
+   * as live until a compaction drops it.
    */
   readonly liveBytes: number
   readonly deadBytes: number

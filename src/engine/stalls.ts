@@ -9,6 +9,7 @@ import type { EventStream } from './event-stream.ts'
 export interface StallStats {
   /** Group commits that were held back. */
   readonly count: number
+  /** Including the time so far of one that is held back now. */
   readonly totalMs: number
   /** Bytes a second that writers are granted now; undefined when they are not limited. */
   readonly grantedRate: number | undefined
@@ -34,7 +35,8 @@ export class Stalls {
   readonly #clock: Clock
   readonly #events: EventStream
   #open: OpenStall | undefined
-  #isHolding = false
+  /** Since when a group commit is held back; undefined while none is. */
+  #holdStartMs: number | undefined
   readonly #byReason = new Map<StallReason, { count: number; totalMs: number }>()
   #reason: StallReason | undefined
 
@@ -46,11 +48,14 @@ export class Stalls {
   get stats(): Omit<StallStats, 'grantedRate'> {
     let count = 0
     let totalMs = 0
+    const startMs = this.#holdStartMs
+    const openMs = startMs === undefined ? 0 : this.#clock.monotonicMs() - startMs
     const byReason: Partial<Record<StallReason, ReasonStats>> = {}
     for (const [reason, stats] of this.#byReason) {
       count += stats.count
-      totalMs += stats.totalMs
-      byReason[reason] = { ...stats }
+      const reasonMs = stats.totalMs + (reason === this.#reason ? openMs : 0)
+      totalMs += reasonMs
+      byReason[reason] = { count: stats.count, totalMs: reasonMs }
     }
     return { count, totalMs, reason: this.#reason, byReason }
   }
@@ -69,11 +74,11 @@ export class Stalls {
     this.#byReason.set(reason, stats)
     stats.count++
     this.#reason = reason
-    this.#isHolding = true
+    this.#holdStartMs = startMs
     try {
       await wait()
     } finally {
-      this.#isHolding = false
+      this.#holdStartMs = undefined
       const heldMs = this.#clock.monotonicMs() - startMs
       stall.heldMs += heldMs
       stats.totalMs += heldMs
@@ -83,7 +88,7 @@ export class Stalls {
   /** There is no reason to hold writers back any more. Nothing happens while one is held. */
   end(): void {
     const stall = this.#open
-    if (stall === undefined || this.#isHolding) return
+    if (stall === undefined || this.#holdStartMs !== undefined) return
     this.#open = undefined
     if (!this.#events.active) return
     const { reason, startMs, commits, heldMs } = stall

@@ -63,6 +63,7 @@ describe('turns of the event loop', () => {
     const calls: readonly (readonly [string, () => Promise<unknown>])[] = [
       ['has', () => db.has('a')],
       ['getMany of one', () => db.getMany(['a'])],
+      ['approximateSize', () => db.approximateSize({ gte: 'a' })],
     ]
     for (const [name, call] of calls) {
       const turns = await turnsDuring(async () => {
