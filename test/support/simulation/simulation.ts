@@ -388,8 +388,6 @@ class Simulation {
     for (const node of this.#cluster.members) {
       checkScans(node.name, await this.#operator.survey(node), live, this.#violations)
     }
-    // What one of two nodes wrote with a clock that had drifted wins until that time comes.
-    if (this.#leaps) await this.#sleep(LEAP_DRIFT_MS)
     for (const lost of await this.#operator.overwrite(latestKeys(replicas, OVERWRITTEN))) {
       const { node, key, written = 'nothing', found = 'nothing' } = lost
       const what = `${key} was to be ${written} by way of ${node}, and is ${found}`
