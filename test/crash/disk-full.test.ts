@@ -291,7 +291,9 @@ test('a process that begins on a full disk reads, and writes once there is room'
   const { disk, state } = await killedDatabase(random)
   const logFrom = await logStart(disk.processCrashClone(), random)
   const outcomes = new Map<string, number>()
-  for (let round = 0; round < 16; round++) {
+  const refused = () => outcomes.get('refuses') ?? 0
+  // How often the disk is full by the time it is opened is the seed's matter: until it often was.
+  for (let round = 0; round < 16 || (refused() <= 5 && round < 64); round++) {
     const kind = (['create', 'write', 'sync', 'rename', 'syncDirectory', 'lock'] as const)[
       random.below(6)
     ]!
@@ -310,7 +312,7 @@ test('a process that begins on a full disk reads, and writes once there is room'
     outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
   }
   t.diagnostic([...outcomes].map(([outcome, count]) => `${outcome} ${count}`).join(', '))
-  assert.ok((outcomes.get('refuses') ?? 0) > 1, 'the disk was full when it was opened')
+  assert.ok(refused() > 5, 'the disk was full when it was opened')
 })
 
 /** A file system of so many bytes, or undefined where this process may not mount one. */
