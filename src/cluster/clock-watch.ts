@@ -53,8 +53,12 @@ const UNKNOWN =
 
 /** The clock of versions; HybridLogicalClock is one. */
 export interface WatchedVersions {
-  /** What it has reached, never less than the wall clock. */
-  readonly timeMs: number
+  /**
+   * The time of its latest version, or of its mark. Not that of the wall clock, which may be in
+   * doubt: members whose clocks were all set together would tell each other the time that they
+   * are about to give up, and take versions that are as far ahead.
+   */
+  readonly reachedMs: number
   /** Most members are so far ahead of their wall clocks, and it may be, too. */
   setLead(leadMs: number): void
   /** It has reached what it should not have. */
@@ -107,7 +111,7 @@ export class ClockWatch {
     this.#options = options
     this.#isKnown = isKnown
     clock.onStep = () => this.#stepped()
-    peers.handle(PeerMessage.clock, () => encodeTimes(clock.machineMs, versions.timeMs))
+    peers.handle(PeerMessage.clock, () => encodeTimes(clock.machineMs, versions.reachedMs))
     this.#unlisten = peers.onLink((peer, isLinked) => {
       if (isLinked) void this.#ask(peer)
     })
@@ -226,9 +230,9 @@ export class ClockWatch {
       const halfMs = (clock.monotonicMs() - sentMs) / 2
       const nowMs = this.#look()
       if (this.#isClosed || this.#steps !== steps || 2 * halfMs > ROUND_TRIP_MAX_MS) return
-      const { wallMs, timeMs } = decodeTimes(answer)
-      const [aheadMs, reachedMs] = [wallMs + halfMs - nowMs, timeMs + halfMs - nowMs]
-      this.#measured.set(node, { aheadMs, reachedMs })
+      const times = decodeTimes(answer)
+      const aheadMs = times.wallMs + halfMs - nowMs
+      this.#measured.set(node, { aheadMs, reachedMs: times.reachedMs + halfMs - nowMs })
       this.#judge()
     } catch (error) {
       if (!(error instanceof KvError)) throw error
@@ -264,7 +268,7 @@ export class ClockWatch {
   #judgeVersions(measured: readonly Measured[], count: number): void {
     const { clock, versions, logger } = this.#options
     const nowMs = clock.wallMs()
-    const ownMs = versions.timeMs - nowMs
+    const ownMs = versions.reachedMs - nowMs
     const leads = [ownMs, ...measured.map(({ reachedMs }) => reachedMs + clock.doubtMs)]
     leads.sort((one, other) => other - one)
     // So far more than half of the members are.
@@ -305,16 +309,16 @@ function awayFrom(differences: readonly number[], count: number): number {
   )
 }
 
-function encodeTimes(wallMs: number, timeMs: number): Uint8Array {
-  return new ByteWriter(16).uint64(Math.floor(wallMs)).uint64(Math.floor(timeMs)).written
+function encodeTimes(wallMs: number, reachedMs: number): Uint8Array {
+  return new ByteWriter(16).uint64(Math.floor(wallMs)).uint64(Math.floor(reachedMs)).written
 }
 
-function decodeTimes(body: Uint8Array): { readonly wallMs: number; readonly timeMs: number } {
+function decodeTimes(body: Uint8Array): { readonly wallMs: number; readonly reachedMs: number } {
   return decoded('time', () => {
     const reader = new ByteReader(body)
     const wallMs = reader.uint64()
-    const timeMs = reader.uint64()
+    const reachedMs = reader.uint64()
     reader.expectEnd()
-    return { wallMs, timeMs }
+    return { wallMs, reachedMs }
   })
 }

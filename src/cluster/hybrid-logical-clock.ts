@@ -80,6 +80,11 @@ export class HybridLogicalClock {
     return Math.max(this.#timeMs, Math.floor(this.#options.clock.wallMs()))
   }
 
+  /** Of the latest version so far, or of the mark that was found. 0 while there is neither. */
+  get reachedMs(): number {
+    return this.#timeMs
+  }
+
   /** A version of this writer, greater than every one before. */
   next(): Uint8Array {
     const wallMs = Math.floor(this.#options.clock.wallMs())

@@ -11,10 +11,10 @@ import { BelievedClock } from '../../src/cluster/believed-clock.ts'
 import { CLOCK_OFF_MS, CLOCK_WAIT_MS, ClockWatch } from '../../src/cluster/clock-watch.ts'
 import { HybridLogicalClock } from '../../src/cluster/hybrid-logical-clock.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
-import { ProtocolError, UnavailableError } from '../../src/errors.ts'
+import { ClockSkewError, ProtocolError, UnavailableError } from '../../src/errors.ts'
 import type { LogFields } from '../../src/logger.ts'
 import { seededRandom } from '../../src/random.ts'
-import { versionTimeMs } from '../../src/write-version.ts'
+import { VERSION_SIZE, versionTimeMs, writeVersion } from '../../src/write-version.ts'
 import { FakeNetwork, type FakePeers } from '../support/fake-peers.ts'
 import { printSeed } from '../support/seed.ts'
 import { SimClock } from '../support/sim-clock.ts'
@@ -316,6 +316,23 @@ describe('versions that have come far ahead', () => {
       assert.equal(new Set(names).size, names.length)
       clocks.close()
     }
+  })
+
+  test('are no excuse for clocks that were set together', async t => {
+    const clocks = new Clocks(printSeed(t), [17_000, 17_000, 17_000], { latencyMaxMs: 40 })
+    await clocks.pass(500)
+    for (const member of clocks.members) member.aheadMs = 0
+    const foreign = new Uint8Array(VERSION_SIZE).fill(1)
+    for (let passed = 0; passed < 5000; passed += 10) {
+      for (const { watch, versions } of clocks.members) {
+        if (watch.ready() !== undefined) continue
+        writeVersion(foreign, clocks.clock.wallMs() + 15_000, 0, foreign.subarray(0, 8))
+        assert.throws(() => versions.witness(foreign), ClockSkewError, `after ${passed} ms`)
+      }
+      await clocks.pass(10)
+    }
+    for (const { watch } of clocks.members) assert.equal(watch.ready(), undefined)
+    clocks.close()
   })
 
   test('stay where nobody can be asked', async t => {
