@@ -13,7 +13,7 @@ const PROMISE = 'no version is ahead of the time'
  * What clocks are wrong by in peace, twice (the server's, and what one more is allowed), the mark
  * of a node that has just started, and drift.
  */
-export const AHEAD_MAX_MS = 2000
+const AHEAD_MAX_MS = 2000
 
 export interface TimesCheck {
   readonly history: History
@@ -21,21 +21,19 @@ export interface TimesCheck {
   readonly replicas: ReadonlyMap<string, ReplicaState>
   /** True time, in milliseconds since the Unix epoch. */
   readonly nowMs: number
-  /** How far a version may be ahead. */
-  readonly aheadMaxMs: number
 }
 
 export function checkTimes(check: TimesCheck, violations: Violations): void {
-  const { history, replicas, nowMs, aheadMaxMs } = check
+  const { history, replicas, nowMs } = check
   for (const write of history.writes) {
     const aheadMs = write.aheadMs ?? 0
-    if (write.outcome !== 'ok' || aheadMs <= aheadMaxMs) continue
+    if (write.outcome !== 'ok' || aheadMs <= AHEAD_MAX_MS) continue
     violations.add(PROMISE, `${describeWrite(write)} was ${Math.round(aheadMs)} ms ahead`)
   }
   for (const [node, records] of replicas) {
     for (const [key, { version }] of records) {
       const aheadMs = timeOf(version) - nowMs
-      if (aheadMs <= aheadMaxMs) continue
+      if (aheadMs <= AHEAD_MAX_MS) continue
       violations.add(PROMISE, `${node} has ${key} from ${Math.round(aheadMs)} ms ahead`)
     }
   }

@@ -29,7 +29,7 @@ import { checkReads } from './check-reads.ts'
 import { RingWatch } from './check-rings.ts'
 import { checkScans, liveRecords } from './check-scans.ts'
 import { checkStoredRecords, findUnfinished, type StoredCheck } from './check-stored.ts'
-import { AHEAD_MAX_MS, checkTimes, latestKeys } from './check-times.ts'
+import { checkTimes, latestKeys } from './check-times.ts'
 import { checkVersions } from './check-versions.ts'
 import { drawProfile, type FaultProfile, oldDisksProfile } from './fault-profile.ts'
 import { Faults, type FaultTargets } from './faults.ts'
@@ -146,8 +146,6 @@ const LEAP_WEIGHT = 1
 const JUMP_WEIGHT = 0.7
 /** In one of so many simulations nodes get old copies of their disks, and little else happens. */
 const OLD_DISKS_ONE_OF = 25
-/** Clocks drift so far in the hours of a leap, before they are set. */
-const LEAP_DRIFT_MS = 30_000
 /** Keys that are written again in the end. */
 const OVERWRITTEN = 9
 
@@ -377,9 +375,8 @@ class Simulation {
     const isStrong = ({ consistency }: { readonly consistency: string }) =>
       replicaCount === 1 || consistency !== 'one'
     checkReads({ history, isStrong }, this.#violations)
-    const aheadMaxMs = AHEAD_MAX_MS + (this.#leaps ? LEAP_DRIFT_MS : 0)
     const nowMs = trueWallMs(this.#scheduler)
-    checkTimes({ history, replicas, nowMs, aheadMaxMs }, this.#violations)
+    checkTimes({ history, replicas, nowMs }, this.#violations)
     // Scans go by any owner.
     if (this.#options.mayDiffer === true) return
     // What is on a disk is shown once it is synced.
