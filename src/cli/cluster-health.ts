@@ -15,6 +15,10 @@ const REFUSALS: ReadonlyMap<number, string> = new Map([
   [WRITE_REFUSALS.space, 'its disk is full: make room there, and it goes on by itself'],
   [WRITE_REFUSALS.files, 'it may open no more files: raise its limit (ulimit -n)'],
   [WRITE_REFUSALS.failure, 'its disk keeps failing: see its log'],
+  [
+    WRITE_REFUSALS.clock,
+    'no other member agrees yet with its clock: see that it reaches one, and set its clock',
+  ],
 ])
 
 /** `isAllTold`: every member has said what it owes. */

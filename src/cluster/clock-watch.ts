@@ -130,14 +130,19 @@ export class ClockWatch {
     return this.#offMs
   }
 
+  /** True while it takes no writes because no other member agrees with its clock yet. */
+  get isUnconfirmed(): boolean {
+    return this.offMs === 0 && !this.#isKnown && this.#decision === undefined
+  }
+
   /**
    * Undefined when this node may version and judge writes; resolves when it is worth asking again,
    * CLOCK_WAIT_MS from now at the latest. Throws UnavailableError when it must not.
    */
   ready(): Promise<void> | undefined {
     const { offMs } = this
-    if (offMs === 0 && (this.#isKnown || this.#decision !== undefined)) return this.#decision
-    if (offMs === 0) throw new UnavailableError(UNKNOWN)
+    if (this.isUnconfirmed) throw new UnavailableError(UNKNOWN)
+    if (offMs === 0) return this.#decision
     throw new UnavailableError(
       `the clock of this node is ${Math.round(Math.abs(offMs))} ms ` +
         `${offMs < 0 ? 'ahead of' : 'behind'} those of most other nodes, so it takes no writes: ` +

@@ -144,6 +144,11 @@ export class ClusterNode implements ClusterParts {
     return this.#clocks.offMs
   }
 
+  /** True while it takes no writes because no other member agrees with its clock yet. */
+  get isClockUnconfirmed(): boolean {
+    return this.#clocks.isUnconfirmed
+  }
+
   /** What is owed stays in log and hints. */
   async close(): Promise<void> {
     this.#clocks.close()

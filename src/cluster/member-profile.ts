@@ -28,10 +28,11 @@ export const AppState = {
 } as const
 
 /** By their number in a profile; never renumber. 0 is that writes are taken. */
-export const WRITE_REFUSALS: Readonly<Record<WriteRefusal, number>> = {
+export const WRITE_REFUSALS: Readonly<Record<WriteRefusal | 'clock', number>> = {
   space: 1,
   files: 2,
   failure: 3,
+  clock: 4,
 }
 
 /** One of AppState, or a number that a newer build knows: 0 to 255. */

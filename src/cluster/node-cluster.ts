@@ -140,6 +140,6 @@ function* statesOf(
     yield [AppState.p99Us, Math.round(1000 * Math.max(load.readP99Ms ?? 0, load.writeP99Ms ?? 0))]
   }
   const { writesRefusedFor } = db.stats()
-  const number = writesRefusedFor === undefined ? 0 : WRITE_REFUSALS[writesRefusedFor]
-  yield [AppState.writesRefused, number]
+  const why = writesRefusedFor ?? (work.isClockUnconfirmed ? 'clock' : undefined)
+  yield [AppState.writesRefused, why === undefined ? 0 : WRITE_REFUSALS[why]]
 }

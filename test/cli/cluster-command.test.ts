@@ -282,6 +282,7 @@ describe('cluster status', () => {
       [{ writesRefused: 1 }, /its disk is full: make room/],
       [{ writesRefused: 2 }, /it may open no more files/],
       [{ writesRefused: 3 }, /its disk keeps failing/],
+      [{ writesRefused: 4 }, /no other member agrees yet with its clock/],
       [{ writesRefused: 200 }, /see its log/],
       [{ clockOffMs: 0, writesRefused: 0 }, undefined],
     ] as const) {

@@ -255,6 +255,7 @@ describe('a node that has just started', () => {
       await deciding
       for (let time = 0; time < 3; time++) {
         assert.throws(() => alone.watch.ready(), /no other member agrees yet with its clock/)
+        assert.ok(alone.watch.isUnconfirmed)
         await clocks.pass(5000)
       }
       assert.equal(alone.logged.length, 1, alone.logged.join())
@@ -263,6 +264,7 @@ describe('a node that has just started', () => {
       clocks.network.mend()
       await clocks.pass(500)
       assert.equal(alone.watch.ready(), undefined)
+      assert.ok(!alone.watch.isUnconfirmed)
       for (const { peers } of others) clocks.network.stop(peers.self)
       await clocks.pass(30_000)
       assert.equal(alone.watch.ready(), undefined, 'once known it stays so')
