@@ -330,7 +330,8 @@ export class ClientConnection {
     this.#reservedCount = Math.min(RESERVED_SLOT_COUNT_MAX, Math.floor(slotCount / 4))
     this.#slots = new Array<PendingCall | undefined>(slotCount).fill(undefined)
     this.#generations = new Uint16Array(slotCount)
-    this.#freeSlots = Uint16Array.from({ length: slotCount }, (_, slot) => slotCount - 1 - slot)
+    this.#freeSlots = new Uint16Array(slotCount)
+    for (let slot = 0; slot < slotCount; slot++) this.#freeSlots[slot] = slotCount - 1 - slot
     this.#freeCount = slotCount
     this.#state = 'ready'
     this.#cancelTimer?.()

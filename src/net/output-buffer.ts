@@ -8,22 +8,23 @@
  */
 import { assert } from '../assert.ts'
 
-/** What a buffer starts with, and goes back to after a burst. */
+/** What a buffer has from the first byte on, and goes back to after a burst. */
 const CAPACITY_MIN = 16 * 1024
 /** A larger buffer is not kept once it is empty. */
 const CAPACITY_KEPT_MAX = 256 * 1024
+const NO_BYTES = new Uint8Array(0)
+const NO_VIEW = new DataView(NO_BYTES.buffer)
 
+/** Has no memory before something is said: of connections that are begun, many come to nothing. */
 export class OutputBuffer {
-  bytes: Uint8Array<ArrayBuffer>
-  view: DataView
+  bytes: Uint8Array<ArrayBuffer> = NO_BYTES
+  view: DataView = NO_VIEW
   /** Bytes written so far. */
   length = 0
   readonly #capacityMin: number
 
   constructor(capacity = CAPACITY_MIN) {
     this.#capacityMin = capacity
-    this.bytes = new Uint8Array(capacity)
-    this.view = new DataView(this.bytes.buffer)
   }
 
   /** Makes room for `size` bytes at the end and returns where they begin. */
@@ -54,23 +55,20 @@ export class OutputBuffer {
   /** Starts again in the same memory. Requires that nobody holds `written` any more. */
   reset(): void {
     this.length = 0
-    if (this.bytes.length > CAPACITY_KEPT_MAX) this.#allocate(this.#capacityMin)
+    if (this.bytes.length > CAPACITY_KEPT_MAX) this.release()
   }
 
   /** Starts again in new memory: `written` now belongs to whoever holds it. */
   release(): void {
     this.length = 0
-    this.#allocate(this.#capacityMin)
+    this.bytes = NO_BYTES
+    this.view = NO_VIEW
   }
 
   #grow(needed: number): void {
     const previous = this.bytes
-    this.#allocate(Math.max(needed, previous.length * 2))
-    this.bytes.set(previous.subarray(0, this.length))
-  }
-
-  #allocate(capacity: number): void {
-    this.bytes = new Uint8Array(capacity)
+    this.bytes = new Uint8Array(Math.max(needed, previous.length * 2, this.#capacityMin))
     this.view = new DataView(this.bytes.buffer)
+    this.bytes.set(previous.subarray(0, this.length))
   }
 }

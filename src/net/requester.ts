@@ -103,7 +103,9 @@ export class Requester implements ConnectionPoolOwner {
       ask: connection => this.#askRing(connection),
       pick: () => this.#pool.choice.healthy(),
       learn: routes => {
-        if (this.#pool.learn(routes)) this.roomy()
+        const isNews = this.#pool.learn(routes)
+        if (isNews) this.roomy()
+        return isNews
       },
     })
   }

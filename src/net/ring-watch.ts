@@ -3,6 +3,7 @@
  * servers push, and asks again every half minute and after a connection was lost. Without a map,
  * or with an old one, everything still works, with a hop more; so what fails here is only logged.
  */
+import { equalBytes } from '../bytes.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
@@ -25,14 +26,16 @@ export interface RingWatchOptions {
   ask(connection: ClientConnection): Promise<Uint8Array>
   /** A connection to ask on; undefined when there is none. */
   pick(): ClientConnection | undefined
-  /** Takes a map, which may be an old one. */
-  learn(routes: Routes): void
+  /** Takes a map; false when it is an old one, or of another cluster. */
+  learn(routes: Routes): boolean
 }
 
 export class RingWatch {
   readonly #options: RingWatchOptions
   #cancelPoll: CancelTimer | undefined
   #refreshedMs = Number.NEGATIVE_INFINITY
+  /** What was learnt last. Who connects again hears it again, and decoding is most of that. */
+  #known: Uint8Array | undefined
   #closed = false
 
   constructor(options: RingWatchOptions) {
@@ -84,9 +87,10 @@ export class RingWatch {
 
   async #take(connection: ClientConnection, ring: Uint8Array): Promise<void> {
     const { decodeRoutes, learn } = this.#options
+    if (this.#known !== undefined && equalBytes(this.#known, ring)) return
     try {
       const routes = await decodeRoutes(ring, formatAddress(connection.address))
-      if (!this.#closed) learn(routes)
+      if (!this.#closed && learn(routes)) this.#known = ring
     } catch (error) {
       this.#log('a server told what is no ring', connection, error)
     }

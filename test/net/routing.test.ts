@@ -225,6 +225,28 @@ describe('the map', () => {
     assert.ok(counts[3]! > 20, 'asked for within half a minute and a bit')
   })
 
+  test('is not decoded anew by who connects again and hears the same', async () => {
+    let decoded = 0
+    const decodeRoutes: typeof decodeFakeRing = bytes => {
+      decoded++
+      return decodeFakeRing(bytes)
+    }
+    const scene = await start({}, { decodeRoutes })
+    const { cluster, clock } = scene
+    const server = cluster.servers[1]!
+    server.kill()
+    await clock.advanceAsync(3000)
+    const [before, dials] = [decoded, cluster.dials]
+    server.state = 'up'
+    await clock.advanceAsync(5000)
+    assert.ok(cluster.dials > dials && server.wires.size > 0, 'it was connected again')
+    assert.equal(decoded, before)
+    cluster.change({ width: 2 })
+    await clock.advanceAsync(10)
+    assert.ok(decoded > before, 'another one is')
+    assert.deepEqual((await load(scene, 50)).failed, [])
+  })
+
   test('that is wrong costs hops only: any server answers for any key', async () => {
     const scene = await start({ nodes: 3, width: 1 })
     const nowhere = { n0: 'host0:7700', n1: 'elsewhere:1', n2: 'elsewhere:2' }

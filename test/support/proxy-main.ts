@@ -1,11 +1,13 @@
 /**
- * `npm run test:proxy`: two proxies before three nodes, all real processes, under load that does
- * not wait; one proxy is killed, then one node.
+ * `npm run test:proxy`: two proxies before three nodes, all real processes, under the load of 1,000
+ * clients that does not wait; one proxy is killed, then one node.
  *
  *   npm run test:proxy -- --seconds 40
- *   npm run test:proxy -- --clients 200 --rate 3000
+ *   npm run test:proxy -- --clients 50 --rate 3000
  *
  * Fails when less than 99.9 % of the calls of a phase succeed, or an acknowledged write is lost.
+ * Every client has connections of its own with both proxies. All clients are in this process: the
+ * table says how many processors it kept busy, for with more than one to do, calls wait here.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
@@ -18,14 +20,15 @@ import { type Random, seededRandom, systemRandom } from '../../src/random.ts'
 import { DuramenCluster } from './chaos/duramen-cluster.ts'
 import { keyText, WriteHistory } from './chaos/history.ts'
 import { type ChaosClient, type LoadReport, OpenLoopLoad } from './chaos/load.ts'
+import { ProcessCpu } from './chaos/process-cpu.ts'
 import { ProgressLine } from './progress-line.ts'
 import { ProxyProcess } from './proxy-process.ts'
 
 const OPTIONS = {
   seconds: { type: 'string', default: '40' },
   callers: { type: 'string', default: '1000' },
-  clients: { type: 'string', default: '50' },
-  rate: { type: 'string', default: '2000' },
+  clients: { type: 'string', default: '1000' },
+  rate: { type: 'string', default: '1000' },
   reads: { type: 'string', default: '80' },
   keys: { type: 'string', default: '100000' },
   port: { type: 'string', default: '18700' },
@@ -37,8 +40,8 @@ const HELP = `npm run test:proxy -- [options]
 
   --seconds <count>   of all four phases together (default 40)
   --callers <count>   who make the calls (default 1000)
-  --clients <count>   SDK clients that they share, each connected with both proxies (default 50)
-  --rate <count>      calls a second, whether others were answered or not (default 2000)
+  --clients <count>   SDK clients that they share, each connected with both proxies (default 1000)
+  --rate <count>      calls a second, whether others were answered or not (default 1000)
   --reads <percent>   of the calls (default 80)
   --keys <count>      that are read and written (default 100000)
   --port <port>       the first one (default 18700)
@@ -58,6 +61,9 @@ const EVENT_AT = 0.25
 interface Row {
   readonly phase: string
   readonly load: LoadReport
+  /** Processors that the proxies and the nodes kept busy. */
+  readonly proxyCpu: number
+  readonly nodeCpu: number
 }
 
 interface Phase {
@@ -126,11 +132,13 @@ async function becomesWhole(cluster: DuramenCluster): Promise<void> {
 
 function print(rows: readonly Row[]): void {
   const titles = ['phase', 'calls', 'success %', 'p50 ms', 'p99 ms', 'max ms', 'silent ms']
-  const lines = rows.map(({ phase, load }) => [
+  titles.push('cores: load', 'proxies', 'nodes')
+  const lines = rows.map(({ phase, load, proxyCpu, nodeCpu }) => [
     phase,
     String(load.operations),
     (100 * successOf(load)).toFixed(3),
     ...[load.p50Ms, load.p99Ms, load.maxMs, load.longestSilenceMs].map(ms => ms.toFixed(1)),
+    ...[load.cpu, proxyCpu, nodeCpu].map(cores => cores.toFixed(2)),
   ])
   const all = [titles, ...lines]
   const widths = titles.map((_, column) => Math.max(...all.map(line => line[column]!.length)))
@@ -149,14 +157,22 @@ async function runPhase(
   { name, event }: Phase,
   seconds: number,
   options: ConstructorParameters<typeof OpenLoopLoad>[0],
+  used: { proxyMs(): number; nodeMs(): number },
 ): Promise<Row> {
   const clock = systemClock()
   const load = new OpenLoopLoad(options)
+  const [proxyMs, nodeMs] = [used.proxyMs(), used.nodeMs()]
   load.start()
   await delay(clock, seconds * 1000 * EVENT_AT)
   await event()
   await delay(clock, seconds * 1000 * (1 - EVENT_AT))
-  return { phase: name, load: await load.stop() }
+  const report = await load.stop()
+  const tookMs = report.seconds * 1000
+  return {
+    ...{ phase: name, load: report },
+    proxyCpu: (used.proxyMs() - proxyMs) / tookMs,
+    nodeCpu: (used.nodeMs() - nodeMs) / tookMs,
+  }
 }
 
 async function run(
@@ -174,6 +190,14 @@ async function run(
   const startProxy = (number: number): ProxyProcess => new ProxyProcess(port + 50 + number, nodes)
   let proxies: ProxyProcess[] = []
   let clients: Client[] = []
+  const proxyCpu = new ProcessCpu()
+  const used = {
+    nodeMs: () => cluster.cpuMs(),
+    proxyMs: () => {
+      for (const proxy of proxies) proxy.countTo(proxyCpu)
+      return proxyCpu.total([])
+    },
+  }
   try {
     line.show(() => 'starting the nodes')
     await cluster.start()
@@ -185,7 +209,13 @@ async function run(
     const history = new WriteHistory(count(values.keys))
     const phases: Phase[] = [
       { name: 'nothing happens', event: () => Promise.resolve() },
-      { name: 'a proxy is killed', event: () => proxies[0]!.kill() },
+      {
+        name: 'a proxy is killed',
+        event: () => {
+          proxies[0]!.countTo(proxyCpu)
+          return proxies[0]!.kill()
+        },
+      },
       {
         name: 'it comes back',
         event: () => {
@@ -198,12 +228,12 @@ async function run(
     const rows: Row[] = []
     for (const phase of phases) {
       line.show(() => phase.name)
-      const row = await runPhase(phase, count(values.seconds) / phases.length, {
+      const options = {
         clients: clients.map(chaosClient),
         ...{ history, random, rate: count(values.rate), callers: count(values.callers) },
         readPart: count(values.reads) / 100,
-      })
-      rows.push(row)
+      }
+      rows.push(await runPhase(phase, count(values.seconds) / phases.length, options, used))
     }
     // What it acknowledged and had not sent on by then, it brings when it is back.
     await cluster.restart(1)

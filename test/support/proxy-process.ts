@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { delay, systemClock } from '../../src/clock.ts'
 import { KvError } from '../../src/errors.ts'
 import { connect } from '../../src/net/index.ts'
+import type { ProcessCpu } from './chaos/process-cpu.ts'
 import { programArguments } from './kvd-process.ts'
 
 const OUTPUT_KEPT = 4000
@@ -45,6 +46,11 @@ export class ProxyProcess {
       }
       await delay(clock, POLL_MS)
     }
+  }
+
+  /** Adds what it has used of the processors to what others have. */
+  countTo(cpu: ProcessCpu): void {
+    cpu.look(this.#child)
   }
 
   async kill(): Promise<void> {
