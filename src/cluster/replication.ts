@@ -14,11 +14,12 @@
  *  3. A ring of one member costs nothing here: it has no peers, no duties, no hints, no timer.
  */
 import { type CancelTimer, type Clock, delay } from '../clock.ts'
-import { ClosedError, InvalidArgumentError, KvError, PoisonedError } from '../errors.ts'
+import { InvalidArgumentError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { DutyLedger, type DutyLog, type LogHold } from './duty-ledger.ts'
 import { type LoggedBatches, recoverDuties } from './duty-recovery.ts'
+import { HintMaker, OwedKeys } from './hint-maker.ts'
 import { HintReplay, type HintReplayStats } from './hint-replay.ts'
 import { HintStore } from './hint-store.ts'
 import type { LivenessView } from './liveness.ts'
@@ -42,9 +43,6 @@ const SWEEPS_PER_COUNT = 120
 /** How long a node that ends waits for peers to take what they are owed. */
 const DRAIN_MS = 1000
 const DRAIN_STEP_MS = 10
-/** Between two attempts to write hints, when the disk is full for example. */
-const RETRY_MIN_MS = 200
-const RETRY_MAX_MS = 10_000
 
 /** The log of the engine; its Db satisfies it. */
 export interface ReplicationLog extends DutyLog, LoggedBatches {
@@ -100,6 +98,7 @@ export class Replication {
   readonly #options: ReplicationOptions
   readonly #numbers: PeerNumbers
   readonly #replay: HintReplay
+  readonly #maker: HintMaker
   #table: RingTable
   /** The other members, but those that are gone for good. */
   #replicas = new Map<NodeId, ReplicaPeer>()
@@ -131,6 +130,10 @@ export class Replication {
       isSendable: peer => this.#replicas.get(peer)?.isSendable === true,
       onNewerEpoch,
     })
+    this.#maker = new HintMaker({
+      ...{ hints: this.hints, numbers: this.#numbers, ledger: this.ledger, clock, logger },
+      onHints: number => this.#replay.start(number),
+    })
     this.#unlisten.push(
       peers.onLink((peer, isLinked) => this.#replicas.get(peer)?.linked(isLinked)),
       peers.onAnswering(peer => this.#replicas.get(peer)?.look()),
@@ -159,7 +162,7 @@ export class Replication {
     const replication = new Replication(options, { hints, numbers, ledger })
     replication.#adopt(table)
     for (let number = 0; number < numbers.count; number++) replication.#replay.start(number)
-    void replication.#recount(() => true)
+    void replication.#maker.recount(() => true)
     return replication
   }
 
@@ -195,7 +198,7 @@ export class Replication {
 
   /** Corrects the estimates of hints that there are. Never rejects. */
   recountHints(): Promise<void> {
-    return this.#recount(number => this.hints.countOf(number) > 0)
+    return this.#maker.recount(number => this.hints.countOf(number) > 0)
   }
 
   /** Partitions of which the peer may lack anything: only a comparison of all of it tells. */
@@ -285,21 +288,21 @@ export class Replication {
   giveUp(peer: ReplicaPeer, entries: readonly OwedEntry[]): void {
     for (const { write } of entries) write.acks?.failed(peer.nodeId)
     this.#progressed()
-    const owed = entries.filter(({ isDuty, write }) => isDuty && !write.isCancelled)
-    if (owed.length === 0) return
-    const keys = owed.map(({ engineKey }) => engineKey)
-    const reservation = this.ledger.reserve(floorOf(owed))
-    void this.#makeHints(new Map([[peer.number, keys]])).then(() => reservation.release())
+    const owed = new OwedKeys()
+    for (const { engineKey, floor } of entries.filter(mustBeHinted)) {
+      owed.add(peer.number, engineKey, floor)
+    }
+    this.#maker.make(owed)
   }
 
   /** Makes hints of these keys for all others that own them; resolves once they are durable. */
   async oweByHints(keys: readonly Uint8Array[]): Promise<void> {
-    const byNumber = new Map<number, Uint8Array[]>()
+    const owed = new OwedKeys()
     for (const key of keys) {
-      for (const { number } of this.ownersOf(enginePartition(key))) addTo(byNumber, number, key)
+      for (const { number } of this.ownersOf(enginePartition(key))) owed.add(number, key, 0)
     }
-    for (const [number, owed] of byNumber) {
-      await this.hints.add(number, owed)
+    for (const [number, keysOwed] of owed.byNumber) {
+      await this.hints.add(number, keysOwed)
       this.#replay.start(number)
     }
   }
@@ -320,6 +323,7 @@ export class Replication {
   /** Sends nothing more, and calls nobody. */
   stop(): void {
     this.#isStopped = true
+    this.#maker.stop()
     for (const stop of this.#unlisten) stop()
     this.#cancelSweep?.()
     this.#replay.stop()
@@ -350,20 +354,16 @@ export class Replication {
     for (const peer of this.#replicas.values()) {
       for (const entry of peer.pending()) if (entry.isDuty) pending.set(entry.stored, entry)
     }
-    const byNumber = new Map<number, Uint8Array[]>()
-    let floor = Number.POSITIVE_INFINITY
+    const owed = new OwedKeys()
     for (const entry of pending.values()) {
       const partition = enginePartition(entry.engineKey)
       const before = otherOwners(former, partition, this.self)
       for (const owner of otherOwners(this.#table, partition, this.self)) {
         if (before.includes(owner)) continue
-        addTo(byNumber, this.#numbers.numberOf(owner)!, entry.engineKey)
-        floor = Math.min(floor, entry.floor)
+        owed.add(this.#numbers.numberOf(owner)!, entry.engineKey, entry.floor)
       }
     }
-    if (byNumber.size === 0) return
-    const reservation = this.ledger.reserve(floor)
-    void this.#makeHints(byNumber).then(() => reservation.release())
+    this.#maker.make(owed)
   }
 
   #newPeer(nodeId: NodeId): ReplicaPeer {
@@ -384,39 +384,13 @@ export class Replication {
   /** The ring has changed under these: hints for those who own them now. */
   #moved(peer: NodeId, entries: readonly OwedEntry[]): void {
     for (const { write } of entries) write.acks?.failed(peer)
-    const owed = entries.filter(({ isDuty, write }) => isDuty && !write.isCancelled)
-    if (owed.length === 0) return
-    const byNumber = new Map<number, Uint8Array[]>()
-    for (const { engineKey } of owed) {
+    const owed = new OwedKeys()
+    for (const { engineKey, floor } of entries.filter(mustBeHinted)) {
       for (const { number } of this.ownersOf(enginePartition(engineKey))) {
-        addTo(byNumber, number, engineKey)
+        owed.add(number, engineKey, floor)
       }
     }
-    const reservation = this.ledger.reserve(floorOf(owed))
-    void this.#makeHints(byNumber).then(() => reservation.release())
-  }
-
-  /** Resolves once they are durable, or never can be: then a restart makes them of the log. */
-  async #makeHints(byNumber: ReadonlyMap<number, readonly Uint8Array[]>): Promise<void> {
-    const { clock, logger } = this.#options
-    for (const [number, keys] of byNumber) {
-      for (let retryMs = RETRY_MIN_MS; ; retryMs = Math.min(2 * retryMs, RETRY_MAX_MS)) {
-        try {
-          await this.hints.add(number, keys)
-          break
-        } catch (error) {
-          if (!(error instanceof KvError)) throw error
-          // The hold stays where it is, for the next process.
-          if (error instanceof ClosedError || error instanceof PoisonedError || this.#isStopped) {
-            await new Promise<never>(() => undefined)
-          }
-          logger.warn('hints could not be written; they are tried again', { error })
-          await delay(clock, retryMs, { background: true })
-        }
-      }
-      if (this.hints.isFull(number)) await this.#recount(counted => counted === number)
-      this.#replay.start(number)
-    }
+    this.#maker.make(owed)
   }
 
   #progressed(): void {
@@ -434,23 +408,12 @@ export class Replication {
     const isOwed = this.#isOwed || this.ledger.hasReservations
     this.#sweeps++
     if (this.#sweeps % SWEEPS_PER_RECORD === 0 || !isOwed) void this.#record()
-    if (this.#sweeps % SWEEPS_PER_COUNT === 0) void this.#recount(n => this.hints.isFull(n))
+    if (this.#sweeps % SWEEPS_PER_COUNT === 0) void this.#maker.recount(n => this.hints.isFull(n))
     if (isOwed) this.watch()
   }
 
   get #isOwed(): boolean {
     return [...this.#replicas.values()].some(peer => peer.pendingBytes > 0)
-  }
-
-  /** Corrects the estimates of these hints. Never rejects: an estimate will do. */
-  async #recount(isWanted: (number: number) => boolean): Promise<void> {
-    try {
-      for (let number = 0; number < this.#numbers.count; number++) {
-        if (isWanted(number)) await this.hints.recount(number)
-      }
-    } catch (error) {
-      this.#options.logger.debug('hints were not counted', { error })
-    }
   }
 
   #advance(): void {
@@ -479,14 +442,9 @@ function othersOf(table: RingTable, self: NodeId): NodeId[] {
   return others.map(({ nodeId }) => nodeId)
 }
 
-function addTo(lists: Map<number, Uint8Array[]>, number: number, key: Uint8Array): void {
-  const keys = lists.get(number)
-  if (keys === undefined) lists.set(number, [key])
-  else keys.push(key)
-}
-
-function floorOf(entries: readonly OwedEntry[]): number {
-  return entries.reduce((least, { floor }) => Math.min(least, floor), entries[0]!.floor)
+/** What is in the log alone, and must not be lost with it. */
+function mustBeHinted({ isDuty, write }: OwedEntry): boolean {
+  return isDuty && !write.isCancelled
 }
 
 function checkPartitions({ ring }: RingTable): void {
