@@ -40,6 +40,7 @@ import {
 } from './peer-hello.ts'
 import { DEFAULT_PEER_LIMITS, type PeerLimits, PeerReceiveBudget } from './peer-limits.ts'
 import { newPeerStats, type PeerLinkContext, type PeerStats } from './peer-link-context.ts'
+import { type EpochListener, type LinkListener, PeerListeners } from './peer-listeners.ts'
 import { PeerMeetings } from './peer-meetings.ts'
 import { PeerNode } from './peer-node.ts'
 import { type Lane, type PeerHandler, PeerMessage, type Peers } from './peers.ts'
@@ -106,9 +107,6 @@ export interface LinkFigures extends Readonly<PeerStats> {
   readonly receiveBytes: number
 }
 
-/** Called when a node is seen to go by a later ring than this one. */
-export type EpochListener = (peer: NodeId, epoch: number) => void
-
 export class PeerLinks implements Peers {
   readonly self: NodeId
   readonly #options: PeerLinksOptions
@@ -118,10 +116,7 @@ export class PeerLinks implements Peers {
   readonly #boots: PeerBoots
   readonly #nodes = new Map<NodeId, PeerNode>()
   readonly #meetings: PeerMeetings
-  readonly #linkListeners = new Set<(peer: NodeId, isLinked: boolean) => void>()
-  readonly #answeringListeners = new Set<(peer: NodeId) => void>()
-  readonly #epochListeners = new Set<EpochListener>()
-  readonly #removalListeners = new Set<(why: string) => void>()
+  readonly #listeners = new PeerListeners()
   #cancelSweep: CancelTimer | undefined
   readonly #pauses: ProcessPauses
   #started = false
@@ -261,9 +256,7 @@ export class PeerLinks implements Peers {
         this.#meetings.completed(which)
       },
       linkChanged: (which, isLinked) => this.#tellLink(which.nodeId, isLinked),
-      silenceChanged: which => {
-        for (const listener of [...this.#answeringListeners]) listener(which.nodeId)
-      },
+      silenceChanged: which => this.#listeners.answering.tell(which.nodeId),
       refusedBy: (id, code, message) => this.#refusedBy(id, code, message),
       guestFailed: (guest, attempt) => {
         if (attempt >= GUEST_ATTEMPTS_MAX) this.#drop(guest, 'it could not be reached')
@@ -309,9 +302,8 @@ export class PeerLinks implements Peers {
     return this.#nodes.get(peer)?.isLinked === true
   }
 
-  onLink(listener: (peer: NodeId, isLinked: boolean) => void): () => void {
-    this.#linkListeners.add(listener)
-    return () => this.#linkListeners.delete(listener)
+  onLink(listener: LinkListener): () => void {
+    return this.#listeners.link.add(listener)
   }
 
   isAnswering(peer: NodeId): boolean {
@@ -319,20 +311,17 @@ export class PeerLinks implements Peers {
   }
 
   onAnswering(listener: (peer: NodeId) => void): () => void {
-    this.#answeringListeners.add(listener)
-    return () => this.#answeringListeners.delete(listener)
+    return this.#listeners.answering.add(listener)
   }
 
   /** Calls back when a node is seen to go by a later ring than this one; returns how to stop. */
   onEpoch(listener: EpochListener): () => void {
-    this.#epochListeners.add(listener)
-    return () => this.#epochListeners.delete(listener)
+    return this.#listeners.epoch.add(listener)
   }
 
   /** Calls back when a member says that this node has left for good; returns how to stop. */
   onRemoved(listener: (why: string) => void): () => void {
-    this.#removalListeners.add(listener)
-    return () => this.#removalListeners.delete(listener)
+    return this.#listeners.removal.add(listener)
   }
 
   backlogBytes(peer: NodeId, lane: Lane): number {
@@ -356,12 +345,11 @@ export class PeerLinks implements Peers {
 
   #tellLink(peer: NodeId, isLinked: boolean): void {
     if (isLinked) this.#tellBoots([peer], this.#boots.all)
-    for (const listener of [...this.#linkListeners]) listener(peer, isLinked)
+    this.#listeners.link.tell(peer, isLinked)
   }
 
   #heard(peer: NodeId, epoch: number): void {
-    if (epoch <= this.#options.epoch()) return
-    for (const listener of [...this.#epochListeners]) listener(peer, epoch)
+    if (epoch > this.#options.epoch()) this.#listeners.epoch.tell(peer, epoch)
   }
 
   #hello(lane: Lane): Hello {
@@ -400,7 +388,7 @@ export class PeerLinks implements Peers {
     if (code === PeerRefusal.superseded) this.#fence(message)
     else if (code === PeerRefusal.removed) {
       this.#options.logger.error('this node was removed from its cluster', fields)
-      for (const listener of [...this.#removalListeners]) listener(message)
+      this.#listeners.removal.tell(message)
     }
   }
 
