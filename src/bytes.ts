@@ -130,7 +130,7 @@ export function readUint64(view: DataView, offset: number): number {
 /** Writes `value` as eight little-endian bytes. Requires an integer in [0, 2^53). */
 export function writeUint64(view: DataView, offset: number, value: number): void {
   assert(Number.isSafeInteger(value) && value >= 0, 'a stored 64-bit number is a safe integer')
-  view.setUint32(offset, value % 0x1_0000_0000, true)
+  view.setUint32(offset, value >>> 0, true)
   view.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true)
 }
 

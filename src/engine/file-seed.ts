@@ -10,7 +10,7 @@ const FOLD_PRIME = 0x9e3779b1
 
 /** Folds a number below 2^53 into 32 bits; numbers below 2^32 stay as they are. */
 export function foldNumber(value: number): number {
-  const low = value % 0x1_0000_0000
+  const low = value >>> 0
   return (low ^ Math.imul((value - low) / 0x1_0000_0000, FOLD_PRIME)) | 0
 }
 

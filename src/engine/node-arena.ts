@@ -116,7 +116,7 @@ export class NodeArena {
   }
 
   get freeSize(): number {
-    return this.arena.byteLength - this.words[USED_WORD]!
+    return this.bytes.length - this.words[USED_WORD]!
   }
 
   hash(node: number): number {
@@ -172,7 +172,7 @@ export class NodeArena {
     const node = this.allocate(1, startTo - startFrom, endTo - endFrom)
     const word = node >>> 2
     words[word - 1] = 0
-    words[word + SEQUENCE_LOW] = sequence % 0x1_0000_0000
+    words[word + SEQUENCE_LOW] = sequence >>> 0
     words[word + SEQUENCE_HIGH] = Math.floor(sequence / 0x1_0000_0000)
     words[word + KEY_LENGTH] = startTo - startFrom
     words[word + VALUE_LENGTH] = endTo - endFrom
@@ -204,7 +204,7 @@ export class NodeArena {
     const words = this.words
     const word = node >>> 2
     words[word + PREFIX] = prefix
-    words[word + SEQUENCE_LOW] = sequence % 0x1_0000_0000
+    words[word + SEQUENCE_LOW] = sequence >>> 0
     words[word + SEQUENCE_HIGH] = Math.floor(sequence / 0x1_0000_0000) | (kind << 24)
     words[word + KEY_LENGTH] = (keyEnd - keyStart) | (height << 16)
     words[word + VALUE_LENGTH] = valueEnd - valueStart
@@ -247,7 +247,7 @@ export class NodeArena {
     const start = words[USED_WORD]!
     const node = start + height * 4
     const end = (node + NODE_KEY_OFFSET + keyLength + valueLength + 3) & ~3
-    assert(end <= this.arena.byteLength, 'the caller made sure that the entry fits')
+    assert(end <= this.bytes.length, 'the caller made sure that the entry fits')
     words[USED_WORD] = end
     return node
   }

@@ -249,7 +249,8 @@ export class WalFrameBuilder {
     this.#chain = sum
     this.#view.setUint32(this.#size, sum, true)
     const frameSize = walFrameSize(this.#size - WAL_FRAME_HEADER_SIZE)
-    this.#bytes.fill(0, this.#size + WAL_FRAME_SUM_SIZE, frameSize)
+    const bytes = this.#bytes
+    for (let at = this.#size + WAL_FRAME_SUM_SIZE; at < frameSize; at++) bytes[at] = 0
     return frameSize
   }
 

@@ -91,6 +91,13 @@ const SUM_AT_ONCE_MAX = 2 * 1024 * 1024
 const LARGE_FRAME_SHARE = 1 / 4
 const LARGE_FRAME_FACTOR = 4
 
+/**
+ * Zeros for small frames are written so many bytes at a time. What one call writes, Linux keeps as
+ * one piece of its cache, and a small write walks all blocks of the piece it falls into: behind
+ * 256 KiB at once a put of `interval` costs a twentieth more, behind 1 MiB half as much again.
+ */
+const ZEROS_AT_ONCE_MAX = 64 * 1024
+
 /** The paddingSize for segments of this many bytes: small against them, and 256 KiB at most. */
 export function paddingFor(segmentSize: number): number {
   return Math.min(256 * 1024, segmentSize >>> 6)
@@ -212,14 +219,16 @@ export class WalWriter {
     if (this.#isFull || this.#failure !== undefined) return false
     if (this.#previous !== undefined) this.#follow(this.#previous)
     const end = this.#reservedEnd(size, this.#zerosSize(size))
-    const zeros = this.#zerosOf(end - this.#reserved)
-    try {
-      this.#file.writeSync(zeros, 0, zeros.length, this.#reserved)
-    } catch (error) {
-      this.#notReserved(error)
-      return false
+    while (this.#reserved < end) {
+      const zeros = this.#zerosOf(Math.min(ZEROS_AT_ONCE_MAX, end - this.#reserved))
+      try {
+        this.#file.writeSync(zeros, 0, zeros.length, this.#reserved)
+      } catch (error) {
+        this.#notReserved(error)
+        return false
+      }
+      this.#hasZeros(zeros.length)
     }
-    this.#hasZeros(zeros.length)
     return true
   }
 
