@@ -1,9 +1,10 @@
 /**
- * The limit of a durable write: put what is waiting into one buffer, write it with one call, sync
- * it with another, answer everyone; the next group gathers meanwhile. No checksums, no index, and
- * nothing could be read back: it is the floor under every write-ahead log with group commit.
+ * The limit of a write. Durable: put what is waiting into one buffer, write it with one call, sync
+ * it with another, answer everyone; the next group gathers meanwhile. Without sync: one call a put,
+ * within it. No checksums, no index, and nothing could be read back: it is the floor under every
+ * write-ahead log with group commit.
  */
-import { close, fdatasync, open, write } from 'node:fs'
+import { close, fdatasync, open, write, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Subject, SubjectOptions } from '../subject.ts'
@@ -11,6 +12,7 @@ import type { Subject, SubjectOptions } from '../subject.ts'
 const BUFFER_SIZE = 4 * 1024 * 1024
 /** Two lengths, as any log needs to be read again. */
 const HEADER_SIZE = 6
+const DONE = Promise.resolve()
 
 interface Waiter {
   readonly key: Buffer
@@ -40,17 +42,31 @@ class WriteLoop {
     })
   }
 
+  /** The operating system has it when this returns. */
+  putFast(key: Buffer, value: Buffer): Promise<void> {
+    const length = this.#add(key, value, 0)
+    if (writeSync(this.#fd, this.#buffer, 0, length, this.#offset) !== length) {
+      return Promise.reject(new Error('short write'))
+    }
+    this.#offset += length
+    return DONE
+  }
+
+  /** Returns where the record that begins at `start` of the buffer ends. */
+  #add(key: Buffer, value: Buffer, start: number): number {
+    this.#buffer.writeUInt16LE(key.length, start)
+    this.#buffer.writeUInt32LE(value.length, start + 2)
+    this.#buffer.set(key, start + HEADER_SIZE)
+    this.#buffer.set(value, start + HEADER_SIZE + key.length)
+    return start + HEADER_SIZE + key.length + value.length
+  }
+
   #commit(): void {
     let length = 0
     let count = 0
     for (const { key, value } of this.#waiting) {
-      const size = HEADER_SIZE + key.length + value.length
-      if (length + size > BUFFER_SIZE) break
-      this.#buffer.writeUInt16LE(key.length, length)
-      this.#buffer.writeUInt32LE(value.length, length + 2)
-      this.#buffer.set(key, length + HEADER_SIZE)
-      this.#buffer.set(value, length + HEADER_SIZE + key.length)
-      length += size
+      if (length + HEADER_SIZE + key.length + value.length > BUFFER_SIZE) break
+      length = this.#add(key, value, length)
       count++
     }
     const group = this.#waiting.splice(0, count)
@@ -73,8 +89,11 @@ export async function openWriteLoop(options: SubjectOptions): Promise<Subject> {
   const fd = await promisify(open)(join(options.directory, 'log'), 'w')
   const loop = new WriteLoop(fd)
   return {
-    settings: 'one growing file, one write and one fdatasync a group',
+    settings:
+      'one growing file; durable means one write and one fdatasync a group, ' +
+      'without sync one write a put',
     putDurable: (key, value) => loop.put(key, value),
+    putFast: (key, value) => loop.putFast(key, value),
     close: () => promisify(close)(fd),
   }
 }
