@@ -10,6 +10,7 @@
  *  3. What lies here unused stays within `spareBytesMax`.
  */
 import { assert } from '../assert.ts'
+import { uninitialized } from './slices.ts'
 
 const SIZE_MIN = 4096
 /** Log2 of the largest length. */
@@ -34,7 +35,7 @@ export class BufferPool {
     const order = orderOf(Math.max(size, SIZE_MIN))
     if (order > ORDER_MAX) return new Uint8Array(size)
     const spare = this.#spare[order]!.pop()
-    if (spare === undefined) return new Uint8Array(2 ** order)
+    if (spare === undefined) return uninitialized(2 ** order)
     this.#spareBytes -= spare.length
     return spare
   }
