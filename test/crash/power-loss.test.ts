@@ -31,7 +31,7 @@ describe('power loss', () => {
       assert.ok(result.script.flushes >= 5, `${result.script.flushes} flushes`)
       assert.ok(result.script.compactions >= 5, `${result.script.compactions} compactions`)
       assert.ok(result.script.reopens >= 1, `${result.script.reopens} reopens`)
-      assert.ok(result.recoveries >= 1000 && result.doubleCrashes >= 50)
+      assert.ok(result.losses >= 2000 && result.recoveries >= 1000 && result.doubleCrashes >= 50)
     })
   }
 
@@ -55,7 +55,7 @@ describe('power loss', () => {
       doubleCrashEvery: 150,
       coldDirectory: '/cold',
     })
-    t.diagnostic(`${result.recoveries} disks, ${result.script.compactions} compactions`)
+    t.diagnostic(describeSweep(result))
     assert.ok(result.script.compactions >= 2, `${result.script.compactions} compactions`)
   })
 

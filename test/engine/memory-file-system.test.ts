@@ -430,4 +430,38 @@ describe('control', () => {
     const survivor = disk.crashClone(seededRandom(1), NOTHING)
     assert.equal(describeDisk(survivor), '/a=damaged /b=new')
   })
+
+  test('two disks hold the same when no program can tell them apart', () => {
+    const disk = new MemoryFileSystem()
+    put(disk, '/a', 'one')
+    put(disk, '/b', 'one')
+    disk.makeDirectorySync('/d')
+    const clone = () => disk.processCrashClone()
+    const changes: Readonly<Record<string, (other: MemoryFileSystem) => void>> = {
+      'a byte': other => other.openSync('/a', 'readWrite').writeSync(ofText('0'), 0, 1, 2),
+      'a longer file': other => other.openSync('/a', 'readWrite').writeSync(ofText('0'), 0, 1, 3),
+      'a name more': other => put(other, '/d/c', ''),
+      'a name less': other => other.removeSync('/b'),
+      'another name': other => other.renameSync('/b', '/c'),
+      'a file for a directory': other => {
+        other.removeDirectorySync('/d')
+        put(other, '/d', '')
+      },
+      'a directory': other => other.makeDirectorySync('/d/e'),
+      'one file for two': other => {
+        other.removeSync('/b')
+        other.linkSync('/a', '/b')
+      },
+    }
+    for (const [what, change] of Object.entries(changes)) {
+      const [one, other] = [clone(), clone()]
+      assert.ok(one.holdsSameAs(other), 'nothing was changed')
+      change(one)
+      assert.ok(!one.holdsSameAs(other) && !other.holdsSameAs(one), what)
+      change(other)
+      assert.ok(one.holdsSameAs(other), `${what}, on both`)
+    }
+    disk.openSync('/a', 'readWrite').syncSync()
+    assert.ok(disk.holdsSameAs(disk.crashClone(seededRandom(1), ALL)), 'synced or not')
+  })
 })

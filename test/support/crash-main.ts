@@ -58,15 +58,20 @@ async function main(): Promise<void> {
       printLine(describeSweep(await whole(one))),
     )
   }
-  const total = { calls: 0, recoveries: 0, doubleCrashes: 0 }
+  const total = { calls: 0, losses: 0, recoveries: 0, doubleCrashes: 0 }
   await seedRun(values, async seed => {
-    const { calls, recoveries, doubleCrashes } = await (values.whole ? whole(seed) : short(seed))
+    const found = await (values.whole ? whole(seed) : short(seed))
+    const { calls, losses, recoveries, doubleCrashes } = found
     total.calls += calls
+    total.losses += losses
     total.recoveries += recoveries
     total.doubleCrashes += doubleCrashes
   })
-  const { calls, recoveries, doubleCrashes } = total
-  printLine(`${calls} calls, ${recoveries} disks recovered, ${doubleCrashes} of them cut again`)
+  const { calls, losses, recoveries, doubleCrashes } = total
+  printLine(
+    `${calls} calls, ${losses} power losses, ${recoveries} different disks recovered, ` +
+      `${doubleCrashes} times cut short again`,
+  )
 }
 
 await main()

@@ -140,6 +140,11 @@ export class MemoryNames {
     return covered
   }
 
+  /** Whether programs see the same names in both, and the same bytes behind them. */
+  holdsSameAs(other: MemoryNames): boolean {
+    return isSame(this.root, other.root, new Map())
+  }
+
   /** The tree after the process was killed: every operation happened, and is as durable as now. */
   cloneAfterProcessCrash(cloneFile: (file: MemoryInode) => MemoryInode): MemoryNames {
     const clones = new Map<MemoryNode, MemoryNode>()
@@ -202,6 +207,23 @@ export class MemoryNames {
     }
     return new MemoryNames(copy(this.root))
   }
+}
+
+/** `pairs` are the files that were found to be the same: one with two names is so in both trees. */
+function isSame(one: MemoryNode, other: MemoryNode, pairs: Map<MemoryNode, MemoryNode>): boolean {
+  if (one.kind === 'file' || other.kind === 'file') {
+    if (one.kind !== 'file' || other.kind !== 'file') return false
+    const known = pairs.get(one)
+    if (known !== undefined || pairs.has(other)) return known === other
+    pairs.set(one, other).set(other, one)
+    return one.holdsSameAs(other)
+  }
+  if (one.live.size !== other.live.size) return false
+  for (const [name, node] of one.live) {
+    const like = other.live.get(name)
+    if (like === undefined || !isSame(node, like, pairs)) return false
+  }
+  return true
 }
 
 function partsOf(path: string): string[] {

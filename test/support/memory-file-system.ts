@@ -108,6 +108,11 @@ export class MemoryFileSystem implements FileSystem {
     return new MemoryFileSystem({ ...options, capacity: this.capacity }, names)
   }
 
+  /** Whether programs find the same names and bytes here; what a power loss leaves may differ. */
+  holdsSameAs(other: MemoryFileSystem): boolean {
+    return this.#names.holdsSameAs(other.#names)
+  }
+
   /** From now on every call but close and unlock fails with EIO: the old life is over. */
   powerOff(): void {
     this.#poweredOff = true

@@ -8,6 +8,7 @@
  *  3. A doomed write met a failed sync: it stays readable until a crash, and no later sync makes
  *     it durable, though it may have reached the disk by itself.
  */
+import { equalBytes } from '../../src/bytes.ts'
 import type { Random } from '../../src/random.ts'
 
 /** What a power loss does to writes that no sync covered. */
@@ -51,6 +52,14 @@ class Content {
 
   get size(): number {
     return this.#size
+  }
+
+  equals(other: Content): boolean {
+    if (this.#size !== other.#size) return false
+    // What is shared is not written to below its size.
+    if (this.#bytes === other.#bytes) return true
+    const [mine, theirs] = [this.#bytes.subarray(0, this.#size), other.#bytes]
+    return equalBytes(mine, theirs.subarray(0, this.#size))
   }
 
   /** The same bytes for another owner, without copying them. */
@@ -117,6 +126,11 @@ export class MemoryInode {
 
   read(target: Uint8Array, targetOffset: number, length: number, position: number): number {
     return this.#live.read(target, targetOffset, length, position)
+  }
+
+  /** Whether it reads the same. */
+  holdsSameAs(other: MemoryInode): boolean {
+    return this.#live.equals(other.#live)
   }
 
   /** Keeps `data`. */

@@ -3,7 +3,10 @@
  * it, and checks with the oracle what recovery makes of each disk that is left.
  *
  * A call that changes nothing on the disk leaves the same disk as the next one that does, which
- * must hold at least as much; so only the latter are recovered, and both are counted.
+ * must hold at least as much; so only the latter are looked at. Of those, too, many are the same to
+ * the last byte: what an fsync brings to the disk was there already if all is kept, and what was
+ * written since is not if nothing is. They are recovered once, and must then hold all that was
+ * promised at any of their moments, and nothing that was submitted after the first.
  */
 import type { ChangeBatch, Db } from '../../src/engine/index.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
@@ -37,7 +40,9 @@ export interface SweepOptions {
 export interface SweepResult {
   /** File-system calls of the script. */
   readonly calls: number
-  /** Disks that were recovered, and those of them on which recovery itself was cut short. */
+  /** Moments, times the kinds of power loss at each. */
+  losses: number
+  /** Disks that these left, and on how many of them recovery itself was cut short. */
   recoveries: number
   doubleCrashes: number
   readonly script: ScriptStats
@@ -65,19 +70,25 @@ export const CHANGING: readonly CallKind[] = [
 
 /** What came of a sweep, in words. */
 export function describeSweep(result: SweepResult): string {
-  const { calls, recoveries, doubleCrashes, script } = result
+  const { calls, losses, recoveries, doubleCrashes, script } = result
   const { flushes, compactions, moves, reopens } = script
   return (
-    `${calls} calls, ${recoveries} disks recovered, ${doubleCrashes} of them cut short again; ` +
+    `${calls} calls, ${losses} power losses, ${recoveries} different disks recovered, ` +
+    `${doubleCrashes} times cut short again; ` +
     `${flushes} flushes, ${compactions} compactions, ${moves} moves, ${reopens} reopens`
   )
 }
 
 interface Survivor {
   readonly disk: MemoryFileSystem
-  readonly moment: CrashMoment
+  moment: CrashMoment
   readonly place: string
+  /** Recovery of it is cut short as well. */
+  isDouble: boolean
 }
+
+/** Survivors that the next one may be the same as: those of the last call or two. */
+const NEIGHBOURS = 6
 
 /** Throws an OracleError that names seed, call and crash when a promise is broken. */
 export async function sweepPowerLoss(options: SweepOptions): Promise<SweepResult> {
@@ -103,15 +114,18 @@ export async function sweepPowerLoss(options: SweepOptions): Promise<SweepResult
   })
   const chance = seededRandom(seed + 1)
   const survivors: Survivor[] = []
-  const { crashShare = 1 } = options
+  const { crashShare = 1, doubleCrashEvery } = options
   let calls = 0
+  let losses = 0
   const harvest = (index: number, kind: CallKind, path: string) => {
     calls++
     if (!CHANGING.includes(kind)) return
     if (crashShare < 1 && chance.next() >= crashShare) return
     for (const crash of options.crashes) {
       const place = `seed ${seed}, power lost before call ${index} (${kind} ${path}), ${crash.keep}`
-      survivors.push({ disk: disk.crashClone(chance, crash), moment: oracle.moment(), place })
+      const isDouble = losses++ % doubleCrashEvery === 0
+      const survivor = disk.crashClone(chance, crash)
+      keep(survivors, { disk: survivor, moment: oracle.moment(), place, isDouble })
     }
   }
   disk.onCall = harvest
@@ -119,17 +133,32 @@ export async function sweepPowerLoss(options: SweepOptions): Promise<SweepResult
   await script.close()
   disk.onCall = undefined
   harvest(calls, 'sync', 'after the end')
-  const result: SweepResult = { calls, recoveries: 0, doubleCrashes: 0, script: script.stats }
-  const { doubleCrashEvery } = options
-  for (const [index, survivor] of survivors.entries()) {
-    result.recoveries++
-    if (doubleCrashEvery > 0 && index % doubleCrashEvery === 0) {
+  const recoveries = survivors.length
+  const result: SweepResult = { calls, losses, recoveries, doubleCrashes: 0, script: script.stats }
+  for (const survivor of survivors) {
+    if (survivor.isDouble) {
       result.doubleCrashes += await checkTwice(survivor, oracle, chance, options)
     } else {
       await checkSurvivor(survivor, oracle, chance, options)
     }
   }
   return result
+}
+
+/** Adds a survivor, to its like if there is one. */
+function keep(survivors: Survivor[], survivor: Survivor): void {
+  const same = survivors.slice(-NEIGHBOURS).find(({ disk }) => disk.holdsSameAs(survivor.disk))
+  if (same === undefined) {
+    survivors.push(survivor)
+    return
+  }
+  const { submitted, durable, handedOver } = survivor.moment
+  same.moment = {
+    submitted: Math.min(same.moment.submitted, submitted),
+    durable: Math.max(same.moment.durable, durable),
+    handedOver: Math.max(same.moment.handedOver, handedOver),
+  }
+  same.isDouble ||= survivor.isDouble
 }
 
 /** The chance that a disk is full from a burst on, and that there is room again. */
@@ -170,7 +199,7 @@ async function checkSurvivor(
   await named(survivor.place, () => recover(survivor, oracle, chance, options))
 }
 
-/** Recovers, and loses power once more at each call of that. Returns how often. */
+/** Recovers, and loses power once more at each call of that. Returns how many disks that left. */
 async function checkTwice(
   survivor: Survivor,
   oracle: CrashOracle,
@@ -185,7 +214,7 @@ async function checkTwice(
     const crash = crashes[chance.below(crashes.length)]!
     const when = `before call ${index} (${kind}) of recovery`
     const place = `${survivor.place}, then ${when}, ${crash.keep}`
-    cut.push({ disk: disk.crashClone(chance, crash), moment, place })
+    keep(cut, { disk: disk.crashClone(chance, crash), moment, place, isDouble: false })
   }
   await checkSurvivor(survivor, oracle, chance, options)
   for (const again of cut) await checkSurvivor(again, oracle, chance, options)
