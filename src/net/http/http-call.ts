@@ -8,12 +8,12 @@
  *  1. It is replied to once. What comes later is dropped.
  *  2. Nothing that a client sends, and nothing that the handler throws, throws out of it.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { PermissionError, TimeoutError } from '../../errors.ts'
 import type { ClientIdentity } from '../../fair-queue.ts'
 import type { Consistency, Durability } from '../../key-value-store.ts'
 import { Access, type Caller } from '../auth/index.ts'
 import type { MaybePromise, RequestContext } from '../request-handler.ts'
+import type { CallResponse, RequestBody, RequestHead } from './call-parts.ts'
 import type { HttpConnection } from './http-connection.ts'
 import type { HttpContext } from './http-context.ts'
 import { errorReply, HttpError, isTold, JSON_TYPE } from './http-error.ts'
@@ -35,8 +35,9 @@ export class HttpCall implements RequestContext, Caller {
   access = Access.none()
   readonly context: HttpContext
   readonly connection: HttpConnection
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+  readonly request: RequestHead
+  readonly body: RequestBody
+  readonly response: CallResponse
   readonly fields: RequestFields
   readonly receivedMs: number
   operation: HttpOperation = 'other'
@@ -59,12 +60,14 @@ export class HttpCall implements RequestContext, Caller {
   constructor(
     context: HttpContext,
     connection: HttpConnection,
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: RequestHead,
+    body: RequestBody,
+    response: CallResponse,
   ) {
     this.context = context
     this.connection = connection
     this.request = request
+    this.body = body
     this.response = response
     this.receivedMs = context.clock.monotonicMs()
     this.deadlineMs = this.receivedMs + context.limits.budgetDefaultMs

@@ -11,6 +11,7 @@ import type { Share } from '../admission.ts'
 import type { Access } from '../auth/index.ts'
 import type { ServerLimits } from '../limits.ts'
 import type { MemoryHolder } from '../pressure.ts'
+import type { CallResponse } from './call-parts.ts'
 
 /** The part of node:net's Socket that this door uses; node:net itself is for other files. */
 export type HttpSocket = NonNullable<ServerResponse['socket']>
@@ -33,7 +34,7 @@ export class HttpConnection implements MemoryHolder {
   host: string | undefined
   /** Requests whose answer has not been produced yet. */
   waiting = 0
-  /** Of the last request; what is behind it in the input is nobody's. */
+  /** Of the last request of node:http; what is behind it in the input is nobody's. */
   lastResponse: ServerResponse | undefined
   readonly #limits: ServerLimits
   #heldBytes = 0
@@ -71,7 +72,7 @@ export class HttpConnection implements MemoryHolder {
   }
 
   /** The client has not taken these bytes of the response yet. */
-  hold(response: ServerResponse, bytes: number): void {
+  hold(response: CallResponse, bytes: number): void {
     if (this.isClosed) return
     this.#setHeld(this.#heldBytes + bytes)
     response.once('close', () => this.#setHeld(this.#heldBytes - bytes))

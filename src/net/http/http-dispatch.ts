@@ -1,6 +1,9 @@
 /** From a parsed request to its route: who may enter, which path, which method. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Access } from '../auth/index.ts'
+import type { CallResponse, RequestBody, RequestHead } from './call-parts.ts'
+import type { WholeRequest } from './direct-request.ts'
+import type { DirectResponse } from './direct-response.ts'
 import { checkEntry, checkHost } from './entry-check.ts'
 import { HttpCall } from './http-call.ts'
 import type { HttpConnection } from './http-connection.ts'
@@ -23,9 +26,19 @@ export class HttpDispatch {
     response: ServerResponse,
     expectsContinue: boolean,
   ): void {
-    const call = this.#begin(connection, request, response)
+    const call = this.#beginParsed(connection, request, response)
     if (call === undefined) return
     call.expectsContinue = expectsContinue
+    this.#serve(call)
+  }
+
+  /** The same for a request that came whole. */
+  handleWhole(connection: HttpConnection, request: WholeRequest, response: DirectResponse): void {
+    const call = this.#begin(connection, request.head, request.body, response)
+    if (call !== undefined) this.#serve(call)
+  }
+
+  #serve(call: HttpCall): void {
     try {
       this.#route(call)
     } catch (error) {
@@ -40,13 +53,13 @@ export class HttpDispatch {
     response: ServerResponse,
   ): void {
     const message = 'nothing but 100-continue can be expected'
-    this.#begin(connection, request, response)?.fail(
+    this.#beginParsed(connection, request, response)?.fail(
       new HttpError('HTTP_EXPECTATION_FAILED', message),
     )
   }
 
   /** Undefined when it was answered, or nobody is there. */
-  #begin(
+  #beginParsed(
     connection: HttpConnection | undefined,
     request: IncomingMessage,
     response: ServerResponse,
@@ -57,8 +70,17 @@ export class HttpDispatch {
       return undefined
     }
     connection.lastResponse = response
+    return this.#begin(connection, request, request, response)
+  }
+
+  #begin(
+    connection: HttpConnection,
+    head: RequestHead,
+    body: RequestBody,
+    response: CallResponse,
+  ): HttpCall | undefined {
     try {
-      return new HttpCall(this.#context, connection, request, response)
+      return new HttpCall(this.#context, connection, head, body, response)
     } catch (error) {
       const { status, code, headers, body } = errorReply(error)
       this.#context.stats.countError(code)
@@ -101,7 +123,7 @@ export class HttpDispatch {
     call.operation = route.operation
     // A body that nobody reads is dropped. Said late, node:http would find out by itself, with a
     // listener and a turn more.
-    if (route.takesBody !== true) call.request.resume()
+    if (route.takesBody !== true && !(call.body instanceof Uint8Array)) call.body.resume()
     route.answer(call, target)
   }
 }

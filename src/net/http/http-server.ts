@@ -14,7 +14,7 @@ import { ClosedError, InvalidArgumentError } from '../../errors.ts'
 import { Doorkeeper } from '../doorkeeper.ts'
 import { EventLog } from '../event-log.ts'
 import type { LatencyHistogram } from '../latency-histogram.ts'
-import { resolveServerLimits } from '../limits.ts'
+import { resolveServerLimits, type ServerLimits } from '../limits.ts'
 import { bind, closeListener } from '../listener.ts'
 import { type DoorLoad, type LoadMeter, loadMeterOf, loadOf } from '../load-meter.ts'
 import type { MetricFamily } from '../metrics.ts'
@@ -37,11 +37,12 @@ import {
   verifiedAs,
 } from '../tls/index.ts'
 import { DashboardFiles } from './dashboard-files.ts'
+import { DirectLane } from './direct-lane.ts'
 import { HttpConnection, type HttpSocket } from './http-connection.ts'
 import { HttpDispatch } from './http-dispatch.ts'
 import type { HttpDoorContext, HttpServerOptions, NamedDoor } from './http-server-options.ts'
 import { HTTP_KINDS, HTTP_OPERATIONS, type HttpOperation, HttpStats } from './http-stats.ts'
-import { replyToClientError, replyToPlainRequest } from './malformed-request.ts'
+import { replyToClientError, replyTooSlow, replyToPlainRequest } from './malformed-request.ts'
 import { ProcessMetrics } from './process-metrics.ts'
 import { responseMetrics } from './response-metrics.ts'
 import { StatsBoard } from './stats-board.ts'
@@ -67,6 +68,7 @@ export class HttpServer {
   readonly #process = new ProcessMetrics()
   readonly #load: LoadMeter
   readonly #handshakes = new TlsHandshakes()
+  #lane: DirectLane | undefined
   #address: ListenAddress | undefined
   #cancelSweep: CancelTimer | undefined
   #closing: Promise<void> | undefined
@@ -113,7 +115,7 @@ export class HttpServer {
     const { limits } = this.#context
     const { tls } = this.#options
     const options = {
-      headersTimeout: Math.min(limits.handshakeTimeoutMs, limits.frameTimeoutMs),
+      headersTimeout: headersTimeoutMs(limits),
       requestTimeout: limits.frameTimeoutMs,
       keepAliveTimeout: limits.idleTimeoutMs,
       connectionsCheckingInterval: SLOW_CHECK_MS,
@@ -129,7 +131,7 @@ export class HttpServer {
     server.maxHeadersCount = 0
     // Of a connection that neither brings nor takes anything while it is not idle.
     server.setTimeout(limits.outputStallMs)
-    if (tls === undefined) server.on('connection', socket => this.#accept(socket))
+    if (tls === undefined) this.#lead(server)
     const handle = this.#dispatch.handle.bind(this.#dispatch)
     server.on('request', (request, response) => {
       handle(this.#connections.get(request.socket), request, response, false)
@@ -147,6 +149,37 @@ export class HttpServer {
       }
     })
     return server
+  }
+
+  /** Connections go through the direct lane first, and to node:http when they must. */
+  #lead(server: NodeServer): void {
+    const { clock, limits, stats } = this.#context
+    const parsers = server.listeners('connection')
+    server.removeAllListeners('connection')
+    const handOver = (socket: HttpSocket): void => {
+      for (const parse of parsers) parse.call(server, socket)
+    }
+    const lane = new DirectLane({
+      clock,
+      silentMs: { strange: headersTimeoutMs(limits), known: limits.idleTimeoutMs },
+      outputStallMs: limits.outputStallMs,
+      bodySizeMax: limits.valueSizeMax,
+      answer: (connection, request, response) => {
+        this.#dispatch.handleWhole(connection, request, response)
+      },
+      handOver,
+      tooSlow: socket => {
+        stats.connectionsFailed++
+        replyTooSlow(socket)
+      },
+    })
+    this.#lane = lane
+    server.on('connection', socket => {
+      const connection = this.#accept(socket)
+      if (connection === undefined) return
+      if (connection.isRefused) handOver(socket)
+      else lane.add(connection)
+    })
   }
 
   /** Its requests come over encrypted sockets; those underneath are nobody's yet. */
@@ -198,7 +231,8 @@ export class HttpServer {
     return address
   }
 
-  #accept(socket: HttpSocket): void {
+  /** Undefined when it was closed at once. */
+  #accept(socket: HttpSocket): HttpConnection | undefined {
     const { stats, admission, limits, clock } = this.#context
     stats.connectionsTotal++
     const { places } = this.#options.sharesWith.shared
@@ -206,7 +240,7 @@ export class HttpServer {
     if (place !== 'taken') stats.connectionsRefused++
     if (place === undefined) {
       socket.destroy()
-      return
+      return undefined
     }
     const isRefused = place === 'refused'
     const nowMs = clock.monotonicMs()
@@ -225,6 +259,7 @@ export class HttpServer {
       connection.close()
       if (this.#connections.size === 0) this.#allGone?.()
     })
+    return connection
   }
 
   /** A copy of the counters. */
@@ -290,7 +325,8 @@ export class HttpServer {
     for (const call of waiting) call.sweep(nowMs)
     for (const connection of this.#connections.values()) connection.sweep(nowMs)
     relievePressure(this.#connections.values(), admission, limits, nowMs)
-    if (isDraining) this.#server.closeIdleConnections()
+    this.#lane?.sweep(nowMs)
+    if (isDraining) this.#closeIdle()
     this.#scheduleSweep(delayMs)
   }
 
@@ -307,13 +343,19 @@ export class HttpServer {
     this.#context.isDraining = true
     this.#address = undefined
     const released = this.#server.listening ? closeListener(this.#server) : Promise.resolve()
-    this.#server.closeIdleConnections()
+    this.#closeIdle()
     if (this.#connections.size > 0) await this.#untilAllGone(graceMs)
     this.#server.closeAllConnections()
+    this.#lane?.closeAll()
     this.#cancelSweep?.()
     this.#process.stop()
     if (this.#options.load === undefined) this.#load.stop()
     await released
+  }
+
+  #closeIdle(): void {
+    this.#server.closeIdleConnections()
+    this.#lane?.closeIdle()
   }
 
   #untilAllGone(graceMs: number): Promise<void> {
@@ -326,4 +368,9 @@ export class HttpServer {
       }
     })
   }
+}
+
+/** A client has so long to say what it wants. */
+function headersTimeoutMs({ handshakeTimeoutMs, frameTimeoutMs }: ServerLimits): number {
+  return Math.min(handshakeTimeoutMs, frameTimeoutMs)
 }

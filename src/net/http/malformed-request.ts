@@ -49,6 +49,12 @@ function refusalOf(error: Error): HttpError | undefined {
   return new HttpError('HTTP_BAD_REQUEST', `this is no HTTP/1.1: ${error.message}`)
 }
 
+/** What node:http has done with a connection that brought no request in time. */
+export function replyTooSlow(socket: HttpSocket): void {
+  const error = new HttpError('HTTP_REQUEST_TIMEOUT', 'no request came in time')
+  socket.end(rawReply(error), () => socket.destroy())
+}
+
 /** The bytes of what is said, unencrypted, at a door that speaks HTTPS. */
 export function replyToPlainRequest(): Uint8Array {
   const message = 'this port speaks TLS: use https://'

@@ -6,6 +6,7 @@
  * input left unread is reset, and the client may never see why.
  */
 
+import type { IncomingMessage } from 'node:http'
 import type { HttpCall } from './http-call.ts'
 import { HttpError } from './http-error.ts'
 
@@ -25,6 +26,11 @@ export interface BodyLimit {
  * goes before, or was answered with an error. What `then` throws is answered.
  */
 export function withBody(call: HttpCall, limit: BodyLimit, then: (body: Buffer) => void): void {
+  const { body } = call
+  if (body instanceof Uint8Array) {
+    then(body)
+    return
+  }
   const { contentLength, isChunked } = call.fields
   const declared = contentLength === undefined ? undefined : Number(contentLength)
   if (declared === undefined && !isChunked) {
@@ -32,7 +38,7 @@ export function withBody(call: HttpCall, limit: BodyLimit, then: (body: Buffer) 
     return
   }
   if (declared !== undefined && declared > limit.sizeMax) {
-    refuse(call, tooLarge(declared, limit))
+    refuse(call, body, tooLarge(declared, limit))
     return
   }
   if (declared === 0) {
@@ -40,24 +46,31 @@ export function withBody(call: HttpCall, limit: BodyLimit, then: (body: Buffer) 
     return
   }
   if (call.expectsContinue) call.response.writeContinue()
-  new BodyReader(call, limit, then).start()
+  new BodyReader(call, body, limit, then).start()
 }
 
 class BodyReader {
   readonly #call: HttpCall
+  readonly #request: IncomingMessage
   readonly #limit: BodyLimit
   readonly #then: (body: Buffer) => void
   #chunks: Buffer[] = []
   #size = 0
 
-  constructor(call: HttpCall, limit: BodyLimit, then: (body: Buffer) => void) {
+  constructor(
+    call: HttpCall,
+    request: IncomingMessage,
+    limit: BodyLimit,
+    then: (body: Buffer) => void,
+  ) {
     this.#call = call
+    this.#request = request
     this.#limit = limit
     this.#then = then
   }
 
   start(): void {
-    const { request } = this.#call
+    const request = this.#request
     request.on('data', this.#take)
     request.once('end', this.#end)
     request.once('close', this.#release)
@@ -91,13 +104,12 @@ class BodyReader {
   #refuse(error: Error): void {
     this.#stop()
     this.#release()
-    refuse(this.#call, error)
+    refuse(this.#call, this.#request, error)
   }
 
   #stop(): void {
-    const { request } = this.#call
-    request.removeListener('data', this.#take)
-    request.removeListener('end', this.#end)
+    this.#request.removeListener('data', this.#take)
+    this.#request.removeListener('end', this.#end)
   }
 
   /** Also when the client is gone; then its connection has given back everything. */
@@ -116,8 +128,8 @@ function tooLarge(size: number | undefined, { sizeMax, advice }: BodyLimit): Htt
 }
 
 /** Answers before the body is over; the connection ends. */
-function refuse(call: HttpCall, error: Error): void {
-  const { request, response, connection, context } = call
+function refuse(call: HttpCall, request: IncomingMessage, error: Error): void {
+  const { response, connection, context } = call
   response.shouldKeepAlive = false
   if (call.expectsContinue) {
     call.fail(error)
