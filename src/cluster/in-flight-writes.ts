@@ -8,7 +8,7 @@
  */
 import type { Durability } from '../key-value-store.ts'
 import { keyName } from './last-of-keys.ts'
-import type { WriteDuties } from './write-duties.ts'
+import type { LargeDuties, WriteDuties } from './write-duties.ts'
 
 /** Operations in the order in which they take effect; keys and stored forms correspond by index. */
 export interface OrderedWrite {
@@ -29,7 +29,8 @@ interface InFlightGroup {
   readonly index: Map<string, Uint8Array>
   /** Of those, the names of what this node owes to other replicas, unless it owes them all. */
   readonly owed: Set<string>
-  readonly isLargeOwed: boolean
+  /** Of a large write, which is all of its group. */
+  readonly largeDuties: LargeDuties | undefined
   indexedCount: number
   isOver: boolean
 }
@@ -55,13 +56,13 @@ export class InFlightWrites {
   add(done: Promise<void>, write: OrderedWrite): void {
     const last = this.#groups.at(-1)
     // A promise that has long been resolved may come again, for a write that is visible at once.
-    const group = last?.done === done ? last : this.#start(done, new Map(), false)
+    const group = last?.done === done ? last : this.#start(done, new Map(), undefined)
     group.writes.push(write)
   }
 
   /** Takes a large write: by the name of each key its stored form. */
-  addLarge(done: Promise<void>, index: Map<string, Uint8Array>, isOwed: boolean): void {
-    this.#start(done, index, isOwed)
+  addLarge(done: Promise<void>, index: Map<string, Uint8Array>, duties?: LargeDuties): void {
+    this.#start(done, index, duties)
   }
 
   /** The latest write on its way to a key. */
@@ -70,14 +71,19 @@ export class InFlightWrites {
       const group = this.#groups[at]!
       const stored = lastIn(group, name)
       if (stored === undefined) continue
-      return { stored, isOwed: group.isLargeOwed || group.owed.has(name), group }
+      return { stored, isOwed: group.largeDuties !== undefined || group.owed.has(name), group }
     }
     return undefined
   }
 
-  #start(done: Promise<void>, index: Map<string, Uint8Array>, isLargeOwed: boolean): InFlightGroup {
+  #start(
+    done: Promise<void>,
+    index: Map<string, Uint8Array>,
+    largeDuties: LargeDuties | undefined,
+  ): InFlightGroup {
     const finish = (succeeded: boolean): boolean => {
       group.isOver = true
+      if (!succeeded) tellFailed(group)
       this.#onOver?.(namesIn(group))
       this.#groups = this.#groups.filter(other => !other.isOver)
       return succeeded
@@ -88,10 +94,16 @@ export class InFlightWrites {
       () => finish(false),
     )
     const common = { writes: [], owed: new Set<string>(), indexedCount: 0, isOver: false }
-    const group: InFlightGroup = { done, over, index, isLargeOwed, ...common }
+    const group: InFlightGroup = { done, over, index, largeDuties, ...common }
     this.#groups.push(group)
     return group
   }
+}
+
+/** Before anybody who waits for it goes on, and before what it owes has left. */
+function tellFailed({ largeDuties, writes }: InFlightGroup): void {
+  largeDuties?.failed()
+  for (const { duties } of writes) duties?.failed()
 }
 
 function* namesIn({ writes, index }: InFlightGroup): Generator<string> {

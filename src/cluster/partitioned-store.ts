@@ -456,10 +456,11 @@ export function storeExpiryMs(stored: Uint8Array): number {
   return Math.max(expiry, storedTimeMs(stored) + TOMBSTONE_RETENTION_MS)
 }
 
-/** The failure of the write is the one to report; the clock's comes second. */
+/** The failure of the write is the one to report, and at once; the clock's comes second. */
 async function settleBoth(written: Promise<void>, covered: Promise<void>): Promise<void> {
-  const [write, cover] = await Promise.allSettled([written, covered])
-  if (write.status === 'rejected') throw write.reason
+  const covering = Promise.allSettled([covered])
+  await written
+  const [cover] = await covering
   if (cover.status === 'rejected') throw cover.reason
 }
 

@@ -73,6 +73,7 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
       submitted: (keys, stored) => {
         this.#pushing = this.#pushAll(keys, stored)
       },
+      failed: () => this.failed(),
     }
   }
 
@@ -141,8 +142,11 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
     return this.#lost.length === 0 ? undefined : this.#replication.oweByHints(this.#lost)
   }
 
-  /** The node could not write its own part. */
-  cancel(): void {
+  /**
+   * The node could not write its own part. What its engine refused at once leaves the queues again
+   * before anything of it was sent: then the write is nowhere.
+   */
+  failed(): void {
     this.isCancelled = true
     this.#reservation?.release()
   }
@@ -172,6 +176,7 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
     const isPushed = new Map<ReplicaPeer, boolean>()
     for (const [index, engineKey] of keys.entries()) {
       if (index % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await yieldToEventLoop()
+      if (this.isCancelled) break
       for (const peer of this.#replication.ownersOf(enginePartition(engineKey))) {
         const entry = this.#entry(engineKey, stored[index]!, floor, true)
         const mayPush = isPushed.get(peer) ?? this.#canPush(peer)

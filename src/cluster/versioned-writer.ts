@@ -295,7 +295,7 @@ export class VersionedWriter {
       owed.stored.push(stored)
     }
     const done = prepared.commit({ durability: write.durability })
-    this.#inFlight.addLarge(done, index, write.duties !== undefined)
+    this.#inFlight.addLarge(done, index, write.duties)
     write.duties?.submitted(owed.keys, owed.stored)
     return { done }
   }

@@ -220,7 +220,7 @@ export class WriteCoordinator {
     try {
       await writeOwn(write)
     } catch (error) {
-      write.cancel()
+      write.failed()
       throw write.wasSent ? unknownOutcome(error) : error
     }
     const owing = write.oweLost()

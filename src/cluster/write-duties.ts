@@ -16,6 +16,11 @@ export interface WriteDuties {
   asked(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): void
   /** In the moment of the submission: what is written, be it what a key has already. */
   submitting(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): WriteExtra
+  /**
+   * The store did not take it: told in the step in which that is known, whatever else the writer
+   * waits for. One that the store refused at once is told before the end of the tick.
+   */
+  failed(): void
 }
 
 /** The same for a large write. */
@@ -27,4 +32,6 @@ export interface LargeDuties {
   readonly logData: Uint8Array | undefined
   /** The batch took its place in the log. */
   submitted(keys: readonly Uint8Array[], stored: readonly Uint8Array[]): void
+  /** As WriteDuties.failed. */
+  failed(): void
 }

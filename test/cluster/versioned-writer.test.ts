@@ -74,7 +74,7 @@ function owing(): WriteDuties & { readonly owed: Uint8Array[] } {
     owed.push(...stored)
     return { logData: undefined, puts: [] }
   }
-  return { owed, asked: () => undefined, submitting }
+  return { owed, asked: () => undefined, submitting, failed: () => undefined }
 }
 
 function testRestless(duties: WriteDuties | undefined): void {

@@ -155,6 +155,32 @@ describe('a write', () => {
     await cluster.stopAll()
   })
 
+  test('that the own engine has no room for is nowhere, and says so at once', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [first] = cluster.members as [WriteMember]
+    // After a second the mark of the clock is being extended meanwhile, which takes longer.
+    for (const waitMs of [1000, 10]) {
+      for (const consistency of ['one', 'quorum'] as const) {
+        await cluster.pass(waitMs)
+        const beside = cluster.write(first, [put('beside')])
+        const beganMs = cluster.clock.monotonicMs()
+        const writing = cluster.write(first, [put('k', 8 * 1024 * 1024)], consistency)
+        const error = await failure(cluster.settle(writing))
+        const what = `at ${consistency} after ${waitMs} ms: ${error.message}`
+        assert.deepEqual([error.code, error.outcome], ['KV_OVERLOADED', 'rejected'], what)
+        assert.ok(error instanceof OverloadedError && error.retryAfterMs > 0, what)
+        assert.ok(cluster.clock.monotonicMs() - beganMs < 20, `at once: ${what}`)
+        await cluster.settle(beside)
+      }
+    }
+    await cluster.pass(2000)
+    assert.deepEqual([await copies(cluster, 'k'), await copies(cluster, 'beside')], [0, 3])
+    for (const peer of Object.values(first.running!.writes.figures().peers)) {
+      assert.deepEqual([peer.pendingBytes, peer.hintCount], [0, 0])
+    }
+    await cluster.stopAll()
+  })
+
   test('that is sent again under its version counts again, and changes nothing', async t => {
     const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
     const [first, second] = cluster.members as [WriteMember, WriteMember]
