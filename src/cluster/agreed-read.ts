@@ -9,14 +9,18 @@
  * many as must agree hold it. So a later quorum read can never go back behind this one (P32 of the
  * research). A copy that is damaged counts as no answer, and is healed afterwards.
  *
+ * Only answers of replicas count that have purged the partition equally far (purge-marks.ts): what
+ * one has and another has not, both as far, was lost there; of one that has not come as far it may
+ * be what was deleted and forgotten. So each is told how far whoever asks knows of, comes as far or
+ * refuses; and where one has come farther all are asked anew.
+ *
  * When an answer is late one replica more is asked, at once if it failed. Of the reads a tenth at
  * most may do that for slowness alone, so that it adds little when all are slow.
  */
 import { assert } from '../assert.ts'
 import { compareBytes } from '../bytes.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import { KvError, TimeoutError, UnavailableError } from '../errors.ts'
-import { eachLocalForm } from './local-replica.ts'
+import { KvError, ProtocolError, TimeoutError, UnavailableError } from '../errors.ts'
 import { enginePartition, engineUserKey } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import { PeerMessage } from './peers.ts'
@@ -27,12 +31,14 @@ import {
   decodeForms,
   digestOf,
   encodeKeys,
+  encodeMarkedKeys,
   encodeRepair,
   type FormDigest,
   isSameDigest,
+  type MarkedDigest,
 } from './read-messages.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
-import { settledDigest } from './replica-reads.ts'
+import { formsAtOneMark } from './replica-reads.ts'
 import type { NodeId } from './ring-member.ts'
 import { checkStored, mergeStored } from './versioned-value.ts'
 
@@ -44,6 +50,8 @@ const SLOW_MS = 300
 const READS_PER_SPECULATION = 10
 /** No request waits longer, whatever the deadline. */
 const REQUEST_MS_MAX = 5000
+/** How often a read begins anew because a replica has purged farther: marks move once an hour. */
+const BEGINS_MAX = 4
 /** Bytes of one message of repairs; one form alone may be larger. */
 const REPAIR_BYTES = 1024 * 1024
 
@@ -56,8 +64,8 @@ export class ReadFigures {
   mismatched = 0
   /** Stored forms given to replicas that lacked them. */
   repaired = 0
-  /** Replicas that still had what was deleted and purged. */
-  purged = 0
+  /** Reads that were begun anew, as some replica had purged farther than others. */
+  begunAnew = 0
   /** Keys whose copy on some replica could not be read. */
   damaged = 0
   failed = 0
@@ -93,28 +101,37 @@ function checkedForm(stored: Uint8Array): Uint8Array {
   return stored
 }
 
+interface RepairPart {
+  readonly markMs: number
+  readonly entries: StoredEntry[]
+}
+
 class AgreedRead {
   readonly #options: AgreedReadOptions
   readonly #keys: readonly Uint8Array[]
-  readonly #answers = new Map<NodeId, readonly FormDigest[]>()
+  /** By key, up to when all that answer have purged its partition. */
+  #marksMs: readonly number[]
+  #answers = new Map<NodeId, readonly FormDigest[]>()
   /** Those whose copies of some keys cannot be read. */
-  readonly #damaged = new Map<NodeId, readonly FormDigest[]>()
+  #damaged = new Map<NodeId, readonly FormDigest[]>()
   /** Of each key what was read in full so far. */
-  readonly #forms: (Uint8Array | undefined)[]
+  #forms: (Uint8Array | undefined)[] = []
+  /** The same where some replica has purged farther. */
+  #fartherMs: readonly number[] | undefined
   #lastError: unknown
 
   constructor(options: AgreedReadOptions, engineKeys: readonly Uint8Array[]) {
     this.#options = options
     this.#keys = engineKeys
-    this.#forms = engineKeys.map(() => undefined)
+    const { marks } = options
+    this.#marksMs = engineKeys.map(engineKey => marks.markMs(enginePartition(engineKey)))
   }
 
   async run(): Promise<(Uint8Array | undefined)[]> {
     const { figures } = this.#options
     figures.agreed++
     try {
-      await this.#collect()
-      this.#dropPurged()
+      await this.#collectAtOneMark()
       await this.#fetchNewest()
       await this.#repair()
     } catch (error) {
@@ -125,7 +142,22 @@ class AgreedRead {
     return this.#forms
   }
 
-  /** Resolves once as many replicas have answered as must agree. */
+  async #collectAtOneMark(): Promise<void> {
+    const { figures } = this.#options
+    for (let begins = 1; ; begins++) {
+      this.#answers = new Map()
+      this.#damaged = new Map()
+      this.#forms = this.#keys.map(() => undefined)
+      this.#fartherMs = undefined
+      await this.#collect()
+      if (this.#fartherMs === undefined) return
+      if (begins === BEGINS_MAX) throw this.#failure()
+      this.#marksMs = this.#fartherMs
+      figures.begunAnew++
+    }
+  }
+
+  /** Resolves once as many replicas have answered as must agree, or one has purged farther. */
   #collect(): Promise<void> {
     const { choice, nodes, needed, clock, figures, deadlineMs } = this.#options
     const waiting = choice.order(nodes)
@@ -152,7 +184,7 @@ class AgreedRead {
         pending--
         if (isOver) return
         const missing = needed - this.#answers.size
-        if (missing <= 0) end(resolve)
+        if (missing <= 0 || this.#fartherMs !== undefined) end(resolve)
         else if (pending >= missing) return
         else if (waiting.length > 0) askNext()
         else end(() => reject(this.#failure()))
@@ -184,54 +216,42 @@ class AgreedRead {
   }
 
   async #ask(node: NodeId): Promise<void> {
-    const { choice } = this.#options
-    const digests = node === choice.self ? await this.#ownDigests() : await this.#versionsOf(node)
-    const damaged = digests.filter(({ state }) => state === 'damaged').length
-    this.#options.figures.damaged += damaged
-    if (damaged > 0) this.#damaged.set(node, digests)
-    else this.#answers.set(node, digests)
+    const { choice, figures } = this.#options
+    const [answers, damaged] = [this.#answers, this.#damaged]
+    const marked = node === choice.self ? await this.#ownDigests() : await this.#versionsOf(node)
+    // Late, for a round that has begun anew since.
+    if (answers !== this.#answers) return
+    if (marked.some(({ markMs }, at) => markMs > this.#marksMs[at]!)) {
+      this.#fartherMs = marked.map(({ markMs }, at) => Math.max(markMs, this.#marksMs[at]!))
+      return
+    }
+    if (marked.some(({ markMs }, at) => markMs < this.#marksMs[at]!)) {
+      throw new ProtocolError('a replica has purged less than it was told that others have')
+    }
+    const count = marked.filter(({ state }) => state === 'damaged').length
+    figures.damaged += count
+    if (count > 0) damaged.set(node, marked)
+    else answers.set(node, marked)
   }
 
-  async #ownDigests(): Promise<FormDigest[]> {
+  async #ownDigests(): Promise<MarkedDigest[]> {
     const { store, marks } = this.#options
-    for (const engineKey of this.#keys) marks.checkNotBehind(enginePartition(engineKey))
-    const digests: FormDigest[] = []
-    await eachLocalForm(store, this.#keys, this, form => {
-      const partition = enginePartition(this.#keys[digests.length]!)
-      if (form.state === 'found') this.#take(digests.length, form.stored)
-      digests.push(settledDigest(marks, partition, form))
-      return 'next'
-    })
-    return digests
+    const source = { store, marks, client: this }
+    const answers = this.#answers
+    const found = await formsAtOneMark(source, this.#keys, this.#marksMs)
+    if (answers === this.#answers) {
+      for (const [at, { form }] of found.entries()) {
+        if (form.state === 'found') this.#take(at, form.stored)
+      }
+    }
+    return found.map(({ form, markMs }) => ({ ...digestOf(form), markMs }))
   }
 
-  async #versionsOf(node: NodeId): Promise<FormDigest[]> {
-    const body = this.#encodeKeys(this.#keys.keys())
+  async #versionsOf(node: NodeId): Promise<MarkedDigest[]> {
+    const keys = this.#keys.map(engineUserKey)
+    const body = encodeMarkedKeys({ epoch: this.#options.epoch, keys, marksMs: this.#marksMs })
     const answer = await this.#request(node, PeerMessage.readVersions, body)
     return decodeDigests(answer, this.#keys.length)
-  }
-
-  /**
-   * What this node has not got, and is older than its purge mark, was deleted and forgotten: a
-   * replica that still has it is behind, unless it says that it is settled.
-   */
-  #dropPurged(): void {
-    const { marks, choice, figures } = this.#options
-    const own = this.#answers.get(choice.self)
-    if (own === undefined) return
-    for (const [node, digests] of this.#answers) {
-      const isPurged = (digest: FormDigest, at: number): boolean =>
-        own[at]!.state === 'absent' &&
-        digest.state === 'found' &&
-        digest.isSettled !== true &&
-        marks.isSettled(enginePartition(this.#keys[at]!), digest.version)
-      if (!digests.some(isPurged)) continue
-      figures.purged++
-      this.#answers.set(
-        node,
-        digests.map((digest, at) => (isPurged(digest, at) ? { state: 'absent' } : digest)),
-      )
-    }
   }
 
   /** Reads in full what may be the newest form of a key, and is not known yet. */
@@ -374,29 +394,31 @@ class AgreedRead {
   /** Gives a replica the newest forms, and resolves once it has stored them durably. */
   async #give(node: NodeId, indices: readonly number[]): Promise<void> {
     const { choice, store, figures, epoch, marks } = this.#options
-    for (const entries of this.#entriesOf(indices)) {
+    for (const { markMs, entries } of this.#partsOf(indices)) {
       if (node === choice.self) {
-        const kept = await marks.withoutPurged(entries, Number.POSITIVE_INFINITY)
-        await store.applyStored(kept, 'sync')
+        await store.applyStored(await marks.withoutPurged(entries, markMs), 'sync')
       } else {
-        const keyMarks = entries.map(entry => marks.markMs(enginePartition(entry.engineKey)))
-        const body = encodeRepair({ epoch, markMs: Math.min(...keyMarks), entries })
+        const body = encodeRepair({ epoch, markMs, entries })
         await this.#request(node, PeerMessage.readRepair, body)
       }
       figures.repaired += entries.length
     }
   }
 
-  #entriesOf(indices: readonly number[]): StoredEntry[][] {
-    const parts: StoredEntry[][] = [[]]
+  /** Each of one mark, so that none is refused for the lower one of another partition. */
+  #partsOf(indices: readonly number[]): RepairPart[] {
+    const parts: RepairPart[] = []
     let bytes = 0
     for (const at of indices) {
       const entry = { engineKey: this.#keys[at]!, stored: this.#forms[at]! }
-      if (bytes > 0 && bytes + entry.stored.length > REPAIR_BYTES) {
-        parts.push([])
+      const markMs = this.#marksMs[at]!
+      const last = parts.at(-1)
+      if (last?.markMs === markMs && bytes + entry.stored.length <= REPAIR_BYTES) {
+        last.entries.push(entry)
+      } else {
+        parts.push({ markMs, entries: [entry] })
         bytes = 0
       }
-      parts.at(-1)!.push(entry)
       bytes += entry.stored.length
     }
     return parts

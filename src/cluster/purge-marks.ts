@@ -21,6 +21,7 @@ import { DamagedPartitions } from './damaged-partitions.ts'
 import { enginePartition, NodeKey, nodeKey } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import type { MaybePromise, Store } from './store.ts'
+import { isIntact, readIntact } from './stored-entries.ts'
 import { purgeTimeMs, storedVersion } from './versioned-value.ts'
 
 /** Part of the stored form. Never reuse a number. */
@@ -172,7 +173,7 @@ export class PurgeMarks {
     if (!isOld.includes(true)) return entries
     const kept: StoredEntry[] = []
     for (const [at, entry] of entries.entries()) {
-      if (!isOld[at] || (await this.#isThere(entry))) kept.push(entry)
+      if (!isOld[at] || (await this.#stays(entry))) kept.push(entry)
     }
     this.refused += entries.length - kept.length
     return kept
@@ -184,9 +185,14 @@ export class PurgeMarks {
     return theirsMs < markMs && versionTimeMs(storedVersion(stored)) < markMs
   }
 
-  /** What cannot be read is not there, and may be healed by any peer that has purged as far. */
-  async #isThere({ engineKey }: StoredEntry): Promise<boolean> {
-    return (await this.#store.readStored(engineKey)) !== undefined
+  /**
+   * True when something is there that no sweep takes away before the entry is held against it. What
+   * cannot be read is not there, and may be healed by any peer that has purged as far.
+   */
+  async #stays({ engineKey }: StoredEntry): Promise<boolean> {
+    const stored = await readIntact(this.#store.store, engineKey)
+    if (stored === undefined || !isIntact(stored)) return false
+    return purgeTimeMs(stored, 0, stored.length) >= this.#marks[enginePartition(engineKey)]!
   }
 
   async #raise(times: Float64Array, partitions: readonly number[], timeMs: number): Promise<void> {

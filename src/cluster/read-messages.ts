@@ -3,7 +3,8 @@
  * versions as they are stored. Every body begins with the epoch by which its sender goes.
  *
  *   keys       := epoch u64 | count varint | (length varint | user key) * count
- *   versions   := state u8 * (each: 0 absent | 1 or 3 version [16] | hash u32 | 2 damaged)
+ *   marked     := keys | mark u64 * count
+ *   versions   := mark u64 and state u8 * (each: 0 absent | 1 version [16] | hash u32 | 2 damaged)
  *   forms      := count varint | state u8 * (each: 0 absent | 1 length varint | stored | 2 damaged)
  *   forwarded  := keys | consistency u8 | largest answer u32 | least versions
  *   least      := 0 | 1 version [16] * count, all zero for none
@@ -19,8 +20,7 @@ import { engineUserKey, type Partitioner } from './partition.ts'
 import type { StoredEntry } from './partitioned-store.ts'
 import { storedVersion } from './versioned-value.ts'
 
-/** `settled`: found, and older than the purge mark of who answers. */
-const State = { absent: 0, found: 1, damaged: 2, settled: 3 } as const
+const State = { absent: 0, found: 1, damaged: 2 } as const
 const CONSISTENCIES: readonly (Consistency | undefined)[] = [undefined, 'one', 'quorum', 'all']
 
 /** What one replica has of one key. */
@@ -37,13 +37,19 @@ export interface FoundDigest {
   readonly version: Uint8Array
   /** Of the whole stored form. */
   readonly hash: number
-  /** Known to be live, however old: it lies before the purge mark of who has it. */
-  readonly isSettled?: boolean
 }
+
+/** What a replica has, and up to when it had purged the partition of the key when it looked. */
+export type MarkedDigest = FormDigest & { readonly markMs: number }
 
 export interface KeysMessage {
   readonly epoch: number
   readonly keys: readonly Uint8Array[]
+}
+
+export interface MarkedKeysMessage extends KeysMessage {
+  /** By key, up to when its partition is purged for all that the sender knows. */
+  readonly marksMs: readonly number[]
 }
 
 export interface ForwardedRead extends KeysMessage {
@@ -55,7 +61,7 @@ export interface ForwardedRead extends KeysMessage {
 
 export interface RepairMessage {
   readonly epoch: number
-  /** The lowest purge mark that the sender has for one of the keys. */
+  /** Up to when whoever had the entries had purged their partitions. */
   readonly markMs: number
   readonly entries: readonly StoredEntry[]
 }
@@ -106,6 +112,23 @@ export function decodeKeys(body: Uint8Array): KeysMessage {
   })
 }
 
+export function encodeMarkedKeys({ epoch, keys, marksMs }: MarkedKeysMessage): Uint8Array {
+  const writer = new ByteWriter()
+  writeKeys(writer, epoch, keys)
+  for (const markMs of marksMs) writer.uint64(markMs)
+  return writer.written
+}
+
+export function decodeMarkedKeys(body: Uint8Array): MarkedKeysMessage {
+  return decoded('list of keys with marks', () => {
+    const reader = new ByteReader(body)
+    const { epoch, keys } = readKeys(reader)
+    const marksMs = keys.map(() => reader.uint64())
+    reader.expectEnd()
+    return { epoch, keys, marksMs }
+  })
+}
+
 function readKeys(reader: ByteReader): KeysMessage {
   const epoch = reader.uint64()
   const count = readCount(reader)
@@ -120,24 +143,23 @@ function readCount(reader: ByteReader): number {
   return count
 }
 
-export function encodeDigests(digests: readonly FormDigest[]): Uint8Array {
-  const writer = new ByteWriter(digests.length * (1 + VERSION_SIZE + 4))
+export function encodeDigests(digests: readonly MarkedDigest[]): Uint8Array {
+  const writer = new ByteWriter(digests.length * (8 + 1 + VERSION_SIZE + 4))
   for (const digest of digests) {
-    const isSettled = digest.state === 'found' && digest.isSettled === true
-    writer.uint8(isSettled ? State.settled : State[digest.state])
+    writer.uint64(digest.markMs).uint8(State[digest.state])
     if (digest.state === 'found') writer.raw(digest.version).uint32(digest.hash)
   }
   return writer.written
 }
 
-export function decodeDigests(body: Uint8Array, count: number): FormDigest[] {
+export function decodeDigests(body: Uint8Array, count: number): MarkedDigest[] {
   return decoded('list of versions', () => {
     const reader = new ByteReader(body)
-    const digests = Array.from({ length: count }, (): FormDigest => {
+    const digests = Array.from({ length: count }, (): MarkedDigest => {
+      const markMs = reader.uint64()
       const state = readState(reader)
-      if (state !== 'found' && state !== 'settled') return { state }
-      const version = reader.copy(VERSION_SIZE)
-      return { state: 'found', version, hash: reader.uint32(), isSettled: state === 'settled' }
+      if (state !== 'found') return { state, markMs }
+      return { state, markMs, version: reader.copy(VERSION_SIZE), hash: reader.uint32() }
     })
     reader.expectEnd()
     return digests
@@ -153,8 +175,6 @@ function readState(reader: ByteReader): keyof typeof State {
       return 'found'
     case State.damaged:
       return 'damaged'
-    case State.settled:
-      return 'settled'
     default:
       throw new DecodeError('an unknown state of a key', at)
   }
@@ -177,11 +197,8 @@ export function decodeForms(body: Uint8Array, countMax: number): ReplicaForm[] {
     const count = readCount(reader)
     if (count < 1 || count > countMax) throw new DecodeError(`${count} forms were not asked for`, 0)
     const forms = Array.from({ length: count }, (): ReplicaForm => {
-      const at = reader.offset
       const state = readState(reader)
-      if (state === 'found') return { state, stored: reader.lengthPrefixed() }
-      if (state === 'settled') throw new DecodeError('a state of versions alone', at)
-      return { state }
+      return state === 'found' ? { state, stored: reader.lengthPrefixed() } : { state }
     })
     reader.expectEnd()
     return forms

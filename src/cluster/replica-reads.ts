@@ -17,12 +17,12 @@ import type { PurgeMarks } from './purge-marks.ts'
 import {
   decodeForwarded,
   decodeKeys,
+  decodeMarkedKeys,
   decodeRepair,
-  digestOfStored,
+  digestOf,
   encodeDigests,
   encodeForms,
   encodeValues,
-  type FormDigest,
   type ForwardedRead,
   type KeysMessage,
   type ReplicaForm,
@@ -70,15 +70,12 @@ class ReplicaReads {
   }
 
   async versions(body: Uint8Array, { from }: PeerContext): Promise<Uint8Array> {
-    const { marks } = this.#options
-    const message = decodeKeys(body)
-    const digests: FormDigest[] = []
-    await this.#eachForm(message, from, form => {
-      const partition = this.#partitioner.partitionOf(message.keys[digests.length]!)
-      digests.push(settledDigest(marks, partition, form))
-      return 'next'
-    })
-    return encodeDigests(digests)
+    const { store, marks } = this.#options
+    const { marksMs, ...message } = decodeMarkedKeys(body)
+    const engineKeys = this.#ownedKeys(message)
+    const client = this.#clientOf(from)
+    const forms = await formsAtOneMark({ store, marks, client }, engineKeys, marksMs)
+    return encodeDigests(forms.map(({ form, markMs }) => ({ ...digestOf(form), markMs })))
   }
 
   async forms(body: Uint8Array, { from }: PeerContext): Promise<Uint8Array> {
@@ -115,26 +112,68 @@ class ReplicaReads {
     return NO_ANSWER
   }
 
-  #eachForm(
-    { epoch, keys }: KeysMessage,
+  async #eachForm(
+    message: KeysMessage,
     from: NodeId,
     visit: (form: ReplicaForm) => 'next' | 'stop',
   ): Promise<void> {
-    const { store, sets, marks } = this.#options
-    const engineKeys = keys.map(key => this.#partitioner.engineKey(key))
-    checkOwner(sets, epoch, engineKeys.map(enginePartition))
+    const { store, marks } = this.#options
+    const engineKeys = this.#ownedKeys(message)
     for (const engineKey of engineKeys) marks.checkNotBehind(enginePartition(engineKey))
+    await eachLocalForm(store, engineKeys, this.#clientOf(from), visit)
+  }
+
+  #ownedKeys({ epoch, keys }: KeysMessage): Uint8Array[] {
+    const engineKeys = keys.map(key => this.#partitioner.engineKey(key))
+    checkOwner(this.#options.sets, epoch, engineKeys.map(enginePartition))
+    return engineKeys
+  }
+
+  #clientOf(from: NodeId): ClientIdentity {
     const client = this.#clients.get(from) ?? {}
     this.#clients.set(from, client)
-    return eachLocalForm(store, engineKeys, client, visit)
+    return client
   }
 }
 
-/** The digest of what this node has, and whether that is live for certain. */
-export function settledDigest(marks: PurgeMarks, partition: number, form: ReplicaForm): FormDigest {
-  if (form.state !== 'found') return form
-  const digest = digestOfStored(form.stored)
-  return { ...digest, isSettled: marks.isSettled(partition, digest.version) }
+/** What a replica has of a key, and up to when it had purged the partition before it looked. */
+export interface MarkedForm {
+  readonly form: ReplicaForm
+  readonly markMs: number
+}
+
+/**
+ * What this node has of the keys, once it has purged at least as far as who asks, who tells so by
+ * key. No deletion of it was purged between the mark that is told with a form and the look at it.
+ * Throws UnavailableError when no quorum may rely on this copy.
+ */
+export async function formsAtOneMark(
+  source: {
+    readonly store: PartitionedStore
+    readonly marks: PurgeMarks
+    readonly client: ClientIdentity
+  },
+  engineKeys: readonly Uint8Array[],
+  theirsMs: readonly number[],
+): Promise<MarkedForm[]> {
+  const { store, marks, client } = source
+  const partitions = engineKeys.map(enginePartition)
+  marks.checkVote()
+  for (const [at, partition] of partitions.entries()) {
+    if (theirsMs[at]! > marks.markMs(partition)) await marks.meet(partition, theirsMs[at]!)
+    marks.checkNotBehind(partition)
+  }
+  for (;;) {
+    const marksMs = partitions.map(partition => marks.markMs(partition))
+    const found: MarkedForm[] = []
+    await eachLocalForm(store, engineKeys, client, form => {
+      found.push({ form, markMs: marksMs[found.length]! })
+      return 'next'
+    })
+    for (const partition of partitions) marks.checkNotBehind(partition)
+    // A mark moves about once an hour.
+    if (partitions.every((partition, at) => marks.markMs(partition) === marksMs[at])) return found
+  }
 }
 
 /** Throws UnavailableError unless this node may answer for the partitions to a sender's epoch. */

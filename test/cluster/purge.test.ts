@@ -14,7 +14,8 @@ import { PURGE_GRACE_MS } from '../../src/cluster/purge-rounds.ts'
 import { encodeRepair } from '../../src/cluster/read-messages.ts'
 import { encodePush } from '../../src/cluster/repair-messages.ts'
 import { compareStored, encodeTombstone, encodeValue } from '../../src/cluster/versioned-value.ts'
-import { ProtocolError } from '../../src/errors.ts'
+import { ProtocolError, UnavailableError } from '../../src/errors.ts'
+import type { Consistency } from '../../src/key-value-store.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
 import { FakeCluster, type FakeMember } from '../support/fake-cluster.ts'
@@ -87,6 +88,16 @@ async function compareAll(cluster: FakeCluster): Promise<void> {
   for (let pass = 0; pass < 2; pass++) {
     for (const { repair } of cluster.members) await cluster.settle(repair.repairNow().done)
   }
+}
+
+function readAt(
+  cluster: FakeCluster,
+  { reads }: FakeMember,
+  key: Uint8Array,
+  consistency: Consistency,
+): Promise<Uint8Array | undefined> {
+  const deadlineMs = cluster.clock.monotonicMs() + 1000
+  return cluster.settle(Promise.resolve(reads.get(key, { consistency, deadlineMs })))
 }
 
 describe('purging', () => {
@@ -233,15 +244,77 @@ describe('purging', () => {
     const only = utf8Encode('written since, and only there')
     await c.store.applyStored([entryOf(c, only, formAt(cluster, 0, 'value'))])
     assert.equal(stateOf(c, DEAD), 'value')
-    const deadlineMs = cluster.clock.monotonicMs() + 1000
-    const terms = { consistency: 'all', deadlineMs } as const
-    const value = await cluster.settle(Promise.resolve(a.reads.get(DEAD, terms)))
-    assert.equal(value, undefined)
+    assert.equal(await readAt(cluster, a, DEAD, 'quorum'), undefined)
+    await assert.rejects(readAt(cluster, a, DEAD, 'all'), UnavailableError)
     await compareAll(cluster)
     await cluster.pass(500)
     assertPurged(cluster)
     for (const member of [a, b, c]) assert.equal(stateOf(member, only), 'value')
     assert.equal(c.marks.behindCount, 0)
+  })
+
+  for (const asked of ['another', 'itself', 'another that lost the key'] as const) {
+    test(`an old copy shows and gives nothing that was purged since, when ${asked} is asked`, async t => {
+      const cluster = await startOld(seededRandom(printSeed(t)))
+      const [a, , c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+      // Of this mark is the image, and what lives is older than it.
+      await purgeAll(cluster)
+      const image = c.engine.rows
+      const partition = c.store.partitioner.partitionOf(LIVE)
+      const markMs = c.marks.markMs(partition)
+      await giveAll(cluster, LIVE, formAt(cluster, 0, 'tombstone'))
+      cluster.clock.advance(26 * HOUR)
+      await purgeAll(cluster)
+      assert.deepEqual(
+        cluster.members.map(member => stateOf(member, LIVE)),
+        ['nothing', 'nothing', 'nothing'],
+      )
+      cluster.crash(c)
+      c.engine.rows = image
+      await cluster.restart(c)
+      assert.deepEqual([stateOf(c, LIVE), c.marks.markMs(partition)], ['value', markMs])
+      if (asked === 'another that lost the key') {
+        const { engineKey } = entryOf(a, LIVE, LIVE)
+        const { readStored } = a.store
+        a.store.readStored = key =>
+          Buffer.compare(key, engineKey) === 0 ? Uint8Array.of(9) : readStored.call(a.store, key)
+      }
+      const reader = asked === 'itself' ? c : a
+      for (let reads = 0; reads < 3; reads++) {
+        // Where two of three have no say there is no answer.
+        const read = readAt(cluster, reader, LIVE, 'quorum')
+        if (asked === 'another that lost the key') await assert.rejects(read, UnavailableError)
+        else assert.equal(await read, undefined)
+      }
+      assert.ok(c.marks.isBehind(partition), 'no quorum relies on it')
+      await compareAll(cluster)
+      await cluster.pass(500)
+      for (const member of cluster.members) assert.equal(stateOf(member, LIVE), 'nothing')
+      assert.equal(c.marks.behindCount, 0)
+    })
+  }
+
+  test('a read makes who missed the last step follow, and misses nothing meanwhile', async t => {
+    const cluster = await startOld(seededRandom(printSeed(t)))
+    const [a, b] = cluster.members as [FakeMember, FakeMember]
+    const partition = a.store.partitioner.partitionOf(LIVE)
+    const timeMs = cluster.clock.wallMs() - 26 * HOUR
+    for (const { marks } of cluster.members) await marks.confirm([partition], timeMs)
+    await b.marks.advance([partition], timeMs)
+    assert.ok((await readAt(cluster, a, LIVE, 'all')) !== undefined)
+    for (const { marks } of cluster.members) assert.equal(marks.markMs(partition), timeMs)
+    assert.equal(a.reads.figures.repaired, 0)
+  })
+
+  test('what comes late is not held against a deletion that is about to go', async t => {
+    const cluster = await startOld(seededRandom(printSeed(t)))
+    const [a] = cluster.members as [FakeMember]
+    const old = entryOf(a, DEAD, formAt(cluster, 39 * HOUR, 'value'))
+    const partition = a.store.partitioner.partitionOf(DEAD)
+    const advanced = a.marks.advance([partition], cluster.clock.wallMs() - 26 * HOUR)
+    await cluster.settle(advanced)
+    assert.equal(stateOf(a, DEAD), 'tombstone', 'not swept yet')
+    assert.deepEqual(await a.marks.fence([old]), [])
   })
 
   test('a lost copy of what lives is healed, however old it is', async t => {

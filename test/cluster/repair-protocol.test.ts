@@ -14,12 +14,14 @@ import {
   decodeForms,
   decodeForwarded,
   decodeKeys,
+  decodeMarkedKeys,
   decodeRepair,
   digestOfStored,
   encodeDigests,
   encodeForms,
   encodeForwarded,
   encodeKeys,
+  encodeMarkedKeys,
   encodeRepair,
 } from '../../src/cluster/read-messages.ts'
 import {
@@ -78,14 +80,17 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     bytes: encodeKeys({ epoch: 9, keys: [HELLO] }),
     decode: decodeKeys,
   },
-  'absent, the tombstone above, the same settled, damaged': {
+  'epoch 9, key `hello`, mark 5': {
+    bytes: encodeMarkedKeys({ epoch: 9, keys: [HELLO], marksMs: [5] }),
+    decode: decodeMarkedKeys,
+  },
+  'mark 5 of each: absent, the tombstone above, damaged': {
     bytes: encodeDigests([
-      { state: 'absent' },
-      DIGEST,
-      { ...DIGEST, isSettled: true },
-      { state: 'damaged' },
+      { state: 'absent', markMs: 5 },
+      { ...DIGEST, markMs: 5 },
+      { state: 'damaged', markMs: 5 },
     ]),
-    decode: bytes => decodeDigests(bytes, 4),
+    decode: bytes => decodeDigests(bytes, 3),
   },
   'absent, and the tombstone above': {
     bytes: encodeForms([{ state: 'absent' }, { state: 'found', stored: STORED }]),
