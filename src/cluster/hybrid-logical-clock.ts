@@ -17,8 +17,11 @@
  *     this process and before its start, back to when it was set back. No two are the same even so.
  *  2. The clock is never ahead of the wall clock because of others by more than SKEW_AHEAD_MAX_MS,
  *     so one client with a wrong clock cannot drag a node into the future; unless most members are
- *     ahead together, and then by no more than that beyond them.
+ *     ahead together, and then by no more than that beyond them. What overwrites a version that a
+ *     replica has taken is later than that, and moves it by REPLICAS_AHEAD_MAX_MS at most.
  *  3. covered() resolves only once a durable mark lies at or above every version so far.
+ *  4. Of what is stored from further ahead than REPLICAS_AHEAD_MAX_MS a durable record tells first,
+ *     so that the next process compares with it.
  */
 import { assert } from '../assert.ts'
 import type { Clock } from '../clock.ts'
@@ -30,6 +33,7 @@ import {
   versionCounter,
   versionTimeMs,
 } from '../write-version.ts'
+import type { ClockMarks } from './clock-mark.ts'
 
 /** A version further ahead of the wall clock is refused. */
 export const SKEW_AHEAD_MAX_MS = 500
@@ -38,6 +42,13 @@ export const SKEW_AHEAD_MAX_MS = 500
  * silently. It also bounds how late an old write can arrive, and so how long a tombstone must stay.
  */
 export const SKEW_BEHIND_MAX_MS = 3_600_000
+/**
+ * How far ahead of this node's clock replicas may be whose clocks are right, as far as that is
+ * looked at: a second to either side (clock-watch.ts), and what they allow their clients.
+ */
+export const REPLICAS_AHEAD_MAX_MS = 2000 + SKEW_AHEAD_MAX_MS
+/** Of what is further ahead the record is put ahead by so much, for more of it mostly follows. */
+const STORED_LEASE_MS = 60_000
 /** How far the mark is put ahead; the next extension begins when half of it is used up. */
 export const LEASE_MS = 400
 
@@ -45,10 +56,10 @@ export interface HybridLogicalClockOptions {
   readonly clock: Clock
   /** Eight bytes that no other writer uses or has used. */
   readonly newWriter: () => Uint8Array
-  /** The mark that the last process left; 0 for none. */
-  readonly markMs: number
-  /** Resolves once the mark is durable, whatever durability writes ask for. */
-  readonly persistMark: (markMs: number) => Promise<void>
+  /** What the last process left; 0 for none. */
+  readonly marks: ClockMarks
+  /** Resolves once they are durable, whatever durability writes ask for; in order. */
+  readonly persistMarks: (marks: ClockMarks) => Promise<void>
 }
 
 export class HybridLogicalClock {
@@ -60,6 +71,9 @@ export class HybridLogicalClock {
   #markMs: number
   /** Asked for, and durable once #extending resolves without a failure. */
   #markAskedMs: number
+  /** Durable: up to there versions may be stored, be they of this clock or not. */
+  #storedMs: number
+  #storedAskedMs: number
   #extending: Promise<void> | undefined
   #failure: unknown
   #leadMs = 0
@@ -70,9 +84,12 @@ export class HybridLogicalClock {
     this.#options = options
     this.#writer = options.newWriter()
     // Everything up to the mark may have been used.
-    this.#timeMs = options.markMs
-    this.#markMs = options.markMs
-    this.#markAskedMs = options.markMs
+    const { markMs, storedMs } = options.marks
+    this.#timeMs = markMs
+    this.#markMs = markMs
+    this.#markAskedMs = markMs
+    this.#storedMs = storedMs
+    this.#storedAskedMs = storedMs
   }
 
   /** Milliseconds since the Unix epoch, never less than any version so far. */
@@ -85,9 +102,23 @@ export class HybridLogicalClock {
     return this.#timeMs
   }
 
+  /** Up to there versions may be stored that an earlier process took. */
+  get storedMs(): number {
+    return Math.max(this.#storedMs, this.#timeMs)
+  }
+
+  /**
+   * As next(), and greater than what a replica has taken, if that is not too far ahead: then it
+   * wins over whatever comes until that time, and what this returns does not.
+   */
+  nextAbove(timeMs: number, counter: number): Uint8Array {
+    if (timeMs <= this.#wallMs + this.#leadMs + REPLICAS_AHEAD_MAX_MS) this.#reach(timeMs, counter)
+    return this.next()
+  }
+
   /** A version of this writer, greater than every one before. */
   next(): Uint8Array {
-    const wallMs = Math.floor(this.#options.clock.wallMs())
+    const wallMs = this.#wallMs
     if (wallMs > this.#timeMs) {
       this.#timeMs = wallMs
       this.#counter = 0
@@ -107,7 +138,7 @@ export class HybridLogicalClock {
    */
   witness(version: Uint8Array): void {
     assert(version.length === VERSION_SIZE, 'the door checked the size of the version')
-    const wallMs = Math.floor(this.#options.clock.wallMs())
+    const wallMs = this.#wallMs
     const timeMs = versionTimeMs(version)
     // What this clock has already reached is no news: accepting it moves nothing.
     if (timeMs > Math.max(wallMs + this.#aheadMaxMs, this.#timeMs)) {
@@ -117,7 +148,7 @@ export class HybridLogicalClock {
     if (timeMs < nowMs - SKEW_BEHIND_MAX_MS) {
       throw skewError(nowMs - timeMs, 'behind', SKEW_BEHIND_MAX_MS, this.timeMs)
     }
-    this.#reach(version, timeMs)
+    this.#reach(timeMs, versionCounter(version))
   }
 
   /**
@@ -125,14 +156,26 @@ export class HybridLogicalClock {
    * and one too far ahead moves nothing.
    */
   follow(version: Uint8Array): void {
-    const wallMs = Math.floor(this.#options.clock.wallMs())
     const timeMs = versionTimeMs(version)
-    if (timeMs <= wallMs + this.#aheadMaxMs) this.#reach(version, timeMs)
+    if (timeMs <= this.#wallMs + this.#aheadMaxMs) this.#reach(timeMs, versionCounter(version))
+  }
+
+  /**
+   * Undefined, or resolves, when what is stored under a version of that time cannot be overlooked
+   * by the next process. Rejects with UnavailableError.
+   */
+  noteStored(timeMs: number): Promise<void> | undefined {
+    if (timeMs <= Math.max(this.#markMs, this.#storedMs)) return undefined
+    return timeMs <= this.#wallMs + REPLICAS_AHEAD_MAX_MS ? undefined : this.#noteStored(timeMs)
   }
 
   /** Most members are so far ahead of their wall clocks: what they have reached is no skew. */
   setLead(leadMs: number): void {
     this.#leadMs = leadMs
+  }
+
+  get #wallMs(): number {
+    return Math.floor(this.#options.clock.wallMs())
   }
 
   get #aheadMaxMs(): number {
@@ -144,6 +187,9 @@ export class HybridLogicalClock {
     if (timeMs >= this.#timeMs) return
     this.#setBacks++
     this.#writer = this.#options.newWriter()
+    // The record that has the lower mark has this.
+    this.#storedMs = Math.max(this.#storedMs, this.#timeMs)
+    this.#storedAskedMs = Math.max(this.#storedAskedMs, this.#storedMs)
     this.#timeMs = timeMs
     this.#counter = COUNTER_MAX
     this.#markMs = timeMs
@@ -151,8 +197,21 @@ export class HybridLogicalClock {
     this.#extend()
   }
 
-  #reach(version: Uint8Array, timeMs: number): void {
-    const counter = versionCounter(version)
+  async #noteStored(timeMs: number): Promise<void> {
+    const storedMs = Math.max(this.#storedAskedMs, timeMs + STORED_LEASE_MS)
+    this.#storedAskedMs = storedMs
+    try {
+      await this.#options.persistMarks({ markMs: this.#markAskedMs, storedMs })
+    } catch (error) {
+      throw new UnavailableError(
+        'a version that is far ahead could not be noted, so it was not stored: try again',
+        { cause: error },
+      )
+    }
+    this.#storedMs = Math.max(this.#storedMs, storedMs)
+  }
+
+  #reach(timeMs: number, counter: number): void {
     if (timeMs < this.#timeMs || (timeMs === this.#timeMs && counter <= this.#counter)) return
     this.#timeMs = timeMs
     this.#counter = counter
@@ -167,7 +226,9 @@ export class HybridLogicalClock {
   /** Leaves an exact mark, so that the next process need not skip ahead. Nothing may follow it. */
   async close(): Promise<void> {
     await this.#extending
-    if (this.#timeMs < this.#markMs) await this.#options.persistMark(this.#timeMs)
+    if (this.#timeMs >= this.#markMs) return
+    const storedMs = Math.max(this.#storedAskedMs, this.#timeMs)
+    await this.#options.persistMarks({ markMs: this.#timeMs, storedMs })
   }
 
   async #cover(timeMs: number): Promise<void> {
@@ -192,7 +253,8 @@ export class HybridLogicalClock {
   async #persist(markMs: number): Promise<void> {
     const setBacks = this.#setBacks
     try {
-      await this.#options.persistMark(markMs)
+      const storedMs = Math.max(this.#storedAskedMs, markMs)
+      await this.#options.persistMarks({ markMs, storedMs })
       // Of before: the mark that replaced it is on its way.
       if (this.#setBacks !== setBacks) return
       this.#markMs = Math.max(this.#markMs, markMs)

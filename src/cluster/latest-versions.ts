@@ -42,6 +42,13 @@ export class LatestVersions {
     return timeMs > slotMs || (timeMs === slotMs && counter > page.counters[slot]!)
   }
 
+  /** The greatest version that was raised for the hash, as far as this process knows. */
+  latest(hash: number): { readonly timeMs: number; readonly counter: number } {
+    const page = this.#pages[pageOf(hash)]
+    const slot = hash & (PAGE_SLOTS - 1)
+    return { timeMs: page?.times[slot] ?? 0, counter: page?.counters[slot] ?? 0 }
+  }
+
   /** Takes note of a write. Its writer does not count: of equals none is the latest. */
   raise(hash: number, timeMs: number, counter: number): void {
     if (!this.isLatest(hash, timeMs, counter)) return

@@ -26,6 +26,7 @@ import { versionCounter, versionTimeMs } from '../write-version.ts'
 import { chunkAllocator, slabAllocator } from './byte-slab.ts'
 import {
   type HybridLogicalClock,
+  REPLICAS_AHEAD_MAX_MS,
   SKEW_AHEAD_MAX_MS,
   SKEW_BEHIND_MAX_MS,
 } from './hybrid-logical-clock.ts'
@@ -58,8 +59,6 @@ export const TOMBSTONE_RETENTION_MS = SKEW_BEHIND_MAX_MS + 60_000
 
 /** Calls of getMany that read at the same time; the others hold nothing but their keys. */
 const GET_MANY_AT_ONCE = 32
-/** How far the clocks of replicas may be ahead that sent what an earlier process took. */
-const REPLICAS_AHEAD_MS = 2000
 /** Operations of one batch up to which it is prepared at once, in about a millisecond. */
 export const LARGE_COUNT = 512
 /** Larger ones under way at once: one is prepared while the engine has another. */
@@ -156,9 +155,10 @@ export class PartitionedStore {
     this.#path = options.path
     this.writeCounts = new WriteCounts(options.partitioner.count)
     // An earlier process may have accepted what lay so far ahead, and died before its mark did.
-    const aheadMs = options.isReplicated?.() === true ? REPLICAS_AHEAD_MS : 0
-    const floorMs = Math.floor(options.clock.wallMs()) + SKEW_AHEAD_MAX_MS + aheadMs
-    this.#latest = new LatestVersions(Math.max(options.versions.timeMs, floorMs))
+    const isReplicated = options.isReplicated?.() === true
+    const aheadMs = isReplicated ? REPLICAS_AHEAD_MAX_MS : SKEW_AHEAD_MAX_MS
+    const floorMs = Math.floor(options.clock.wallMs()) + aheadMs
+    this.#latest = new LatestVersions(Math.max(options.versions.storedMs, floorMs))
     this.#writer = new VersionedWriter({
       store: options.store,
       // Others have what cannot be read here: then whatever comes is better.
@@ -182,11 +182,9 @@ export class PartitionedStore {
 
   /** The operations as they are stored under the next version, in buffers of their own. */
   #newest(operations: readonly StoreWrite[]): StoredEntry[] {
-    const version = this.#versions.next()
-    this.#raiseLatest(
-      operations.map(({ key }) => this.partitioner.hash(key)),
-      version,
-    )
+    const hashes = operations.map(({ key }) => this.partitioner.hash(key))
+    const version = this.#ownVersion(hashes)
+    this.#raiseLatest(hashes, version)
     return this.entriesOf(operations, version)
   }
 
@@ -246,12 +244,27 @@ export class PartitionedStore {
     const keys = operations.map(({ key }, index) => {
       return this.partitioner.engineKey(key, allocate, hashes[index])
     })
-    const version = this.versionOf(terms)
+    const version = terms.version === undefined ? this.#ownVersion(hashes) : this.versionOf(terms)
     const stored = operations.map(operation => encodeOperation(operation, version, allocate))
-    const isLatest = terms.version === undefined || this.#isLatest(hashes, version)
-    this.#raiseLatest(hashes, version)
-    const written = this.#writer.write(keys, stored, isLatest, terms.durability, duties)
-    return this.#covered(written)
+    const write = (): Promise<void> => {
+      const isLatest = this.#isLatest(hashes, version)
+      this.#raiseLatest(hashes, version)
+      const written = this.#writer.write(keys, stored, isLatest, terms.durability, duties)
+      return this.#covered(written)
+    }
+    const noted = this.#versions.noteStored(versionTimeMs(version))
+    return noted === undefined ? write() : noted.then(write)
+  }
+
+  /** A version of this node that is later than what these keys were given, wherever that was. */
+  #ownVersion(hashes: readonly number[]): Uint8Array {
+    let version = this.#versions.next()
+    for (const hash of hashes) {
+      if (this.#isLatest([hash], version)) continue
+      const { timeMs, counter } = this.#latest.latest(hash)
+      version = this.#versions.nextAbove(timeMs, counter)
+    }
+    return version
   }
 
   /** The operations as they are stored under that version, in buffers of their own. */
@@ -307,9 +320,7 @@ export class PartitionedStore {
       },
       isLatestAt: at => {
         assert(version !== undefined, 'a large write has begun before it compares')
-        return (
-          terms.version === undefined || this.#isLatest([this.#hashAt(operations, at)], version)
-        )
+        return this.#isLatest([this.#hashAt(operations, at)], version)
       },
       storedAt: at => {
         assert(version !== undefined, 'a large write has begun before it stores')
@@ -342,6 +353,17 @@ export class PartitionedStore {
     if (entries.length === 0) return Promise.resolve()
     for (const { stored } of entries) checkStored(stored)
     const latest = latestOfKeys(entries)
+    const timesMs = latest.map(({ stored }) => storedTimeMs(stored))
+    const noted = this.#versions.noteStored(Math.max(...timesMs))
+    const apply = (): Promise<void> => this.#apply(latest, durability, duties)
+    return noted === undefined ? apply() : noted.then(apply)
+  }
+
+  #apply(
+    latest: readonly StoredEntry[],
+    durability: Durability | undefined,
+    duties: WriteDuties | undefined,
+  ): Promise<void> {
     const keys = latest.map(({ engineKey }) => engineKey)
     const stored = latest.map(entry => entry.stored)
     let isLatest = true

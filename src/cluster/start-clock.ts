@@ -7,7 +7,7 @@ import type { Db } from '../engine/index.ts'
 import type { Logger } from '../logger.ts'
 import { WRITER_SIZE } from '../write-version.ts'
 import { BelievedClock } from './believed-clock.ts'
-import { readClockMark, writeClockMark } from './clock-mark.ts'
+import { type ClockMarks, readClockMark, writeClockMark } from './clock-mark.ts'
 import type { CurrentRing } from './current-ring.ts'
 import { HybridLogicalClock, LEASE_MS, SKEW_AHEAD_MAX_MS } from './hybrid-logical-clock.ts'
 import type { NodeEnvironment } from './options.ts'
@@ -31,7 +31,8 @@ export async function startClock(
 ): Promise<{ wallClock: BelievedClock; versions: HybridLogicalClock; isNear: boolean }> {
   // Steps of its own clock are doubted by a node that has others to ask.
   const clock = new BelievedClock(machineClock, () => ring.ring.members.length > 1)
-  const markMs = await readClockMark(db, path)
+  const marks = await readClockMark(db, path)
+  const { markMs } = marks
   const aheadMs = markMs - clock.wallMs()
   const isNear = aheadMs >= -START_AHEAD_MAX_MS
   if (aheadMs > LEASE_MS + SKEW_AHEAD_MAX_MS) {
@@ -42,8 +43,8 @@ export async function startClock(
     // A restart right after a crash: better late than with versions from the clients' future.
     await delay(clock, aheadMs)
   }
-  const persistMark = (next: number) => writeClockMark(db, next)
+  const persistMarks = (next: ClockMarks) => writeClockMark(db, next)
   const newWriter = () => entropy(WRITER_SIZE)
-  const versions = new HybridLogicalClock({ clock, newWriter, markMs, persistMark })
+  const versions = new HybridLogicalClock({ clock, newWriter, marks, persistMarks })
   return { wallClock: clock, versions, isNear }
 }

@@ -76,9 +76,10 @@ export class WriteCoordinator {
    * All or none of each partition, under one version. Borrows the bytes of up to LARGE_COUNT
    * operations until it returns, of more until it has resolved. Rejects with a KvError; see above.
    */
-  batch(operations: readonly StoreWrite[], terms: CoordinatedTerms): Promise<void> {
+  batch(operations: readonly StoreWrite[], asked: CoordinatedTerms): Promise<void> {
     const { store, replication } = this.#options
-    if (!replication.hasPeers || operations.length === 0) return store.batch(operations, terms)
+    if (!replication.hasPeers || operations.length === 0) return store.batch(operations, asked)
+    const terms = fsyncedTerms(asked)
     const deciding = this.#options.clockReady?.()
     if (deciding === undefined) return this.#batchNow(operations, terms)
     const kept = operations.length > LARGE_COUNT ? operations : operations.map(copyOperation)
@@ -150,8 +151,9 @@ export class WriteCoordinator {
   }
 
   /** Writes what another node passed on. Rejects, and writes nothing, what is not this node's. */
-  async entries(entries: readonly StoredEntry[], terms: CoordinatedTerms): Promise<void> {
+  async entries(entries: readonly StoredEntry[], asked: CoordinatedTerms): Promise<void> {
     const { store, replication, clockReady } = this.#options
+    const terms = fsyncedTerms(asked)
     await this.#clockDecided(clockReady?.(), terms)
     for (const { engineKey } of entries) {
       const partition = enginePartition(engineKey)
@@ -307,6 +309,15 @@ export class WriteCoordinator {
       outcome: 'unknown',
     })
   }
+}
+
+/**
+ * A copy counts for quorum or all once it is fsynced, the own one as those of others: else a power
+ * loss here would leave too few.
+ */
+function fsyncedTerms(terms: CoordinatedTerms): CoordinatedTerms {
+  if (terms.consistency === 'one' || terms.durability === 'sync') return terms
+  return { ...terms, durability: 'sync' }
 }
 
 /** What is written is there. */

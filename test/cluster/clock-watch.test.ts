@@ -67,12 +67,13 @@ class Clocks {
       const member = { peers, aheadMs: ahead, logged } as Writable<Member>
       const wall = new BelievedClock(own, () => ids.length > 1)
       const mark = marksMs[at]
+      const markMs = mark === undefined ? 0 : clock.wallMs() + mark
       member.clock = wall
       member.versions = new HybridLogicalClock({
         clock: wall,
         newWriter: () => random.bytes(8),
-        markMs: mark === undefined ? 0 : clock.wallMs() + mark,
-        persistMark: async () => undefined,
+        marks: { markMs, storedMs: markMs },
+        persistMarks: async () => undefined,
       })
       const { versions } = member
       const watched = { peers, members: () => ids, clock: wall, versions, logger }

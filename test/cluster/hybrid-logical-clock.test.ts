@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { compareBytes } from '../../src/bytes.ts'
+import type { ClockMarks } from '../../src/cluster/clock-mark.ts'
 import {
   HybridLogicalClock,
   LEASE_MS,
@@ -23,20 +24,22 @@ const STRANGER = new Uint8Array(8).fill(9)
 /** A mark on a disk that may be slow or broken. */
 class Mark {
   durableMs = 0
+  storedMs = 0
   writes = 0
   failure: Error | undefined
-  readonly persist = async (markMs: number): Promise<void> => {
+  readonly persist = async ({ markMs, storedMs }: ClockMarks): Promise<void> => {
     this.writes++
     await Promise.resolve()
     if (this.failure !== undefined) throw this.failure
     this.durableMs = markMs
+    this.storedMs = storedMs
   }
 }
 
 function start(clock: SimClock, mark: Mark): HybridLogicalClock {
   const newWriter = () => WRITER
-  const options = { clock, newWriter, markMs: mark.durableMs, persistMark: mark.persist }
-  return new HybridLogicalClock(options)
+  const marks = { markMs: mark.durableMs, storedMs: mark.storedMs }
+  return new HybridLogicalClock({ clock, newWriter, marks, persistMarks: mark.persist })
 }
 
 describe('hybrid logical clock', () => {
@@ -158,8 +161,8 @@ describe('hybrid logical clock', () => {
     const versions = new HybridLogicalClock({
       clock,
       newWriter: () => writers.shift()!,
-      markMs: mark.durableMs,
-      persistMark: mark.persist,
+      marks: { markMs: mark.durableMs, storedMs: mark.durableMs },
+      persistMarks: mark.persist,
     })
     assert.deepEqual(versions.next(), encodeVersion(9_000_001, 0, WRITER))
     // The mark for that one is on its way.

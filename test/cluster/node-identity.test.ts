@@ -86,12 +86,21 @@ describe('node identity', () => {
 
 describe('clock mark', () => {
   test('has the documented bytes and comes back', async () => {
+    const markMs = 0x0123_4567_89ab
     const hex = '010123456789ab'
-    assert.equal(Buffer.from(encodeClockMark(0x0123_4567_89ab)).toString('hex'), hex)
+    for (const [storedMs, bytes] of [
+      [markMs, hex],
+      [0, hex],
+      [0xcdef_0123_4567, `02${hex.slice(2)}cdef01234567`],
+    ] as const) {
+      assert.equal(Buffer.from(encodeClockMark({ markMs, storedMs })).toString('hex'), bytes)
+    }
     const store = newStore()
-    assert.equal(await readClockMark(store, '/data'), 0)
-    await writeClockMark(store, 77)
-    assert.equal(await readClockMark(store, '/data'), 77)
+    assert.deepEqual(await readClockMark(store, '/data'), { markMs: 0, storedMs: 0 })
+    for (const storedMs of [77, 88]) {
+      await writeClockMark(store, { markMs: 77, storedMs })
+      assert.deepEqual(await readClockMark(store, '/data'), { markMs: 77, storedMs })
+    }
   })
 
   test('that cannot be read is refused', async () => {
@@ -99,7 +108,9 @@ describe('clock mark', () => {
       [Uint8Array.of(), CorruptionError],
       [Uint8Array.of(1, 2, 3), CorruptionError],
       [new Uint8Array(7), CorruptionError],
-      [new Uint8Array(7).fill(2), VersionMismatchError],
+      [new Uint8Array(7).fill(2), CorruptionError],
+      [new Uint8Array(13).fill(1), CorruptionError],
+      [new Uint8Array(7).fill(3), VersionMismatchError],
     ] as const) {
       const store = newStore()
       await store.write([{ type: 'put', key: Uint8Array.of(2), value, expiryMs: 0 }])

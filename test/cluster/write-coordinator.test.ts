@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
 import { delay } from '../../src/clock.ts'
+import { REPLICAS_AHEAD_MAX_MS } from '../../src/cluster/hybrid-logical-clock.ts'
 import type { StoreWrite } from '../../src/cluster/partitioned-store.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import { encodeAnswer } from '../../src/cluster/replica-message.ts'
@@ -55,6 +56,25 @@ describe('a write', () => {
     cluster.network.cut(first.id, second.id)
     await cluster.settle(cluster.write(first, [put('quorum of two')], 'quorum'))
     assert.equal(await copies(cluster, 'quorum of two'), 2)
+    await cluster.stopAll()
+  })
+
+  test('counts at quorum once it is fsynced, whatever durability it asks for', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await WriteCluster.start({ random, nodes: 3 })
+    const [first, , third] = cluster.members as [WriteMember, WriteMember, WriteMember]
+    for (const durability of ['sync', 'interval', 'none'] as const) {
+      // The clock's mark is fsynced, and so all before it: not with the next write any more.
+      await cluster.settle(cluster.write(first, [put('before')], 'all'))
+      cluster.network.pause(third.id)
+      const deadlineMs = cluster.clock.monotonicMs() + 3000
+      const terms = { consistency: 'quorum', deadlineMs, durability, version: undefined } as const
+      await cluster.settle(first.running!.writes.batch([put(durability)], terms))
+      await cluster.crash(first, { keep: 'nothing' })
+      cluster.network.mend()
+      await cluster.start(first)
+      assert.ok(await cluster.formAt(first, utf8Encode(durability)), durability)
+    }
     await cluster.stopAll()
   })
 
@@ -273,7 +293,7 @@ describe('at one, what a node alone has', () => {
     })
     const [first, second] = cluster.members as [WriteMember, WriteMember]
     // Just after a start every write is compared, and all of these would be under way at once.
-    await cluster.pass(1000)
+    await cluster.pass(REPLICAS_AHEAD_MAX_MS + 100)
     second.running!.peers.handlers.set(PeerMessage.replicate, async () => {
       await delay(cluster.clock, 400)
       return encodeAnswer({ status: 1, epoch: cluster.table.ring.epoch, pauseMs: 0, refused: [] })

@@ -39,8 +39,8 @@ export async function startFakeNode(options: FakeNodeOptions = {}): Promise<Fake
   const versions = new HybridLogicalClock({
     clock,
     newWriter: () => new Uint8Array(8).fill(1),
-    markMs: await readClockMark(under, '/data'),
-    persistMark: markMs => writeClockMark(under, markMs),
+    marks: await readClockMark(under, '/data'),
+    persistMarks: marks => writeClockMark(under, marks),
   })
   const partitioner = new Partitioner(options.partitionCount ?? 16)
   const isReplicated = () => options.isReplicated ?? false

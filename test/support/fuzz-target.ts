@@ -29,8 +29,13 @@ export async function engineTarget(directory: string): Promise<FuzzTarget> {
   const db = await open(directory, { memoryBudget: MEMORY_BUDGET })
   const clock = systemClock()
   const newWriter = () => new Uint8Array(8).fill(1)
-  const persistMark = async (): Promise<void> => undefined
-  const versions = new HybridLogicalClock({ clock, newWriter, markMs: 0, persistMark })
+  const persistMarks = async (): Promise<void> => undefined
+  const versions = new HybridLogicalClock({
+    clock,
+    newWriter,
+    marks: { markMs: 0, storedMs: 0 },
+    persistMarks,
+  })
   const partitioner = new Partitioner(PARTITION_COUNT_DEFAULT)
   const store = new PartitionedStore({ store: db, partitioner, versions, clock, path: directory })
   const ring = new Uint8Array(100)

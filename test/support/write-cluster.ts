@@ -91,8 +91,8 @@ export class WriteCluster {
     const versions = new HybridLogicalClock({
       clock,
       newWriter: () => nodeIdBytes(member.id).subarray(0, 8),
-      markMs: await readClockMark(db, '/db'),
-      persistMark: markMs => writeClockMark(db, markMs),
+      marks: await readClockMark(db, '/db'),
+      persistMarks: marks => writeClockMark(db, marks),
     })
     const partitioner = new Partitioner(this.table.ring.partitionCount)
     const isReplicated = () => true
