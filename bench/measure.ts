@@ -82,7 +82,7 @@ const wasRead = new WeakSet<Subject>()
 /**
  * Off the clock, and once: reads every entry, so that the rows of warm reads find in memory what
  * has room there. The reads of a short round leave a sixth of the blocks on the disk, and each of
- * those costs the next rounds as much as ten that are in memory.
+ * those costs the next rounds as much as seven that are in memory.
  */
 function readEverything({ subject, dataset }: Round): void {
   if (wasRead.has(subject)) return

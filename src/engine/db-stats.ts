@@ -87,7 +87,7 @@ export interface DbStats {
     /** The bloom filter knew that the key is not there. */
     readonly filterNegatives: number
     readonly tableHits: number
-    /** A block was searched in vain: the filter erred, or the table has none. */
+    /** A block was searched in vain: the filter erred, or was not asked after 64 hits in a row. */
     readonly tableMisses: number
   }
   readonly flushes: { readonly count: number; readonly bytesWritten: number }

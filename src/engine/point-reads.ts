@@ -35,6 +35,13 @@ const FOUND = 1
 const HIDDEN = 2
 type Answer = typeof UNDECIDED | typeof FOUND | typeof HIDDEN
 
+/**
+ * After so many lookups in a row that found their key in the last level its filter is not asked:
+ * it would say yes, and a line of it is a wait for memory of its own, a tenth of a read. The first
+ * key that is absent ends it, so of so many reads at most one searches a block in vain for it.
+ */
+const HITS_WITHOUT_FILTER = 64
+
 /** After so many loads for one read the cache is too small to make progress: read at once. */
 const ATTEMPTS_MAX = 32
 const NOTHING: Uint8Array = new Uint8Array(0)
@@ -50,7 +57,7 @@ export interface PointReadStats {
   readonly filterNegatives: number
   /** Those that had the key. */
   readonly tableHits: number
-  /** Those in which a block was searched in vain: the filter erred, or there is none. */
+  /** Those in which a block was searched in vain: the filter erred, or was not asked. */
   readonly tableMisses: number
 }
 
@@ -72,6 +79,8 @@ export class PointReads {
   #negatives = 0
   #hits = 0
   #misses = 0
+  /** So many lookups in the last level, up to the bound, have found their key since one did not. */
+  #hitsInARow = 0
 
   constructor(state: TreeState, tables: TableCache, expiry: ExpiryClock) {
     this.#state = state
@@ -241,14 +250,17 @@ export class PointReads {
     const { version } = state
     for (const table of version.levels[0]!) {
       if (!isInRange(table, key)) continue
-      answer = this.#findInTable(table, hash, key, sequence, source)
+      answer = this.#findInTable(table, hash, key, sequence, source, true)
       if (answer !== UNDECIDED) return answer === FOUND
     }
     for (let level = 1; level < LEVEL_COUNT; level++) {
       if (version.levelSizes[level] === 0) continue
       const table = version.find(level, key, 0, key.length)
       if (table === undefined) continue
-      answer = this.#findInTable(table, hash, key, sequence, source)
+      answer =
+        level === LEVEL_COUNT - 1
+          ? this.#findInLast(table, hash, key, sequence, source)
+          : this.#findInTable(table, hash, key, sequence, source, true)
       if (answer !== UNDECIDED) return answer === FOUND
     }
     return false
@@ -262,17 +274,33 @@ export class PointReads {
     return this.#judge(found, memtable.coveringSequence(key, 0, length, sequence))
   }
 
-  #findInTable(
+  /** #findInTable of the last level, where the filter is not asked while that seems needless. */
+  #findInLast(
     table: TableMetadata,
     hash: number,
     key: Uint8Array,
     sequence: number,
     source: BlockSource,
   ): Answer {
+    const asksFilter = this.#hitsInARow < HITS_WITHOUT_FILTER
+    const answer = this.#findInTable(table, hash, key, sequence, source, asksFilter)
+    if (this.#hits === 0) this.#hitsInARow = 0
+    else if (asksFilter) this.#hitsInARow++
+    return answer
+  }
+
+  #findInTable(
+    table: TableMetadata,
+    hash: number,
+    key: Uint8Array,
+    sequence: number,
+    source: BlockSource,
+    asksFilter: boolean,
+  ): Answer {
     const { length } = key
     const reader = source.open(table)
     let found = false
-    if (!reader.mayContain(hash)) this.#negatives++
+    if (asksFilter && !reader.mayContain(hash)) this.#negatives++
     else if (reader.find(key, 0, length, hash, sequence, source, this.#result)) {
       found = true
       this.#hits++

@@ -104,6 +104,31 @@ describe('stats', () => {
     await drive(clock, db.close())
   })
 
+  test('show that after 64 keys found one that is absent costs a block, and the next none', async () => {
+    const clock = new SimClock()
+    const db = await openEngine(new MemoryFileSystem(), { clock })
+    await fill(db, clock, 300)
+    await drive(clock, db.compact())
+    /** What reading `count` keys that are there, and then `absent`, adds to the stats. */
+    function added(count: number, absent: string): readonly number[] {
+      const before = db.stats().reads
+      for (let index = 0; index < count; index++) assert.ok(db.getSync(`key-${index}`))
+      assert.equal(db.getSync(absent), undefined)
+      const { filterNegatives, tableHits, tableMisses } = db.stats().reads
+      const hits = tableHits - before.tableHits
+      return [filterNegatives - before.filterNegatives, hits, tableMisses - before.tableMisses]
+    }
+    const candidates = Array.from({ length: 9 }, (_, index) => `key-1${index}-absent`)
+    const absent = candidates.find(key => added(0, key)[0] === 1)
+    assert.ok(absent !== undefined, 'the filter knows most absent keys')
+    assert.deepEqual(added(63, absent), [1, 63, 0])
+    assert.deepEqual(added(64, absent), [0, 64, 1])
+    assert.deepEqual(added(0, absent), [1, 0, 0])
+    assert.deepEqual(added(200, absent), [0, 200, 1])
+    checkSums(db.stats())
+    await drive(clock, db.close())
+  })
+
   test('tell that deleted entries are dead', async () => {
     const clock = new SimClock()
     const db = await openEngine(new MemoryFileSystem(), { clock, options: { memtableSize: 65536 } })
