@@ -45,7 +45,7 @@ const NO_BYTES = new Uint8Array(0)
 export const RANGE_COUNT_MAX = 4096
 
 /** Entries that are linked at once: about a quarter of a millisecond. */
-const LINKED_AT_ONCE = 512
+export const LINKED_AT_ONCE = 512
 /** The same beside writers, who are overtaken by twice what they bring in a turn. */
 const LINKED_AT_ONCE_MAX = 4096
 
@@ -118,7 +118,10 @@ export class Memtable {
     return this.#ranges.fragments
   }
 
-  /** Whether somebody scanned it, so that the next one is better not to defer. */
+  /**
+   * Whether somebody scanned it who had to wait for that, so that the next one is better not to
+   * defer. Of few entries, as when a database is opened, a scan costs nobody anything.
+   */
   get wasScanned(): boolean {
     return this.#wasScanned
   }
@@ -330,7 +333,7 @@ export class Memtable {
    * be asked again in a later turn of the event loop when that was not all.
    */
   prepareScan(): boolean {
-    this.#wasScanned = true
+    if (this.#list.entryCount > LINKED_AT_ONCE) this.#wasScanned = true
     if (this.#defers) this.#linkSome()
     return !this.#defers
   }
