@@ -12,7 +12,7 @@
  *  2. While a partition lacks something this node answers no quorum for it, says of no key that it
  *     is absent, scans and counts nothing of it, gives of it to nobody, and confirms nothing that
  *     it would have to know all of it for.
- *  3. A comparison counts only if nothing was lost since it began.
+ *  3. A comparison counts only if nothing of the partition was lost since it began.
  */
 import { CorruptionError, UnavailableError } from '../errors.ts'
 import { NodeKey, nodeKey } from './partition.ts'
@@ -22,12 +22,20 @@ import type { Store } from './store.ts'
 /** Part of the stored form. Never reuse a number. */
 const RECORD_FORM = 1
 
+interface Lacking {
+  /** Comparisons count that began after so many losses. */
+  readonly sinceLosses: number
+  /** With whom it was compared since. */
+  readonly peers: Set<NodeId>
+}
+
 export class DamagedPartitions {
   readonly #store: Store
-  /** With whom each was compared since. */
-  readonly #lacking = new Map<number, Set<NodeId>>()
+  readonly #lacking = new Map<number, Lacking>()
   #writing: Promise<void> = Promise.resolve()
   #losses = 0
+  /** Losses that whoever reads all of a partition may have to do with. */
+  #newLosses = 0
 
   private constructor(store: Store) {
     this.#store = store
@@ -43,7 +51,7 @@ export class DamagedPartitions {
       throw new CorruptionError(place, 'the record of damaged partitions cannot be read')
     }
     for (let at = 1; at < record.length; at += 2) {
-      damaged.#lacking.set(record[at]! * 256 + record[at + 1]!, new Set())
+      damaged.#lost(record[at]! * 256 + record[at + 1]!)
     }
     return damaged
   }
@@ -58,7 +66,9 @@ export class DamagedPartitions {
 
   /** Those that are still to be compared with this node. */
   waitingFor(peer: NodeId): number[] {
-    return [...this.#lacking].flatMap(([partition, peers]) => (peers.has(peer) ? [] : [partition]))
+    return [...this.#lacking].flatMap(([partition, { peers }]) => {
+      return peers.has(peer) ? [] : [partition]
+    })
   }
 
   /** To be asked for when a comparison begins. */
@@ -82,9 +92,9 @@ export class DamagedPartitions {
    */
   guard(partitions: Iterable<number>): () => void {
     if (this.#lacking.size > 0) for (const partition of partitions) this.check(partition)
-    const losses = this.#losses
+    const losses = this.#newLosses
     return () => {
-      if (this.#losses === losses) return
+      if (this.#newLosses === losses) return
       throw new UnavailableError('entries were lost here while they were read: ask another')
     }
   }
@@ -92,14 +102,31 @@ export class DamagedPartitions {
   /** These are about to lose something, or just did. Resolves when that is durable. */
   async add(partitions: Iterable<number>): Promise<void> {
     this.#losses++
-    for (const partition of partitions) this.#lacking.set(partition, new Set())
+    this.#newLosses++
+    for (const partition of partitions) this.#lost(partition)
+    await this.#record()
+  }
+
+  /**
+   * Something that cannot be read is about to be hidden by what may be older. Resolves when that is
+   * durable. Who reads a partition that lacks something already has nothing new to fear.
+   */
+  async addHidden(partition: number): Promise<void> {
+    if (!this.#lacking.has(partition)) this.#newLosses++
+    this.#losses++
+    this.#lost(partition)
     await this.#record()
   }
 
   /** What was lost is gone by now: only what is compared from here on counts. */
   renew(): void {
     this.#losses++
-    for (const peers of this.#lacking.values()) peers.clear()
+    this.#newLosses++
+    for (const partition of this.#lacking.keys()) this.#lost(partition)
+  }
+
+  #lost(partition: number): void {
+    this.#lacking.set(partition, { sinceLosses: this.#losses, peers: new Set() })
   }
 
   /**
@@ -112,10 +139,10 @@ export class DamagedPartitions {
     owners: readonly NodeId[],
     losses: number,
   ): Promise<void> {
-    const peers = this.#lacking.get(partition)
-    if (peers === undefined || losses !== this.#losses) return
-    peers.add(peer)
-    if (!owners.every(owner => peers.has(owner))) return
+    const lacking = this.#lacking.get(partition)
+    if (lacking === undefined || losses < lacking.sinceLosses) return
+    lacking.peers.add(peer)
+    if (!owners.every(owner => lacking.peers.has(owner))) return
     this.#lacking.delete(partition)
     await this.#record()
   }

@@ -9,12 +9,21 @@
  *  1. One is under way at a time, and nothing is compared meanwhile.
  *  2. Which partitions lose something is recorded before it is lost (damaged-partitions.ts).
  *  3. Records of the node itself are never given up: then the damage stays, and somebody is told.
+ *  4. A partition is recorded as damaged, too, before a form takes the place of one that cannot be
+ *     read: that may be older, and nothing would show it any more.
  */
 import { compareBytes } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { KvError, UnavailableError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
-import { afterPartition, beforePartition, NodeKey, nodeKey, RECORD_PREFIX } from './partition.ts'
+import {
+  afterPartition,
+  beforePartition,
+  enginePartition,
+  NodeKey,
+  nodeKey,
+  RECORD_PREFIX,
+} from './partition.ts'
 import type { PartitionTrees } from './partition-trees.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { PurgeMarks } from './purge-marks.ts'
@@ -49,6 +58,7 @@ export class PartitionSalvage {
 
   constructor(options: PartitionSalvageOptions) {
     this.#options = options
+    options.store.beforeHiding(engineKey => this.#beforeHiding(enginePartition(engineKey)))
   }
 
   get isRunning(): boolean {
@@ -69,6 +79,15 @@ export class PartitionSalvage {
 
   close(): void {
     this.#isClosed = true
+  }
+
+  /** A key cannot be read, and what comes in its place may be older than what was there. */
+  async #beforeHiding(partition: number): Promise<void> {
+    const { sets, marks } = this.#options
+    const { table } = sets.current
+    const isOwn = table.isOwner(partition, sets.self)
+    if (!isOwn || otherOwners(table, partition, sets.self).length === 0) return
+    await marks.damaged.addHidden(partition)
   }
 
   /** Never rejects for what the disk does. */

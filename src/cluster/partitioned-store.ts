@@ -143,6 +143,7 @@ export class PartitionedStore {
   readonly #writer: VersionedWriter
   readonly updates: StoreUpdates
   readonly #path: string
+  #beforeHiding: ((engineKey: Uint8Array) => MaybePromise<void>) | undefined
   /** For what single writes hold until they are in the engine, and reads until they are over. */
   readonly #allocate = chunkAllocator(CHUNK_SIZE)
 
@@ -161,10 +162,10 @@ export class PartitionedStore {
     this.#latest = new LatestVersions(Math.max(options.versions.storedMs, floorMs))
     this.#writer = new VersionedWriter({
       store: options.store,
-      // Others have what cannot be read here: then whatever comes is better.
+      // Others have what cannot be read here: then whatever comes is better than nothing.
       current: key =>
         options.isReplicated?.() === true
-          ? readIntact(options.store, key)
+          ? readIntact(options.store, key, unreadable => this.#beforeHiding?.(unreadable))
           : options.store.read(key),
       onOver: names => {
         if (options.isReplicated?.() === true) this.writeCounts.add(names)
@@ -274,6 +275,14 @@ export class PartitionedStore {
       engineKey: this.partitioner.engineKey(operation.key, allocate),
       stored: encodeOperation(operation, version, allocate),
     }))
+  }
+
+  /**
+   * Has to resolve before a form takes the place of one that cannot be read, and that may have been
+   * later. Called where there are other replicas, and not for a version that is the greatest.
+   */
+  beforeHiding(listener: (engineKey: Uint8Array) => MaybePromise<void>): void {
+    this.#beforeHiding = listener
   }
 
   /** Undefined, or resolves, when a restart cannot give any version so far again. */

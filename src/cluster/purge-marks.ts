@@ -21,7 +21,7 @@ import { DamagedPartitions } from './damaged-partitions.ts'
 import { enginePartition, NodeKey, nodeKey } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import type { MaybePromise, Store } from './store.ts'
-import { isIntact, readIntact } from './stored-entries.ts'
+import { readIntact } from './stored-entries.ts'
 import { purgeTimeMs, storedVersion } from './versioned-value.ts'
 
 /** Part of the stored form. Never reuse a number. */
@@ -191,7 +191,7 @@ export class PurgeMarks {
    */
   async #stays({ engineKey }: StoredEntry): Promise<boolean> {
     const stored = await readIntact(this.#store.store, engineKey)
-    if (stored === undefined || !isIntact(stored)) return false
+    if (stored === undefined) return false
     return purgeTimeMs(stored, 0, stored.length) >= this.#marks[enginePartition(engineKey)]!
   }
 

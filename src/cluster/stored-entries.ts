@@ -20,18 +20,31 @@ export function latestOfKeys(entries: readonly StoredEntry[]): readonly StoredEn
   return [...latest.values()]
 }
 
-/** What the store has under the key; what it cannot read counts as missing. */
-export function readIntact(store: Store, key: Uint8Array): MaybePromise<Uint8Array | undefined> {
+/**
+ * What the store has under the key. What cannot be read counts as missing, once `unreadable` has
+ * resolved for the key; absent: at once.
+ */
+export function readIntact(
+  store: Store,
+  key: Uint8Array,
+  unreadable?: (key: Uint8Array) => MaybePromise<void>,
+): MaybePromise<Uint8Array | undefined> {
+  const missing = (): MaybePromise<undefined> => {
+    const told = unreadable?.(key)
+    return told instanceof Promise ? told.then(() => undefined) : undefined
+  }
+  const damaged = (error: unknown): MaybePromise<undefined> => {
+    if (!(error instanceof CorruptionError)) throw error
+    return missing()
+  }
+  const intact = (stored: Uint8Array | undefined): MaybePromise<Uint8Array | undefined> =>
+    stored === undefined || isIntact(stored) ? stored : missing()
   try {
     const found = store.read(key)
-    return found instanceof Promise ? found.catch(missing) : found
+    return found instanceof Promise ? found.then(intact, damaged) : intact(found)
   } catch (error) {
-    return missing(error)
+    return damaged(error)
   }
-}
-
-function missing(error: unknown): undefined {
-  if (!(error instanceof CorruptionError)) throw error
 }
 
 /** Whether what is there stays, in the place of a form that comes. Requires checked bytes of it. */
@@ -39,7 +52,7 @@ export function hasLost(stored: Uint8Array, current: Uint8Array | undefined): bo
   return current !== undefined && isIntact(current) && compareStored(stored, current) <= 0
 }
 
-/** Damaged bytes count as missing: the next write to the key heals it. */
+/** False for damaged bytes, which count as missing. */
 export function isIntact(stored: Uint8Array): boolean {
   try {
     checkStored(stored)

@@ -9,9 +9,10 @@ import { utf8Encode } from '../../src/bytes.ts'
 import { Partitioner } from '../../src/cluster/partition.ts'
 import { PartitionTree } from '../../src/cluster/partition-tree.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
+import type { ReadTerms } from '../../src/cluster/read-coordinator.ts'
 import { encodeTombstone, encodeValue, mergeStored } from '../../src/cluster/versioned-value.ts'
 import type { Db } from '../../src/engine/index.ts'
-import { UnavailableError } from '../../src/errors.ts'
+import { CorruptionError, UnavailableError } from '../../src/errors.ts'
 import type { Consistency } from '../../src/key-value-store.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
@@ -333,6 +334,37 @@ describe('what a node has lost to a flipped byte', () => {
     const found = a.reads.get(key, { consistency: 'quorum', deadlineMs })
     assert.deepEqual(await cluster.settle(Promise.resolve(found)), utf8Encode('5'))
   })
+
+  for (const rot of ['a block', 'an entry'] as const) {
+    test(`is not hidden by an older write, when it is ${rot}`, async t => {
+      const random = seededRandom(printSeed(t))
+      const cluster = await FakeCluster.start({ random, nodes: 3, partitionCount: 1 })
+      const [a, b] = cluster.members as [FakeMember, FakeMember]
+      const engineKey = a.store.partitioner.engineKey(utf8Encode('key'))
+      const give = ({ store }: FakeMember, number: number) =>
+        store.applyStored([{ engineKey, stored: cluster.form(number) }], 'sync')
+      for (const member of [a, b]) await give(member, 2)
+      const { read } = a.engine
+      a.engine.read = (key, snapshot) => {
+        if (key.length !== engineKey.length) return read.call(a.engine, key, snapshot)
+        if (rot === 'an entry') return Uint8Array.of(9)
+        throw new CorruptionError({ path: '000005.sst', offset: 4096 }, 'a flipped byte')
+      }
+      // A hint that comes late, say. Nobody reads the block any more: what is newer hides it.
+      await give(a, 1)
+      a.engine.read = read
+      const get = () => {
+        const terms = { consistency: 'quorum', deadlineMs: cluster.clock.monotonicMs() + 1000 }
+        return cluster.settle(Promise.resolve(a.reads.get(utf8Encode('key'), terms as ReadTerms)))
+      }
+      cluster.crash(b)
+      await assert.rejects(get(), UnavailableError)
+      await cluster.restart(b)
+      await cluster.settle(a.repair.repairNow().done)
+      assert.equal(a.marks.damaged.count, 0)
+      assert.deepEqual(await get(), utf8Encode('2'))
+    })
+  }
 
   const PARTITIONS = 16
   const MARK_AGO_MS = 5_000_000
