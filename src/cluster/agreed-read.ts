@@ -396,7 +396,7 @@ class AgreedRead {
     const { choice, store, figures, epoch, marks } = this.#options
     for (const { markMs, entries } of this.#partsOf(indices)) {
       if (node === choice.self) {
-        await store.applyStored(await marks.withoutPurged(entries, markMs), 'sync')
+        await store.applyAgreed(await marks.withoutPurged(entries, markMs))
       } else {
         const body = encodeRepair({ epoch, markMs, entries })
         await this.#request(node, PeerMessage.readRepair, body)
@@ -424,8 +424,19 @@ class AgreedRead {
     return parts
   }
 
-  /** Nobody waits for it: until this, or anti-entropy, has healed it, a copy stays missing. */
+  /**
+   * Nobody waits for it: until this, or anti-entropy, has healed it, a copy stays missing. What
+   * fewer than a quorum have may be older than what cannot be read: then a quorum is asked.
+   */
   #healDamaged(): void {
+    const { nodes, needed } = this.#options
+    const quorum = Math.floor(nodes.length / 2) + 1
+    if (needed < quorum && this.#damaged.size > 0) {
+      readAgreed({ ...this.#options, needed: quorum }, this.#keys).catch((error: unknown) => {
+        this.#lastError = error
+      })
+      return
+    }
     for (const [node, digests] of this.#damaged) {
       const indices = this.#staleOf(digests)
       if (indices.length === 0) continue

@@ -58,7 +58,8 @@ export class PartitionSalvage {
 
   constructor(options: PartitionSalvageOptions) {
     this.#options = options
-    options.store.beforeHiding(engineKey => this.#beforeHiding(enginePartition(engineKey)))
+    const { unreadable } = options.store
+    unreadable.beforeHiding(engineKey => this.#beforeHiding(enginePartition(engineKey)))
   }
 
   get isRunning(): boolean {

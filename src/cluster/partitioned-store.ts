@@ -38,8 +38,9 @@ import { engineUserKey, NodeKey, nodeKey, type Partitioner } from './partition.t
 import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
 import { encodeOperation, sizeOf } from './store-operation.ts'
 import { StoreUpdates } from './store-updates.ts'
-import { latestOfKeys, readIntact } from './stored-entries.ts'
+import { latestOfKeys } from './stored-entries.ts'
 import { TimeSlice } from './time-slice.ts'
+import { UnreadableForms } from './unreadable-forms.ts'
 import {
   checkStored,
   expiryMs,
@@ -142,8 +143,9 @@ export class PartitionedStore {
   readonly #latest: LatestVersions
   readonly #writer: VersionedWriter
   readonly updates: StoreUpdates
+  /** With peers: what happens where something comes in the place of what cannot be read. */
+  readonly unreadable: UnreadableForms
   readonly #path: string
-  #beforeHiding: ((engineKey: Uint8Array) => MaybePromise<void>) | undefined
   /** For what single writes hold until they are in the engine, and reads until they are over. */
   readonly #allocate = chunkAllocator(CHUNK_SIZE)
 
@@ -160,13 +162,11 @@ export class PartitionedStore {
     const aheadMs = isReplicated ? REPLICAS_AHEAD_MAX_MS : SKEW_AHEAD_MAX_MS
     const floorMs = Math.floor(options.clock.wallMs()) + aheadMs
     this.#latest = new LatestVersions(Math.max(options.versions.storedMs, floorMs))
+    this.unreadable = new UnreadableForms(options.store)
     this.#writer = new VersionedWriter({
       store: options.store,
-      // Others have what cannot be read here: then whatever comes is better than nothing.
       current: key =>
-        options.isReplicated?.() === true
-          ? readIntact(options.store, key, unreadable => this.#beforeHiding?.(unreadable))
-          : options.store.read(key),
+        options.isReplicated?.() === true ? this.unreadable.current(key) : options.store.read(key),
       onOver: names => {
         if (options.isReplicated?.() === true) this.writeCounts.add(names)
       },
@@ -277,12 +277,9 @@ export class PartitionedStore {
     }))
   }
 
-  /**
-   * Has to resolve before a form takes the place of one that cannot be read, and that may have been
-   * later. Called where there are other replicas, and not for a version that is the greatest.
-   */
-  beforeHiding(listener: (engineKey: Uint8Array) => MaybePromise<void>): void {
-    this.#beforeHiding = listener
+  /** As applyStored with `sync`, of forms on which a quorum agreed. */
+  applyAgreed(entries: readonly StoredEntry[]): Promise<void> {
+    return this.unreadable.asAgreed(entries, () => this.applyStored(entries, 'sync'))
   }
 
   /** Undefined, or resolves, when a restart cannot give any version so far again. */

@@ -108,7 +108,7 @@ class ReplicaReads {
       entries.map(({ engineKey }) => enginePartition(engineKey)),
     )
     // Whatever the node asks of its clients' writes: who reads next must not see less.
-    await store.applyStored(await marks.withoutPurged(entries, markMs), 'sync')
+    await store.applyAgreed(await marks.withoutPurged(entries, markMs))
     return NO_ANSWER
   }
 
