@@ -20,7 +20,7 @@ export class UnreadableForms {
     this.#store = store
   }
 
-  /** What the listener returns has to resolve before something takes the place of the key's form. */
+  /** What `listener` returns has to resolve before something takes the place of the key's form. */
   beforeHiding(listener: (engineKey: Uint8Array) => MaybePromise<void>): void {
     this.#listener = listener
   }
