@@ -189,7 +189,7 @@ export class BatchTally {
   constructor(logData: Uint8Array | undefined) {
     if (logData !== undefined) checkBytes(logData, 'logData')
     this.#size = logData?.length ?? 0
-    this.#checkSize()
+    checkSize(this.#size)
   }
 
   /** Bytes that the batch takes in a frame, generously. */
@@ -206,15 +206,11 @@ export class BatchTally {
     this.#count++
     this.#size += operationSize(operation)
     if (operation.type === 'del-range') this.#rangeCount++
-    if (this.#count > BATCH_COUNT_MAX) {
-      throw new InvalidArgumentError(
-        `a batch holds at most ${BATCH_COUNT_MAX} operations: split it`,
-      )
-    }
+    checkCount(this.#count)
     if (this.#rangeCount > BATCH_RANGES_MAX) {
       throw new InvalidArgumentError(`a batch deletes at most ${BATCH_RANGES_MAX} ranges: split it`)
     }
-    this.#checkSize()
+    checkSize(this.#size)
   }
 
   /** Throws InvalidArgumentError when there is only log data. */
@@ -222,13 +218,48 @@ export class BatchTally {
     if (this.#count > 0) return
     throw new InvalidArgumentError('logData goes with operations: put it in a batch that has some')
   }
+}
 
-  #checkSize(): void {
-    if (this.#size <= BATCH_SIZE_MAX) return
-    throw new InvalidArgumentError(
-      `a batch holds at most ${BATCH_SIZE_MAX} bytes of keys, values and log data: split it`,
-    )
+function checkCount(count: number): void {
+  if (count <= BATCH_COUNT_MAX) return
+  throw new InvalidArgumentError(`a batch holds at most ${BATCH_COUNT_MAX} operations: split it`)
+}
+
+function checkSize(size: number): void {
+  if (size <= BATCH_SIZE_MAX) return
+  throw new InvalidArgumentError(
+    `a batch holds at most ${BATCH_SIZE_MAX} bytes of keys, values and log data: split it`,
+  )
+}
+
+/** What a batch comes to at least. */
+export interface BatchLeast {
+  readonly count: number
+  /** Bytes of keys and values. */
+  readonly size: number
+}
+
+/** Throws InvalidArgumentError when no more than that is too much already. */
+export function checkBatchLeast({ count, size }: BatchLeast): void {
+  checkCount(count)
+  checkSize(size)
+}
+
+/** Of operations of whatever form, valid or not: ranges, which may come to nothing, do not count. */
+export function leastOf(operations: readonly unknown[]): BatchLeast {
+  let [count, size] = [0, 0]
+  for (const operation of operations as readonly Partial<EngineOperation & { type: 'put' }>[]) {
+    const { type, key, value } = operation ?? {}
+    if ((type as string) === 'del-range') continue
+    count++
+    size += lengthOf(key) + lengthOf(value)
   }
+  return { count, size }
+}
+
+/** UTF-8 has no fewer bytes than a text has units. */
+function lengthOf(input: unknown): number {
+  return typeof input === 'string' || input instanceof Uint8Array ? input.length : 0
 }
 
 /**

@@ -7,7 +7,7 @@
  */
 import { checkArray } from '../arguments.ts'
 import { yieldToEventLoop } from '../clock.ts'
-import { BatchTally, SLICE_OPERATIONS } from './batch-operations.ts'
+import { type BatchLeast, BatchTally, leastOf, SLICE_OPERATIONS } from './batch-operations.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
 import { addOperation, beginOperations, type EngineOperation } from './write-group.ts'
@@ -27,6 +27,8 @@ export interface OperationSource {
   readonly count: number
   /** Those from `from` on and before `to`. Throws InvalidArgumentError. */
   slice(from: number, to: number): readonly EngineOperation[]
+  /** What those come to at least, without converting them. */
+  least(from: number, to: number): BatchLeast
 }
 
 /**
@@ -40,6 +42,7 @@ export function sourceOf<T>(
   return {
     count: checkArray(operations, 'operations').length,
     slice: (from, to) => convert(operations.slice(from, to)),
+    least: (from, to) => leastOf(operations.slice(from, to)),
   }
 }
 

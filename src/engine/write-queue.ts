@@ -18,7 +18,7 @@
  *     nothing but their finished frames, or a place in the queue, of which there are GROUPS_MAX.
  */
 import { endOfTick } from '../clock.ts'
-import { InvalidArgumentError, KvError, OverloadedError } from '../errors.ts'
+import { InvalidArgumentError, KvError } from '../errors.ts'
 import type { Durability } from '../key-value-store.ts'
 import { checkBatchSize, SLICE_OPERATIONS } from './batch-operations.ts'
 import type { SequenceRange } from './change-batch.ts'
@@ -26,6 +26,7 @@ import { type FreezeWaiter, GroupCommitter } from './group-committer.ts'
 import { ImmediateWriter } from './immediate-writer.ts'
 import { encodeBatch, gatherBatch, type OperationSource, sourceOf } from './large-batch.ts'
 import { type CommitFrame, PreparedWrite } from './prepared-write.ts'
+import { finalRefusal, tooManyBatches, tooManyBytes } from './queue-refusals.ts'
 import { LARGE_SIZE_MIN } from './slices.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
 import {
@@ -201,8 +202,8 @@ export class WriteQueue {
     logData: Uint8Array | undefined,
     size = logData?.length ?? 0,
   ): Promise<void> {
-    const refusal = this.#refusal(size) ?? this.#lengthRefusal()
-    if (refusal !== undefined) return Promise.reject(refusal)
+    const refusal = this.#refusal(size, 0, true) ?? this.#lengthRefusal()
+    if (refusal !== undefined) return rejected(finalRefusal(refusal, source, logData))
     const isSingle = this.#queuedBytes === 0 && !this.#committer.busy && this.#groups.length === 0
     const group = this.#addGroup(this.#spareBuilder(), durability)
     this.#open = undefined
@@ -212,7 +213,7 @@ export class WriteQueue {
       .then(() => this.#fill(group, source, logData, admit))
       .then(undefined, cause => {
         this.#discharge(group)
-        return unwritten(cause)
+        return finalRefusal(unwritten(cause), source, logData)
       })
     this.#lastFilling = group.filling
     return group.promise
@@ -263,24 +264,23 @@ export class WriteQueue {
     )
   }
 
-  /** Why so many more bytes are not taken, by a group that was charged `own` already. */
-  #refusal(size: number, own = 0): Error | undefined {
+  /**
+   * Why so many more bytes are not taken, by a group that was charged `own` already. `isPart`: more
+   * may come.
+   */
+  #refusal(size: number, own = 0, isPart = false): Error | undefined {
     const { failure } = this.#host.state
     if (failure !== undefined) return failure
     if (this.#queuedBytes === own || this.#queuedBytes + size <= this.#host.queuedBytesMax) {
       return undefined
     }
-    const message = `${this.#queuedBytes} bytes of writes are waiting for the disk`
-    return new OverloadedError(`${message}: await writes before sending more`, 50)
+    const [waiting, max] = [this.#queuedBytes - own, this.#host.queuedBytesMax]
+    return tooManyBytes({ size: own + size, isPart, waiting, max })
   }
 
   #lengthRefusal(): Error | undefined {
     const { length } = this.#groups
-    if (length < GROUPS_MAX) return undefined
-    return new OverloadedError(
-      `${length} batches are waiting: await writes before sending more`,
-      50,
-    )
+    return length < GROUPS_MAX ? undefined : tooManyBatches(length)
   }
 
   #join(size: number, durability: Durability): WriteGroup {
@@ -330,7 +330,9 @@ export class WriteQueue {
    */
   #admit(group: WriteGroup, bytes: number, isSingle: boolean): void {
     const more = Math.max(0, bytes - group.queuedBytes)
-    const refusal = isSingle ? this.#host.state.failure : this.#refusal(more, group.queuedBytes)
+    const refusal = isSingle
+      ? this.#host.state.failure
+      : this.#refusal(more, group.queuedBytes, true)
     if (refusal !== undefined) throw refusal
     this.#charge(group, more)
   }
@@ -369,6 +371,10 @@ export class WriteQueue {
     builder.begin()
     this.#spareBuilders.push(builder)
   }
+}
+
+async function rejected(refusal: Promise<Error>): Promise<never> {
+  throw await refusal
 }
 
 function engineSource(operations: readonly EngineOperation[]): OperationSource {

@@ -160,8 +160,8 @@ describe('writes that wait', () => {
       assert.equal(outcome.reason.code, 'KV_OVERLOADED')
       assert.equal(outcome.reason.outcome, 'rejected')
     }
-    // What is converted before the look at its size.
-    assert.deepEqual(batches.counts, [501, ...others.map(() => 20)])
+    // What is converted before the look at its size; then each is asked for the least it takes.
+    assert.deepEqual(batches.counts, [501, ...others.map(() => 20 + 501)])
     assert.equal(db.stats().memory.writeQueue, 0)
     await drive(clock, db.close())
   })
@@ -201,6 +201,75 @@ describe('writes that wait', () => {
     const batches = new CountedBatches(1200, 8 * 1024)
     await drive(clock, Promise.all([db.batch(batches.next()), db.put('behind', VALUE)]))
     assert.deepEqual(batches.counts, [1200])
+    await drive(clock, db.close())
+  })
+
+  test('are refused with the size, the limit and what to do', async () => {
+    const { db, clock, hold } = await empty()
+    const release = hold()
+    const taken = Array.from({ length: 15 }, (_, at) => db.put(`waits ${at}`, VALUE))
+    const { writeQueue } = db.stats().memory
+    const one = (size: number): EmbeddedOperation => ({
+      type: 'put',
+      key: 'k',
+      value: new Uint8Array(size),
+    })
+    const many = (count: number, size: number) =>
+      new Array<EmbeddedOperation>(count).fill(one(size))
+    const refused: Promise<void>[] = []
+    const beside = `${writeQueue} bytes of others wait for the disk, and ${8 * MIB} may wait together`
+    for (const [write, message] of [
+      [
+        db.put('k', VALUE),
+        `a write of ${MIB / 2 + 33} bytes was refused: ${beside}; await writes before sending more`,
+      ],
+      [
+        db.batch(many(9, MIB)),
+        `a write of at least ${9 * (MIB + 33) + 32} bytes was refused: ${beside}; it is taken only ` +
+          'while no other waits: await those before it, or split it',
+      ],
+      [
+        db.batch(many(600, 2000)),
+        /^a write of at least 52\d{4} bytes .* await writes before sending more$/,
+      ],
+    ] as const) {
+      refused.push(assert.rejects(write, { code: 'KV_OVERLOADED', message, retryAfterMs: 50 }))
+    }
+    // What no queue takes is told so for good.
+    const never = { code: 'KV_INVALID_ARGUMENT', outcome: 'rejected', message: /split it$/ }
+    for (const batch of [many(65, MIB), many(650, MIB / 10), many(1_000_001, 0)]) {
+      refused.push(assert.rejects(db.batch(batch), never))
+    }
+    release()
+    await drive(clock, Promise.all([...taken, ...refused]))
+    await drive(clock, db.close())
+  })
+
+  test('are at most 4096, of which the batches hold nothing yet', async () => {
+    const { db, clock, hold } = await empty()
+    const release = hold()
+    // So much waits that none of them is taken in the end, which takes them less time.
+    const full = db.put('k', new Uint8Array(8 * MIB - 40))
+    const batch = new Array<EmbeddedOperation>(501).fill({ type: 'del', key: 'k' })
+    const writes = Array.from({ length: 4096 }, () => db.batch(batch))
+    const last = assert.rejects(writes.pop()!, {
+      code: 'KV_OVERLOADED',
+      message:
+        'a batch was refused: 4096 others wait, which is the most that may; ' +
+        'await batches before sending more',
+    })
+    const settled = Promise.allSettled(writes)
+    await last
+    await new Promise(resolve => setImmediate(resolve))
+    release()
+    await drive(clock, full)
+    const outcomes = await drive(clock, settled)
+    assert.equal(outcomes.length, 4095)
+    for (const outcome of outcomes) {
+      assert.ok(outcome.status === 'rejected')
+      assert.match(outcome.reason.message, /^a write of at least 32 bytes/)
+    }
+    await drive(clock, db.batch(batch))
     await drive(clock, db.close())
   })
 })
