@@ -245,7 +245,7 @@ export function checkBatchLeast({ count, size }: BatchLeast): void {
   checkSize(size)
 }
 
-/** Of operations of whatever form, valid or not: ranges, which may come to nothing, do not count. */
+/** Of operations of whatever form, valid or not; of ranges, which may be none, there are none. */
 export function leastOf(operations: readonly unknown[]): BatchLeast {
   let [count, size] = [0, 0]
   for (const operation of operations as readonly Partial<EngineOperation & { type: 'put' }>[]) {

@@ -217,7 +217,8 @@ describe('writes that wait', () => {
     const many = (count: number, size: number) =>
       new Array<EmbeddedOperation>(count).fill(one(size))
     const refused: Promise<void>[] = []
-    const beside = `${writeQueue} bytes of others wait for the disk, and ${8 * MIB} may wait together`
+    const others = `${writeQueue} bytes of others wait for the disk`
+    const beside = `${others}, and ${8 * MIB} may wait together`
     for (const [write, message] of [
       [
         db.put('k', VALUE),
