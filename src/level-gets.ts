@@ -5,11 +5,13 @@
  * Invariant: whoever awaits one read after another, or many keys at once, lets the event loop turn
  * about every millisecond.
  */
+import { checkFlag } from './arguments.ts'
 import type { Db } from './engine/index.ts'
 import type { EventLoopBudget } from './event-loop-budget.ts'
 import { KEY_SIZE_MAX, type ReadOptions } from './key-value-store.ts'
 import { levelError } from './level-error.ts'
 import { formatted, type LevelData, type LevelFormat, storedKey } from './level-key.ts'
+import { checkAmount } from './level-options.ts'
 import type { LevelSource } from './level-reader.ts'
 import { engineSnapshot, type LevelSnapshot } from './level-snapshot.ts'
 
@@ -20,17 +22,19 @@ export interface LevelReadOptions {
   readonly keyEncoding: LevelFormat
   readonly valueEncoding: LevelFormat
   readonly snapshot?: LevelSnapshot | null | undefined
+  readonly fillCache?: boolean | undefined
+  readonly highWaterMarkBytes?: number | undefined
 }
 
 export async function getValue(
   db: Db,
   key: LevelData,
-  { snapshot, valueEncoding }: LevelReadOptions,
+  options: LevelReadOptions,
 ): Promise<LevelData | undefined> {
   try {
     const stored = storedKey(key)
-    const value = isPossible(stored) ? await db.get(stored, readOptions(snapshot)) : undefined
-    return value === undefined ? undefined : formatted(value, valueEncoding)
+    const value = isPossible(stored) ? await db.get(stored, readOptions(options)) : undefined
+    return value === undefined ? undefined : formatted(value, options.valueEncoding)
   } catch (error) {
     throw levelError(error)
   }
@@ -44,7 +48,7 @@ export function getValueSync(
   try {
     const stored = storedKey(key)
     if (!isPossible(stored)) return undefined
-    const value = db.getSync(stored, readOptions(options.snapshot))
+    const value = db.getSync(stored, readOptions(options))
     return value === undefined ? undefined : formatted(value, options.valueEncoding)
   } catch (error) {
     throw levelError(error)
@@ -59,7 +63,7 @@ export async function getValues(
 ): Promise<(LevelData | undefined)[]> {
   try {
     const stored = keys.map(storedKey)
-    const found = await db.getMany(stored.filter(isPossible), readOptions(options.snapshot))
+    const found = await db.getMany(stored.filter(isPossible), readOptions(options))
     const values = found.values()
     return stored.map(key => {
       const value = isPossible(key) ? values.next().value : undefined
@@ -77,7 +81,7 @@ export async function hasKeys(
   options: LevelReadOptions,
 ): Promise<boolean[]> {
   try {
-    const given = engineSnapshot(options.snapshot)
+    const given = readOptions(options)?.snapshot
     const snapshot = given ?? db.snapshot()
     try {
       const present: boolean[] = []
@@ -95,20 +99,21 @@ export async function hasKeys(
   }
 }
 
-/** What to read from: the caller's snapshot, or one of this moment that the reader releases. */
-export function sourceFor(
-  db: Db,
-  options: Pick<LevelReadOptions, 'snapshot'>,
-  budget: EventLoopBudget,
-): LevelSource {
-  const given = engineSnapshot(options.snapshot)
+type GivenOptions = Pick<LevelReadOptions, 'snapshot' | 'fillCache' | 'highWaterMarkBytes'>
+
+/**
+ * What to read from: the caller's snapshot, or one of this moment that the reader releases. Throws
+ * InvalidArgumentError for options that are of another kind.
+ */
+export function sourceFor(db: Db, options: GivenOptions, budget: EventLoopBudget): LevelSource {
+  const given = readOptions(options)?.snapshot
   return { db, snapshot: given ?? db.snapshot(), isOwned: given === undefined, budget }
 }
 
-function readOptions(
-  given: LevelSnapshot | null | undefined,
-): Pick<ReadOptions, 'snapshot'> | undefined {
-  const snapshot = engineSnapshot(given)
+function readOptions(options: GivenOptions): Required<Pick<ReadOptions, 'snapshot'>> | undefined {
+  checkFlag(options.fillCache, 'fillCache')
+  checkAmount(options.highWaterMarkBytes, 'highWaterMarkBytes')
+  const snapshot = engineSnapshot(options.snapshot)
   return snapshot === undefined ? undefined : { snapshot }
 }
 

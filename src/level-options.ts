@@ -25,6 +25,7 @@ import type {
   AbstractValueIteratorOptions,
   Transcoder,
 } from 'abstract-level'
+import { checkFlag, describe } from './arguments.ts'
 import { closestWord } from './edit-distance.ts'
 import type { DbOptions } from './engine/index.ts'
 import { InvalidArgumentError } from './errors.ts'
@@ -195,12 +196,34 @@ function checkSpelling(options: OpenOptions): void {
   }
 }
 
+/** Throws InvalidArgumentError unless it is a number from 0 on, or none. */
+export function checkAmount(value: number | undefined, name: string): void {
+  if (value === undefined || (typeof value === 'number' && value >= 0)) return
+  throw new InvalidArgumentError(`${name} must be a number, 0 or more, got ${describe(value)}`)
+}
+
+/** Those that the engine does not see: it checks the others. */
+function checkKinds(options: OpenOptions): void {
+  for (const name of ['compression', 'multithreading'] as const) checkFlag(options[name], name)
+  for (const name of AMOUNTS) checkAmount(options[name], name)
+}
+
+const AMOUNTS = [
+  'cacheSize',
+  'writeBufferSize',
+  'blockSize',
+  'maxOpenFiles',
+  'blockRestartInterval',
+  'maxFileSize',
+] as const
+
 /**
  * The engine's options for those of open(). Throws LevelError for what it cannot do, and
- * InvalidArgumentError for what is misspelt.
+ * InvalidArgumentError for what is misspelt or of another kind.
  */
 export function engineOptions(options: OpenOptions): DbOptions {
   checkSpelling(options)
+  checkKinds(options)
   if (options.multithreading === true) {
     throw new LevelError(
       'LEVEL_NOT_SUPPORTED',

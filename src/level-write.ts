@@ -1,4 +1,5 @@
 /** The writes of abstract-level in the words of the engine. */
+import { checkFlag } from './arguments.ts'
 import type { BatchOperation, Durability, PutOptions } from './key-value-store.ts'
 import { dataBytes, type LevelData, storedKey } from './level-key.ts'
 import type { WriteOptions } from './level-options.ts'
@@ -39,8 +40,12 @@ export function batchOptions(
   return putOptions(isTaken ? { ...options, ttlMs: undefined } : options)
 }
 
-/** What a write asks for; undefined for what the database gives by itself. */
+/**
+ * What a write asks for; undefined for what the database gives by itself. Throws
+ * InvalidArgumentError.
+ */
 function writeDurability({ sync, durability }: WriteOptions): Durability | undefined {
+  checkFlag(sync, 'sync')
   if (durability !== undefined || sync === undefined) return durability
   return sync ? 'sync' : 'interval'
 }

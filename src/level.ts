@@ -219,6 +219,7 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
     options: LevelRange & { limit: number; snapshot?: LevelSnapshot } & LevelWriteOptions,
   ): Promise<void> {
     if (options.limit < 0 && !options.snapshot) return this.#clearRange(options)
+    const wanted = putOptions(options)
     const source = sourceFor(this.#open(), options, this.#budget)
     const reader = new LevelReader(source, { ...options, values: false }, storedKeyAt)
     try {
@@ -228,7 +229,7 @@ export class DuramenLevel<KDefault = string, VDefault = string> extends Abstract
         if (keys.length === 0) break
         left -= keys.length
         const deletions = keys.map(key => ({ type: 'del' as const, key }))
-        await source.db.write(deletions, putOptions(options))
+        await source.db.write(deletions, wanted)
       }
     } catch (error) {
       throw levelError(error)

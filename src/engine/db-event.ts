@@ -125,7 +125,10 @@ export interface TableDeletedEvent {
   readonly fileNumber: number
 }
 
-/** Work in the background failed; reads and writes go on. */
+/**
+ * Work in the background failed; reads and writes go on. What fails again for want of room or of
+ * files is told less and less often, though it is tried each second.
+ */
 export interface BackgroundErrorEvent {
   readonly type: 'backgroundError'
   readonly what: 'flush' | 'compaction'

@@ -29,6 +29,13 @@ import type { WalSegments } from './wal-segments.ts'
 /** Milliseconds before failed work is tried again; doubled up to the maximum. */
 const RETRY_DELAY_MS_MIN = 500
 const RETRY_DELAY_MS_MAX = 30_000
+/**
+ * The maximum after a shortage, which is over when somebody makes room: then writers are refused
+ * for nothing. Trying takes milliseconds where nothing fits, but where almost enough does, a table
+ * is written each time: so at most one part of the time in so many is spent on it.
+ */
+const SHORTAGE_DELAY_MS_MAX = 1000
+const SHORTAGE_PAUSE_SHARE = 20
 
 /** What background work needs of the database around it. */
 export interface BackgroundHost {
@@ -82,6 +89,8 @@ export class JobRunner {
   readonly #running = new Set<Promise<unknown>>()
   #stopped = false
   #failures = 0
+  /** The same failure is told again from then on. */
+  #tellMs = Number.NEGATIVE_INFINITY
 
   constructor(host: BackgroundHost) {
     this.#host = host
@@ -184,25 +193,39 @@ export class JobRunner {
 
   async #attempt(name: Work, work: () => Promise<void>): Promise<void> {
     if (this.stopped) return
+    const { clock } = this.#host
+    const startMs = clock.monotonicMs()
     try {
       await work()
     } catch (error) {
       if (this.stopped || error instanceof AbortedError) return
-      this.#failures++
-      const delayMs = Math.min(RETRY_DELAY_MS_MIN * 2 ** (this.#failures - 1), RETRY_DELAY_MS_MAX)
-      const { logger, events } = this.#host
-      logger.error(`${name} failed; trying again`, { error, delayMs })
-      if (events.active) {
-        const failure = { what: name, error: toError(error), retryMs: delayMs }
-        events.emit({ type: 'backgroundError', ...failure })
-      }
-      const cancel = this.#host.clock.setTimer(delayMs, () => {
+      const delayMs = this.#failed(name, error, clock.monotonicMs() - startMs)
+      const cancel = clock.setTimer(delayMs, () => {
         this.#retries.delete(retry)
         this.supervise(name, work)
       })
       const retry = { name, work, cancel }
       this.#retries.add(retry)
     }
+  }
+
+  /** Tells of it, and returns after how many milliseconds the work is tried again. */
+  #failed(name: Work, error: unknown, elapsedMs: number): number {
+    this.#failures++
+    const { logger, events, clock } = this.#host
+    const usualMs = Math.min(RETRY_DELAY_MS_MIN * 2 ** (this.#failures - 1), RETRY_DELAY_MS_MAX)
+    const shortMs = Math.max(SHORTAGE_DELAY_MS_MAX, elapsedMs * SHORTAGE_PAUSE_SHARE)
+    const delayMs = isShortage(error) ? Math.min(usualMs, shortMs) : usualMs
+    const nowMs = clock.monotonicMs()
+    // As often as it would be tried without a shortage: a disk may be full for days.
+    if (this.#failures > 1 && nowMs < this.#tellMs) return delayMs
+    this.#tellMs = nowMs + usualMs
+    logger.error(`${name} failed; trying again`, { error, delayMs })
+    if (events.active) {
+      const failure = { what: name, error: toError(error), retryMs: delayMs }
+      events.emit({ type: 'backgroundError', ...failure })
+    }
+    return delayMs
   }
 
   /** Stops running jobs and waits for them. */

@@ -6,15 +6,17 @@
 // killed database that is opened on a disk without room, which comes later, in many ways.
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import { yieldToEventLoop } from '../../src/clock.ts'
+import { delay, yieldToEventLoop } from '../../src/clock.ts'
 import { DATABASE_ID_SIZE } from '../../src/engine/database-id.ts'
 import { formatFileName } from '../../src/engine/file-names.ts'
 import type { DirectoryLock, File } from '../../src/engine/file-system.ts'
 import { type Db, InlineExecutor, open, openInEnvironment } from '../../src/engine/index.ts'
+import type { Job, JobResult } from '../../src/engine/job.ts'
 import { encodeManifestHeader } from '../../src/engine/manifest-format.ts'
 import { ReplayMemtables } from '../../src/engine/replay-memtables.ts'
 import { IoError, KvError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
+import { silentLogger } from '../../src/logger.ts'
 import { seededRandom } from '../../src/random.ts'
 import { text } from '../support/crash-oracle.ts'
 import { DIRECTORY, drive, openEngine } from '../support/engine-on-disk.ts'
@@ -28,15 +30,33 @@ const hasher = await loadHasher()
 const SMALL = { memtableSize: 16 * 1024, tableSizeTarget: 8 * 1024, baseLevelSize: 16 * 1024 }
 const VALUE = new Uint8Array(500)
 
-async function openFull(): Promise<{ db: Db; clock: SimClock; fillAgain: () => void }> {
+interface FullSubject {
+  readonly db: Db
+  readonly clock: SimClock
+  /** That there is no room. */
+  readonly full: FaultReport
+  /** What was logged as an error. */
+  readonly errors: readonly string[]
+}
+
+/** A job fails after `jobMs`. */
+async function openFull(jobMs = 0): Promise<FullSubject> {
   const clock = new SimClock()
   const fileSystem = new FailingFileSystem(new MemoryFileSystem())
   const isTable = (path: string) => path.endsWith('.sst')
   const full = fileSystem.fail({ fault: 'ENOSPC', kind: 'write', path: isTable, forever: true })
-  const executor = new InlineExecutor({ fileSystem, hasher, clock })
+  class SlowExecutor extends InlineExecutor {
+    override async run(job: Job): Promise<JobResult> {
+      if (jobMs > 0) await delay(clock, jobMs)
+      return await super.run(job)
+    }
+  }
+  const executor = new SlowExecutor({ fileSystem, hasher, clock })
   const environment = { fileSystem, executor, clock, random: seededRandom(1) }
-  const db = await openInEnvironment('/db', SMALL, environment)
-  return { db, clock, fillAgain: () => full.remove() }
+  const errors: string[] = []
+  const logger = { ...silentLogger, error: (message: string) => errors.push(message) }
+  const db = await openInEnvironment('/db', { ...SMALL, logger }, environment)
+  return { db, clock, full, errors }
 }
 
 /** What comes of the promise while time passes. */
@@ -68,7 +88,7 @@ async function writeUntilRefused(db: Db, clock: SimClock): Promise<number> {
 
 describe('a disk on which no table can be written', () => {
   test('writes are refused, reads go on, and all is well when there is room', async () => {
-    const { db, clock, fillAgain } = await openFull()
+    const { db, clock, full } = await openFull()
     const taken = await writeUntilRefused(db, clock)
     assert.ok(taken > 10)
     await assert.rejects(inTime(clock, db.put('another', VALUE)), IoError)
@@ -76,10 +96,33 @@ describe('a disk on which no table can be written', () => {
     for (let count = 0; count < taken; count++) {
       assert.equal((await db.get(`key ${count}`))?.length, VALUE.length)
     }
-    fillAgain()
+    full.remove()
     for (let turn = 0; turn < 10; turn++) await clock.advanceAsync(10_000)
     await inTime(clock, db.put('another', VALUE))
     assert.equal(db.stats().writesRefusedFor, undefined)
+    await inTime(clock, db.close())
+  })
+
+  test('writes are taken a second after there is room, however long there was none', async () => {
+    const { db, clock, full, errors } = await openFull()
+    await writeUntilRefused(db, clock)
+    for (let second = 0; second < 1200; second++) await clock.advanceAsync(1000)
+    assert.equal(db.stats().writesRefusedFor, 'space')
+    assert.ok(full.injected > 1150, `${full.injected} tries in 20 minutes`)
+    // Each half of a minute, and more often at first.
+    assert.ok(errors.length > 40 && errors.length < 52, `it is told ${errors.length} times`)
+    full.remove()
+    await clock.advanceAsync(1000)
+    assert.equal(db.stats().writesRefusedFor, undefined)
+    await inTime(clock, db.put('another', VALUE))
+    await inTime(clock, db.close())
+  })
+
+  test('what fails only after a while is not all that is done', async () => {
+    const { db, clock, full } = await openFull(1200)
+    await writeUntilRefused(db, clock)
+    for (let second = 0; second < 1200; second++) await clock.advanceAsync(1000)
+    assert.ok(full.injected > 42 && full.injected < 60, `${full.injected} tries in 20 minutes`)
     await inTime(clock, db.close())
   })
 

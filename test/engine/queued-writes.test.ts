@@ -226,8 +226,8 @@ describe('writes that wait', () => {
       ],
       [
         db.batch(many(9, MIB)),
-        `a write of at least ${9 * (MIB + 33) + 32} bytes was refused: ${beside}; it is taken only ` +
-          'while no other waits: await those before it, or split it',
+        `a write of at least ${9 * (MIB + 33) + 32} bytes was refused: ${beside}; ` +
+          'it is taken only while no other waits: await those before it, or split it',
       ],
       [
         db.batch(many(600, 2000)),

@@ -136,6 +136,52 @@ describe('DuramenLevel', () => {
     })
   })
 
+  test('refuses options of another kind, and does nothing then', async t => {
+    const wrong = hasCode('KV_INVALID_ARGUMENT')
+    for (const [name, value] of [
+      ...['cacheSize', 'writeBufferSize', 'blockSize', 'maxOpenFiles', 'maxFileSize'].flatMap(
+        name => [
+          [name, '8'],
+          [name, -1],
+        ],
+      ),
+      ['blockRestartInterval', Number.NaN],
+      ['compression', 'zstd'],
+      ['multithreading', 'yes'],
+      ['durability', 'yes'],
+      ['memoryBudget', '1'],
+    ] as const) {
+      const options = { [name as string]: value } as object
+      const error = await openingError(temporaryDirectory(t), options)
+      assert.ok(wrong(error) && error.message.includes(name as string), `${name}: ${error.message}`)
+    }
+    const db = await openLevel(t)
+    await db.put('a', '1')
+    const options = { sync: 'yes', durability: 'sync' } as never
+    const limited = { limit: 10, sync: 'yes' } as never
+    const reading = { fillCache: 'no' } as never
+    for (const [what, call] of Object.entries<() => Promise<unknown>>({
+      put: () => db.put('a', '2', options),
+      del: () => db.del('a', options),
+      batch: () => db.batch([{ type: 'del', key: 'a' }], options),
+      'chained batch': () => db.batch().del('a').write(options),
+      clear: () => db.clear(options),
+      'limited clear': () => db.clear(limited),
+      get: () => db.get('a', reading),
+      getMany: () => db.getMany(['a'], reading),
+      has: () => db.has('a', reading),
+      hasMany: () => db.hasMany(['a'], reading),
+      iterator: async () => await db.iterator(reading).all(),
+      keys: async () => await db.keys({ highWaterMarkBytes: '1' } as never).all(),
+      values: async () => await db.values({ highWaterMarkBytes: Number.NaN }).all(),
+    })) {
+      await assert.rejects(call, wrong, what)
+    }
+    assert.throws(() => db.getSync('a', reading), wrong)
+    assert.equal(await db.get('a'), '1')
+    assert.equal(stats(db).snapshots, 0)
+  })
+
   test('refuses keys and values beyond the limits, and finds none of them', async t => {
     const db = await openLevel(t)
     const long = 'k'.repeat(65_536)
