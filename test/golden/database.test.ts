@@ -5,14 +5,22 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
-import { type ChangeBatch, InlineExecutor, verifyInEnvironment } from '../../src/engine/index.ts'
+import {
+  type ChangeBatch,
+  InlineExecutor,
+  restoreInEnvironment,
+  verifyInEnvironment,
+} from '../../src/engine/index.ts'
 import { loadHasher } from '../../src/hash.ts'
+import { seededRandom } from '../../src/random.ts'
 import { readState, text } from '../support/crash-oracle.ts'
 import { DIRECTORY, drive, openEngine } from '../support/engine-on-disk.ts'
 import {
+  BACKUP_DIRECTORY,
   GOLDEN_COLD,
   GOLDEN_LIVES,
   GOLDEN_WALL_MS,
+  goldenBackups,
   goldenDisk,
   goldenEntries,
   LAST_LOG_DATA,
@@ -24,11 +32,11 @@ import { SimClock } from '../support/sim-clock.ts'
 
 if (process.env['DURAMEN_GOLDEN'] === '1') await writeGolden()
 
-async function checkFiles(disk: MemoryFileSystem): Promise<void> {
+async function checkFiles(disk: MemoryFileSystem, directory = DIRECTORY): Promise<void> {
   const clock = new SimClock({ wallMs: GOLDEN_WALL_MS })
   const executor = new InlineExecutor({ fileSystem: disk, hasher: await loadHasher(), clock })
   const environment = { fileSystem: disk, executor, clock }
-  const { findings, damages } = await drive(clock, verifyInEnvironment(DIRECTORY, {}, environment))
+  const { findings, damages } = await drive(clock, verifyInEnvironment(directory, {}, environment))
   assert.equal(damages, 0, JSON.stringify(findings))
 }
 
@@ -93,6 +101,25 @@ for (const { name, hasRanges, isTiered } of GOLDEN_LIVES) {
     })
   })
 }
+
+test('the directory of backups passes every check, and each is restored', async () => {
+  const { disk, states } = goldenBackups()
+  const names = disk.listSync(BACKUP_DIRECTORY)
+  assert.equal(names.filter(name => name.startsWith('BACKUP-')).length, states.length)
+  await checkFiles(disk, BACKUP_DIRECTORY)
+  for (const [index, state] of states.entries()) {
+    const clock = new SimClock({ wallMs: GOLDEN_WALL_MS })
+    const copy = disk.processCrashClone()
+    const executor = new InlineExecutor({ fileSystem: copy, hasher: await loadHasher(), clock })
+    const environment = { fileSystem: copy, executor, clock, random: seededRandom(5) }
+    const options = { backup: index + 1 }
+    const restored = restoreInEnvironment(BACKUP_DIRECTORY, DIRECTORY, options, environment)
+    await drive(clock, restored)
+    const db = await openEngine(copy, { clock, options: { createIfMissing: false } })
+    assert.deepEqual(await readState(db), state)
+    await drive(clock, db.close())
+  }
+})
 
 const TESTS = projectUrl('test/golden/')
 

@@ -64,11 +64,43 @@ export function goldenEntries(name: string): Map<string, string> {
   return new Map(JSON.parse(text) as [string, string][])
 }
 
+/** A directory of backups, of which it holds two, one table in both. */
+export const GOLDEN_BACKUPS = 'backups-v1'
+/** Where it is on the disk. */
+export const BACKUP_DIRECTORY = '/backups'
+
+/** That directory on a disk in memory, and what the databases held that were backed up. */
+export function goldenBackups(): { disk: MemoryFileSystem; states: Map<string, string>[] } {
+  const disk = new MemoryFileSystem()
+  disk.makeDirectorySync(BACKUP_DIRECTORY)
+  plantFiles(disk, BACKUP_DIRECTORY, new URL(`${GOLDEN_BACKUPS}/`, FOLDER))
+  const text = readFileSync(new URL(`${GOLDEN_BACKUPS}.entries`, FOLDER), 'utf8')
+  return { disk, states: (JSON.parse(text) as [string, string][][]).map(all => new Map(all)) }
+}
+
 /** Lives the lives that are not kept yet, and keeps what a kill leaves of them. */
 export async function writeGolden(): Promise<void> {
   for (const life of GOLDEN_LIVES) {
     if (!existsSync(new URL(`${life.name}/`, FOLDER))) await writeLife(life)
   }
+  if (!existsSync(new URL(`${GOLDEN_BACKUPS}/`, FOLDER))) await writeBackups()
+}
+
+async function writeBackups(): Promise<void> {
+  const disk = new MemoryFileSystem()
+  const clock = new SimClock()
+  const db = await openEngine(disk, { clock, random: seededRandom(1) })
+  const states: (readonly (readonly [string, string])[])[] = []
+  for (const [round, keys] of [200, 15].entries()) {
+    for (let index = 0; index < keys; index++) {
+      await drive(clock, db.put(`key-${index}`, `round ${round} ${'.'.repeat(index % 50)}`))
+    }
+    await drive(clock, db.backup(BACKUP_DIRECTORY, { keep: 2 }))
+    states.push([...(await readState(db))])
+  }
+  await drive(clock, db.close())
+  keepFiles(disk, BACKUP_DIRECTORY, new URL(`${GOLDEN_BACKUPS}/`, FOLDER))
+  writeFileSync(new URL(`${GOLDEN_BACKUPS}.entries`, FOLDER), `${JSON.stringify(states)}\n`)
 }
 
 async function writeLife(life: GoldenLife): Promise<void> {

@@ -7,8 +7,9 @@
  * test shares the event loop with the loading.
  *
  * Each test file runs alone as well, from its source: `node --import tsx --test
- * test/engine/db.test.ts`. What needs a process of its own is in OWN_PROCESS, and has a batch to
- * itself.
+ * test/engine/db.test.ts`. Batches run in the order of their names, two at a time: those that take
+ * longest have a number and come first, so that none of them runs alone in the end. What needs a
+ * process of its own is in OWN_PROCESS, and has a batch to itself.
  */
 import { readdirSync } from 'node:fs'
 import { moduleUrl, projectUrl } from './project-root.ts'
