@@ -98,9 +98,9 @@ export class Leftovers {
       if (this.#clean.get(partition) === count) continue
       if (!this.#canAskOwners(table, partition)) continue
       await budget.yieldToForeground()
-      await this.#clear(table, partition)
+      const isCleared = await this.#clear(table, partition)
       if (this.#isClosed || sets.current.table !== table) return
-      this.#clean.set(partition, count)
+      if (isCleared) this.#clean.set(partition, count)
     }
   }
 
@@ -119,8 +119,11 @@ export class Leftovers {
     return owners.length > 0 && owners.every(isReachable)
   }
 
-  /** Rejects when an owner cannot be asked; what was dropped until then is dropped. */
-  async #clear(table: RingTable, partition: number): Promise<void> {
+  /**
+   * True once all that was there was given to every owner. Rejects when one cannot be asked; what
+   * was dropped until then is dropped.
+   */
+  async #clear(table: RingTable, partition: number): Promise<boolean> {
     const { store, sets } = this.#options
     const snapshot = store.store.snapshot()
     try {
@@ -135,26 +138,30 @@ export class Leftovers {
         bytes += copy.engineKey.length + copy.stored.length
         return bytes < MESSAGE_SIZE_TARGET && found.length < MESSAGE_ENTRIES_MAX ? 'next' : 'stop'
       })
+      let isCleared = true
       while (!reader.done && !this.#isClosed && sets.current.table === table) {
         await reader.run(() => undefined)
-        if (found.length > 0) await this.#hand(table, partition, found)
+        if (found.length > 0 && !(await this.#hand(table, partition, found))) isCleared = false
         found = []
         bytes = 0
       }
+      return isCleared
     } finally {
       snapshot.release()
     }
   }
 
-  async #hand(table: RingTable, partition: number, entries: StoredEntry[]): Promise<void> {
+  /** True once every owner has answered for all of them; some may have been written since. */
+  async #hand(table: RingTable, partition: number, entries: StoredEntry[]): Promise<boolean> {
     const { store, sets, budget } = this.#options
     for (const owner of otherOwners(table, partition, sets.self)) {
-      if (!(await this.#give(owner, table.ring.epoch, entries))) return
+      if (!(await this.#give(owner, table.ring.epoch, entries))) return false
     }
     // Owners of a later ring have it from these; but by then it may be this node's again.
-    if (sets.current.table !== table) return
+    if (sets.current.table !== table) return false
     this.dropped += await store.drop(entries)
     await budget.yieldToForeground()
+    return true
   }
 
   /** True once it has all of them, or later ones. */

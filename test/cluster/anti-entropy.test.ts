@@ -10,6 +10,11 @@ import { Partitioner } from '../../src/cluster/partition.ts'
 import { PartitionTree } from '../../src/cluster/partition-tree.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import type { ReadTerms } from '../../src/cluster/read-coordinator.ts'
+import {
+  encodeAnswer,
+  type ReplicaAnswer,
+  ReplicaStatus,
+} from '../../src/cluster/replica-message.ts'
 import { encodeTombstone, encodeValue, mergeStored } from '../../src/cluster/versioned-value.ts'
 import type { Db } from '../../src/engine/index.ts'
 import { CorruptionError, UnavailableError } from '../../src/errors.ts'
@@ -143,6 +148,29 @@ describe('anti-entropy', () => {
     for (const { marks } of owners) await marks.advance([partition], cluster.clock.wallMs())
     await cluster.pass(40_000)
     for (const member of cluster.members) assert.equal(contents(member).size, 0)
+    for (const { repair } of cluster.members) repair.close()
+  })
+
+  test('what lies there stays to be given while an owner is behind or refuses it', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 4, repairs: true })
+    const key = utf8Encode('k')
+    const owners = cluster.replicasOf(key)
+    const other = cluster.members.find(member => !owners.includes(member))!
+    await give(new Map(), other, key, cluster.form(1))
+    const request = other.peers.request.bind(other.peers)
+    const answers: ReplicaAnswer[] = [
+      { status: ReplicaStatus.behind, epoch: 0, pauseMs: 0, refused: [] },
+      { status: ReplicaStatus.applied, epoch: 0, pauseMs: 0, refused: [0] },
+    ]
+    other.peers.request = (peer, lane, kind, body, timeoutMs) => {
+      const answer = kind === PeerMessage.hints ? answers.shift() : undefined
+      if (answer !== undefined) return Promise.resolve(encodeAnswer(answer).slice())
+      return request(peer, lane, kind, body, timeoutMs)
+    }
+    await cluster.pass(30_000)
+    assert.equal(contents(other).size, 0)
+    for (const owner of owners) assert.equal(contents(owner).size, 1)
     for (const { repair } of cluster.members) repair.close()
   })
 
