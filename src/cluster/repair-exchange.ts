@@ -210,7 +210,8 @@ export class RepairExchange {
       const missing = compared.wanted.map(index => entries[index]!)
       const gone = missing.filter(({ stored }) => storedTimeMs(stored) < resyncMs)
       const wanted = missing.filter(({ stored }) => storedTimeMs(stored) >= resyncMs)
-      if (gone.length > 0) this.figures.dropped += await store.purge(gone)
+      // Before the mark follows: a crash must not bring back what lies before it, and is live.
+      if (gone.length > 0) this.figures.dropped += await store.drop(gone)
       await this.#push(peer, head, wanted)
       this.figures.pulled += compared.newer.length
       this.figures.pushed += wanted.length

@@ -294,6 +294,21 @@ describe('purging', () => {
     })
   }
 
+  test('what was taken from a copy that lacked something is not in its tree any more', async t => {
+    const cluster = await startOld(seededRandom(printSeed(t)))
+    const [, , c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+    await purgeAll(cluster)
+    const old = formAt(cluster, 39 * HOUR, 'value')
+    await c.store.applyStored([entryOf(c, DEAD, old)])
+    await c.marks.damaged.add([c.store.partitioner.partitionOf(DEAD)])
+    const differed = () => cluster.members.map(({ repair }) => repair.exchange.figures.differed)
+    await compareAll(cluster)
+    assertPurged(cluster)
+    const before = differed()
+    await compareAll(cluster)
+    assert.deepEqual(differed(), before)
+  })
+
   test('a read makes who missed the last step follow, and misses nothing meanwhile', async t => {
     const cluster = await startOld(seededRandom(printSeed(t)))
     const [a, b] = cluster.members as [FakeMember, FakeMember]
