@@ -78,6 +78,8 @@ export class ClusterNode implements ClusterParts {
     this.writes = writes
     this.repair = new AntiEntropy({
       ...options,
+      // Nobody else looks at the marks that an only replica moves.
+      clock: options.wallClock,
       ...{ sets, marks },
       owesBefore: timeMs => writes.replication.owesBefore(timeMs),
       dirty: {

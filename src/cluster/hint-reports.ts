@@ -2,12 +2,12 @@
  * What the members owe each other: the hints and marks that each of them holds for each other one
  * (hint-store.ts), and what is in its queues; asked of all members at once.
  */
-import { utf8Decode, utf8Encode } from '../bytes.ts'
+import { utf8Encode } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { KvError } from '../errors.ts'
 import type { LivenessView } from './liveness.ts'
 import { PeerMessage, type Peers } from './peers.ts'
-import { decoded } from './read-messages.ts'
+import { decodedJson } from './read-messages.ts'
 import type { Replication } from './replication.ts'
 import type { NodeId } from './ring-member.ts'
 
@@ -138,7 +138,7 @@ export class HintReports {
         NOTHING,
         REQUEST_MS,
       )
-      return decoded('hint report', () => JSON.parse(utf8Decode(answer)) as HintReport)
+      return decodedJson<HintReport>('hint report', answer)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       return { node, owes: [], error: error.message }

@@ -404,7 +404,9 @@ export class PeerLinks implements Peers {
         'take this one back with: kvcli debug readmit <directory>',
     )
     this.#options.logger.error('fenced', { node: this.self, why: error.message })
-    void this.#stop(error)
+    this.#stop(error).catch((failure: unknown) => {
+      this.#options.logger.error('the port of a node that stops stays', { error: failure })
+    })
     this.#options.fenced(error)
   }
 

@@ -11,7 +11,7 @@
  *   repair     := epoch u64 | mark u64 | count varint | entry * count
  *   entry      := length varint | user key | length varint | stored
  */
-import { ByteReader, ByteWriter, copyBytes, DecodeError, equalBytes } from '../bytes.ts'
+import { ByteReader, ByteWriter, copyBytes, DecodeError, equalBytes, utf8Decode } from '../bytes.ts'
 import { ProtocolError } from '../errors.ts'
 import { xxh32 } from '../hash.ts'
 import type { Consistency } from '../key-value-store.ts'
@@ -76,6 +76,19 @@ export function decoded<T>(what: string, decode: () => T): T {
       cause: error,
     })
   }
+}
+
+/** An object that a peer sent as JSON; what is none is the peer's fault. */
+export function decodedJson<T extends object>(what: string, body: Uint8Array): T {
+  let cause: unknown
+  try {
+    const found: unknown = JSON.parse(utf8Decode(body))
+    if (typeof found === 'object' && found !== null) return found as T
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+    cause = error
+  }
+  throw new ProtocolError(`a peer sent no ${what}: that is not the JSON of an object`, { cause })
 }
 
 export function digestOf(form: ReplicaForm): FormDigest {

@@ -2,11 +2,11 @@
  * Full rounds of anti-entropy on demand, of all members: each compares everything that it owns with
  * every other owner, and tells how far it is.
  */
-import { utf8Decode, utf8Encode } from '../bytes.ts'
+import { utf8Encode } from '../bytes.ts'
 import { KvError, ProtocolError } from '../errors.ts'
 import type { AntiEntropy, RepairRun } from './anti-entropy.ts'
 import { PeerMessage, type Peers } from './peers.ts'
-import { decoded } from './read-messages.ts'
+import { decodedJson } from './read-messages.ts'
 import type { NodeId } from './ring-member.ts'
 
 const REQUEST_MS = 5000
@@ -101,7 +101,7 @@ export class RepairRuns {
     const body = Uint8Array.of(isStart ? Ask.start : Ask.status)
     try {
       const answer = await peers.request(node, 'bulk', PeerMessage.repairRun, body, REQUEST_MS)
-      return decoded('repair status', () => JSON.parse(utf8Decode(answer)) as RepairStatus)
+      return decodedJson<RepairStatus>('repair status', answer)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       const nothing = { isRunning: false, compared: 0, total: 0, divergent: 0, failures: [] }

@@ -45,6 +45,22 @@ class Reports {
   }
 }
 
+test('a member that answers what is no report is named, and the others are heard', async t => {
+  const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+  const [first, second, third] = cluster.members as [WriteMember, WriteMember, WriteMember]
+  const reports = new Reports(cluster)
+  const answers = new Map([
+    [second.id, '{"node":'],
+    [third.id, 'null'],
+  ])
+  const { peers } = first.running!
+  peers.request = peer => Promise.resolve(utf8Encode(answers.get(peer)!))
+  const [own, ...others] = await reports.all(first)
+  assert.deepEqual(own, { node: first.id, owes: [] })
+  for (const { error } of others) assert.match(error!, /a peer sent no hint report/)
+  await cluster.stopAll()
+})
+
 test('what a node that is away is owed is told by all, until it has it', async t => {
   const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
   const [first, second, third] = cluster.members as [WriteMember, WriteMember, WriteMember]
