@@ -22,7 +22,7 @@ export const UNREPLICATED_BYTES_MAX = 8 * 1024 * 1024
 export const UNREPLICATED_AGE_MAX_MS = 1000
 /** What whoever waits for its acknowledgements may add to that. */
 export const PATIENT_BYTES_MAX = 32 * 1024 * 1024
-/** A write that is owed for longer becomes a hint, so that it does not hold the log. */
+/** A write that is owed for longer, beside what sending takes, becomes a hint: it holds the log. */
 export const PENDING_AGE_MAX_MS = 5000
 
 export interface ReplicaPeerOptions {
@@ -147,7 +147,7 @@ export class ReplicaPeer {
   /** What is owed for too long becomes hints; so does everything when `isUrgent`. */
   sweep(isUrgent: boolean): void {
     if (isUrgent) this.#giveUp()
-    else if (this.pendingAgeMs > PENDING_AGE_MAX_MS) this.#breaker.trip()
+    else if (this.pendingAgeMs > PENDING_AGE_MAX_MS + this.#queue.flyingMs) this.#breaker.trip()
   }
 
   stop(): void {

@@ -8,6 +8,10 @@
  *
  * Messages are applied in no particular order and may come twice: the later form of a key wins.
  *
+ * A peer counts as slow for a message after a time that grows with what is on its way. The message
+ * is not sent again for that: the link lost nothing, so a late answer still counts, and all of it
+ * once more would only make a narrow link slower.
+ *
  * Invariants:
  *  1. Entries in the queue, in the order of their log sequences, hold the log: see oldest.
  *  2. At most MESSAGES_MAX messages and FLYING_BYTES_MAX bytes are on their way, one large entry
@@ -16,6 +20,7 @@
 import { type CancelTimer, type Clock, endOfTick } from '../clock.ts'
 import { ClosedError, OverloadedError, TimeoutError, UnavailableError } from '../errors.ts'
 import type { Breaker } from './breaker.ts'
+import { sendingMs } from './link-rate.ts'
 import { enginePartition } from './partition.ts'
 import type { StoredEntry } from './partitioned-store.ts'
 import { PeerMessage, type Peers } from './peers.ts'
@@ -32,8 +37,10 @@ import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
 import type { WriteAcks } from './write-acks.ts'
 
-/** After this long without an answer a peer counts as slow for this message. */
+/** After this long without an answer a peer counts as slow, but for what sending takes. */
 export const REPLICA_TIMEOUT_MS = 500
+/** So many times as long a message is waited for. By then the breaker is open, or it was lost. */
+const TIMEOUTS_WAITED = 4
 const RETRY_MS = 50
 /** A timeout that comes later than due by so much is this node's own. */
 const OWN_PAUSE_MS = 200
@@ -63,7 +70,9 @@ export interface OwedEntry extends StoredEntry {
 interface Message {
   readonly entries: readonly OwedEntry[]
   readonly bytes: number
-  sentMs: number
+  /** The peer was too slow for it once. */
+  isLate: boolean
+  cancelWatch: CancelTimer
   state: 'flying' | 'waiting' | 'done'
 }
 
@@ -99,6 +108,13 @@ export class ReplicaQueue {
   /** Of entries that are not acknowledged. */
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** Milliseconds that what is on its way takes for its size alone. */
+  get flyingMs(): number {
+    let bytes = 0
+    for (const message of this.#messages) if (message.state === 'flying') bytes += message.bytes
+    return sendingMs(bytes)
   }
 
   /** Entries that the peer acknowledged so far. */
@@ -158,7 +174,8 @@ export class ReplicaQueue {
       const entries = this.#next()
       if (entries.length === 0) continue
       const bytes = entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
-      const message: Message = { entries, bytes, sentMs: 0, state: 'waiting' }
+      const unsent = { isLate: false, cancelWatch: nothing, state: 'waiting' as const }
+      const message: Message = { entries, bytes, ...unsent }
       this.#messages.push(message)
       this.#send(message)
     }
@@ -199,13 +216,15 @@ export class ReplicaQueue {
   }
 
   #send(message: Message): void {
-    const { peer, peers, table, clock } = this.#options
+    const { peer, peers, table } = this.#options
     message.state = 'flying'
-    message.sentMs = clock.monotonicMs()
+    message.isLate = false
+    const timeoutMs = REPLICA_TIMEOUT_MS + this.flyingMs
+    this.#watch(message, timeoutMs)
     for (const { write } of message.entries) write.wasSent = true
     const body = encodeEntries({ epoch: table().ring.epoch, entries: message.entries })
     void peers
-      .request(peer, 'data', PeerMessage.replicate, body, REPLICA_TIMEOUT_MS)
+      .request(peer, 'data', PeerMessage.replicate, body, timeoutMs * TIMEOUTS_WAITED)
       .then(decodeAnswer)
       .then(
         answer => this.#answered(message, answer),
@@ -213,10 +232,34 @@ export class ReplicaQueue {
       )
   }
 
+  /** Tells the breaker whenever so much more time is over without an answer. */
+  #watch(message: Message, timeoutMs: number): void {
+    const { clock, breaker } = this.#options
+    const dueMs = clock.monotonicMs() + timeoutMs
+    const cancel = clock.setTimer(
+      timeoutMs,
+      () => {
+        this.#timers.delete(cancel)
+        this.#watch(message, timeoutMs)
+        // When the timer itself came late, this node was paused, and answers may be waiting here.
+        if (clock.monotonicMs() - dueMs >= OWN_PAUSE_MS) return
+        message.isLate = true
+        breaker.timedOut()
+      },
+      { background: true },
+    )
+    this.#timers.add(cancel)
+    message.cancelWatch = () => {
+      cancel()
+      this.#timers.delete(cancel)
+    }
+  }
+
   #answered(message: Message, answer: ReplicaAnswer): void {
     if (message.state !== 'flying') return
+    message.cancelWatch()
     const { peer, breaker, onNewerEpoch } = this.#options
-    breaker.succeeded()
+    if (!message.isLate) breaker.succeeded()
     if (answer.status === ReplicaStatus.applied) {
       this.#complete(message, new Set(answer.refused))
       return
@@ -227,13 +270,11 @@ export class ReplicaQueue {
 
   #failed(message: Message, error: unknown): void {
     if (message.state !== 'flying') return
+    message.cancelWatch()
     const { breaker, onFailure } = this.#options
     if (error instanceof TimeoutError) {
-      // It stays in flight for whoever looks, and goes out once more unless the breaker opened.
+      // It stays in flight for whoever looks.
       message.state = 'waiting'
-      // When the timer itself came late, this node was paused, and answers may be waiting here.
-      const waitedMs = this.#options.clock.monotonicMs() - message.sentMs
-      if (waitedMs < REPLICA_TIMEOUT_MS + OWN_PAUSE_MS) breaker.timedOut()
       if (!breaker.isOpen) this.#retryLater(message, 0)
     } else if (error instanceof OverloadedError) {
       this.#retryLater(message, Math.max(RETRY_MS, error.retryAfterMs))
@@ -299,6 +340,8 @@ export class ReplicaQueue {
     this.#messages.splice(0, open < 0 ? this.#messages.length : open)
   }
 }
+
+function nothing(): void {}
 
 export function sizeOf({ engineKey, stored }: StoredEntry): number {
   return engineKey.length + stored.length + ENTRY_OVERHEAD

@@ -6,6 +6,7 @@
 import type { Clock } from '../clock.ts'
 import { ClosedError, UnavailableError } from '../errors.ts'
 import { CONSISTENCIES, DURABILITIES } from '../key-value-store.ts'
+import { sendingMs } from './link-rate.ts'
 import { enginePartition } from './partition.ts'
 import type { PartitionedStore, StoredEntry, StoreWrite } from './partitioned-store.ts'
 import { PeerMessage } from './peers.ts'
@@ -24,7 +25,7 @@ import { otherOwners } from './write-acks.ts'
 import type { CoordinatedTerms } from './write-coordinator.ts'
 import { isRejected, settleParts, unknownOutcome } from './write-outcome.ts'
 
-/** The longest wait for one owner while there is another to ask. */
+/** The longest wait for one owner while there is another to ask, but for what sending takes. */
 const ATTEMPT_MS = 1000
 /** No attempt waits longer, whatever the deadline. */
 const FORWARD_MS_MAX = 30_000
@@ -126,7 +127,7 @@ export class WriteForwarding {
       if (restMs <= 0) break
       try {
         const body = encodeForward(messageOf(current.ring.epoch, entries, terms))
-        const timeoutMs = other === undefined ? restMs : Math.min(restMs, ATTEMPT_MS)
+        const timeoutMs = other === undefined ? restMs : Math.min(restMs, attemptMs(body.length))
         await choice.request(next, 'data', PeerMessage.forwardWrite, body, timeoutMs)
         return
       } catch (error) {
@@ -140,6 +141,11 @@ export class WriteForwarding {
     )
     throw isUnknown ? unknownOutcome(failure) : failure
   }
+}
+
+/** It is sent here, and by the owner to others. */
+function attemptMs(bytes: number): number {
+  return ATTEMPT_MS + 2 * sendingMs(bytes)
 }
 
 /** Failures are judged all together. */

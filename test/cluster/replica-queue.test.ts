@@ -5,12 +5,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Breaker } from '../../src/cluster/breaker.ts'
 import type { Peers } from '../../src/cluster/peers.ts'
+import { encodeAnswer, ReplicaStatus } from '../../src/cluster/replica-message.ts'
 import { ReplicaPeer } from '../../src/cluster/replica-peer.ts'
 import { type OwedEntry, ReplicaQueue } from '../../src/cluster/replica-queue.ts'
 import { ReplicatedWrite } from '../../src/cluster/replicated-write.ts'
 import type { Replication } from '../../src/cluster/replication.ts'
 import type { RingTable } from '../../src/cluster/ring-table.ts'
-import { UnavailableError } from '../../src/errors.ts'
+import { TimeoutError, UnavailableError } from '../../src/errors.ts'
 import { SimClock } from '../support/sim-clock.ts'
 
 const PEER = '1'.repeat(32)
@@ -56,6 +57,51 @@ test('the oldest entry is known after the ring has changed under its message', a
     [kept, later],
   )
   assert.equal(queue.oldest, undefined)
+})
+
+test('a late answer counts, and the message is not sent again for it', async () => {
+  const clock = new SimClock()
+  const messages: { timeoutMs: number; answer: (answer: Uint8Array) => void }[] = []
+  const peers = {
+    request: (_peer: string, _lane: string, _kind: number, _body: Uint8Array, timeoutMs: number) =>
+      new Promise((answer, reject) => {
+        messages.push({ timeoutMs, answer })
+        clock.setTimer(timeoutMs, () => reject(new TimeoutError('no answer')))
+      }),
+  } as unknown as Peers
+  const nothing = (): void => undefined
+  const breaker = new Breaker({ clock, probe: async () => false, onChange: nothing })
+  const queue = new ReplicaQueue({
+    ...{ peer: PEER, peers, clock, onProgress: nothing, onNewerEpoch: nothing, onFailure: nothing },
+    ...{ breaker, onMoved: nothing },
+    table: () => ({ ring: { epoch: 1 }, isOwner: () => true }) as unknown as RingTable,
+  })
+  const answer = encodeAnswer({ status: ReplicaStatus.applied, epoch: 1, pauseMs: 0, refused: [] })
+  queue.push(entryOf(1, 1))
+  await clock.advanceAsync(700, 1)
+  assert.equal(messages.length, 1)
+  messages[0]!.answer(answer)
+  await clock.advanceAsync(1, 1)
+  assert.deepEqual([queue.ackedCount, queue.bytes], [1, 0])
+  // Who is late again and again is slow all the same, a message that is lost comes once more.
+  for (const isOpen of [false, true]) {
+    queue.push(entryOf(2, 1))
+    await clock.advanceAsync(700, 1)
+    assert.equal(breaker.isOpen, isOpen)
+    messages.at(-1)!.answer(answer)
+    await clock.advanceAsync(1, 1)
+  }
+  breaker.reset()
+  // A second more is given to what takes a second to send, and to what goes behind it.
+  queue.push({ ...entryOf(3, 1), stored: new Uint8Array(4 * 1024 * 1024) })
+  await clock.advanceAsync(1, 1)
+  queue.push(entryOf(4, 1))
+  await clock.advanceAsync(4400, 1)
+  assert.equal(breaker.isOpen, false)
+  await clock.advanceAsync(200, 1)
+  assert.equal(breaker.isOpen, true)
+  assert.equal(queue.takeAll().length, 2)
+  breaker.stop()
 })
 
 /** Bytes that a peer which never answers is sent by writes of a mebibyte, before it gets hints. */

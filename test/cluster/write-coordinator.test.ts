@@ -175,6 +175,26 @@ describe('a write', () => {
     await cluster.stopAll()
   })
 
+  test('of a large value reaches a quorum over a narrow link, and small ones beside it', async t => {
+    const cluster = await WriteCluster.start({
+      ...{ random: seededRandom(printSeed(t)), nodes: 3, bytesPerSecond: 4.5 * 1024 * 1024 },
+      engine: { memoryBudget: 64 * 1024 * 1024, memtableSize: 8 * 1024 * 1024 },
+    })
+    const [first] = cluster.members as [WriteMember]
+    const size = 2.5 * 1024 * 1024
+    const before = cluster.network.bytes
+    const writes = [cluster.write(first, [put('large', size)], 'quorum')]
+    for (let index = 0; index < 18; index++) {
+      writes.push(cluster.write(first, [put(`small ${index}`)], 'quorum'))
+      await cluster.pass(100, 5)
+    }
+    await cluster.settle(Promise.all(writes))
+    assert.equal(await copies(cluster, 'large'), 3)
+    const sent = cluster.network.bytes - before
+    assert.ok(sent < 2.5 * size, `each replica is sent it once: ${sent}`)
+    await cluster.stopAll()
+  })
+
   test('that the own engine has no room for is nowhere, and says so at once', async t => {
     const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
     const [first] = cluster.members as [WriteMember]

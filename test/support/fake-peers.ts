@@ -14,6 +14,8 @@ export interface FakeNetworkOptions {
   readonly random: Random
   /** One way, at most; at least 0. */
   readonly latencyMaxMs?: number
+  /** Of requests in each direction between two nodes. Absent: as many as there are. */
+  readonly bytesPerSecond?: number
 }
 
 interface Waiting {
@@ -29,6 +31,8 @@ export class FakeNetwork {
   readonly #paused = new Set<NodeId>()
   readonly #silent = new Set<NodeId>()
   readonly #waiting = new Set<Waiting>()
+  /** By sender and receiver, when what was sent so far is over. */
+  readonly #sendingUntilMs = new Map<string, number>()
   messages = 0
   bytes = 0
   /** Messages of each kind. */
@@ -128,7 +132,7 @@ export class FakeNetwork {
         end(() => reject(new TimeoutError(`no answer from ${to}`, { outcome: 'unknown' })))
       })
       const deadlineMs = clock.monotonicMs() + timeoutMs
-      clock.setTimer(this.#latency(), () => {
+      clock.setTimer(this.#latency() + this.#sendingMs(from, to, copy.length), () => {
         if (this.#paused.has(to)) return
         void this.#deliver(from, to, kind, copy, deadlineMs).then(
           answer => {
@@ -172,6 +176,17 @@ export class FakeNetwork {
     const answer = await handler(body, { from, epoch: 1, deadlineMs })
     body.fill(0xa5)
     return answer
+  }
+
+  /** How long it is until so many bytes more are over. */
+  #sendingMs(from: NodeId, to: NodeId, bytes: number): number {
+    const { clock, bytesPerSecond } = this.#options
+    if (bytesPerSecond === undefined) return 0
+    const nowMs = clock.monotonicMs()
+    const beginMs = Math.max(nowMs, this.#sendingUntilMs.get(from + to) ?? 0)
+    const endMs = beginMs + (bytes / bytesPerSecond) * 1000
+    this.#sendingUntilMs.set(from + to, endMs)
+    return endMs - nowMs
   }
 
   #latency(): number {

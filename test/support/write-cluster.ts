@@ -49,6 +49,8 @@ export interface WriteClusterOptions {
   readonly plant?: WritePlant
   /** One way, at most. @defaultValue 2 */
   readonly latencyMaxMs?: number
+  /** Of each link; see FakeNetworkOptions. */
+  readonly bytesPerSecond?: number
 }
 
 export class WriteCluster {
@@ -65,8 +67,9 @@ export class WriteCluster {
   private constructor(options: WriteClusterOptions, ring: Ring) {
     this.random = options.random
     this.#options = options
-    const { random, latencyMaxMs = 2 } = options
-    this.network = new FakeNetwork({ clock: this.clock, random, latencyMaxMs })
+    const { random, latencyMaxMs = 2, bytesPerSecond } = options
+    const rate = bytesPerSecond === undefined ? {} : { bytesPerSecond }
+    this.network = new FakeNetwork({ clock: this.clock, random, latencyMaxMs, ...rate })
     this.table = new RingTable(ring)
   }
 

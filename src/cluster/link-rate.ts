@@ -1,0 +1,16 @@
+/**
+ * How long what goes over a link may take for its size alone. A limit of time that ignores the size
+ * takes every peer for slow that is sent something large.
+ */
+
+/**
+ * Bytes in a second that a link between nodes is counted on for: a third of a link of 100 Mbit/s,
+ * on which two peers are sent a write at the same time. Over a slower one the largest values come
+ * as hints, or not at all: a link that says nothing for 4 seconds is closed (peer-limits.ts).
+ */
+export const LINK_BYTES_PER_SECOND = 4 * 1024 * 1024
+
+/** Milliseconds that so many bytes take on the slowest link that is counted on. */
+export function sendingMs(bytes: number): number {
+  return (bytes / LINK_BYTES_PER_SECOND) * 1000
+}
