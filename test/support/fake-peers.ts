@@ -24,12 +24,20 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
+interface Held {
+  readonly from: NodeId
+  readonly to: NodeId
+  readonly deliver: () => void
+}
+
 export class FakeNetwork {
   readonly #options: FakeNetworkOptions
   readonly #nodes = new Map<NodeId, FakePeers>()
   readonly #cuts = new Set<string>()
   readonly #paused = new Set<NodeId>()
   readonly #silent = new Set<NodeId>()
+  /** Requests that came to a node which is paused. */
+  #held: Held[] = []
   readonly #waiting = new Set<Waiting>()
   /** By sender and receiver, when what was sent so far is over. */
   readonly #sendingUntilMs = new Map<string, number>()
@@ -68,9 +76,10 @@ export class FakeNetwork {
     this.#silent.clear()
     this.#tell()
     for (const peers of this.#nodes.values()) peers.listened()
+    for (const { deliver } of this.#held.splice(0)) deliver()
   }
 
-  /** Messages to the node get lost, as if it were paused; its links stay. */
+  /** Its links stay; requests wait for it to go on, other messages get lost. */
   pause(node: NodeId): void {
     this.#paused.add(node)
   }
@@ -99,7 +108,8 @@ export class FakeNetwork {
     this.#tell()
   }
 
-  #breakOff(isBroken: (waiting: Waiting) => boolean): void {
+  #breakOff(isBroken: (waiting: Pick<Waiting, 'from' | 'to'>) => boolean): void {
+    this.#held = this.#held.filter(held => !isBroken(held))
     for (const waiting of this.#waiting) {
       if (!isBroken(waiting)) continue
       this.#waiting.delete(waiting)
@@ -132,8 +142,7 @@ export class FakeNetwork {
         end(() => reject(new TimeoutError(`no answer from ${to}`, { outcome: 'unknown' })))
       })
       const deadlineMs = clock.monotonicMs() + timeoutMs
-      clock.setTimer(this.#latency() + this.#sendingMs(from, to, copy.length), () => {
-        if (this.#paused.has(to)) return
+      const deliver = (): void => {
         void this.#deliver(from, to, kind, copy, deadlineMs).then(
           answer => {
             this.bytes += answer.length
@@ -143,6 +152,10 @@ export class FakeNetwork {
             clock.setTimer(this.#latency(), () => end(() => reject(error)))
           },
         )
+      }
+      clock.setTimer(this.#latency() + this.#sendingMs(from, to, copy.length), () => {
+        if (this.#paused.has(to)) this.#held.push({ from, to, deliver })
+        else deliver()
       })
     })
   }
