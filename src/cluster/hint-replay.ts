@@ -1,7 +1,9 @@
 /**
  * Sends a peer that has returned what it is owed by hints: the stored form that each key has now,
  * on the lane `bulk`, one message at a time, as fast as the peer takes it. It begins half a
- * second to two after the peer is there, so that not everybody begins at once.
+ * second to two after the peer is there, so that not everybody begins at once. A message that the
+ * peer does not take although it is there (a value that its link cannot bring in time) holds up
+ * nothing but itself: the others go on, and it comes again with the next pass.
  *
  * A hint whose peer owns the partition no longer is made into hints for those who do. That needs no
  * peer, so it is done for nodes that left the ring, too.
@@ -12,11 +14,18 @@
  */
 import { DecodeError } from '../bytes.ts'
 import { type Clock, delay } from '../clock.ts'
-import { CorruptionError, KvError, UnavailableError } from '../errors.ts'
+import {
+  ClosedError,
+  CorruptionError,
+  KvError,
+  OverloadedError,
+  UnavailableError,
+} from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { hintedKey } from './hint-format.ts'
 import type { HintStore } from './hint-store.ts'
+import { sendingMs } from './link-rate.ts'
 import { enginePartition } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import type { PeerNumbers } from './peer-numbers.ts'
@@ -25,6 +34,7 @@ import {
   decodeAnswer,
   encodeEntries,
   MESSAGE_SIZE_TARGET,
+  type ReplicaAnswer,
   ReplicaStatus,
 } from './replica-message.ts'
 import type { NodeId } from './ring-member.ts'
@@ -37,8 +47,10 @@ const START_MIN_MS = 500
 const START_SPREAD_MS = 1500
 /** Hints of one message, at most. */
 const PAGE_COUNT = 256
-/** A peer that does not answer hints in that time has other worries. */
+/** A peer that takes so long, beside what sending takes, has other worries. */
 const HINT_TIMEOUT_MS = 5000
+/** So large an entry goes alone: if it takes too long, nothing else fails with it. */
+const ALONE_SIZE_MIN = 64 * 1024
 const RETRY_MIN_MS = 1000
 const RETRY_MAX_MS = 30_000
 /** What nobody asks for anything is not asked again sooner. */
@@ -64,6 +76,13 @@ export interface HintReplayStats {
   readonly delivered: number
   /** Hints that became hints for others. */
   readonly rerouted: number
+}
+
+/** All hints of a peer, once. */
+interface Pass {
+  readonly number: number
+  /** Why the first message of those failed that the peer did not take. */
+  failure: unknown
 }
 
 export class HintReplay {
@@ -138,9 +157,13 @@ export class HintReplay {
     return !isMember || isSendable(peer)
   }
 
-  /** Goes through all hints of the peer once; true when none was found. */
+  /**
+   * Goes through all hints of the peer once; true when none was found. Rejects, at its end, when the
+   * peer did not take some of them.
+   */
   async #pass(number: number): Promise<boolean> {
     const { hints } = this.#options
+    const pass: Pass = { number, failure: undefined }
     let isEmpty = true
     for (let after: Uint8Array | undefined, done = false; !done; ) {
       if (!this.#isWanted(number)) return false
@@ -151,12 +174,14 @@ export class HintReplay {
       isEmpty = false
       const keys = chunk.keys.map(hintedKey)
       await hints.begin(number, keys)
-      await this.#replay(number, keys)
+      await this.#replay(pass, keys)
     }
+    if (pass.failure !== undefined) throw pass.failure
     return isEmpty
   }
 
-  async #replay(number: number, keys: readonly Uint8Array[]): Promise<void> {
+  async #replay(pass: Pass, keys: readonly Uint8Array[]): Promise<void> {
+    const { number } = pass
     const peer = this.#options.numbers.nodeAt(number)!
     const moved: Uint8Array[] = []
     const missing: Uint8Array[] = []
@@ -172,14 +197,19 @@ export class HintReplay {
         missing.push(engineKey)
         continue
       }
+      const size = engineKey.length + stored.length
+      if (size >= ALONE_SIZE_MIN) {
+        moved.push(...(await this.#send(pass, peer, [{ engineKey, stored }])))
+        continue
+      }
       entries.push({ engineKey, stored })
-      bytes += engineKey.length + stored.length
+      bytes += size
       if (bytes < MESSAGE_SIZE_TARGET) continue
-      moved.push(...(await this.#send(number, peer, entries)))
+      moved.push(...(await this.#send(pass, peer, entries)))
       entries = []
       bytes = 0
     }
-    if (entries.length > 0) moved.push(...(await this.#send(number, peer, entries)))
+    if (entries.length > 0) moved.push(...(await this.#send(pass, peer, entries)))
     this.#settled += missing.length
     await this.#options.hints.settle(number, missing)
     await this.#reroute(number, peer, moved)
@@ -200,16 +230,10 @@ export class HintReplay {
   }
 
   /** Resolves to the keys that the peer does not own, once the others are acknowledged. */
-  async #send(
-    number: number,
-    peer: NodeId,
-    entries: readonly StoredEntry[],
-  ): Promise<Uint8Array[]> {
-    const { peers, table, hints, clock, onNewerEpoch } = this.#options
-    const body = encodeEntries({ epoch: table().ring.epoch, entries })
-    const answer = decodeAnswer(
-      await peers.request(peer, 'bulk', PeerMessage.hints, body, HINT_TIMEOUT_MS),
-    )
+  async #send(pass: Pass, peer: NodeId, entries: readonly StoredEntry[]): Promise<Uint8Array[]> {
+    const { hints, clock, onNewerEpoch } = this.#options
+    const answer = await this.#ask(pass, peer, entries)
+    if (answer === undefined) return []
     if (answer.status !== ReplicaStatus.applied) {
       if (answer.status === ReplicaStatus.staleEpoch) onNewerEpoch(peer, answer.epoch)
       await delay(clock, STALE_RETRY_MS, { background: true })
@@ -220,11 +244,31 @@ export class HintReplay {
     this.#delivered += delivered.length
     this.#settled += delivered.length
     await hints.settle(
-      number,
+      pass.number,
       delivered.map(({ engineKey }) => engineKey),
     )
     if (answer.pauseMs > 0) await delay(clock, answer.pauseMs, { background: true })
     return entries.filter((_, index) => refused.has(index)).map(({ engineKey }) => engineKey)
+  }
+
+  /** Undefined when the peer did not take the message, and others may do better. */
+  async #ask(
+    pass: Pass,
+    peer: NodeId,
+    entries: readonly StoredEntry[],
+  ): Promise<ReplicaAnswer | undefined> {
+    const { peers, table, logger } = this.#options
+    const body = encodeEntries({ epoch: table().ring.epoch, entries })
+    const timeoutMs = HINT_TIMEOUT_MS + sendingMs(body.length)
+    try {
+      return decodeAnswer(await peers.request(peer, 'bulk', PeerMessage.hints, body, timeoutMs))
+    } catch (error) {
+      if (isOfPeer(error)) throw error
+      const fields = { error, peer, entries: entries.length, bytes: body.length }
+      logger.warn('a peer did not take hints; they are kept, and others go on', fields)
+      pass.failure ??= error
+      return undefined
+    }
   }
 
   /** Makes hints for the present owners of what is not the peer's. */
@@ -253,4 +297,14 @@ export class HintReplay {
     await hints.settle(number, rerouted, puts, 'sync')
     for (const other of others) this.start(other)
   }
+}
+
+/** Nothing else would fare better, or it is a bug. */
+function isOfPeer(error: unknown): boolean {
+  return (
+    !(error instanceof KvError) ||
+    error instanceof UnavailableError ||
+    error instanceof ClosedError ||
+    error instanceof OverloadedError
+  )
 }

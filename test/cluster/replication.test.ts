@@ -225,6 +225,36 @@ describe('replication', () => {
     await cluster.stopAll()
   })
 
+  test('of a hint that the peer does not take in time holds up no other', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 2 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    const names = Array.from({ length: 60 }, (_, index) => `k${index}`)
+    const large = names.splice(20, 2)
+    cluster.network.cut(first.id, second.id)
+    for (const name of names) await cluster.settle(cluster.write(first, [put(name)]))
+    for (const name of large) {
+      await cluster.settle(cluster.write(first, [put(name, 'x'.repeat(300_000))]))
+    }
+    const { handlers } = second.running!.peers
+    const hints = handlers.get(PeerMessage.hints)!
+    let leastMs = Number.POSITIVE_INFINITY
+    handlers.set(PeerMessage.hints, (body, context) => {
+      if (body.length < 300_000) return hints(body, context)
+      leastMs = Math.min(leastMs, context.deadlineMs - cluster.clock.monotonicMs())
+      return new Promise(() => undefined)
+    })
+    cluster.network.mend()
+    await cluster.pass(13_000)
+    await assertEverywhere(cluster, names)
+    assert.ok(leastMs > 5060, `${leastMs}: more time for what is large`)
+    assert.equal(first.running!.writes.figures().peers[second.id]!.hintCount, 2)
+    handlers.set(PeerMessage.hints, hints)
+    await cluster.pass(32_000)
+    await assertEverywhere(cluster, large)
+    assert.equal(first.running!.writes.figures().peers[second.id]!.hintCount, 0)
+    await cluster.stopAll()
+  })
+
   test('marks what is too much for hints, until somebody has compared it', async t => {
     const random = seededRandom(printSeed(t))
     const cluster = await WriteCluster.start({ random, nodes: 2, hintBytesMax: 300 })
