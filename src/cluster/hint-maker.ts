@@ -5,17 +5,22 @@
  *  1. The hold of the log stays before what is being made a hint until that hint is durable, or,
  *     where it never can be, for good: then a restart makes it of the log.
  *  2. A peer with new hints is replayed to as soon as they are durable.
+ *  3. What a queue holds, some hundred thousand entries, is worked through in slices of well under a
+ *     millisecond.
  */
-import { type Clock, delay } from '../clock.ts'
+import { type Clock, delay, yieldToEventLoop } from '../clock.ts'
 import { ClosedError, KvError, PoisonedError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { DutyLedger } from './duty-ledger.ts'
 import type { HintStore } from './hint-store.ts'
 import type { PeerNumbers } from './peer-numbers.ts'
+import type { OwedEntry, OwedRuns } from './replica-queue.ts'
 
 /** Between two attempts to write hints, when the disk is full for example. */
 const RETRY_MIN_MS = 200
 const RETRY_MAX_MS = 10_000
+/** Entries between two turns of the event loop: 2 us each at worst, as all of it is cold. */
+export const ENTRIES_PER_TURN = 256
 
 export interface HintMakerOptions {
   readonly hints: HintStore
@@ -30,30 +35,53 @@ export interface HintMakerOptions {
 /** Keys of the engine that are owed, by the number of the peer. */
 export class OwedKeys {
   readonly byNumber = new Map<number, Uint8Array[]>()
-  /** Of the log, before all of them. */
-  floor = Number.POSITIVE_INFINITY
 
-  add(number: number, key: Uint8Array, floor: number): void {
+  add(number: number, key: Uint8Array): void {
     const keys = this.byNumber.get(number)
     if (keys === undefined) this.byNumber.set(number, [key])
     else keys.push(key)
-    this.floor = Math.min(this.floor, floor)
   }
 }
 
+/** Adds to `owed` what the entry is owed to. */
+export type OwedPlan = (entry: OwedEntry, owed: OwedKeys) => void
+
 export class HintMaker {
   readonly #options: HintMakerOptions
+  #making = 0
   #isStopped = false
 
   constructor(options: HintMakerOptions) {
     this.#options = options
   }
 
-  /** Makes them hints, and holds the log for them meanwhile. */
-  make(owed: OwedKeys): void {
-    if (owed.byNumber.size === 0) return
-    const reservation = this.#options.ledger.reserve(owed.floor)
-    void this.#make(owed.byNumber).then(() => reservation.release())
+  /** Whether anything is owed that is in no queue any more, and no hint yet. */
+  get isMaking(): boolean {
+    return this.#making > 0
+  }
+
+  /** Makes hints of what the plan says of these, and holds the log for all of them meanwhile. */
+  make(runs: OwedRuns, plan: OwedPlan): void {
+    const floor = floorOf(runs)
+    if (floor === undefined) return
+    const reservation = this.#options.ledger.reserve(floor)
+    this.#making++
+    void this.#planAndMake(runs, plan).then(() => {
+      this.#making--
+      reservation.release()
+    })
+  }
+
+  async #planAndMake(runs: OwedRuns, plan: OwedPlan): Promise<void> {
+    const owed = new OwedKeys()
+    let count = 0
+    for (const run of runs) {
+      for (const entry of run) {
+        if (count++ % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await yieldToEventLoop()
+        plan(entry, owed)
+      }
+    }
+    await this.#make(owed.byNumber)
   }
 
   /** Corrects the estimates of these hints. Never rejects: an estimate will do. */
@@ -95,4 +123,13 @@ export class HintMaker {
       onHints(number)
     }
   }
+}
+
+/** The floor of the oldest; each run is in the order of the log. */
+function floorOf(runs: OwedRuns): number | undefined {
+  let floor: number | undefined
+  for (const [first] of runs) {
+    if (first !== undefined) floor = Math.min(floor ?? first.floor, first.floor)
+  }
+  return floor
 }

@@ -8,7 +8,7 @@ import { Breaker } from './breaker.ts'
 import type { LivenessView } from './liveness.ts'
 import { PeerMessage, type Peers } from './peers.ts'
 import { encodeEntries } from './replica-message.ts'
-import { type OwedEntry, REPLICA_TIMEOUT_MS, ReplicaQueue } from './replica-queue.ts'
+import { type OwedEntry, type OwedRuns, REPLICA_TIMEOUT_MS, ReplicaQueue } from './replica-queue.ts'
 import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
 
@@ -33,8 +33,8 @@ export interface ReplicaPeerOptions {
   readonly clock: Clock
   readonly table: () => RingTable
   /** These are the peer's no more, or it does not take them: somebody must make hints of them. */
-  readonly onMoved: (entries: readonly OwedEntry[]) => void
-  readonly onGivenUp: (peer: ReplicaPeer, entries: readonly OwedEntry[]) => void
+  readonly onMoved: (runs: OwedRuns) => void
+  readonly onGivenUp: (peer: ReplicaPeer, runs: OwedRuns) => void
   /** It can be sent to again. */
   readonly onReturned: (peer: ReplicaPeer) => void
   readonly onProgress: () => void
@@ -66,7 +66,7 @@ export class ReplicaPeer {
       clock,
       breaker: this.#breaker,
       table,
-      onMoved,
+      onMoved: entries => onMoved([entries]),
       onProgress,
       onNewerEpoch,
       onFailure: error => options.onFailure(nodeId, error),
@@ -123,7 +123,7 @@ export class ReplicaPeer {
   }
 
   /** What it has not acknowledged. */
-  pending(): OwedEntry[] {
+  pending(): OwedRuns {
     return this.#queue.pending()
   }
 
@@ -158,13 +158,13 @@ export class ReplicaPeer {
   /** It left the ring: what it was owed is for somebody else. */
   leave(): void {
     this.#breaker.stop()
-    const entries = this.#queue.takeAll()
-    if (entries.length > 0) this.#options.onMoved(entries)
+    const runs = this.#queue.takeAll()
+    if (runs.length > 0) this.#options.onMoved(runs)
   }
 
   #giveUp(): void {
-    const entries = this.#queue.takeAll()
-    if (entries.length > 0) this.#options.onGivenUp(this, entries)
+    const runs = this.#queue.takeAll()
+    if (runs.length > 0) this.#options.onGivenUp(this, runs)
   }
 
   /** Answered once the peer has made durable what came before. */

@@ -67,6 +67,9 @@ export interface OwedEntry extends StoredEntry {
   readonly write: OwedWrite
 }
 
+/** Entries, each run of them in the order of the log: in pieces, so that no list is copied. */
+export type OwedRuns = readonly (readonly OwedEntry[])[]
+
 interface Message {
   readonly entries: readonly OwedEntry[]
   readonly bytes: number
@@ -142,21 +145,24 @@ export class ReplicaQueue {
   }
 
   /** What is not acknowledged. */
-  pending(): OwedEntry[] {
-    const open = this.#messages.filter(({ state }) => state !== 'done')
-    return [...open.flatMap(({ entries }) => entries), ...this.#queued]
+  pending(): OwedRuns {
+    return [...this.#messagesOpen(), this.#queued.slice()]
+  }
+
+  #messagesOpen(): OwedRuns {
+    return this.#messages.filter(({ state }) => state !== 'done').map(({ entries }) => entries)
   }
 
   /** The same, and nothing of it is left. What flies is forgotten. */
-  takeAll(): OwedEntry[] {
-    const entries = this.pending()
+  takeAll(): OwedRuns {
+    const runs = [...this.#messagesOpen(), this.#queued].filter(({ length }) => length > 0)
     for (const message of this.#messages) message.state = 'done'
     this.#messages = []
     this.#queued = []
     this.#bytes = 0
     for (const cancel of this.#timers) cancel()
     this.#timers.clear()
-    return entries
+    return runs
   }
 
   /** All writes of this tick leave together. */
@@ -311,7 +317,12 @@ export class ReplicaQueue {
   /** The ring has changed: some of its entries may be somebody else's. */
   #requeue(message: Message): void {
     message.state = 'done'
-    this.#queued = [...message.entries, ...this.#queued].sort((a, b) => a.floor - b.floor)
+    const last = message.entries.at(-1)!.floor
+    // Hardly any: it went out before what is queued.
+    const younger = this.#queued.findIndex(({ floor }) => floor > last)
+    const older = this.#queued.splice(0, younger < 0 ? this.#queued.length : younger)
+    const front = [...message.entries, ...older].sort((a, b) => a.floor - b.floor)
+    this.#queued.unshift(...front)
     this.#trim()
     this.#flushSoon()
   }

@@ -163,7 +163,7 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
   #hintLate(peer: ReplicaPeer, entries: readonly OwedEntry[]): void {
     const reservation = this.#replication.ledger.reserve()
     void yieldToEventLoop().then(() => {
-      this.#replication.giveUp(peer, entries)
+      this.#replication.giveUp(peer, [entries])
       reservation.release()
     })
   }
@@ -191,7 +191,7 @@ export class ReplicatedWrite implements OwedWrite, BatchDuties {
         else entries.push(entry)
       }
     }
-    for (const [peer, entries] of late) this.#replication.giveUp(peer, entries)
+    for (const [peer, entries] of late) this.#replication.giveUp(peer, [entries])
     this.#replication.watch()
     reservation?.release()
   }

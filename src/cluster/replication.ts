@@ -13,13 +13,13 @@
  *  2. Hints make no write fail, and count for no consistency.
  *  3. A ring of one member costs nothing here: it has no peers, no duties, no hints, no timer.
  */
-import { type CancelTimer, type Clock, delay } from '../clock.ts'
+import { type CancelTimer, type Clock, delay, yieldToEventLoop } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Random } from '../random.ts'
 import { DutyLedger, type DutyLog, type LogHold } from './duty-ledger.ts'
 import { type LoggedBatches, recoverDuties } from './duty-recovery.ts'
-import { HintMaker, OwedKeys } from './hint-maker.ts'
+import { ENTRIES_PER_TURN, HintMaker, OwedKeys } from './hint-maker.ts'
 import { HintReplay, type HintReplayStats } from './hint-replay.ts'
 import { HintStore } from './hint-store.ts'
 import type { LivenessView } from './liveness.ts'
@@ -28,7 +28,7 @@ import type { PartitionedStore } from './partitioned-store.ts'
 import { PeerNumbers } from './peer-numbers.ts'
 import type { Peers } from './peers.ts'
 import { ReplicaPeer } from './replica-peer.ts'
-import type { OwedEntry } from './replica-queue.ts'
+import type { OwedEntry, OwedRuns } from './replica-queue.ts'
 import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
 import { storedTimeMs } from './versioned-value.ts'
@@ -209,13 +209,15 @@ export class Replication {
 
   /** True when a peer may be owed something from before the time: hints do not tell theirs. */
   async owesBefore(timeMs: number): Promise<boolean> {
+    if (this.#maker.isMaking) return true
     for (const peer of this.#replicas.values()) {
-      if (peer.pending().some(({ stored }) => storedTimeMs(stored) < timeMs)) return true
+      if (await anyBefore(peer.pending(), timeMs)) return true
       if (this.hints.dirtyPartitions(peer.number).length > 0) return true
       const { keys } = await this.hints.page(peer.number, undefined, 1)
       if (keys.length > 0) return true
     }
-    return false
+    // What left a queue meanwhile may be no hint yet.
+    return this.#maker.isMaking
   }
 
   /** As dirtyPartitions, once what the marks stand for is visible: to be compared from then on. */
@@ -285,21 +287,19 @@ export class Replication {
   }
 
   /** Makes hints of what the peer is owed, so that the log need not be kept for it. */
-  giveUp(peer: ReplicaPeer, entries: readonly OwedEntry[]): void {
-    for (const { write } of entries) write.acks?.failed(peer.nodeId)
+  giveUp(peer: ReplicaPeer, runs: OwedRuns): void {
     this.#progressed()
-    const owed = new OwedKeys()
-    for (const { engineKey, floor } of entries.filter(mustBeHinted)) {
-      owed.add(peer.number, engineKey, floor)
-    }
-    this.#maker.make(owed)
+    this.#maker.make(runs, (entry, owed) => {
+      entry.write.acks?.failed(peer.nodeId)
+      if (mustBeHinted(entry)) owed.add(peer.number, entry.engineKey)
+    })
   }
 
   /** Makes hints of these keys for all others that own them; resolves once they are durable. */
   async oweByHints(keys: readonly Uint8Array[]): Promise<void> {
     const owed = new OwedKeys()
     for (const key of keys) {
-      for (const { number } of this.ownersOf(enginePartition(key))) owed.add(number, key, 0)
+      for (const { number } of this.ownersOf(enginePartition(key))) owed.add(number, key)
     }
     for (const [number, keysOwed] of owed.byNumber) {
       await this.hints.add(number, keysOwed)
@@ -350,20 +350,17 @@ export class Replication {
 
   /** What was planned by the former ring, and has not arrived, is owed to new owners, too. */
   #oweNewOwners(former: RingTable): void {
-    const pending = new Map<Uint8Array, OwedEntry>()
-    for (const peer of this.#replicas.values()) {
-      for (const entry of peer.pending()) if (entry.isDuty) pending.set(entry.stored, entry)
-    }
-    const owed = new OwedKeys()
-    for (const entry of pending.values()) {
-      const partition = enginePartition(entry.engineKey)
-      const before = otherOwners(former, partition, this.self)
-      for (const owner of otherOwners(this.#table, partition, this.self)) {
-        if (before.includes(owner)) continue
-        owed.add(this.#numbers.numberOf(owner)!, entry.engineKey, entry.floor)
-      }
-    }
-    this.#maker.make(owed)
+    const runs = [...this.#replicas.values()].flatMap(peer => peer.pending())
+    const newOwners = newOwnersBy(former, this.#table, this.self)
+    // An entry is in the queue of each peer that it is owed to.
+    const seen = new Set<Uint8Array>()
+    this.#maker.make(runs, ({ engineKey, stored, isDuty }, owed) => {
+      if (!isDuty) return
+      const owners = newOwners(enginePartition(engineKey))
+      if (owners.length === 0 || seen.has(stored)) return
+      seen.add(stored)
+      for (const owner of owners) owed.add(this.#numbers.numberOf(owner)!, engineKey)
+    })
   }
 
   #newPeer(nodeId: NodeId): ReplicaPeer {
@@ -372,8 +369,8 @@ export class Replication {
     return new ReplicaPeer({
       ...{ nodeId, number, peers, liveness, clock, onNewerEpoch },
       table: () => this.#table,
-      onMoved: entries => this.#moved(nodeId, entries),
-      onGivenUp: (peer, entries) => this.giveUp(peer, entries),
+      onMoved: runs => this.#moved(nodeId, runs),
+      onGivenUp: (peer, runs) => this.giveUp(peer, runs),
       onReturned: peer => this.#replay.start(peer.number),
       onProgress: () => this.#progressed(),
       onFailure: (peer, error) =>
@@ -382,15 +379,14 @@ export class Replication {
   }
 
   /** The ring has changed under these: hints for those who own them now. */
-  #moved(peer: NodeId, entries: readonly OwedEntry[]): void {
-    for (const { write } of entries) write.acks?.failed(peer)
-    const owed = new OwedKeys()
-    for (const { engineKey, floor } of entries.filter(mustBeHinted)) {
-      for (const { number } of this.ownersOf(enginePartition(engineKey))) {
-        owed.add(number, engineKey, floor)
+  #moved(peer: NodeId, runs: OwedRuns): void {
+    this.#maker.make(runs, (entry, owed) => {
+      entry.write.acks?.failed(peer)
+      if (!mustBeHinted(entry)) return
+      for (const { number } of this.ownersOf(enginePartition(entry.engineKey))) {
+        owed.add(number, entry.engineKey)
       }
-    }
-    this.#maker.make(owed)
+    })
   }
 
   #progressed(): void {
@@ -440,6 +436,31 @@ export class Replication {
 function othersOf(table: RingTable, self: NodeId): NodeId[] {
   const others = table.ring.members.filter(member => member.nodeId !== self && isThere(member))
   return others.map(({ nodeId }) => nodeId)
+}
+
+/** Who owns a partition by the one ring, and did not by the other. */
+function newOwnersBy(former: RingTable, table: RingTable, self: NodeId) {
+  const known: (readonly NodeId[])[] = []
+  return (partition: number): readonly NodeId[] => {
+    known[partition] ??= newOwners(partition)
+    return known[partition]
+  }
+  function newOwners(partition: number): NodeId[] {
+    const before = otherOwners(former, partition, self)
+    return otherOwners(table, partition, self).filter(owner => !before.includes(owner))
+  }
+}
+
+/** Whether any of them has a version from before the time. */
+async function anyBefore(runs: OwedRuns, timeMs: number): Promise<boolean> {
+  let count = 0
+  for (const run of runs) {
+    for (const { stored } of run) {
+      if (count++ % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await yieldToEventLoop()
+      if (storedTimeMs(stored) < timeMs) return true
+    }
+  }
+  return false
 }
 
 /** What is in the log alone, and must not be lost with it. */

@@ -3,7 +3,12 @@
 // Method: a peer that refuses or never answers, and a ring that changes under a message.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { yieldToEventLoop } from '../../src/clock.ts'
 import { Breaker } from '../../src/cluster/breaker.ts'
+import type { DutyLedger } from '../../src/cluster/duty-ledger.ts'
+import { HintMaker } from '../../src/cluster/hint-maker.ts'
+import type { HintStore } from '../../src/cluster/hint-store.ts'
+import type { PeerNumbers } from '../../src/cluster/peer-numbers.ts'
 import type { Peers } from '../../src/cluster/peers.ts'
 import { encodeAnswer, ReplicaStatus } from '../../src/cluster/replica-message.ts'
 import { ReplicaPeer } from '../../src/cluster/replica-peer.ts'
@@ -12,6 +17,7 @@ import { ReplicatedWrite } from '../../src/cluster/replicated-write.ts'
 import type { Replication } from '../../src/cluster/replication.ts'
 import type { RingTable } from '../../src/cluster/ring-table.ts'
 import { TimeoutError, UnavailableError } from '../../src/errors.ts'
+import { silentLogger } from '../../src/logger.ts'
 import { SimClock } from '../support/sim-clock.ts'
 
 const PEER = '1'.repeat(32)
@@ -53,7 +59,10 @@ test('the oldest entry is known after the ring has changed under its message', a
   assert.deepEqual(moved, [gone])
   assert.equal(queue.oldest, kept)
   assert.deepEqual(
-    queue.takeAll().sort((a, b) => a.floor - b.floor),
+    queue
+      .takeAll()
+      .flat()
+      .sort((a, b) => a.floor - b.floor),
     [kept, later],
   )
   assert.equal(queue.oldest, undefined)
@@ -100,8 +109,60 @@ test('a late answer counts, and the message is not sent again for it', async () 
   assert.equal(breaker.isOpen, false)
   await clock.advanceAsync(200, 1)
   assert.equal(breaker.isOpen, true)
-  assert.equal(queue.takeAll().length, 2)
+  assert.equal(queue.takeAll().flat().length, 2)
   breaker.stop()
+})
+
+test('what a queue is given up with becomes hints in slices, and the log is held for it', async () => {
+  const clock = new SimClock()
+  const nothing = (): void => undefined
+  const peers = { request: () => new Promise(nothing) } as unknown as Peers
+  const queue = new ReplicaQueue({
+    ...{ peer: PEER, peers, clock, onProgress: nothing, onNewerEpoch: nothing, onFailure: nothing },
+    breaker: new Breaker({ clock, probe: async () => false, onChange: nothing }),
+    table: () => ({ ring: { epoch: 1 }, isOwner: () => true }) as unknown as RingTable,
+    onMoved: nothing,
+  })
+  for (let floor = 7; floor < 20_007; floor++) queue.push(entryOf(floor, 1))
+  await clock.advanceAsync(1, 1)
+  const runs = queue.takeAll()
+  assert.deepEqual([queue.bytes, queue.oldest, queue.takeAll()], [0, undefined, []])
+  const added: Uint8Array[] = []
+  const reserved: number[] = []
+  let write: () => void = nothing
+  const hints = {
+    isFull: () => false,
+    add: (_number: number, keys: readonly Uint8Array[]) => {
+      for (const key of keys) added.push(key)
+      return new Promise<void>(resolve => {
+        write = resolve
+      })
+    },
+  }
+  const reserve = (floor: number) => ({
+    release: () => void reserved.splice(reserved.indexOf(floor), 1),
+    ...{ floor: reserved.push(floor) },
+  })
+  const maker = new HintMaker({
+    ...{ hints: hints as unknown as HintStore, ledger: { reserve } as unknown as DutyLedger },
+    ...{ numbers: { count: 1 } as unknown as PeerNumbers, clock, logger: silentLogger },
+    onHints: nothing,
+  })
+  let planned = 0
+  maker.make(runs, ({ engineKey }, owed) => {
+    planned++
+    owed.add(0, engineKey)
+  })
+  for (let before = 0; ; before = planned, await yieldToEventLoop()) {
+    assert.ok(planned - before <= 256, `${planned - before} at once`)
+    if (planned === 20_000) break
+    assert.deepEqual([added.length, reserved, maker.isMaking], [0, [7], true])
+  }
+  await yieldToEventLoop()
+  assert.deepEqual([added.length, reserved, maker.isMaking], [20_000, [7], true])
+  write()
+  await yieldToEventLoop()
+  assert.deepEqual([reserved, maker.isMaking], [[], false])
 })
 
 /** Bytes that a peer which never answers is sent by writes of a mebibyte, before it gets hints. */
