@@ -4,6 +4,8 @@
  */
 import { ProtocolError } from '../errors.ts'
 import { CONSISTENCIES, DURABILITIES } from '../key-value-store.ts'
+import { WRITER_SIZE } from '../write-version.ts'
+import { OwnerTimes } from './owner-times.ts'
 import type { StoreWrite } from './partitioned-store.ts'
 import { type PeerContext, PeerMessage } from './peers.ts'
 import { ReplicaApply, type ReplicaApplyStats, type ReplicaFence } from './replica-apply.ts'
@@ -39,10 +41,11 @@ export class ClusterWrites {
   readonly #apply: ReplicaApply
 
   private constructor(options: ClusterWritesOptions, replication: Replication) {
-    const { self, store, clock, choice, peers, onNewerEpoch, fence, clockReady } = options
+    const { self, store, clock, choice, peers, random, onNewerEpoch, fence, clockReady } = options
     const table = () => replication.table
     this.replication = replication
-    this.#forwarding = new WriteForwarding({ store, choice, clock, table })
+    const ownerTimes = new OwnerTimes(() => random.bytes(WRITER_SIZE))
+    this.#forwarding = new WriteForwarding({ store, choice, clock, table, ownerTimes })
     this.#coordinator = new WriteCoordinator({
       ...{ store, replication, clock, forwarding: this.#forwarding, clockReady },
     })

@@ -183,7 +183,7 @@ export class WriteCoordinator {
     return new Set(partitions.filter(partition => table.isOwner(partition, self)))
   }
 
-  /** Some is ours, or none: under one version, which every node is told. */
+  /** Some is ours, or none: under one version, which every node is told, and should take. */
   async #writeParts(
     operations: readonly StoreWrite[],
     partitions: readonly number[],
@@ -193,7 +193,8 @@ export class WriteCoordinator {
     const { store, forwarding } = this.#options
     const { consistency, deadlineMs, durability, client = {} } = asked
     const version = store.versionOf(asked)
-    const terms = { consistency, deadlineMs, durability, client, version }
+    const mayVersionAnew = asked.version === undefined
+    const terms = { consistency, deadlineMs, durability, client, version, mayVersionAnew }
     const passed = operations.filter((_, index) => !own.has(partitions[index]!))
     const parts = [forwarding.batch(passed, terms)]
     const ours = operations.filter((_, index) => own.has(partitions[index]!))

@@ -2,11 +2,15 @@
  * Passes writes on to nodes that own them, one hop, as stored forms under a version that is fixed
  * here: so it may be sent again, to another owner, when one does not answer. What goes to one node
  * in one message is atomic; a partition is never divided between messages.
+ *
+ * The one exception: what this node versioned itself, and an owner refuses as too far from its
+ * time, is versioned once more by that time (owner-times.ts), as long as nobody can have it.
  */
 import type { Clock } from '../clock.ts'
-import { ClosedError, UnavailableError } from '../errors.ts'
+import { ClockSkewError, ClosedError, UnavailableError } from '../errors.ts'
 import { CONSISTENCIES, DURABILITIES } from '../key-value-store.ts'
 import { sendingMs } from './link-rate.ts'
+import type { OwnerTimes } from './owner-times.ts'
 import { enginePartition } from './partition.ts'
 import type { PartitionedStore, StoredEntry, StoreWrite } from './partitioned-store.ts'
 import { PeerMessage } from './peers.ts'
@@ -33,16 +37,21 @@ const FORWARD_MS_MAX = 30_000
 const MESSAGES_AT_ONCE = 4
 /** Operations that are encoded between two looks at the clock. */
 const OPERATIONS_PER_LOOK = 64
+/** So often a write is versioned anew: the owner's time may just have moved on. */
+const REVERSIONS_MAX = 3
 
 export interface WriteForwardingOptions {
   readonly store: PartitionedStore
   readonly choice: ReplicaChoice
   readonly clock: Clock
   readonly table: () => RingTable
+  readonly ownerTimes: OwnerTimes
 }
 
 export interface ForwardTerms extends CoordinatedTerms {
   readonly version: Uint8Array
+  /** The version is this node's own, and nobody counts on it. */
+  readonly mayVersionAnew: boolean
 }
 
 export class WriteForwarding {
@@ -75,22 +84,23 @@ export class WriteForwarding {
     await settleParts(passing)
   }
 
-  /** The stored forms, by partition. */
+  /** With their stored forms, by partition. */
   async #encode(
     operations: readonly StoreWrite[],
     { version, client = {} }: ForwardTerms,
-  ): Promise<Map<number, StoredEntry[]>> {
+  ): Promise<Map<number, PartitionEntries>> {
     const { store } = this.#options
     const slice = new TimeSlice(store.turns, client)
-    const partitions = new Map<number, StoredEntry[]>()
+    const partitions = new Map<number, PartitionEntries>()
     for (let at = 0; at < operations.length; at += OPERATIONS_PER_LOOK) {
       if (at > 0 && slice.isOver) await slice.pause()
       const some = operations.slice(at, at + OPERATIONS_PER_LOOK)
-      for (const entry of store.entriesOf(some, version)) {
+      for (const [index, entry] of store.entriesOf(some, version).entries()) {
         const partition = enginePartition(entry.engineKey)
-        const entries = partitions.get(partition)
-        if (entries === undefined) partitions.set(partition, [entry])
-        else entries.push(entry)
+        const part = partitions.get(partition) ?? { partition, operations: [], entries: [] }
+        part.operations.push(some[index]!)
+        part.entries.push(entry)
+        partitions.set(partition, part)
       }
     }
     return partitions
@@ -113,7 +123,8 @@ export class WriteForwarding {
 
   async #passTo(group: readonly PartitionEntries[], terms: ForwardTerms): Promise<void> {
     const { choice, clock, table } = this.#options
-    const entries = group.flatMap(part => part.entries)
+    let entries = group.flatMap(part => part.entries)
+    let reversions = 0
     const tried = new Set<NodeId>()
     let failure: unknown
     let isUnknown = false
@@ -131,6 +142,14 @@ export class WriteForwarding {
         await choice.request(next, 'data', PeerMessage.forwardWrite, body, timeoutMs)
         return
       } catch (error) {
+        const mayGoOn = !isUnknown && reversions < REVERSIONS_MAX
+        const anew = mayGoOn ? this.#versionedAnew(next, group, terms, error) : undefined
+        if (anew !== undefined) {
+          entries = anew
+          reversions++
+          tried.delete(next)
+          continue
+        }
         failure ??= error
         // A link that broke was closed under the request, which may have arrived before.
         if (!isRejected(error) || error instanceof ClosedError) isUnknown = true
@@ -140,6 +159,20 @@ export class WriteForwarding {
       'the write was not passed on: no owner of it can be reached, or the time was over before',
     )
     throw isUnknown ? unknownOutcome(failure) : failure
+  }
+
+  /** The same by the time of the owner that has refused it for its version; undefined: it is not. */
+  #versionedAnew(
+    owner: NodeId,
+    group: readonly PartitionEntries[],
+    { mayVersionAnew }: ForwardTerms,
+    error: unknown,
+  ): StoredEntry[] | undefined {
+    if (!mayVersionAnew || !(error instanceof ClockSkewError)) return undefined
+    if (error.serverTimeMs === undefined) return undefined
+    const { store, ownerTimes } = this.#options
+    const version = ownerTimes.next(owner, error.serverTimeMs)
+    return group.flatMap(({ operations }) => store.entriesOf(operations, version))
   }
 }
 
@@ -153,15 +186,18 @@ function ignore(): void {}
 
 interface PartitionEntries {
   readonly partition: number
-  readonly entries: readonly StoredEntry[]
+  readonly operations: StoreWrite[]
+  /** The same as it is stored. */
+  readonly entries: StoredEntry[]
 }
 
 /** So many partitions in each as fit, without dividing one. */
-function messagesOf(partitions: ReadonlyMap<number, StoredEntry[]>): PartitionEntries[][] {
+function messagesOf(partitions: ReadonlyMap<number, PartitionEntries>): PartitionEntries[][] {
   const messages: PartitionEntries[][] = []
   let bytes = Number.POSITIVE_INFINITY
   let count = 0
-  for (const [partition, entries] of partitions) {
+  for (const part of partitions.values()) {
+    const { entries } = part
     let size = 0
     for (const { engineKey, stored } of entries) {
       size += engineKey.length + stored.length + ENTRY_OVERHEAD
@@ -173,7 +209,7 @@ function messagesOf(partitions: ReadonlyMap<number, StoredEntry[]>): PartitionEn
       bytes = size
       count = entries.length
     }
-    messages.at(-1)!.push({ partition, entries })
+    messages.at(-1)!.push(part)
   }
   return messages
 }

@@ -1,12 +1,15 @@
 // Goal: a write that was passed on, and whose link broke before the answer, may have taken effect:
 // the client is never told that it is nowhere.
+// One that the node versions itself is taken although its clock is not quite that of the owners.
 // Method: a node that owns nothing of the key passes it on; the owners hang, then links break.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { utf8Encode } from '../../src/bytes.ts'
+import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
+import { storedTimeMs } from '../../src/cluster/versioned-value.ts'
 import { KvError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
-import { WriteCluster } from '../support/write-cluster.ts'
+import { encodeVersion } from '../../src/write-version.ts'
+import { WriteCluster, type WriteMember } from '../support/write-cluster.ts'
 
 test('a write whose link broke after it was passed on is in doubt', async () => {
   const cluster = await WriteCluster.start({ random: seededRandom(5), nodes: 4 })
@@ -22,5 +25,46 @@ test('a write whose link broke after it was passed on is in doubt', async () => 
   await cluster.pass(50)
   for (const owner of owners) cluster.network.cut(other.id, owner.id)
   assert.equal(await cluster.settle(writing), 'unknown')
+  await cluster.stopAll()
+})
+
+test('a node whose clock is somewhat fast has what it passes on taken by the owners', async () => {
+  const cluster = await WriteCluster.start({
+    random: seededRandom(6),
+    nodes: 4,
+    replicationFactor: 2,
+  })
+  const key = utf8Encode('key')
+  const owners = cluster.owners(key)
+  const fast = cluster.members.find(member => !owners.includes(member))!
+  const put = (name: string, value: string) =>
+    ({ type: 'put', key: utf8Encode(name), value: utf8Encode(value), ttlMs: 60_000 }) as const
+  const valueAt = async ({ running }: WriteMember, name: string) => {
+    const value = await running!.store.get(utf8Encode(name))
+    return value && utf8Decode(value)
+  }
+  for (const aheadMs of [499, 700, 950]) {
+    cluster.clockAheadMs = member => (member === fast ? aheadMs : 0)
+    for (let round = 0; round < 5; round++) {
+      const value = `${aheadMs} ${round}`
+      await cluster.settle(cluster.write(fast, [put('key', value)], 'all'))
+      for (const owner of owners) assert.equal(await valueAt(owner, 'key'), value)
+    }
+  }
+  const [stored] = await Promise.all(owners.map(owner => cluster.formAt(owner, key)))
+  const timeMs = storedTimeMs(Buffer.from(stored!, 'hex'))
+  assert.ok(timeMs < cluster.clock.wallMs() + 510, 'no further ahead than an owner takes it')
+  const names = Array.from({ length: 40 }, (_, index) => `wide ${index}`)
+  const wide = names.map(name => put(name, 'wide'))
+  await cluster.settle(cluster.write(fast, wide, 'all'))
+  for (const name of names) {
+    for (const owner of cluster.owners(utf8Encode(name))) {
+      assert.equal(await valueAt(owner, name), 'wide')
+    }
+  }
+  // What a client has versioned is not for this node to change.
+  const version = encodeVersion(Math.floor(cluster.clock.wallMs()) + 800, 0, new Uint8Array(8))
+  const writing = cluster.write(fast, [put('key', 'a client')], 'all', version)
+  await assert.rejects(cluster.settle(writing), { code: 'KV_CLOCK_SKEW', outcome: 'rejected' })
   await cluster.stopAll()
 })

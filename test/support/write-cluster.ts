@@ -61,6 +61,8 @@ export class WriteCluster {
   readonly #options: WriteClusterOptions
   readonly newerEpochs: number[] = []
   /** Throws when the clock of a member is off; resolves when it may not be any more. */
+  /** How far the clock is ahead by which a member makes versions, and judges those of others. */
+  clockAheadMs: (member: WriteMember) => number = () => 0
   clockReady: (member: WriteMember) => Promise<void> | undefined = () => undefined
   table: RingTable
 
@@ -92,7 +94,11 @@ export class WriteCluster {
     const options = { holdWalFrom: 'oldest', ...this.#options.engine } as const
     const db = await openEngine(member.disk, { clock, options })
     const versions = new HybridLogicalClock({
-      clock,
+      clock: {
+        monotonicMs: () => clock.monotonicMs(),
+        wallMs: () => clock.wallMs() + this.clockAheadMs(member),
+        setTimer: (...timer) => clock.setTimer(...timer),
+      },
       newWriter: () => nodeIdBytes(member.id).subarray(0, 8),
       marks: await readClockMark(db, '/db'),
       persistMarks: marks => writeClockMark(db, marks),
