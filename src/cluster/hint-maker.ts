@@ -5,8 +5,8 @@
  *  1. The hold of the log stays before what is being made a hint until that hint is durable, or,
  *     where it never can be, for good: then a restart makes it of the log.
  *  2. A peer with new hints is replayed to as soon as they are durable.
- *  3. What a queue holds, some hundred thousand entries, is worked through in slices of well under a
- *     millisecond.
+ *  3. What a queue holds, some hundred thousand entries, is worked through in slices of well under
+ *     a millisecond.
  */
 import { type Clock, delay, yieldToEventLoop } from '../clock.ts'
 import { ClosedError, KvError, PoisonedError } from '../errors.ts'

@@ -158,8 +158,8 @@ export class HintReplay {
   }
 
   /**
-   * Goes through all hints of the peer once; true when none was found. Rejects, at its end, when the
-   * peer did not take some of them.
+   * Goes through all hints of the peer once; true when none was found. Rejects, at its end, when
+   * the peer did not take some of them.
    */
   async #pass(number: number): Promise<boolean> {
     const { hints } = this.#options

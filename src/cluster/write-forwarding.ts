@@ -161,7 +161,7 @@ export class WriteForwarding {
     throw isUnknown ? unknownOutcome(failure) : failure
   }
 
-  /** The same by the time of the owner that has refused it for its version; undefined: it is not. */
+  /** The same by the time of the owner that refused it for its version; undefined: it is not. */
   #versionedAnew(
     owner: NodeId,
     group: readonly PartitionEntries[],

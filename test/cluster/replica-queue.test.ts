@@ -113,7 +113,7 @@ test('a late answer counts, and the message is not sent again for it', async () 
   breaker.stop()
 })
 
-test('what a queue is given up with becomes hints in slices, and the log is held for it', async () => {
+test('what a queue held becomes hints in slices, and the log is held meanwhile', async () => {
   const clock = new SimClock()
   const nothing = (): void => undefined
   const peers = { request: () => new Promise(nothing) } as unknown as Peers

@@ -175,7 +175,7 @@ describe('a write', () => {
     await cluster.stopAll()
   })
 
-  test('of a large value reaches a quorum over a narrow link, and small ones beside it', async t => {
+  test('of a large value reaches a quorum by a narrow link, and small ones beside it', async t => {
     const cluster = await WriteCluster.start({
       ...{ random: seededRandom(printSeed(t)), nodes: 3, bytesPerSecond: 4.5 * 1024 * 1024 },
       engine: { memoryBudget: 64 * 1024 * 1024, memtableSize: 8 * 1024 * 1024 },
