@@ -2,7 +2,14 @@
 // Method: a small history for each promise, right and wrong.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { utf8Encode } from '../../src/bytes.ts'
+import { joinEngineKey } from '../../src/cluster/partition.ts'
+import type { Store } from '../../src/cluster/store.ts'
+import { encodeValue } from '../../src/cluster/versioned-value.ts'
+import type { Db } from '../../src/engine/index.ts'
+import { OverloadedError } from '../../src/errors.ts'
 import type { Consistency } from '../../src/key-value-store.ts'
+import { encodeVersion } from '../../src/write-version.ts'
 import { checkReads } from '../support/simulation/check-reads.ts'
 import { RingWatch } from '../support/simulation/check-rings.ts'
 import { checkScans, liveRecords } from '../support/simulation/check-scans.ts'
@@ -10,6 +17,8 @@ import { checkStoredRecords } from '../support/simulation/check-stored.ts'
 import { checkVersions } from '../support/simulation/check-versions.ts'
 import { History, type Outcome, type Write } from '../support/simulation/history.ts'
 import type { ReplicaState, StoredRecord } from '../support/simulation/replica-state.ts'
+import type { NodeStart } from '../support/simulation/sim-node.ts'
+import { storeTap } from '../support/simulation/store-tap.ts'
 import { Violations } from '../support/simulation/violations.ts'
 
 const OWNERS = ['n1', 'n2']
@@ -222,4 +231,43 @@ test('there is one ring an epoch, and no node goes back', () => {
   assertBroken(violations.all, 'one ring an epoch')
   watch.saw('n1', 'c', 1, 'ring')
   assertBroken(violations.all, 'epochs ascend')
+})
+
+test('a node stores no earlier version over a later one, and tells of what it versioned', async () => {
+  const violations = new Violations()
+  const history = new History(() => 0)
+  let isRefusing = false
+  const write = async (): Promise<void> => {
+    if (isRefusing) throw new OverloadedError('no room', 1)
+  }
+  const seams = { store: () => ({ write }) as unknown as Store }
+  const tap = storeTap({ history, violations, nowMs: () => 0 })
+  const given = { options: {}, environment: { seams } } as unknown as NodeStart
+  const store = tap(given, 'n1').environment.seams!.store!(undefined as unknown as Db)
+  const writer = new Uint8Array(8)
+  const put = (name: string, timeMs: number, value: string) => {
+    const stored = encodeValue(encodeVersion(timeMs, 0, writer), utf8Encode(value), 0)
+    const key = joinEngineKey(1, utf8Encode(name))
+    return store.write([{ type: 'put', key, value: stored, expiryMs: 0 }])
+  }
+  const terms = { key: 'k', client: 'c', consistency: 'one', isVersionedByNode: true } as const
+  const begun = history.begin({ ...terms, value: 'a' })
+  await put('k', 5, 'a')
+  assert.equal(begun.version, Buffer.from(encodeVersion(5, 0, writer)).toString('hex'))
+  await put('other', 4, 'b')
+  await put('k', 5, 'a')
+  isRefusing = true
+  await assert.rejects(put('k', 9, 'c'), OverloadedError)
+  isRefusing = false
+  await put('k', 6, 'd')
+  assert.deepEqual(violations.all, [])
+  await put('k', 5, 'a')
+  assertBroken(violations.all, 'versions of a key do not go back')
+  const twice = new Violations()
+  const again = storeTap({ history, violations: twice, nowMs: () => 0 })(given, 'n2')
+  const second = again.environment.seams!.store!(undefined as unknown as Db)
+  const value = encodeValue(encodeVersion(7, 0, writer), utf8Encode('a'), 0)
+  const key = joinEngineKey(1, utf8Encode('k'))
+  await second.write([{ type: 'put', key, value, expiryMs: 0 }])
+  assertBroken(twice.all, 'a write has one version')
 })

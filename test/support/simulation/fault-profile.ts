@@ -73,8 +73,8 @@ export function drawProfile(random: Random): FaultProfile {
       stallProbability: random.below(2) === 0 ? 0 : random.next() * 0.01,
       stallMs: 100,
     },
-    // A version more than half a second in the future is refused.
-    clockErrorMs: random.below(2) === 0 ? 5 : 200,
+    // A version more than half a second in the future is refused, a clock a second off is wrong.
+    clockErrorMs: [5, 200, 490][random.below(3)]!,
     driftPpm: random.next() * 300,
     moveProbability: random.below(3) === 0 ? random.next() * 0.5 : 0,
   }

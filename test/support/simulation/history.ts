@@ -20,7 +20,12 @@ export interface Write {
   readonly invokedMs: number
   completed: number
   outcome: Outcome
-  /** 32 hexadecimal digits, which compare as the version does; undefined when it was never sent. */
+  /** Its client left the version to the node that takes it. */
+  readonly isVersionedByNode: boolean
+  /**
+   * 32 hexadecimal digits, which compare as the version does; undefined when it was never sent, or
+   * never stored.
+   */
   version: string | undefined
   /** How far that was ahead of the true time when it was first sent. Milliseconds. */
   aheadMs?: number
@@ -45,6 +50,7 @@ export interface NewWrite {
   readonly value: string | undefined
   readonly client: string
   readonly consistency: Consistency
+  readonly isVersionedByNode?: boolean
 }
 
 export class History {
@@ -75,6 +81,7 @@ export class History {
 
   begin(write: NewWrite): Write {
     const begun: Write = {
+      isVersionedByNode: false,
       ...write,
       invoked: this.nextOrder(),
       invokedMs: this.#nowMs(),

@@ -41,12 +41,18 @@ export async function readReplica(disk: MemoryFileSystem, hasher: Hasher): Promi
   const state = new Map<string, StoredRecord>()
   const db = await openAtOnce(disk.processCrashClone(undefined, {}), hasher)
   for await (const [key, stored] of db.entries()) {
-    if (key.length <= PARTITION_SIZE) continue
-    if (key[0]! * 256 + key[1]! === RESERVED_PARTITION) continue
-    state.set(utf8Decode(key.subarray(PARTITION_SIZE)), recordOf(stored))
+    const userKey = userKeyOf(key)
+    if (userKey !== undefined) state.set(utf8Decode(userKey), recordOf(stored))
   }
   await db.close()
   return state
+}
+
+/** Undefined for records of the node itself. */
+export function userKeyOf(engineKey: Uint8Array): Uint8Array | undefined {
+  if (engineKey.length <= PARTITION_SIZE) return undefined
+  if (engineKey[0]! * 256 + engineKey[1]! === RESERVED_PARTITION) return undefined
+  return engineKey.subarray(PARTITION_SIZE)
 }
 
 /** A disk on which a node finds these records of its own. */
@@ -81,7 +87,7 @@ function openAtOnce(fileSystem: MemoryFileSystem, hasher: Hasher): Promise<Db> {
   return openInEnvironment(NODE_DIRECTORY, NODE_TUNING, environment)
 }
 
-function recordOf(stored: Uint8Array): StoredRecord {
+export function recordOf(stored: Uint8Array): StoredRecord {
   checkStored(stored)
   const value = isTombstone(stored) ? undefined : liveValue(stored, 0)
   return {

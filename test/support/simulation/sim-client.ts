@@ -23,6 +23,7 @@ export interface SimClientOptions {
   readonly nodes: readonly NodeAddress[]
   readonly history: History
   readonly workload: Workload
+  readonly versions: 'client' | 'server'
   /** True time, in milliseconds since the Unix epoch. */
   readonly nowMs: () => number
   /** Says in the trace what failed, and why. */
@@ -39,7 +40,7 @@ export class SimClient {
 
   constructor(options: SimClientOptions) {
     this.#options = options
-    const { process, random, connector, nodes, workload } = options
+    const { process, random, connector, nodes, workload, versions } = options
     this.#client = new Client({
       nodes,
       lazy: true,
@@ -49,6 +50,7 @@ export class SimClient {
       timeoutMs: workload.timeoutMs,
       clientName: process.name,
       session: workload.session,
+      versions,
       ...(workload.routes ? { decodeRoutes } : {}),
     })
   }
@@ -79,11 +81,16 @@ export class SimClient {
     const { puts, deletes, batches, scans } = workload
     const draw = random.next()
     if (draw < puts) await this.#put(this.#key(lane))
-    else if (draw < puts + deletes) await this.#delete(this.#key(lane))
+    else if (draw < puts + deletes && this.#mayDelete) await this.#delete(this.#key(lane))
     else if (draw < puts + deletes + batches) await this.#batch(lane)
     else if (draw < puts + deletes + batches + scans) await this.#look()
     else if (random.below(5) === 0) await this.#getMany()
     else await this.#get(this.#readKey())
+  }
+
+  /** A deletion has no value by which to know its version, when that is left to a node. */
+  get #mayDelete(): boolean {
+    return this.#options.versions === 'client'
   }
 
   /** One of those of the lane. */
@@ -112,8 +119,11 @@ export class SimClient {
   }
 
   #begin(key: string, value: string | undefined, consistency: Consistency): Write {
-    const { history, process } = this.#options
-    const write = history.begin({ key, value, client: process.name, consistency })
+    const { history, process, versions } = this.#options
+    const isVersionedByNode = versions === 'server'
+    const write = history.begin({
+      ...{ key, value, client: process.name, consistency, isVersionedByNode },
+    })
     this.#writing.set(key, write)
     return write
   }
@@ -146,7 +156,7 @@ export class SimClient {
     const consistency = this.#consistency()
     const keys = new Set(Array.from({ length: 1 + random.below(5) }, () => this.#key(lane)))
     const writes = [...keys].map(key => {
-      const value = random.below(4) === 0 ? undefined : this.#value()
+      const value = random.below(4) === 0 && this.#mayDelete ? undefined : this.#value()
       return this.#begin(key, value, consistency)
     })
     const operations = writes.map(({ key, value }): BatchOperation => {

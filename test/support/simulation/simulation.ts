@@ -37,6 +37,7 @@ import { History } from './history.ts'
 import type { MachineWorld } from './machine.ts'
 import { MachineClock, trueWallMs } from './machine-clock.ts'
 import { Operator } from './operator.ts'
+import { both } from './plants.ts'
 import { readmitted } from './replica-state.ts'
 import { Scheduler } from './scheduler.ts'
 import { SimClient } from './sim-client.ts'
@@ -44,6 +45,7 @@ import { SimCluster } from './sim-cluster.ts'
 import { SimNetwork } from './sim-network.ts'
 import type { Plant } from './sim-node.ts'
 import { SimProcess } from './sim-process.ts'
+import { storeTap } from './store-tap.ts'
 import { Trace } from './trace.ts'
 import { Violations } from './violations.ts'
 import { drawWorkload, type Workload } from './workload.ts'
@@ -196,6 +198,8 @@ class Simulation {
     const { route } = this.#profile
     this.#network = new SimNetwork(scheduler, this.#random('network'), trace, route)
     const world: MachineWorld = { scheduler, network: this.#network, trace }
+    const nowMs = () => trueWallMs(this.#scheduler)
+    const tap = storeTap({ history: this.#history, violations: this.#violations, nowMs })
     this.#cluster = new SimCluster({
       world,
       hasher,
@@ -205,7 +209,7 @@ class Simulation {
       profile: this.#profile,
       rings: this.#rings,
       joins: this.#forming !== 'formed',
-      plant: options.plant,
+      plant: options.plant === undefined ? tap : both(options.plant, tap),
     })
     const { clients } = this.#workload
     this.#clientNames = Array.from({ length: clients }, (_, index) => `client-${index}`)
@@ -277,7 +281,7 @@ class Simulation {
     this.#watchRings()
     if (this.#forming === 'amid writes') await this.#formLater()
     else await this.#form()
-    const clients = this.#clientNames.map(name => this.#client(name))
+    const clients = this.#clientNames.map((name, index) => this.#client(name, index))
     for (const client of clients) client.start()
     if (this.#forming !== 'amid faults') this.#faults.start()
     await this.#pass(seconds * 1000)
@@ -392,7 +396,7 @@ class Simulation {
     }
   }
 
-  #client(name: string): SimClient {
+  #client(name: string, index: number): SimClient {
     const random = this.#random(name)
     const { clockErrorMs, driftPpm } = this.#profile
     const errorMs = (2 * random.next() - 1) * clockErrorMs
@@ -404,6 +408,7 @@ class Simulation {
       connector: this.#network.connector(process, name),
       nodes: this.#cluster.addresses,
       history: this.#history,
+      versions: this.#workload.versionedByNodes && index % 2 === 0 ? 'server' : 'client',
       nowMs: () => trueWallMs(this.#scheduler),
       workload: { ...this.#workload, routes: this.#workload.routes || this.#moves },
       note: (what, why) => this.#trace.add(this.#scheduler.nowMs, name, what, why),
@@ -415,8 +420,14 @@ class Simulation {
   }
 
   #traits(): string[] {
-    const { session, routes } = this.#workload
-    const traits = { session, routes, moves: this.#moves, leaps: this.#leaps }
+    const { session, routes, versionedByNodes } = this.#workload
+    const traits = {
+      session,
+      routes,
+      'versioned by nodes': versionedByNodes,
+      moves: this.#moves,
+      leaps: this.#leaps,
+    }
     const names = Object.entries(traits).filter(([, is]) => is)
     return [`${this.#nodeCount} nodes`, this.#forming, ...names.map(([name]) => name)]
   }

@@ -21,6 +21,8 @@ export interface Workload {
   readonly alls: number
   /** Clients ask to see what they wrote themselves. */
   readonly session: boolean
+  /** Every second client leaves versions to the nodes. */
+  readonly versionedByNodes: boolean
   /** Clients go by the ring; else any node is asked, and passes on. */
   readonly routes: boolean
 }
@@ -31,11 +33,11 @@ export function drawWorkload(random: Random, callShare = 1): Workload {
   const lanes = 1 + random.below(3)
   const keys = lanes * (1 + Math.floor(random.next() ** 2 * 60))
   const callsPerSecond = (5 + random.next() ** 2 * 60) * callShare
-  return {
+  const drawn = {
     clients,
     lanes,
     keys,
-    keyAt: index => `key-${index}`,
+    keyAt: (index: number) => `key-${index}`,
     thinkMs: (1000 * clients * lanes) / callsPerSecond,
     timeoutMs: [200, 1000, 5000][random.below(3)]!,
     valueSizeMax: [20, 200, 4000][random.below(3)]!,
@@ -48,4 +50,8 @@ export function drawWorkload(random: Random, callShare = 1): Workload {
     session: random.below(3) === 0,
     routes: random.below(3) > 0,
   }
+  // A session goes by versions.
+  if (random.below(3) > 0 || drawn.session) return { ...drawn, versionedByNodes: false }
+  // What several nodes version at about the same time must meet under one key.
+  return { ...drawn, versionedByNodes: true, keys: lanes * (1 + random.below(8)) }
 }

@@ -1,0 +1,92 @@
+/**
+ * Listens between a node and its engine to what is stored under the keys of users: so the version
+ * of a write is known that a client left to the nodes, and it shows at once when a node stores an
+ * earlier version over a later one.
+ */
+import { utf8Decode } from '../../../src/bytes.ts'
+import type { Store, StoreOperation } from '../../../src/cluster/store.ts'
+import type { Db } from '../../../src/engine/index.ts'
+import { timeOf } from './check-times.ts'
+import { describeWrite, type History } from './history.ts'
+import { recordOf, type StoredRecord, userKeyOf } from './replica-state.ts'
+import type { Plant } from './sim-node.ts'
+import type { Violations } from './violations.ts'
+
+export interface StoreTapOptions {
+  readonly history: History
+  readonly violations: Violations
+  /** True time, in milliseconds since the Unix epoch. */
+  readonly nowMs: () => number
+}
+
+/** As a plant: the last one, so that it sees what a planted bug stores. */
+export function storeTap(options: StoreTapOptions): Plant {
+  return ({ options: given, environment }, node) => {
+    const { seams } = environment
+    const store = (db: Db): Store => tapped(seams?.store?.(db) ?? db, node, options)
+    return { options: given, environment: { ...environment, seams: { ...seams, store } } }
+  }
+}
+
+function tapped(inner: Store, node: string, options: StoreTapOptions): Store {
+  /** Of this life, by user key. */
+  const versions = new Map<string, string>()
+  return {
+    read: (key, snapshot) => inner.read(key, snapshot),
+    readRange: range => inner.readRange(range),
+    leap: read => inner.leap(read),
+    write: (operations, given) => {
+      const seen = operations.flatMap(operation => see(node, operation, versions, options) ?? [])
+      const written = inner.write(operations, given)
+      // What was refused is not there to be overtaken.
+      written.catch(() => {
+        for (const [key, version] of seen) if (versions.get(key) === version) versions.delete(key)
+      })
+      return written
+    },
+    prepareWrite: (count, logData) => inner.prepareWrite(count, logData),
+    snapshot: () => inner.snapshot(),
+    compact: range => inner.compact(range),
+  }
+}
+
+function see(
+  node: string,
+  operation: StoreOperation,
+  versions: Map<string, string>,
+  { history, violations, nowMs }: StoreTapOptions,
+): readonly [readonly [key: string, version: string]] | undefined {
+  const userKey = userKeyOf(operation.key)
+  if (userKey === undefined) return undefined
+  const key = utf8Decode(userKey)
+  if (operation.type === 'del') {
+    versions.delete(key)
+    return undefined
+  }
+  const record = recordOf(operation.value)
+  const before = versions.get(key)
+  if (before !== undefined && record.version < before) {
+    const what = `${node} stores ${key} of version ${record.version} over ${before}`
+    violations.add('versions of a key do not go back', what)
+  }
+  versions.set(key, record.version)
+  learn(record, history, violations, nowMs)
+  return [[key, record.version]]
+}
+
+/** The version of a write that had none when its client sent it. */
+function learn(
+  { value, version }: StoredRecord,
+  history: History,
+  violations: Violations,
+  nowMs: () => number,
+): void {
+  const write = value === undefined ? undefined : history.writeOf(value)
+  if (write === undefined || !write.isVersionedByNode) return
+  if (write.version === undefined) {
+    write.version = version
+    write.aheadMs = timeOf(version) - nowMs()
+  } else if (write.version !== version) {
+    violations.add('a write has one version', `${version}: ${describeWrite(write)}`)
+  }
+}
