@@ -13,7 +13,7 @@ import { startHttp } from '../support/http-target.ts'
 import { MemoryHandler } from '../support/memory-handler.ts'
 import { printSeed } from '../support/seed.ts'
 
-const REQUESTS = 300
+const REQUESTS = 150
 const LARGE = 1_000_000
 
 function pick<T>(random: Random, list: readonly T[]): T {

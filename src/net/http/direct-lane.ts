@@ -164,6 +164,11 @@ class DirectConnection implements DirectResponseOwner {
 
   #handOver(chunk: Buffer): void {
     const { socket } = this
+    if (this.#hasEnded) {
+      // node:http would answer nothing any more, and nothing can be put back into such a socket.
+      socket.destroySoon()
+      return
+    }
     socket.removeListener('data', this.#take)
     socket.removeListener('end', this.#end)
     socket.removeListener('close', this.#leave)
