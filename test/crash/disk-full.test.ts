@@ -266,6 +266,7 @@ async function openFaulty(
     written.set('zz', 'now')
     await expectState(db, written)
     if (options === HOLDING) await expectLogHeld(db, logFrom, clock)
+    if (options === HOLDING_NOTHING) assert.ok(db.openingHold!.broken, 'only it keeps the log')
     assert.equal((await drive(clock, change!)).value?.lastSequence, firstSequence)
     await drive(clock, db.close())
   }
