@@ -80,7 +80,7 @@ function assign(
   const replicas = sets.current
   for (const partition of partitions) {
     const { nodes } = replicas.of(partition)
-    const isLacking = marks.damaged.has(partition)
+    const isLacking = marks.isUnsound(partition)
     const reachable = choice.order(nodes).filter(node => node !== choice.self || !isLacking)
     const node = reachable.find(candidate => !failed.has(candidate)) ?? reachable[0]
     if (node === undefined) throw choice.tooFew(nodes, 1)
@@ -99,7 +99,7 @@ async function countOn(
   terms: CountTerms,
 ): Promise<number> {
   if (node === choice.self) {
-    const check = marks.damaged.guard(partitions)
+    const check = marks.guard(partitions)
     const count = await countEntries(store, { ...range, partitions }, terms)
     check()
     return count

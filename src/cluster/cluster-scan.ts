@@ -278,7 +278,7 @@ export class ClusterScan implements PartitionScan {
     const sets = currentSets.current
     for (const partition of partitions) {
       const set = sets.of(partition)
-      const isLacking = marks.damaged.has(partition)
+      const isLacking = marks.isUnsound(partition)
       const known = isLacking ? chosenOthers : chosen
       const node = known.get(set) ?? this.#choose(set, isLacking, cause)
       known.set(set, node)
@@ -316,7 +316,7 @@ export class ClusterScan implements PartitionScan {
       node,
       partitions,
       own: isOwn ? openOwn() : undefined,
-      check: isOwn ? marks.damaged.guard(partitions) : () => undefined,
+      check: isOwn ? marks.guard(partitions) : () => undefined,
       id: undefined,
       page: NO_ENTRIES,
       index: 0,

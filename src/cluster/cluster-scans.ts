@@ -49,12 +49,12 @@ export class ClusterScans {
   /** True when the node's own copies are all there is to read, and none is known to lack any. */
   get isLocal(): boolean {
     const { sets, marks } = this.#options
-    return sets.current.hasAll && marks.damaged.count === 0
+    return sets.current.hasAll && marks.unsoundCount === 0
   }
 
   /** A scan of this node's own copies, while isLocal. It fails once they have lost something. */
   guarded(scan: PartitionScan): PartitionScan {
-    const check = this.#options.marks.damaged.guard([])
+    const check = this.#options.marks.guard([])
     return {
       next: async (entriesMax, bytesMax) => {
         const page = await scan.next(entriesMax, bytesMax)
@@ -68,7 +68,7 @@ export class ClusterScans {
   /** The same of a count. */
   async countLocally(range: CountedRange, terms: CountTerms): Promise<number> {
     const { store, marks } = this.#options
-    const check = marks.damaged.guard([])
+    const check = marks.guard([])
     const count = await countEntries(store, range, terms)
     check()
     return count

@@ -94,7 +94,7 @@ export class PeerScans {
       store.partitioner.count,
     )
     checkOwner(sets, epoch, partitions)
-    const check = marks.damaged.guard(partitions)
+    const check = marks.guard(partitions)
     const peer = this.#stateOf(from)
     if (peer.scans.size >= SCANS_MAX) {
       throw new OverloadedError(`${from} has ${SCANS_MAX} scans open here`, RETRY_AFTER_MS)
@@ -121,7 +121,7 @@ export class PeerScans {
     const { store, sets, marks } = this.#options
     const { epoch, range, partitions } = decodeCount(body, store.partitioner.count)
     checkOwner(sets, epoch, partitions)
-    const check = marks.damaged.guard(partitions)
+    const check = marks.guard(partitions)
     const client = this.#stateOf(from)
     const count = await countEntries(store, { ...range, partitions, client }, { deadlineMs })
     check()

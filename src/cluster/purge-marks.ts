@@ -33,6 +33,8 @@ export class PurgeMarks {
   readonly #marks: Float64Array
   readonly #confirmed: Float64Array
   readonly #behind = new Set<number>()
+  /** How often something was found to be behind. */
+  #foundBehind = 0
   readonly #listeners: ((partitions: readonly number[]) => void)[] = []
   /** Settles, without failing, when the write under way has. */
   #writing: Promise<void> = Promise.resolve()
@@ -110,6 +112,28 @@ export class PurgeMarks {
     return this.#behind.size
   }
 
+  /** True when what this copy says may be wrong: it lacks something, or shows what is forgotten. */
+  isUnsound(partition: number): boolean {
+    return this.damaged.has(partition) || this.#behind.has(partition)
+  }
+
+  get unsoundCount(): number {
+    return this.damaged.count + this.#behind.size
+  }
+
+  /** As DamagedPartitions.guard, and the same of what is found to be behind. */
+  guard(partitions: Iterable<number>): () => void {
+    const asked = [...partitions]
+    const check = this.damaged.guard(asked)
+    for (const partition of asked) this.#checkBehind(partition)
+    const found = this.#foundBehind
+    return () => {
+      check()
+      if (this.#foundBehind === found) return
+      throw new UnavailableError('this copy was found to be old while it was read: ask another')
+    }
+  }
+
   /** Confirms that this node holds what the others hold before that time. Resolves when durable. */
   async confirm(partitions: readonly number[], timeMs: number): Promise<void> {
     await this.#raise(this.#confirmed, partitions, timeMs)
@@ -137,6 +161,10 @@ export class PurgeMarks {
   checkNotBehind(partition: number): void {
     this.checkVote()
     this.damaged.check(partition)
+    this.#checkBehind(partition)
+  }
+
+  #checkBehind(partition: number): void {
     if (!this.#behind.has(partition)) return
     throw new UnavailableError(
       `this copy of partition ${partition} is older than what the others purged: ask another`,
@@ -151,8 +179,12 @@ export class PurgeMarks {
   /** Takes note of a peer's mark: follows it, or finds out that this node is behind. */
   async meet(partition: number, theirsMs: number): Promise<void> {
     if (theirsMs <= this.#marks[partition]!) return
-    if (theirsMs > this.#confirmed[partition]!) this.#behind.add(partition)
-    else await this.advance([partition], theirsMs)
+    if (theirsMs <= this.#confirmed[partition]!) {
+      await this.advance([partition], theirsMs)
+    } else if (!this.#behind.has(partition)) {
+      this.#behind.add(partition)
+      this.#foundBehind++
+    }
   }
 
   /** Of what a peer sent without a mark of its own: a write that comes late, a repair of a read. */

@@ -8,7 +8,7 @@
  *
  * A copy that cannot be read counts as missing: another replica answers, and it is healed. A copy
  * that is known to lack entries says of no key that it is absent: another replica is asked, or the
- * read fails.
+ * read fails. One that is known to be old (purge-marks.ts) is not asked at all.
  *
  * Nothing is passed on twice: who gets a forwarded read answers it as a replica, or refuses it.
  */
@@ -90,7 +90,7 @@ export class ReadCoordinator {
     const partition = store.partitioner.partitionOf(key)
     const set = this.sets.current.of(partition)
     const isOwn = set.hasSelf && terms.consistency === 'one' && terms.least === undefined
-    if (!isOwn || marks.damaged.has(partition)) return this.#first(key, terms)
+    if (!isOwn || marks.isUnsound(partition)) return this.#first(key, terms)
     if (set.nodes.length === 1) return store.get(key)
     const found = attempt(() => store.get(key))
     if (!(found instanceof Promise)) return found
@@ -98,7 +98,8 @@ export class ReadCoordinator {
     return found.then(
       async value => {
         // It may have been lost meanwhile.
-        if (value !== undefined || !marks.damaged.has(partition)) return value
+        if ((value !== undefined && !this.#isOld([engineKey])) || !marks.isUnsound(partition))
+          return value
         const [late] = await this.#elsewhere(set, [engineKey], terms)
         return late
       },
@@ -116,12 +117,13 @@ export class ReadCoordinator {
     const set = this.sets.current.of(partition)
     const engineKey = store.partitioner.engineKey(key)
     if (!set.hasSelf || terms.consistency !== 'one') return this.#entry(set, engineKey, terms)
-    if (marks.damaged.has(partition)) return this.#entryElsewhere(set, engineKey, terms)
+    if (marks.isUnsound(partition)) return this.#entryElsewhere(set, engineKey, terms)
     const found = attempt(() => store.updates.entry(key))
     if (!(found instanceof Promise)) return found
     return found.then(
       own => {
-        if (own !== undefined || !marks.damaged.has(partition)) return own
+        if ((own !== undefined && !this.#isOld([engineKey])) || !marks.isUnsound(partition))
+          return own
         return this.#entryElsewhere(set, engineKey, terms)
       },
       (error: unknown) => {
@@ -142,7 +144,7 @@ export class ReadCoordinator {
     } catch (error) {
       if (!(error instanceof UnavailableError)) throw error
       const own = await this.#options.store.updates.entry(engineUserKey(engineKey))
-      if (own === undefined) throw error
+      if (own === undefined || this.#isOld([engineKey])) throw error
       return own
     }
   }
@@ -249,13 +251,13 @@ export class ReadCoordinator {
     bytesMax: number,
   ): Promise<Values> {
     const { marks, store } = this.#options
-    const isLacking = () => keys.some(key => marks.damaged.has(enginePartition(key)))
+    const isLacking = () => keys.some(key => marks.isUnsound(enginePartition(key)))
     const few = keys.slice(0, KEYS_AT_ONCE_MAX)
     if (isLacking()) return await this.#elsewhere(set, few, terms)
     try {
       const own = await store.getMany(keys.map(engineUserKey), bytesMax, terms.client)
       // It may have been lost meanwhile.
-      if (!own.includes(undefined) || !isLacking()) return own
+      if ((!own.includes(undefined) && !this.#isOld(keys)) || !isLacking()) return own
     } catch (error) {
       return await this.#pull(set, few, terms, error)
     }
@@ -274,9 +276,14 @@ export class ReadCoordinator {
       if (!(error instanceof UnavailableError)) throw error
       const { store } = this.#options
       const own = await store.getMany(keys.map(engineUserKey), UINT32_MAX, terms.client)
-      if (own.includes(undefined)) throw error
+      if (own.includes(undefined) || this.#isOld(keys)) throw error
       return own
     }
+  }
+
+  /** What is there may have been deleted, and forgotten by the others. */
+  #isOld(keys: readonly Uint8Array[]): boolean {
+    return keys.some(key => this.#options.marks.isBehind(enginePartition(key)))
   }
 
   /** What this node could not read for `error`, from whoever can. */

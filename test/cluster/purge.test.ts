@@ -287,6 +287,12 @@ describe('purging', () => {
         else assert.equal(await read, undefined)
       }
       assert.ok(c.marks.isBehind(partition), 'no quorum relies on it')
+      assert.throws(() => c.marks.guard([partition]), UnavailableError)
+      assert.equal(await readAt(cluster, c, LIVE, 'one'), undefined)
+      const { id } = c
+      for (const other of cluster.members) if (other !== c) cluster.network.cut(id, other.id)
+      await assert.rejects(readAt(cluster, c, LIVE, 'one'), UnavailableError)
+      cluster.network.mend()
       await compareAll(cluster)
       await cluster.pass(500)
       for (const member of cluster.members) assert.equal(stateOf(member, LIVE), 'nothing')
