@@ -50,9 +50,23 @@ describe('what is lost', () => {
           cluster.settle(cluster.write(cluster.members[random.below(3)]!, [put(name)], 'quorum')),
         ),
       )
+      const [one, other] = cluster.members.filter((_, at) => at !== lost)
+      for (const { id } of [one!, other!]) cluster.network.pause(id)
+      let isAcknowledged = false
+      const slow = cluster.write(cluster.members[lost]!, [put('slow')], 'quorum')
+      const last = slow.then(() => {
+        isAcknowledged = true
+      })
+      await cluster.pass(100)
+      assert.ok(!isAcknowledged, 'no other has it')
+      cluster.network.mend()
+      cluster.network.pause(other!.id)
+      await cluster.settle(last)
       // It never returns: nothing that it owes arrives any more.
       await cluster.crash(cluster.members[lost]!)
-      for (const name of written) assert.ok((await copies(cluster, name)) >= 1, name)
+      for (const name of [...written, 'slow']) {
+        assert.ok((await copies(cluster, name)) >= 1, name)
+      }
       await cluster.stopAll()
     }
   })
