@@ -81,16 +81,40 @@ interface Retry {
   readonly cancel: CancelTimer
 }
 
+/** What became of one kind of work since it succeeded last. */
+class Failures {
+  count = 0
+  /** By the system's code of a shortage: it is told again from then on. */
+  readonly #tellMs = new Map<string | undefined, number>()
+
+  /**
+   * Whether a shortage is to be told now, and not again within `pauseMs`: as often as it would be
+   * tried if it were none, for a disk may be full for days.
+   */
+  tells(shortage: unknown, nowMs: number, pauseMs: number): boolean {
+    const code = systemErrorCode(shortage)
+    if (nowMs < (this.#tellMs.get(code) ?? Number.NEGATIVE_INFINITY)) return false
+    this.#tellMs.set(code, nowMs + pauseMs)
+    return true
+  }
+
+  clear(): void {
+    this.count = 0
+    this.#tellMs.clear()
+  }
+}
+
 export class JobRunner {
   readonly #host: BackgroundHost
   /** One word shared with every job: non-zero stops them. */
   readonly #cancel = new Int32Array(new SharedArrayBuffer(4))
   readonly #retries = new Set<Retry>()
   readonly #running = new Set<Promise<unknown>>()
+  readonly #failures: Readonly<Record<Work, Failures>> = {
+    flush: new Failures(),
+    compaction: new Failures(),
+  }
   #stopped = false
-  #failures = 0
-  /** The same failure is told again from then on. */
-  #tellMs = Number.NEGATIVE_INFINITY
 
   constructor(host: BackgroundHost) {
     this.#host = host
@@ -103,11 +127,6 @@ export class JobRunner {
 
   get stopped(): boolean {
     return this.#stopped || this.#host.state.failure !== undefined
-  }
-
-  /** Failed jobs since the last one that succeeded. */
-  get failures(): number {
-    return this.#failures
   }
 
   /**
@@ -143,7 +162,7 @@ export class JobRunner {
     }
     try {
       const result = await executor.run({ ...body, ...common })
-      this.#failures = 0
+      this.#failures[body.kind].clear()
       if (isCold) tier?.added(result.tables)
 
       return result
@@ -182,7 +201,7 @@ export class JobRunner {
 
   /** What made work of this name fail is over: what waits for its next try begins at once. */
   retryNow(name: Work): void {
-    this.#failures = 0
+    this.#failures[name].clear()
     for (const retry of this.#retries) {
       if (retry.name !== name) continue
       retry.cancel()
@@ -209,17 +228,18 @@ export class JobRunner {
     }
   }
 
-  /** Tells of it, and returns after how many milliseconds the work is tried again. */
+  /**
+   * Tells of it, unless it is a shortage that this work told of lately. Returns after how many
+   * milliseconds the work is tried again.
+   */
   #failed(name: Work, error: unknown, elapsedMs: number): number {
-    this.#failures++
+    const failures = this.#failures[name]
+    failures.count++
     const { logger, events, clock } = this.#host
-    const usualMs = Math.min(RETRY_DELAY_MS_MIN * 2 ** (this.#failures - 1), RETRY_DELAY_MS_MAX)
+    const usualMs = Math.min(RETRY_DELAY_MS_MIN * 2 ** (failures.count - 1), RETRY_DELAY_MS_MAX)
     const shortMs = Math.max(SHORTAGE_DELAY_MS_MAX, elapsedMs * SHORTAGE_PAUSE_SHARE)
     const delayMs = isShortage(error) ? Math.min(usualMs, shortMs) : usualMs
-    const nowMs = clock.monotonicMs()
-    // As often as it would be tried without a shortage: a disk may be full for days.
-    if (this.#failures > 1 && nowMs < this.#tellMs) return delayMs
-    this.#tellMs = nowMs + usualMs
+    if (isShortage(error) && !failures.tells(error, clock.monotonicMs(), usualMs)) return delayMs
     logger.error(`${name} failed; trying again`, { error, delayMs })
     if (events.active) {
       const failure = { what: name, error: toError(error), retryMs: delayMs }

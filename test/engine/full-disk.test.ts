@@ -9,7 +9,7 @@ import { describe, type TestContext, test } from 'node:test'
 import { delay, yieldToEventLoop } from '../../src/clock.ts'
 import { DATABASE_ID_SIZE } from '../../src/engine/database-id.ts'
 import { formatFileName } from '../../src/engine/file-names.ts'
-import type { DirectoryLock, File } from '../../src/engine/file-system.ts'
+import { type DirectoryLock, type File, systemErrorCode } from '../../src/engine/file-system.ts'
 import { type Db, InlineExecutor, open, openInEnvironment } from '../../src/engine/index.ts'
 import type { Job, JobResult } from '../../src/engine/job.ts'
 import { encodeManifestHeader } from '../../src/engine/manifest-format.ts'
@@ -24,6 +24,7 @@ import { FailingFileSystem, type FaultReport } from '../support/failing-file-sys
 import { collectGarbage } from '../support/live-memory.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { SimClock } from '../support/sim-clock.ts'
+import { systemError } from '../support/system-error.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const hasher = await loadHasher()
@@ -364,6 +365,50 @@ test('a flush that is tried again writes nothing where the lock is gone', async 
   assert.equal(db.stats().writesRefusedFor, 'failure')
   assert.equal((await drive(other, owner.verify())).damages, 0)
 })
+
+for (const [code, isEachTold] of [
+  ['EIO', true],
+  ['EMFILE', false],
+  ['ENOSPC', false],
+] as const) {
+  test(`a compaction that meets ${code} is told of while flushes meet a full disk`, async () => {
+    let isFull = false
+    let tries = 0
+    class FailingExecutor extends InlineExecutor {
+      override async run(job: Job): Promise<JobResult> {
+        if (!isFull) return await super.run(job)
+        const isFlush = job.kind === 'flush'
+        // The first one fails late: flushes are told each half of a minute by then.
+        if (!isFlush && tries++ === 0) await delay(clock, 40_000)
+        throw systemError(isFlush ? 'ENOSPC' : code, 'write', job.kind)
+      }
+    }
+    const logged: string[] = []
+    const error = (message: string) => logged.push(message)
+    const logger = { ...silentLogger, error }
+    const options = { logger, level0CompactionTrigger: 8 }
+    const clock = new SimClock()
+    const settings = { clock, executor: FailingExecutor, options }
+    const db = await openEngine(new MemoryFileSystem(), settings)
+    const told: unknown[] = []
+    db.onEvent(event => {
+      if (event.type !== 'backgroundError' || event.what !== 'compaction') return
+      told.push(systemErrorCode(event.error))
+    })
+    for (let count = 0; count < 40; count++) await drive(clock, db.put(`${count % 9}`, VALUE))
+    isFull = true
+    for (let count = 0; count < 20; count++) await drive(clock, db.put(`${count % 9}`, VALUE))
+    for (let second = 0; second < 40 || tries < 2; second++) await clock.advanceAsync(1000)
+    assert.equal(told.length, tries, 'the first ones are told at once')
+    for (let second = 0; second < 15; second++) await clock.advanceAsync(1000)
+    assert.ok(tries > 4, `${tries} tries`)
+    assert.equal(told.length === tries, isEachTold, `${told.length} of ${tries}`)
+    assert.deepEqual([...new Set(told)], [code])
+    assert.equal(logged.filter(text => text.startsWith('compaction')).length, told.length)
+    isFull = false
+    await drive(clock, db.close())
+  })
+}
 
 function byText(a: string, b: string): number {
   return a < b ? -1 : Number(a > b)
