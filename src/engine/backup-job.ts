@@ -7,7 +7,9 @@
  *  1. A table is copied under another name and gets its own once its bytes are durable and have
  *     the checksum that the MANIFEST records. So whatever has the name of a table is whole.
  *  2. BACKUP-<number> gets its name last: after a crash a backup is there and whole, or not there.
- *  3. Files go only once a newer backup is durable, and only those that no backup kept names.
+ *  3. No table takes the place of another that an earlier backup names: numbers of tables come
+ *     again once a database was rolled back, and in a copy of it.
+ *  4. Files go only once a newer backup is durable, and only those that no backup kept names.
  */
 
 import { equalBytes } from '../bytes.ts'
@@ -143,6 +145,7 @@ class Backup {
     const { control, directory } = this.#job
     const name = formatFileName('table', table.fileNumber)
     const path = joinPath(this.#target, name)
+    this.#refuseRival(table)
     if (this.#isThere(table, name, path)) return
     const source = joinPath(directory, name)
     const temporary = `${path}${TEMPORARY_SUFFIX}`
@@ -155,6 +158,19 @@ class Backup {
     } catch (error) {
       removeIfExists(fileSystem, temporary)
       throw error
+    }
+  }
+
+  /** Throws when an earlier backup has another table of that number: it would lose it. */
+  #refuseRival({ fileNumber, size, fileChecksum }: TableMetadata): void {
+    for (const { number, tables } of this.#earlier) {
+      const same = tables.find(table => table.fileNumber === fileNumber)
+      if (same === undefined) continue
+      if (same.size === size && same.fileChecksum === fileChecksum) continue
+      throw new InvalidArgumentError(
+        `backup ${number} in ${this.#target} is of another life of this database, which was ` +
+          'rolled back since, or is a copy: give this one a directory of its own',
+      )
     }
   }
 

@@ -148,6 +148,11 @@ export async function unlessAborted<Result>(
   signal: AbortSignal,
   promise: Promise<Result>,
 ): Promise<Result> {
+  if (signal.aborted) {
+    // It fired before: nobody waits for the promise.
+    promise.catch(() => undefined)
+    throw new AbortedError('the work was aborted')
+  }
   let stop: () => void = () => undefined
   const aborted = new Promise<never>((_resolve, reject) => {
     stop = () => reject(new AbortedError('the work was aborted'))

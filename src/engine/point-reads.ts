@@ -141,6 +141,8 @@ export class PointReads {
     miss: BlockMiss,
   ): Promise<Uint8Array | undefined> {
     const { deferred, points } = this.#tables
+    // Whoever releases the caller's own meanwhile does not change the answer.
+    using _snapshot = sequence === undefined ? undefined : this.#state.snapshots.take(sequence)
     using hold = this.#tables.holdLarge()
     let load = this.#load(miss, hold)
     for (let attempt = 1; attempt < ATTEMPTS_MAX; attempt++) {

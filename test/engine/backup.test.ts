@@ -57,6 +57,18 @@ function backup({ clock, db }: Bench, options?: BackupOptions) {
   return drive(clock, db.backup(BACKUPS, options))
 }
 
+/** Between directories of backups. */
+function copyFile(from: MemoryFileSystem, to: MemoryFileSystem, name: string): void {
+  const source = from.openSync(`${BACKUPS}/${name}`)
+  const bytes = new Uint8Array(source.sizeSync())
+  source.readSync(bytes, 0, bytes.length, 0)
+  source.closeSync()
+  to.makeDirectorySync(BACKUPS)
+  const target = to.createSync(`${BACKUPS}/${name}`)
+  target.writeSync(bytes, 0, bytes.length, 0)
+  target.closeSync()
+}
+
 function world(disk: MemoryFileSystem) {
   const clock = new SimClock()
   const executor = new InlineExecutor({ fileSystem: disk, hasher, clock })
@@ -121,6 +133,27 @@ describe('a backup', () => {
     assert.deepEqual(await restoredState(all.disk), await readState(all.db))
     await assert.rejects(restore(all.disk, '/x', { backup: 1 }), hasCode('KV_NOT_FOUND', /has 4/))
     await drive(all.clock, all.db.close())
+  })
+
+  test('of a database that was rolled back, or copied, takes no table from one before', async () => {
+    const before = await bench()
+    const { clock } = before
+    await drive(clock, before.db.close())
+    const rolledBack = before.disk.processCrashClone()
+    const all = { ...before, db: await openEngine(before.disk, { clock }) }
+    await write(all, 300, 'a')
+    await backup(all, { keep: 5 })
+    const expected = await readState(all.db)
+    await drive(clock, all.db.close())
+    for (const name of all.disk.listSync(BACKUPS)) copyFile(all.disk, rolledBack, name)
+    const db = await openEngine(rolledBack, { clock })
+    const again = { ...all, disk: rolledBack, db }
+    // As much, so that tables get the same numbers.
+    await write(again, 300, 'b')
+    const refused = backup(again, { keep: 5 })
+    await assert.rejects(refused, hasCode('KV_INVALID_ARGUMENT', /rolled back since, or is a copy/))
+    assert.deepEqual(await restoredState(rolledBack), expected)
+    await drive(clock, db.close())
   })
 
   test('is refused where it must not go', async () => {

@@ -18,6 +18,7 @@ import {
 import { KvError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
+import { drive } from '../support/engine-on-disk.ts'
 import { FailingFileSystem } from '../support/failing-file-system.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { SimClock } from '../support/sim-clock.ts'
@@ -236,6 +237,44 @@ describe('getMany', () => {
     assert.equal(db.stats().snapshots, 0)
     await db.close()
   })
+})
+
+test('a read in a snapshot is of its moment, also when that is released meanwhile', async () => {
+  const disk = new MemoryFileSystem()
+  const filled = await openSimulated(disk)
+  await fill(filled, 1000, index => `value ${index}`)
+  await filled.compact()
+  await filled.close()
+  let isReading = false
+  let answer: () => void = () => undefined
+  const held = new Promise<void>(resolve => {
+    answer = resolve
+  })
+  const openFile = disk.openSync.bind(disk)
+  disk.openSync = (path, access) => {
+    const file = openFile(path, access)
+    const read = file.read.bind(file)
+    file.read = async (...given) => {
+      isReading = true
+      await held
+      return await read(...given)
+    }
+    return file
+  }
+  const clock = new SimClock()
+  const db = await openSimulated(disk, clock)
+  const snapshot = db.snapshot()
+  for (const index of [1, 900]) await db.delete(numbered(index))
+  const got = db.get(numbered(1), { snapshot })
+  const has = db.has(numbered(900), { snapshot })
+  await yieldToEventLoop()
+  assert.ok(isReading, 'they wait for the disk')
+  snapshot.release()
+  await drive(clock, db.compact())
+  answer()
+  assert.equal(await text(got), 'value 1')
+  assert.equal(await has, true)
+  await db.close()
 })
 
 describe('the signal of a call', () => {

@@ -10,6 +10,7 @@ import { pickCompaction } from '../../src/engine/compaction-picker.ts'
 import type { CompactionPlan } from '../../src/engine/compaction-plan.ts'
 import type { Db, LostRange, Progress } from '../../src/engine/index.ts'
 import { LAST_LEVEL } from '../../src/engine/level-shape.ts'
+import { unlessAborted } from '../../src/engine/maintenance-operation.ts'
 import { ManualCompaction } from '../../src/engine/manual-compaction.ts'
 import { KvError } from '../../src/errors.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
@@ -220,6 +221,9 @@ describe('db.compact', () => {
     controller.abort()
     await assert.rejects(drive(clock, aborted), hasCode('KV_ABORTED'))
     await assert.rejects(db.compact({ signal: AbortSignal.abort() }), hasCode('KV_ABORTED'))
+    // It may fire between two steps, and tells nobody then.
+    const failing = Promise.reject(new Error('nobody waits for it'))
+    await assert.rejects(unlessAborted(AbortSignal.abort(), failing), hasCode('KV_ABORTED'))
     const closed = db.compact()
     const close = db.close()
     await assert.rejects(drive(clock, closed), hasCode('KV_CLOSED'))
