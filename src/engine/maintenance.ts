@@ -8,7 +8,7 @@
  */
 
 import { type ByteRange, describe } from '../arguments.ts'
-import { ClosedError, InvalidArgumentError } from '../errors.ts'
+import { AbortedError, ClosedError, InvalidArgumentError } from '../errors.ts'
 import type { KeyRange } from '../key-value-store.ts'
 import type { Random } from '../random.ts'
 import type { BackupResult } from './backup-job.ts'
@@ -127,7 +127,7 @@ export class Maintenance {
   ): Promise<Result> {
     return this.#operate(options, async operation => {
       const { host } = this.#parts
-      await unlessAborted(operation.signal, this.#flush())
+      await unlessAborted(operation.signal, this.#flush(operation.signal))
       const { manifest, directory } = host
       // From here to the hold nothing is awaited: no table of the state can go.
       const manifestNumber = manifest.reserveFileNumbers(1)
@@ -155,7 +155,7 @@ export class Maintenance {
   compact(range: ByteRange, options: CompactOptions): Promise<void> {
     return this.#operate(options, async ({ signal, control }) => {
       const { host, compactor } = this.#parts
-      await unlessAborted(signal, this.#flush())
+      await unlessAborted(signal, this.#flush(signal))
       const smallest = range.gte ?? range.gt
       const largest = range.lte ?? range.lt
       const { onLost, rewrite = onLost !== undefined } = options
@@ -195,13 +195,15 @@ export class Maintenance {
     await Promise.allSettled(this.#running)
   }
 
-  /** Puts all that was written before the call into tables. */
-  async #flush(): Promise<void> {
+  /** Puts all that was written before the call into tables. Begins no step once it is aborted. */
+  async #flush(signal: AbortSignal): Promise<void> {
     const { flusher, writes, room } = this.#parts
-    await room.begin()
-    await flusher.drain()
-    await writes.freeze()
-    await flusher.drain()
+    const drain = () => flusher.drain()
+    for (const step of [() => room.begin(), drain, () => writes.freeze(), drain]) {
+      // Nobody waits for it any more (unlessAborted): close() may be over after this step.
+      if (signal.aborted) throw new AbortedError('the work was aborted')
+      await step()
+    }
   }
 
   /** Everything that the database consists of now, kept until it is released. */

@@ -18,7 +18,7 @@
  *     nothing but their finished frames, or a place in the queue, of which there are GROUPS_MAX.
  */
 import { endOfTick } from '../clock.ts'
-import { InvalidArgumentError, KvError } from '../errors.ts'
+import { ClosedError, InvalidArgumentError, KvError } from '../errors.ts'
 import type { Durability } from '../key-value-store.ts'
 import { checkBatchSize, SLICE_OPERATIONS } from './batch-operations.ts'
 import type { SequenceRange } from './change-batch.ts'
@@ -71,6 +71,7 @@ export class WriteQueue {
   #running: Promise<void> | undefined
   /** Those who wait for freeze(). */
   readonly #freezes: FreezeWaiter[] = []
+  #closed = false
   #queuedBytes = 0
   /** The large batch that is filled last; see invariant 5. */
   #lastFilling: Promise<unknown> = Promise.resolve()
@@ -240,17 +241,19 @@ export class WriteQueue {
 
   /**
    * Freezes the memtable at the next gap between groups, so that a flush takes all that was written
-   * before the call. Rejects when nothing can be written any more.
+   * before the call. Rejects when nothing can be written any more, and after close().
    */
   freeze(): Promise<void> {
+    if (this.#closed) return Promise.reject(new ClosedError('the database is closed'))
     return new Promise((resolve, reject) => {
       this.#freezes.push({ resolve, reject })
       this.#running ??= this.#run()
     })
   }
 
-  /** Resolves once nothing is queued or being written. Nothing may be submitted after it. */
+  /** Resolves once nothing is queued or being written. Nothing may be submitted after the call. */
   async close(): Promise<void> {
+    this.#closed = true
     while (this.#running !== undefined) await this.#running
     await this.#immediate.close()
   }

@@ -6,11 +6,13 @@
 import assert from 'node:assert/strict'
 import { existsSync, statSync } from 'node:fs'
 import { describe, test } from 'node:test'
+import { yieldToEventLoop } from '../../src/clock.ts'
 import { isWithin } from '../../src/engine/file-system.ts'
-import { type CheckpointOptions, type Db, open } from '../../src/engine/index.ts'
+import { type CheckpointOptions, type Db, InlineExecutor, open } from '../../src/engine/index.ts'
+import type { Job, JobResult } from '../../src/engine/job.ts'
 import { KvError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
-import { readState } from '../support/crash-oracle.ts'
+import { readState, text } from '../support/crash-oracle.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { FailingFileSystem } from '../support/failing-file-system.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
@@ -301,6 +303,70 @@ describe('a checkpoint that cannot be', () => {
     await assert.rejects(db.checkpoint(COPY), hasCode('KV_CLOSED'))
   })
 })
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await yieldToEventLoop()
+}
+
+/** A database whose next memtable has been written to a table, which takes effect at `letGo`. */
+async function flushing(disk: MemoryFileSystem, clock: SimClock) {
+  let letGo: () => void = () => undefined
+  const held = new Promise<void>(resolve => {
+    letGo = resolve
+  })
+  let isHeld = false
+  class HeldExecutor extends InlineExecutor {
+    override async run(job: Job): Promise<JobResult> {
+      const result = await super.run(job)
+      isHeld ||= job.kind === 'flush'
+      if (isHeld) await held
+      return result
+    }
+  }
+  const db = await openEngine(disk, { clock, executor: HeldExecutor })
+  for (let index = 0; !isHeld; index++) {
+    await drive(clock, db.put(`key-${index}`, 'x'.repeat(200)))
+  }
+  // Whoever wants all of it in tables has to begin another segment of the log.
+  await drive(clock, db.put('last', 'y'))
+  return { db, letGo: () => letGo() }
+}
+
+const WAITING: Readonly<Record<string, (db: Db) => Promise<unknown>>> = {
+  checkpoint: db => db.checkpoint(COPY),
+  backup: db => db.backup('/backups'),
+  compact: db => db.compact(),
+}
+for (const [what, begin] of Object.entries(WAITING)) {
+  test(`close() while ${what}() waits for a flush begins no segment of the log`, async () => {
+    let isSlow = false
+    const disk = new MemoryFileSystem({
+      defer: step => (isSlow ? void turns(12).then(step) : queueMicrotask(step)),
+    })
+    const clock = new SimClock()
+    const { db, letGo } = await flushing(disk, clock)
+    const ended = assert.rejects(begin(db), hasCode('KV_CLOSED'))
+    await yieldToEventLoop()
+    const calls: string[] = []
+    disk.onCall = (_index, kind, path) => {
+      if (path.endsWith('.wal') && (kind === 'write' || kind === 'sync')) calls.push(path)
+    }
+    isSlow = true
+    const closing = db.close()
+    await turns(5)
+    letGo()
+    await drive(clock, closing)
+    await ended
+    const { callCount } = disk
+    await turns(40)
+    assert.equal(disk.callCount, callCount, 'nothing is done behind it')
+    assert.deepEqual(calls, [])
+    isSlow = false
+    const again = await openEngine(disk, { clock })
+    assert.equal(text((await again.get('last'))!), 'y')
+    await drive(clock, again.close())
+  })
+}
 
 function isOwn(path: string): boolean {
   return isWithin(path, '/db')

@@ -4,7 +4,12 @@
 // that count how many of their values were asked for.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { yieldToEventLoop } from '../../src/clock.ts'
 import type { Db, DbStats, EmbeddedOperation } from '../../src/engine/index.ts'
+import type { TreeState } from '../../src/engine/tree-state.ts'
+import type { WriteQueueHost } from '../../src/engine/write-group.ts'
+import { WriteQueue } from '../../src/engine/write-queue.ts'
+import { loadHasher } from '../../src/hash.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { SimClock } from '../support/sim-clock.ts'
@@ -273,4 +278,24 @@ describe('writes that wait', () => {
     await drive(clock, db.batch(batch))
     await drive(clock, db.close())
   })
+})
+
+test('a queue that is closed freezes no memtable, and one that is closing those asked for', async () => {
+  let frozen = 0
+  const host: Partial<WriteQueueHost> = {
+    state: { failure: undefined } as TreeState,
+    clock: new SimClock(),
+    hasher: await loadHasher(),
+    freeze: async () => {
+      frozen++
+    },
+  }
+  const queue = new WriteQueue(host as WriteQueueHost)
+  const asked = queue.freeze()
+  const closed = queue.close()
+  await assert.rejects(queue.freeze(), { code: 'KV_CLOSED' })
+  await Promise.all([asked, closed])
+  await assert.rejects(queue.freeze(), { code: 'KV_CLOSED' })
+  await yieldToEventLoop()
+  assert.equal(frozen, 1)
 })
