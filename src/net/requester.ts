@@ -303,10 +303,15 @@ export class Requester implements ConnectionPoolOwner {
     if (Math.abs(this.#options.writeClock.timeMs - serverTimeMs) > SKEW_WORTH_MS) {
       this.#options.writeClock.refused(serverTimeMs)
     }
-    if (isStale || !this.#retry(call, 0)) return false
+    if (isStale) return false
+    // Before it is sent again, which may be at once.
+    const { versionMs } = call
     call.restamped = true
     call.versionMs = NO_VERSION
-    return true
+    if (this.#retry(call, 0)) return true
+    call.restamped = false
+    call.versionMs = versionMs
+    return false
   }
 
   /** Pool: a connection broke under these calls. */

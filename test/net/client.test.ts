@@ -508,11 +508,16 @@ describe('retries', () => {
   })
 
   describe('a version that is too far from the time of the server', () => {
-    const clockSkew = (harness: ClientHarness, serverMs: number): void => {
+    const clockSkew = (
+      harness: ClientHarness,
+      serverMs: number,
+      { wire } = { wire: harness.wire },
+    ): Uint8Array => {
       const detail = new ByteWriter(8).uint64(serverMs).written
       const error = { status: Status.clockSkew, outcome: 'rejected', retryAfterMs: 0 } as const
-      const request = harness.wire.take('put')
-      harness.wire.reply(request, { type: 'error', ...error, message: 'far off', detail })
+      const request = wire.take('put')
+      wire.reply(request, { type: 'error', ...error, message: 'far off', detail })
+      return request.options.version!
     }
 
     test('is replaced once by one of that time, also when it goes back', async () => {
@@ -528,6 +533,28 @@ describe('retries', () => {
       harness.wire.reply(again, { type: 'done' })
       await harness.settle()
       assert.equal(put.state, 'resolved')
+    })
+
+    test('is replaced also where another node is asked at once, and known to the session', async () => {
+      const nodes = ['a', 'b'].map(host => ({ host, port: 1 }))
+      const harness = ClientHarness.connected({ nodes, session: true })
+      await harness.settle()
+      const put = watch(harness.client.put('k', VALUE))
+      await harness.settle()
+      const asked = () => harness.connector.wires.find(({ requests }) => requests.length > 0)!
+      const first = asked()
+      const refused = clockSkew(harness, 5_000_000, { wire: first })
+      await harness.settle()
+      const second = asked()
+      const again = second.take('put')
+      assert.notEqual(second, first)
+      assert.notDeepEqual(again.options.version, refused)
+      second.reply(again, { type: 'done' })
+      await harness.settle()
+      assert.equal(put.state, 'resolved')
+      void harness.client.get('k')
+      await harness.settle()
+      assert.deepEqual(asked().take('get').options.version, again.options.version)
     })
 
     test('is told when the next one is refused as well', async () => {
