@@ -33,6 +33,7 @@ export interface CallSpec<T> {
 
 /** Of a call without a version of the client's. */
 export const NO_VERSION = -1
+const NO_WRITER = new Uint8Array(0)
 
 /** Reused by every request of a connection; only the budget changes from call to call. */
 export class CallOptionsView implements RequestOptions {
@@ -97,6 +98,7 @@ export class Call<T> implements PendingCall {
   /** Negative: it has none yet. */
   versionMs = NO_VERSION
   versionCounter = 0
+  versionWriter = NO_WRITER
   stampedMs = 0
   restamped = false
   index = -1

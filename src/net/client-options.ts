@@ -166,7 +166,7 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
   const clock = options.clock ?? systemClock()
   const random = options.random ?? systemRandom()
   // Two clients of one writer id would overwrite each other: no seed of 48 bits for that.
-  const writer = options.random?.bytes(WRITER_SIZE) ?? secureBytes(WRITER_SIZE)
+  const newWriter = () => options.random?.bytes(WRITER_SIZE) ?? secureBytes(WRITER_SIZE)
   const delayMinMs = positive('reconnectDelayMinMs', options.reconnectDelayMinMs, 25)
   const delayMaxMs = positive('reconnectDelayMaxMs', options.reconnectDelayMaxMs, 2000)
   return Object.freeze({
@@ -186,7 +186,7 @@ export function resolveClientOptions(given: ClientOptions): ResolvedClientOption
     lazy: options.lazy ?? false,
     versions,
     writeVersion: options.writeVersion,
-    writeClock: new WriteClock(clock, writer),
+    writeClock: new WriteClock(clock, newWriter),
     session: options.session === true ? new SessionVersions() : undefined,
     decodeRoutes: options.decodeRoutes,
     onConnection: options.onConnection,

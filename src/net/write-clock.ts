@@ -10,7 +10,8 @@
  * for a write, by more than passed since it got its version. Each news bounds the clock from both
  * sides by itself, so that many answers that tell the same correct it once.
  *
- * Invariant: versions ascend, except after a server has refused one as too far in the future.
+ * Invariant: versions ascend, except after a server has refused one as too far in the future: then
+ * they go on from its time, under another writer, so that no two are the same even so.
  */
 import type { Clock } from '../clock.ts'
 import { UINT48_MAX, VERSION_COUNTER_MAX, writeVersion } from '../write-version.ts'
@@ -19,22 +20,26 @@ import { UINT48_MAX, VERSION_COUNTER_MAX, writeVersion } from '../write-version.
 export interface VersionStamp {
   versionMs: number
   versionCounter: number
+  /** Eight bytes. */
+  versionWriter: Uint8Array
   /** When it got the version, in milliseconds by the wall clock of this machine. */
   stampedMs: number
 }
 
 export class WriteClock {
   readonly #clock: Clock
-  /** Eight bytes that no other writer uses. */
-  readonly #writer: Uint8Array
+  /** Makes eight bytes that no other writer uses, or has used. */
+  readonly #newWriter: () => Uint8Array
+  #writer: Uint8Array
   /** What is added to the wall clock. */
   #offsetMs = 0
   #lastMs = 0
   #counter = 0
 
-  constructor(clock: Clock, writer: Uint8Array) {
+  constructor(clock: Clock, newWriter: () => Uint8Array) {
     this.#clock = clock
-    this.#writer = writer
+    this.#newWriter = newWriter
+    this.#writer = newWriter()
   }
 
   /** The least time of the next version, in milliseconds since the Unix epoch. */
@@ -65,12 +70,13 @@ export class WriteClock {
     }
     write.versionMs = this.#lastMs
     write.versionCounter = this.#counter
+    write.versionWriter = this.#writer
     write.stampedMs = wallMs
   }
 
   /** The version of a stamped write, into the first 16 bytes of `target`. */
-  encode({ versionMs, versionCounter }: VersionStamp, target: Uint8Array): void {
-    writeVersion(target, versionMs, versionCounter, this.#writer)
+  encode(stamp: VersionStamp, target: Uint8Array): void {
+    writeVersion(target, stamp.versionMs, stamp.versionCounter, stamp.versionWriter)
   }
 
   /** A server said in HELLO, asked `roundTripMs` ago, what time it is. */
@@ -92,5 +98,6 @@ export class WriteClock {
   refused(serverMs: number): void {
     this.#offsetMs = serverMs - this.#clock.wallMs()
     this.#lastMs = 0
+    this.#writer = this.#newWriter()
   }
 }

@@ -13,9 +13,11 @@ const START_MS = 1_000_000
 
 function setUp() {
   const clock = new SimClock({ wallMs: START_MS })
-  const versions = new WriteClock(clock, new Uint8Array(8).fill(7))
+  let writers = 0
+  const versions = new WriteClock(clock, () => new Uint8Array(8).fill(7 + writers++))
   const next = () => {
-    const stamp = { versionMs: 0, versionCounter: 0, stampedMs: 0 }
+    const versionWriter = new Uint8Array(0)
+    const stamp = { versionMs: 0, versionCounter: 0, versionWriter, stampedMs: 0 }
     versions.stamp(stamp)
     return stamp
   }
@@ -38,6 +40,25 @@ test('versions ascend, whatever is heard of the server', t => {
     assert.ok(ascends)
     last = stamp
   }
+})
+
+test('no version comes twice, whatever was refused; and a retry has that of its write', t => {
+  const random = seededRandom(printSeed(t))
+  const { clock, versions, next } = setUp()
+  const version = new Uint8Array(16)
+  const textOf = (stamp: ReturnType<typeof next>) => {
+    versions.encode(stamp, version)
+    return Buffer.from(version).toString('hex')
+  }
+  const all = new Map<string, ReturnType<typeof next>>()
+  for (let round = 0; round < 2000; round++) {
+    clock.advance(random.below(3))
+    if (random.below(10) === 0) versions.refused(clock.wallMs() + random.below(100) - 50)
+    const stamp = next()
+    assert.ok(!all.has(textOf(stamp)), `round ${round}`)
+    all.set(textOf(stamp), stamp)
+  }
+  for (const [text, stamp] of all) assert.equal(textOf(stamp), text)
 })
 
 test('a version is its time, its counter and its writer', () => {
