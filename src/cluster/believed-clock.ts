@@ -7,15 +7,19 @@
  * from where it was, so that not one version is made by a clock that nobody has confirmed. Nothing
  * that this makes late is lost: a version that is behind can be overwritten, one ahead cannot.
  *
- * A machine that was suspended looks the same: its wall clock jumps, and is right.
+ * A machine that was suspended looks the same: its wall clock jumps, and is right. After a process
+ * stood still for long, the monotonic clock is no better than a wall clock that was kept: a step of
+ * no more than what clocks drift by meanwhile is told, and not doubted.
  *
  * Invariant: while steps are doubted, wallMs() of two looks differs by what the monotonic clock
- * says, within STEP_MS, but for believe() and setDoubt() between them.
+ * says, within STEP_MS and drift, but for believe() and setDoubt() between them.
  */
 import type { CancelTimer, Clock, TimerOptions } from '../clock.ts'
 
 /** A wall clock that moved by more against the monotonic one was set, or the machine slept. */
 const STEP_MS = 100
+/** Clocks drift by so much of the time at most: what ntpd corrects, 500 millionths. */
+const DRIFT_MAX = 0.0005
 
 export class BelievedClock implements Clock {
   readonly #clock: Clock
@@ -24,13 +28,15 @@ export class BelievedClock implements Clock {
   onStep: () => void = () => undefined
   /** The machine's wall clock less the monotonic one, when that was looked at last. */
   #differenceMs: number
+  #lookedMs: number
   #doubtMs = 0
 
   /** `doubtsSteps`: whether there is anybody who could confirm the clock; else it is believed. */
   constructor(clock: Clock, doubtsSteps: () => boolean) {
     this.#clock = clock
     this.#doubtsSteps = doubtsSteps
-    this.#differenceMs = clock.wallMs() - clock.monotonicMs()
+    this.#lookedMs = clock.monotonicMs()
+    this.#differenceMs = clock.wallMs() - this.#lookedMs
   }
 
   /** By how much the machine's clock is taken to be ahead of the time. */
@@ -69,11 +75,15 @@ export class BelievedClock implements Clock {
   }
 
   #notice(machineMs: number): void {
-    const differenceMs = machineMs - this.#clock.monotonicMs()
+    const nowMs = this.#clock.monotonicMs()
+    const differenceMs = machineMs - nowMs
     const stepMs = differenceMs - this.#differenceMs
+    const driftMs = DRIFT_MAX * (nowMs - this.#lookedMs)
     this.#differenceMs = differenceMs
+    this.#lookedMs = nowMs
     if (Math.abs(stepMs) <= STEP_MS) return
-    this.#doubtMs = this.#doubtsSteps() ? this.#doubtMs + stepMs : 0
+    if (!this.#doubtsSteps()) this.#doubtMs = 0
+    else if (Math.abs(stepMs) > STEP_MS + driftMs) this.#doubtMs += stepMs
     this.onStep()
   }
 }

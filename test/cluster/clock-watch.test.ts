@@ -227,6 +227,38 @@ describe('a clock that is set', () => {
     clocks.close()
   })
 
+  test('is gone by after a standstill in which clocks drift as far, and told', () => {
+    for (const [byMs, isBelieved] of [
+      [-17_000, true],
+      [40_000, true],
+      [-60_000, false],
+      [HOUR_MS, false],
+    ] as const) {
+      let [wallMs, monotonicMs] = [1e9, 0]
+      const machine = new SimClock()
+      machine.wallMs = () => wallMs
+      machine.monotonicMs = () => monotonicMs
+      const clock = new BelievedClock(machine, () => true)
+      let steps = 0
+      clock.onStep = () => {
+        steps++
+      }
+      for (const passedMs of [100, 25 * HOUR_MS]) {
+        wallMs += passedMs
+        monotonicMs += passedMs
+        assert.equal(clock.wallMs(), wallMs)
+      }
+      // Nothing looks meanwhile.
+      wallMs += 25 * HOUR_MS + byMs
+      monotonicMs += 25 * HOUR_MS
+      assert.equal(clock.wallMs(), isBelieved ? wallMs : wallMs - byMs, `set by ${byMs}`)
+      assert.equal(steps, 1)
+      // At once the same is doubted.
+      wallMs += byMs
+      assert.equal(clock.wallMs(), isBelieved ? wallMs - byMs : wallMs - 2 * byMs)
+    }
+  })
+
   test('of two members is wrong, where the other one differs', async t => {
     const clocks = new Clocks(printSeed(t), [0, 0])
     await clocks.pass(500)
