@@ -11,8 +11,11 @@ export interface LargeWrite {
   readonly duties?: LargeDuties | undefined
   /** The engine key of operation `at`. */
   keyAt(at: number): Uint8Array
-  /** Fixes the version. Called once: no other write to the keys is submitted from here on. */
-  begin(): void
+  /**
+   * Fixes the version. Called once: no other write to the keys is submitted from here on. Undefined
+   * to go on, else a promise to do so after, which may reject to give the write up.
+   */
+  begin(): Promise<void> | undefined
   /** Whether the version is known to be the latest of the key of operation `at`. After begin(). */
   isLatestAt(at: number): boolean
   /** The stored form of operation `at`. */

@@ -323,6 +323,7 @@ export class PartitionedStore {
       },
       begin: () => {
         version = this.versionOf(terms)
+        return this.#versions.noteStored(versionTimeMs(version))
       },
       isLatestAt: at => {
         assert(version !== undefined, 'a large write has begun before it compares')

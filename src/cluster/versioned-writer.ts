@@ -275,7 +275,8 @@ export class VersionedWriter {
     last: Map<string, number>,
   ): Promise<{ readonly done: Promise<void> }> {
     const { store, forgetMs } = this.#options
-    write.begin()
+    const begun = write.begin()
+    if (begun !== undefined) await begun
     await this.#dropLost(write, last)
     if (last.size === 0) return { done: this.#options.barrier(write.durability) }
     const logData = await this.#largeLogData(write, last)

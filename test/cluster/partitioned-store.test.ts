@@ -367,6 +367,27 @@ describe('partitioned store', () => {
     }
   })
 
+  test('what a large batch stored wins after a restart, too, though its mark failed', async () => {
+    for (const count of [1, LARGE_COUNT + 1]) {
+      const { clock, engine, store, versions } = await startFakeNode({ isReplicated: true })
+      const aheadMs = 1_800_000
+      versions.setLead(aheadMs)
+      const terms = from(clock.wallMs() + aheadMs)
+      const batch = Array.from({ length: count }, (_, at): StoreWrite => {
+        const key = at === 0 ? KEY : utf8Encode(`other-${at}`)
+        return { type: 'put', key, value: utf8Encode('ahead'), ttlMs: 0 }
+      })
+      engine.failNextWrite = new IoError('no mark')
+      await assert.rejects(store.batch(batch, terms), { code: 'KV_UNAVAILABLE' })
+      assert.equal(await textAt(store), 'ahead')
+      const after = { isReplicated: true, clock, engine: engine.crashed() }
+      const second = await startFakeNode(after)
+      clock.advance(REPLICAS_AHEAD_MAX_MS + 1)
+      await second.store.put(KEY, utf8Encode('earlier'), 0, from(clock.wallMs()))
+      assert.equal(await textAt(second.store), 'ahead', `in a batch of ${count}`)
+    }
+  })
+
   // A promise that nobody owns fails the test when it rejects.
   test('getMany leaves no read to itself when another one fails at once', async () => {
     const { store, engine } = await startFakeNode()

@@ -260,6 +260,7 @@ describe('versioned writer', () => {
           begin() {
             timeMs = isOwn ? newestMs + 1 : newestMs - random.below(20) + 5
             newestMs = Math.max(newestMs, timeMs)
+            return random.below(2) === 0 ? undefined : yieldToEventLoop()
           },
           isLatestAt: () => isOwn,
           storedAt: at => form(timeMs, new Uint8Array(8).fill(at)),
