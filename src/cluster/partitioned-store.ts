@@ -16,7 +16,7 @@
  */
 
 import { assert } from '../assert.ts'
-import { copyBytes, DecodeError, utf8Decode } from '../bytes.ts'
+import { copyBytes, DecodeError } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { AbortedError, CorruptionError } from '../errors.ts'
 import type { ClientIdentity } from '../fair-queue.ts'
@@ -30,6 +30,7 @@ import {
   SKEW_AHEAD_MAX_MS,
   SKEW_BEHIND_MAX_MS,
 } from './hybrid-logical-clock.ts'
+import { keyText } from './key-text.ts'
 import type { LargeWrite } from './large-write.ts'
 import { keyName } from './last-of-keys.ts'
 import { LatestVersions } from './latest-versions.ts'
@@ -68,8 +69,6 @@ const LARGE_AT_ONCE = 2
 const LARGE_CHUNK_SIZE = 64 * 1024
 /** Keys and values of single writes share memory: an array alone takes 0.4 us, a part 0.05. */
 const CHUNK_SIZE = 16 * 1024
-/** Characters of a key in a message. */
-const KEY_TEXT_SIZE_MAX = 80
 
 /** A key and what is stored under it, as replicas exchange them. */
 export interface StoredEntry {
@@ -491,11 +490,4 @@ async function settleBoth(written: Promise<void>, covered: Promise<void>): Promi
   await written
   const [cover] = await covering
   if (cover.status === 'rejected') throw cover.reason
-}
-
-/** A key for messages: as text when it is printable, else in hex, cut when long. */
-export function keyText(key: Uint8Array): string {
-  const isText = key.every(byte => byte >= 0x20 && byte !== 0x7f)
-  const text = isText ? JSON.stringify(utf8Decode(key)) : Buffer.from(key).toString('hex')
-  return text.length <= KEY_TEXT_SIZE_MAX ? text : `${text.slice(0, KEY_TEXT_SIZE_MAX)}…`
 }

@@ -9,9 +9,9 @@ import {
   REPLICAS_AHEAD_MAX_MS,
   SKEW_BEHIND_MAX_MS,
 } from '../../src/cluster/hybrid-logical-clock.ts'
+import { keyText } from '../../src/cluster/key-text.ts'
 import { joinEngineKey } from '../../src/cluster/partition.ts'
 import {
-  keyText,
   LARGE_COUNT,
   type PartitionedStore,
   type StoredEntry,
