@@ -165,7 +165,9 @@ export class HybridLogicalClock {
    * by the next process. Rejects with UnavailableError.
    */
   noteStored(timeMs: number): Promise<void> | undefined {
-    if (timeMs <= Math.max(this.#markMs, this.#storedMs)) return undefined
+    // The mark is lowered to what was reached, when it is set back or closed: no farther it tells.
+    const knownMs = Math.max(Math.min(this.#markMs, this.#timeMs), this.#storedMs)
+    if (timeMs <= knownMs) return undefined
     return timeMs <= this.#wallMs + REPLICAS_AHEAD_MAX_MS ? undefined : this.#noteStored(timeMs)
   }
 
@@ -187,9 +189,10 @@ export class HybridLogicalClock {
     if (timeMs >= this.#timeMs) return
     this.#setBacks++
     this.#writer = this.#options.newWriter()
-    // The record that has the lower mark has this.
-    this.#storedMs = Math.max(this.#storedMs, this.#timeMs)
-    this.#storedAskedMs = Math.max(this.#storedAskedMs, this.#storedMs)
+    // The record that has the lower mark has this. Until it is there, or when it fails, the one
+    // before tells as much as its mark did.
+    this.#storedMs = Math.max(this.#storedMs, Math.min(this.#markMs, this.#timeMs))
+    this.#storedAskedMs = Math.max(this.#storedAskedMs, this.#timeMs)
     this.#timeMs = timeMs
     this.#counter = COUNTER_MAX
     this.#markMs = timeMs
@@ -252,9 +255,10 @@ export class HybridLogicalClock {
   /** Never rejects: whoever waits finds the mark where it was. */
   async #persist(markMs: number): Promise<void> {
     const setBacks = this.#setBacks
+    const storedAskedMs = this.#storedAskedMs
     try {
-      const storedMs = Math.max(this.#storedAskedMs, markMs)
-      await this.#options.persistMarks({ markMs, storedMs })
+      await this.#options.persistMarks({ markMs, storedMs: Math.max(storedAskedMs, markMs) })
+      this.#storedMs = Math.max(this.#storedMs, storedAskedMs)
       // Of before: the mark that replaced it is on its way.
       if (this.#setBacks !== setBacks) return
       this.#markMs = Math.max(this.#markMs, markMs)

@@ -9,6 +9,7 @@ import type { ClockMarks } from '../../src/cluster/clock-mark.ts'
 import {
   HybridLogicalClock,
   LEASE_MS,
+  REPLICAS_AHEAD_MAX_MS,
   SKEW_AHEAD_MAX_MS,
   SKEW_BEHIND_MAX_MS,
 } from '../../src/cluster/hybrid-logical-clock.ts'
@@ -173,6 +174,63 @@ describe('hybrid logical clock', () => {
     assert.deepEqual(start(clock, mark).next(), encodeVersion(1001 + LEASE_MS, 0, WRITER))
     versions.setBack(2000)
     assert.deepEqual(versions.next(), encodeVersion(1001, 1, STRANGER), 'it is not that far')
+  })
+
+  test('a restart knows of all that was stored from far ahead, whatever records fail', async t => {
+    const random = seededRandom(printSeed(t))
+    let noted = 0
+    for (let round = 0; round < 300; round++) {
+      const clock = new SimClock({ wallMs: 1_000_000 })
+      const mark = new Mark()
+      mark.durableMs = 1_000_000 + 5000 * random.below(3)
+      mark.storedMs = mark.durableMs
+      const leadMs = 10_000 * random.below(2)
+      const begin = (): HybridLogicalClock => {
+        const begun = start(clock, mark)
+        begun.setLead(leadMs)
+        return begun
+      }
+      let versions = begin()
+      let storedMs = 0
+      for (let step = 0; step < 25; step++) {
+        const choice = random.below(12)
+        if (choice === 0) mark.failure = random.below(2) === 0 ? undefined : new Error('disk')
+        else if (choice === 1) versions.setBack(clock.wallMs())
+        else if (choice === 2) clock.advance(random.below(1000))
+        else if (choice === 3) versions = begin()
+        else if (choice === 4) {
+          await versions.close().catch(() => undefined)
+          versions = begin()
+        } else if (choice === 5) {
+          // As for what is stored elsewhere.
+          const timeMs = clock.wallMs() + random.below(leadMs + 1)
+          if (random.below(2) === 0) versions.next()
+          else versions.witness(encodeVersion(timeMs, 0, STRANGER))
+          await Promise.resolve(versions.covered()).catch(() => undefined)
+        } else {
+          const [fromMs, rangeMs] = [
+            [versions.reachedMs, 2 * LEASE_MS],
+            [clock.wallMs(), 15_000],
+          ][random.below(2)] as [number, number]
+          const foreignMs = fromMs + random.below(rangeMs)
+          const isOwn = random.below(2) === 0
+          const timeMs = isOwn ? versionTimeMs(versions.next()) : foreignMs
+          if (!isOwn) versions.follow(encodeVersion(timeMs, 0, STRANGER))
+          const noting = versions.noteStored(timeMs)
+          if (noting !== undefined) noted++
+          const isNoted = await Promise.resolve(noting).then(
+            () => true,
+            (error: unknown) => assert.ok(error instanceof UnavailableError),
+          )
+          if (isNoted === true) storedMs = Math.max(storedMs, timeMs)
+        }
+        // As the one that would start now.
+        const aheadMs = clock.wallMs() + REPLICAS_AHEAD_MAX_MS
+        const floorMs = Math.max(start(clock, mark).storedMs, aheadMs)
+        assert.ok(storedMs <= floorMs, `round ${round}, step ${step}: ${storedMs} of ${floorMs}`)
+      }
+    }
+    assert.ok(noted > 100, `${noted} were noted`)
   })
 
   test('a clean close leaves no gap', async () => {
