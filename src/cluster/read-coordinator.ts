@@ -360,13 +360,14 @@ export class ReadCoordinator {
       stored === undefined && marks.isSettled(enginePartition(keys[at]!), terms.least![at]!)
     const reachable = set.nodes.filter(node => this.choice.isReachable(node)).length
     const steps = [terms.consistency === 'all' ? set.nodes.length : set.quorum, reachable]
-    if (terms.consistency === 'one') {
+    if (terms.consistency === 'one' && !this.#isOld(keys)) {
       const own: Values = []
       await eachLocalForm(this.#options.store, keys, terms.client ?? {}, form => {
         own.push(form.state === 'found' ? form.stored : undefined)
         return 'next'
       })
-      if (own.every(isRecent)) return this.#live(keys, own)
+      // It may have been found to be old meanwhile.
+      if (own.every(isRecent) && !this.#isOld(keys)) return this.#live(keys, own)
     }
     for (const needed of steps) {
       const forms = await this.#stored(set, keys, needed, terms)

@@ -381,6 +381,41 @@ describe('reads across the cluster', () => {
     }
   })
 
+  test('a session is not answered by a copy that is known to be old', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 4, replicationFactor: 3 })
+    const [old, b, c] = cluster.replicasOf(KEY) as [FakeMember, FakeMember, FakeMember]
+    const other = cluster.members.find(member => ![old, b, c].includes(member))!
+    const partition = old.store.partitioner.partitionOf(KEY)
+    const written = cluster.form(2)
+    await give(old, KEY, written)
+    const read = async (member: FakeMember): Promise<number> => {
+      const least = [storedVersion(written)]
+      const terms: ReadTerms = { ...quorum(cluster), consistency: 'one', least }
+      const [value] = await cluster.settle(member.reads.getMany([KEY], terms, 1e6))
+      return numberOf(value)
+    }
+    assert.equal(await read(old), 2)
+    await old.marks.meet(partition, 1)
+    assert.ok(old.marks.isBehind(partition))
+    for (const member of [old, other]) await assert.rejects(read(member), UnavailableError)
+    for (const member of [b, c]) await give(member, KEY, cluster.form(3))
+    for (const member of [old, other]) assert.equal(await read(member), 3)
+    // Found out while it is read.
+    const again = await FakeCluster.start({ random, nodes: 3 })
+    const [late] = again.replicasOf(KEY) as [FakeMember]
+    const form = again.form(2)
+    await give(late, KEY, form)
+    const { read: readForm } = late.engine
+    late.engine.read = (key, snapshot) => {
+      void late.marks.meet(partition, 1)
+      return readForm.call(late.engine, key, snapshot)
+    }
+    const least = [storedVersion(form)]
+    const terms: ReadTerms = { ...quorum(again), consistency: 'one', least }
+    await assert.rejects(again.settle(late.reads.getMany([KEY], terms, 1e6)), UnavailableError)
+  })
+
   test('a node of another epoch than the last is refused', async t => {
     const random = seededRandom(printSeed(t))
     const cluster = await FakeCluster.start({ random, nodes: 3 })
