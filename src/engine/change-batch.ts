@@ -26,18 +26,29 @@ export interface ChangeBatch extends SequenceRange {
   readonly logData?: Uint8Array
 }
 
+export interface ChangeBatchOptions {
+  /** Batches without log data are passed over, at no cost. */
+  readonly withLogDataOnly: boolean
+  /**
+   * Gives a copy of bytes[start, end), for values and log data; it may be filled later.
+   * @defaultValue copied at once
+   */
+  readonly copy?: (bytes: Uint8Array, start: number, end: number) => Uint8Array
+}
+
 export class ChangeBatches {
   readonly #expiry: ExpiryClock
   readonly #withLogDataOnly: boolean
+  readonly #copy: (bytes: Uint8Array, start: number, end: number) => Uint8Array
   #sequence = 0
   #logData: Uint8Array | undefined
   #operations: EngineOperation[] = []
   #isOpen = false
 
-  /** `withLogDataOnly`: batches without log data are passed over, at no cost. */
-  constructor(expiry: ExpiryClock, options: { readonly withLogDataOnly: boolean }) {
+  constructor(expiry: ExpiryClock, options: ChangeBatchOptions) {
     this.#expiry = expiry
     this.#withLogDataOnly = options.withLogDataOnly
+    this.#copy = options.copy ?? copyBytes
   }
 
   /** Takes an op of the log (see WalVisitor.op). Returns the batch that it completes, if wanted. */
@@ -60,7 +71,7 @@ export class ChangeBatches {
       if (this.#operations.length > 0) this.#operations = []
     }
     if (kind === EntryKind.logData) {
-      this.#logData = copyBytes(valueBytes, valueStart, valueEnd)
+      this.#logData = this.#copy(valueBytes, valueStart, valueEnd)
     } else if (!this.#withLogDataOnly || this.#logData !== undefined) {
       const key = copyBytes(keyBytes, keyStart, keyEnd)
       this.#operations.push(this.#operation(kind, key, valueBytes, valueStart, valueEnd))
@@ -86,9 +97,9 @@ export class ChangeBatches {
   ): EngineOperation {
     switch (kind) {
       case EntryKind.put:
-        return { type: 'put', key, value: copyBytes(bytes, start, end), expiryMs: 0 }
+        return { type: 'put', key, value: this.#copy(bytes, start, end), expiryMs: 0 }
       case EntryKind.putExpiring: {
-        const value = copyBytes(bytes, start + EXPIRY_SIZE, end)
+        const value = this.#copy(bytes, start + EXPIRY_SIZE, end)
         return { type: 'put', key, value, expiryMs: this.#expiry.toWall(readExpiry(bytes, start)) }
       }
       case EntryKind.delete:

@@ -11,7 +11,10 @@
  *     covered, whatever durability the write asked for, and nothing after a sync that failed.
  *  3. What was delivered is visible to reads that begin after it.
  *  4. One batch at a time is in memory, in the buffer of its frame and as objects.
+ *  5. No turn of the event loop puts more together than takes a millisecond, however large a value.
  */
+
+import { copyBytes } from '../bytes.ts'
 import { type Clock, yieldToEventLoop } from '../clock.ts'
 import { AbortedError, ClosedError, CorruptionError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
@@ -23,6 +26,7 @@ import { type File, type FileSystem, joinPath } from './file-system.ts'
 import type { EntryKind } from './internal-key.ts'
 import { ioFailure, ReportingFile } from './io-failure.ts'
 import { LoopTurns } from './loop-turns.ts'
+import { copyInSlices, LARGE_SIZE_MIN, uninitialized } from './slices.ts'
 import type { TreeState } from './tree-state.ts'
 import { WAL_HEADER_SIZE } from './wal-format.ts'
 import type { EngineWalHold } from './wal-hold.ts'
@@ -44,6 +48,14 @@ export interface ChangesOptions {
   readonly after?: number
   /** Ends the feed with AbortedError. */
   readonly signal?: AbortSignal | undefined
+}
+
+/** A large value whose copy has still to be filled: bytes[start, end) of the frame at hand. */
+interface LargeCopy {
+  readonly bytes: Uint8Array
+  readonly start: number
+  readonly end: number
+  readonly copy: Uint8Array
 }
 
 /** What `Db.changes` gives. Holds the log until it has ended; loops end it by themselves. */
@@ -96,6 +108,8 @@ export class EngineChangeFeed implements ChangeFeed {
   #batch: ChangeBatch | undefined
   #opsInTurn = 0
   #bytesInTurn = 0
+  /** Of the op that was looked at last. */
+  #large: LargeCopy | undefined
   /** Calls of next() are answered one after another. Never rejects. */
   #working: Promise<unknown> = Promise.resolve()
   /** Why it ends: undefined when the reader asked for it. */
@@ -112,7 +126,10 @@ export class EngineChangeFeed implements ChangeFeed {
     this.#parts = parts
     this.#next = after + 1
     this.#hold = parts.segments.hold(this.#next)
-    this.#batches = new ChangeBatches(parts.expiry, { withLogDataOnly: false })
+    this.#batches = new ChangeBatches(parts.expiry, {
+      withLogDataOnly: false,
+      copy: (bytes, start, end) => this.#copy(bytes, start, end),
+    })
     this.#turns = new LoopTurns(parts.clock)
     this.#onEnd = onEnd
     this.#signal = signal
@@ -243,7 +260,20 @@ export class EngineChangeFeed implements ChangeFeed {
     this.#bytesInTurn = 0
     const done = segment.reader.visitOps(this)
     segment.inFrame = !done
+    const large = this.#large
+    if (large !== undefined) {
+      this.#large = undefined
+      await copyInSlices(large.bytes, large.start, large.end, large.copy, 0)
+    }
     if (!done && this.#batch === undefined) await yieldToEventLoop()
+  }
+
+  /** For the batches: a large copy is filled between two turns, while the frame stays as it is. */
+  #copy(bytes: Uint8Array, start: number, end: number): Uint8Array {
+    if (end - start <= LARGE_SIZE_MIN) return copyBytes(bytes, start, end)
+    const copy = uninitialized(end - start)
+    this.#large = { bytes, start, end, copy }
+    return copy
   }
 
   /** For the reader of the segment only. Pauses behind each batch that is wanted. */

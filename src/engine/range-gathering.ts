@@ -5,7 +5,15 @@
 import type { CopyPool } from './copy-pool.ts'
 import { compareKey, RangeProgress, seekPlace } from './range-progress.ts'
 import type { RangeChunk, RangeRead } from './range-read.ts'
+import { copyInSlices, LARGE_SIZE_MIN, uninitialized } from './slices.ts'
 import type { CursorPlace, VisibleCursor } from './visible-cursor.ts'
+
+/** A value that is copied later: bytes[start, end). */
+interface LargeValue {
+  readonly bytes: Uint8Array
+  readonly start: number
+  readonly end: number
+}
 
 /**
  * The entries gathered so far, and where to go on. The range is taken apart once: ranges come in
@@ -27,6 +35,8 @@ export class Chunk implements RangeChunk {
   readonly #keyCopies: CopyPool
   readonly #valueCopies: CopyPool
   #count = 0
+  /** The last value, if that is a large one: its copy has still to be filled. */
+  #large: LargeValue | undefined
   readonly #progress = new RangeProgress()
 
   /** Keys and values have a pool each: a key between two values would part them. */
@@ -47,6 +57,18 @@ export class Chunk implements RangeChunk {
   /** How often it got on. */
   get advances(): number {
     return this.#progress.advances
+  }
+
+  /** The memory of the large value with which it ended; copyLarge() completes the chunk then. */
+  get largeIn(): ArrayBufferLike | undefined {
+    return this.#large?.bytes.buffer
+  }
+
+  /** Requires largeIn, which must stay as it is until this resolves. */
+  async copyLarge(): Promise<void> {
+    const { bytes, start, end } = this.#large!
+    await copyInSlices(bytes, start, end, this.values.at(-1)!, 0)
+    this.#large = undefined
   }
 
   /** Whether it takes no more. */
@@ -84,7 +106,8 @@ export class Chunk implements RangeChunk {
 
   /**
    * Takes the cursor's entry. Returns false when the chunk is complete. What an entry before was
-   * borrowed from is unchanged if `borrow` is.
+   * borrowed from is unchanged if `borrow` is. A large value ends it, wherever in the range it is:
+   * the place of that value does not outlive the slice, and copying it takes turns of its own.
    */
   take(cursor: VisibleCursor, borrow: number): boolean {
     if (!cursor.valid || this.#isPastEnd(cursor)) {
@@ -99,8 +122,14 @@ export class Chunk implements RangeChunk {
     this.#count = count + 1
     this.size += keyEnd - keyStart
     if (this.#keysOnly) return true
+    const size = valueEnd - valueStart
+    this.size += size
+    if (size > LARGE_SIZE_MIN) {
+      this.values[count] = uninitialized(size)
+      this.#large = { bytes: cursor.valueBytes, start: valueStart, end: valueEnd }
+      return false
+    }
     this.values[count] = this.#valueCopies.copyNext(cursor.valueBytes, valueStart, valueEnd, borrow)
-    this.size += valueEnd - valueStart
     return true
   }
 

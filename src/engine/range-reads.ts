@@ -14,7 +14,8 @@
  *     that the event loop is not held up.
  *  3. A slice goes on behind what the one before passed, which may have shown nothing.
  *  4. No cursor is made before the memtables are in order (memtable.ts).
- *  5. What is hidden beyond the range is not walked over to find that nothing more is wanted.
+ *  5. A large value is copied in turns of its own, after the slice that came to it.
+ *  6. What is hidden beyond the range is not walked over to find that nothing more is wanted.
  */
 import { assert } from '../assert.ts'
 import { yieldToEventLoop } from '../clock.ts'
@@ -85,7 +86,7 @@ export class RangeReads {
     const order = this.#order()
     if (order !== undefined) return this.#gatherLater(chunk, at, order)
     try {
-      if (this.#gather(chunk, at, true)) return chunk
+      if (this.#gather(chunk, at, true)) return this.#complete(chunk)
     } catch (error) {
       if (!(error instanceof BlockMiss)) throw error
       return this.#gatherLater(chunk, at, error)
@@ -94,7 +95,8 @@ export class RangeReads {
   }
 
   #gatherLater(chunk: Chunk, sequence: number, first: Promise<void> | BlockMiss): Promise<Chunk> {
-    const slice = (mayMiss: boolean) => (this.#gather(chunk, sequence, mayMiss) ? chunk : undefined)
+    const slice = (mayMiss: boolean) =>
+      this.#gather(chunk, sequence, mayMiss) ? this.#complete(chunk) : undefined
     return this.#goOn(chunk, sequence, first, slice)
   }
 
@@ -106,7 +108,7 @@ export class RangeReads {
     run: { readonly advances: number },
     sequence: number,
     first: Promise<void> | BlockMiss,
-    slice: (mayMiss: boolean) => Result | undefined,
+    slice: (mayMiss: boolean) => Result | Promise<Result> | undefined,
   ): Promise<Result> {
     using _snapshot = this.#state.snapshots.take(sequence)
     using hold = this.#tables.holdLarge()
@@ -121,7 +123,8 @@ export class RangeReads {
       hold.beginSlice()
       try {
         const result = slice(fruitlessWaits < FRUITLESS_WAITS_MAX)
-        if (result !== undefined) return result
+        // A value that is copied from a large block keeps the hold of it until then.
+        if (result !== undefined) return await result
         wait = yieldToEventLoop()
       } catch (error) {
         if (!(error instanceof BlockMiss)) throw error
@@ -194,6 +197,24 @@ export class RangeReads {
     }
     chunk.advanceTo(cursor.place)
     return false
+  }
+
+  /** The gathered chunk, once the large value is copied with which it may have ended. */
+  #complete(chunk: Chunk): Chunk | Promise<Chunk> {
+    return chunk.largeIn === undefined ? chunk : this.#copyLarge(chunk)
+  }
+
+  async #copyLarge(chunk: Chunk): Promise<Chunk> {
+    const { memtable, frozen } = this.#state
+    const { largeIn } = chunk
+    const memory = [memtable, ...frozen].find(({ memory }) => memory.arena === largeIn)?.memory
+    memory?.hold()
+    try {
+      await chunk.copyLarge()
+      return chunk
+    } finally {
+      memory?.letGo()
+    }
   }
 
   #cursor(

@@ -15,6 +15,7 @@ import { AssertionError, assert } from '../assert.ts'
 import { compareRanges } from '../bytes.ts'
 import type { Cursor } from './cursor.ts'
 import { EntryKind, EXPIRY_SIZE, NO_SEQUENCE, readExpiry } from './internal-key.ts'
+import { LARGE_SIZE_MIN } from './slices.ts'
 
 /** No version of a key stands before this sequence. */
 const NEWEST = Number.MAX_SAFE_INTEGER
@@ -56,14 +57,18 @@ export class VisibleCursor {
   readonly #end: Uint8Array | undefined
   /**
    * In forward direction the source stands on the shown entry. In reverse it stands before all
-   * versions of the shown key, or is not valid; the entry is in the copies below.
+   * versions of the shown key, or is not valid; the entry is in the copies below. Only a large
+   * value stays where it was: its memory is that of a memtable, or its block's alone.
    */
   #isReverse = false
   /** A copy of the key at hand; in reverse that is the shown one. */
   #key = new Uint8Array(KEY_SIZE_START)
   #keyLength = 0
+  #valueCopy = NOTHING
+  /** The value in reverse: #value[#valueStart, #valueEnd). */
   #value = NOTHING
-  #valueLength = 0
+  #valueStart = 0
+  #valueEnd = 0
   #stepsLeft: number
   /** What is known of the key at hand since the last seek; see `place`. */
   #progress: 'none' | 'reached' | 'done' = 'none'
@@ -233,7 +238,7 @@ export class VisibleCursor {
       this.#copyKey('reached')
       const kind = this.#takeVersions()
       this.#progress = 'done'
-      if (kind !== 0 && this.#isAlive(kind, this.#value, 0)) {
+      if (kind !== 0 && this.#isAlive(kind, this.#value, this.#valueStart)) {
         this.#showCopies(kind)
         return
       }
@@ -264,7 +269,7 @@ export class VisibleCursor {
   #takeVersion(): number {
     const { kind, sequence } = this.#source
     this.sequence = sequence
-    this.#copyValue()
+    this.#keepValue()
     return kind
   }
 
@@ -304,8 +309,8 @@ export class VisibleCursor {
     this.keyStart = 0
     this.keyEnd = this.#keyLength
     this.valueBytes = this.#value
-    this.valueStart = kind === EntryKind.putExpiring ? EXPIRY_SIZE : 0
-    this.valueEnd = this.#valueLength
+    this.valueStart = this.#valueStart + (kind === EntryKind.putExpiring ? EXPIRY_SIZE : 0)
+    this.valueEnd = this.#valueEnd
     this.valid = true
   }
 
@@ -335,12 +340,20 @@ export class VisibleCursor {
     this.#keyLength = length
   }
 
-  #copyValue(): void {
+  #keepValue(): void {
     const { valueBytes, valueStart, valueEnd } = this.#source
     const length = valueEnd - valueStart
-    if (length > this.#value.length) this.#value = new Uint8Array(length + VALUE_SIZE_START)
-    this.#value.set(valueBytes.subarray(valueStart, valueEnd))
-    this.#valueLength = length
+    if (length > LARGE_SIZE_MIN) {
+      this.#value = valueBytes
+      this.#valueStart = valueStart
+      this.#valueEnd = valueEnd
+      return
+    }
+    if (length > this.#valueCopy.length) this.#valueCopy = new Uint8Array(length + VALUE_SIZE_START)
+    this.#valueCopy.set(valueBytes.subarray(valueStart, valueEnd))
+    this.#value = this.#valueCopy
+    this.#valueStart = 0
+    this.#valueEnd = length
   }
 }
 

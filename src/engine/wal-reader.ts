@@ -12,7 +12,8 @@
  *  1. Nothing of a frame is delivered before its sums were checked.
  *  2. No memory is taken for a length that a valid sum and the size of the file do not vouch for.
  *  3. A read that ends before the size of the file is an error, never the end of the log.
- *  4. Zeros from a frame's place to the end of the file are the end: the writer puts them there.
+ *  4. What is large is summed up in turns of the event loop, by fill().
+ *  5. Zeros from a frame's place to the end of the file are the end: the writer puts them there.
  */
 import { compareRanges } from '../bytes.ts'
 import { CorruptionError, VersionMismatchError } from '../errors.ts'
@@ -22,6 +23,7 @@ import { placeSeed } from './file-seed.ts'
 import type { File } from './file-system.ts'
 import { ENTRY_KIND_MAX, EntryKind, EXPIRY_SIZE } from './internal-key.ts'
 import { shortRead } from './short-read.ts'
+import { LARGE_SIZE_MIN, sumInSlices, uninitialized } from './slices.ts'
 import {
   DecodedWalFrameHeader,
   WAL_FRAME_ALIGNMENT,
@@ -102,6 +104,11 @@ export class WalSegmentReader {
   #damage: WalDamage | undefined
   /** Everything from #offset to here is zero; 0 while that is not in question. */
   #zerosEnd = 0
+  /** The payload of a large frame, as it stands in #bytes: fill() sums it up. */
+  #unsummed: { readonly start: number; readonly end: number; readonly seed: number } | undefined
+  /** The sum of the payload of the frame at the offset #sumOf. */
+  #sum = 0
+  #sumOf = -1
   /** Bytes from #offset on that the next step needs in memory. */
   #needed = WAL_FRAME_HEADER_SIZE
 
@@ -171,7 +178,12 @@ export class WalSegmentReader {
     const start = at + WAL_FRAME_HEADER_SIZE
     const end = start + payloadLength
     const expected = this.#view.getUint32(end, true)
-    const actual = this.#hasher.hash32(this.#bytes, start, end, headerSum)
+    const isSummed = this.#sumOf === this.#offset
+    if (payloadLength > LARGE_SIZE_MIN && !isSummed) {
+      this.#unsummed = { start, end, seed: headerSum }
+      return 'more'
+    }
+    const actual = isSummed ? this.#sum : this.#hasher.hash32(this.#bytes, start, end, headerSum)
     if (actual !== expected) {
       const what = 'the payload of a frame has another checksum'
       return this.#damaged({ what, expected: hex(expected), actual: hex(actual) })
@@ -200,15 +212,23 @@ export class WalSegmentReader {
     return end < this.#size ? 'more' : 'end'
   }
 
-  /** Reads on, so that next() can go on. */
+  /** Reads on, or sums up a large frame that was read, so that next() can go on. */
   async fill(): Promise<void> {
+    const unsummed = this.#unsummed
+    if (unsummed !== undefined) {
+      const { start, end, seed } = unsummed
+      this.#unsummed = undefined
+      this.#sum = await sumInSlices(this.#hasher, this.#bytes, start, end, seed)
+      this.#sumOf = this.#offset
+      return
+    }
     // Of zeros none need to stay in memory.
     const base = Math.max(this.#offset, this.#zerosEnd)
     const from = base - this.#base
     const kept = this.#filled - from
     const wanted = Math.max(this.#needed, Math.min(this.#pieceSize, this.#size - base))
     if (wanted > this.#bytes.length) {
-      const grown = new Uint8Array(wanted)
+      const grown = uninitialized(wanted)
       grown.set(this.#bytes.subarray(from, this.#filled))
       this.#bytes = grown
       this.#view = new DataView(grown.buffer)
@@ -216,7 +236,7 @@ export class WalSegmentReader {
       this.#bytes.copyWithin(0, from, this.#filled)
     }
     this.#base = base
-    const length = Math.min(this.#bytes.length, this.#size - base) - kept
+    const length = Math.min(wanted, this.#size - base) - kept
     await readFully(this.#file, this.#bytes, kept, length, base + kept)
     this.#filled = kept + length
   }
@@ -321,6 +341,7 @@ export class WalSegmentReader {
     this.#base = offset
     this.#filled = 0
     this.#zerosEnd = 0
+    this.#sumOf = -1
     this.#needed = WAL_FRAME_HEADER_SIZE
     this.#damage = undefined
   }

@@ -8,7 +8,7 @@ import { describe, test } from 'node:test'
 import type { Db, DbOptions, DbTuning } from '../../src/engine/index.ts'
 import { LARGE_SIZE_MIN } from '../../src/engine/slices.ts'
 import { CorruptionError } from '../../src/errors.ts'
-import { KEY_SIZE_MAX, VALUE_SIZE_MAX } from '../../src/key-value-store.ts'
+import { KEY_SIZE_MAX, type ScanOptions, VALUE_SIZE_MAX } from '../../src/key-value-store.ts'
 import { seededRandom } from '../../src/random.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
@@ -44,6 +44,28 @@ async function expectAll(db: Db, values: readonly Uint8Array[]): Promise<void> {
   let count = 0
   for await (const [, value] of db.entries()) expectValue(value, values[count++]!, 'a scan')
   assert.equal(count, values.length)
+  const backwards = db.entries({ reverse: true })
+  for await (const [, value] of backwards) expectValue(value, values[--count]!, 'in reverse')
+  assert.equal(count, 0)
+}
+
+/** Turns of the event loop until the work is done. */
+async function turnsDuring<T>(work: () => Promise<T>): Promise<[result: T, turns: number]> {
+  let turns = 0
+  let timer = setImmediate(function count() {
+    turns++
+    timer = setImmediate(count)
+  })
+  try {
+    return [await work(), turns]
+  } finally {
+    clearImmediate(timer)
+  }
+}
+
+async function first(db: Db, options: ScanOptions): Promise<Uint8Array | undefined> {
+  await using scan = db.entries(options)
+  return (await scan.nextBatch(10))[0]?.[1]
 }
 
 describe('large values', () => {
@@ -143,11 +165,61 @@ describe('large values', () => {
     const filler = largeValue(MiB / 2, 4)
     const reads: Promise<Uint8Array | undefined>[] = []
     for (let count = 0; count < 64; count++) {
-      if (count < 8) reads.push(db.get('large'))
+      if (count < 8) reads.push(db.get('large'), first(db, { gte: 'large', reverse: count > 3 }))
       await drive(clock, db.put(`filler ${count}`, filler))
     }
     assert.ok(db.stats().flushes.count > 2, 'memory was used again')
     for (const read of reads) expectValue(await drive(clock, read), value, 'a read of before')
+    await drive(clock, db.close())
+  })
+
+  test('are copied for scans and for who follows the changes with turns between', async () => {
+    const clock = new SimClock()
+    const options = { memtableSize: 32 * MiB, memoryBudget: 128 * MiB }
+    const db = await openEngine(new MemoryFileSystem(), { clock, options })
+    const value = largeValue(8 * MiB, 6)
+    await drive(clock, db.put('b', value))
+    await drive(clock, db.put('a', 'small'))
+    await using feed = db.changes({ after: 0 })
+    const [change, turns] = await turnsDuring(() => feed.next())
+    const operation = change.value!.operations[0]!
+    assert.ok(operation.type === 'put')
+    expectValue(operation.value, value, 'a change')
+    // One a MiB to sum it up, and two to copy it.
+    assert.ok(turns >= 20, `a change took ${turns} turns`)
+    for (const place of ['a memtable', 'a table']) {
+      for (const reverse of [false, true]) {
+        const scan = async () => await first(db, { gte: 'b', reverse })
+        await scan()
+        const [found, turns] = await turnsDuring(scan)
+        expectValue(found, value, `of ${place}`)
+        assert.ok(turns >= 15, `from ${place} a scan took ${turns} turns, reverse ${reverse}`)
+      }
+      await drive(clock, db.compact())
+    }
+    await feed.close()
+    await drive(clock, db.close())
+  })
+
+  test('end a page of a scan, among small ones', async () => {
+    const clock = new SimClock()
+    const options = { memtableSize: 16 * MiB, memoryBudget: 64 * MiB }
+    const db = await openEngine(new MemoryFileSystem(), { clock, options })
+    const large = largeValue(MiB + 1, 1)
+    const keys = Array.from('abcdefgh')
+    for (const key of keys) await drive(clock, db.put(key, 'cf'.includes(key) ? large : key))
+    for (const reverse of [false, true]) {
+      await using scan = db.entries({ reverse, limit: 7 })
+      const found: string[] = []
+      for (let batch = await scan.nextBatch(8); batch.length > 0; batch = await scan.nextBatch(8)) {
+        for (const [key, value] of batch) {
+          const name = Buffer.from(key).toString()
+          expectValue(value, 'cf'.includes(name) ? large : Buffer.from(name), name)
+          found.push(name)
+        }
+      }
+      assert.deepEqual(found, (reverse ? keys.toReversed() : keys).slice(0, 7))
+    }
     await drive(clock, db.close())
   })
 
