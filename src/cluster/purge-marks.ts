@@ -3,9 +3,7 @@
  * replica has confirmed that all of them hold the same before it. Then nothing older can come from
  * anywhere any more, but from a disk that was away: that is refused (P7 of the research).
  *
- *   record := form u8 (1) | (mark u48 | confirmed u48) * partition count          big-endian
- *
- * In milliseconds since the Unix epoch. A mark moves in two steps: every replica confirms a time,
+ * In milliseconds since the Unix epoch; purge-record.ts has how it is stored. A mark moves in two steps: every replica confirms a time,
  * then each moves its mark there. Who finds a peer's mark above its own follows it, for all have
  * confirmed. Who finds one above what it ever confirmed is behind: its disk is an old copy, and
  * what it holds may have been deleted and forgotten by the others: it takes before it gives
@@ -15,18 +13,15 @@
  *  1. A mark only grows, up to what was confirmed, and is durable before anything goes by it.
  *  2. Nothing of a user that lies before a mark comes back by way of a peer whose mark is lower.
  */
-import { CorruptionError, UnavailableError } from '../errors.ts'
-import { readUint48, versionTimeMs, writeUint48 } from '../write-version.ts'
+import { UnavailableError } from '../errors.ts'
+import { versionTimeMs } from '../write-version.ts'
 import { DamagedPartitions } from './damaged-partitions.ts'
-import { enginePartition, NodeKey, nodeKey } from './partition.ts'
+import { enginePartition } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
-import type { MaybePromise, Store } from './store.ts'
+import { openPurgeTimes, type PurgeTimes, writePurgeTimes } from './purge-record.ts'
+import type { MaybePromise } from './store.ts'
 import { readIntact } from './stored-entries.ts'
 import { purgeTimeMs, storedVersion } from './versioned-value.ts'
-
-/** Part of the stored form. Never reuse a number. */
-const RECORD_FORM = 1
-const PARTITION_BYTES = 12
 
 export class PurgeMarks {
   readonly #store: PartitionedStore
@@ -48,8 +43,7 @@ export class PurgeMarks {
   private constructor(
     store: PartitionedStore,
     damaged: DamagedPartitions,
-    marks: Float64Array,
-    confirmed: Float64Array,
+    { marks, confirmed }: PurgeTimes,
     mayVote: () => boolean,
   ) {
     this.#store = store
@@ -60,7 +54,7 @@ export class PurgeMarks {
   }
 
   /**
-   * Rejects with KV_CORRUPTION when the record is damaged. `path` is the directory; `mayVote` is
+   * Rejects as openPurgeTimes. `path` is the directory; `mayVote` is
    * false while members may still say that it is an old copy.
    */
   static async open(
@@ -68,21 +62,9 @@ export class PurgeMarks {
     path: string,
     mayVote: () => boolean = () => true,
   ): Promise<PurgeMarks> {
-    const { count } = store.partitioner
-    const marks = new Float64Array(count)
-    const confirmed = new Float64Array(count)
     const damaged = await DamagedPartitions.open(store.store, path)
-    const record = await store.store.read(nodeKey(NodeKey.purge))
-    if (record === undefined) return new PurgeMarks(store, damaged, marks, confirmed, mayVote)
-    if (record[0] !== RECORD_FORM || record.length < 1 + count * PARTITION_BYTES) {
-      const place = { path: `${path}/purge record`, offset: 0 }
-      throw new CorruptionError(place, 'the record of what was purged cannot be read')
-    }
-    for (let partition = 0; partition < count; partition++) {
-      marks[partition] = readUint48(record, 1 + partition * PARTITION_BYTES)
-      confirmed[partition] = readUint48(record, 1 + partition * PARTITION_BYTES + 6)
-    }
-    return new PurgeMarks(store, damaged, marks, confirmed, mayVote)
+    const times = await openPurgeTimes(store.store, store.partitioner.count, path)
+    return new PurgeMarks(store, damaged, times, mayVote)
   }
 
   /** Deletions of the partition before that time may be gone; 0: none. */
@@ -228,35 +210,20 @@ export class PurgeMarks {
   }
 
   async #raise(times: Float64Array, partitions: readonly number[], timeMs: number): Promise<void> {
-    // One after another: each writes the record whole.
+    // One after another: each writes records whole, with what those before it have raised.
     const before = this.#writing
     const writing = before.then(async () => {
       const rising = partitions.filter(partition => times[partition]! < timeMs)
       if (rising.length === 0) return
-      const record = this.#encode()
-      const offset = times === this.#marks ? 0 : 6
-      for (const partition of rising) {
-        writeUint48(record, 1 + partition * PARTITION_BYTES + offset, timeMs)
-      }
-      await writeRecord(this.#store.store, record)
+      const raised = times.slice()
+      for (const partition of rising) raised[partition] = timeMs
+      const isMarks = times === this.#marks
+      const marks = isMarks ? raised : this.#marks
+      const confirmed = isMarks ? this.#confirmed : raised
+      await writePurgeTimes(this.#store.store, { marks, confirmed }, rising)
       for (const partition of rising) times[partition] = timeMs
     })
     this.#writing = writing.catch(() => undefined)
     await writing
   }
-
-  #encode(): Uint8Array {
-    const record = new Uint8Array(1 + this.#marks.length * PARTITION_BYTES)
-    record[0] = RECORD_FORM
-    for (let partition = 0; partition < this.#marks.length; partition++) {
-      writeUint48(record, 1 + partition * PARTITION_BYTES, this.#marks[partition]!)
-      writeUint48(record, 1 + partition * PARTITION_BYTES + 6, this.#confirmed[partition]!)
-    }
-    return record
-  }
-}
-
-function writeRecord(store: Store, value: Uint8Array): Promise<void> {
-  const put = { type: 'put', key: nodeKey(NodeKey.purge), value, expiryMs: 0 } as const
-  return store.write([put], { durability: 'sync' })
 }

@@ -10,8 +10,17 @@ import {
   type IdentityOptions,
   openIdentity,
 } from '../../src/cluster/node-identity.ts'
-import { CorruptionError, InvalidArgumentError, VersionMismatchError } from '../../src/errors.ts'
+import { NodeKey } from '../../src/cluster/partition.ts'
+import { PurgeMarks } from '../../src/cluster/purge-marks.ts'
+import {
+  CorruptionError,
+  InvalidArgumentError,
+  IoError,
+  VersionMismatchError,
+} from '../../src/errors.ts'
+import { writeUint48 } from '../../src/write-version.ts'
 import { FakeEngine } from '../support/fake-engine.ts'
+import { startFakeNode } from '../support/fake-node.ts'
 
 const IDENTITY = {
   nodeId: new Uint8Array(16).fill(0x11),
@@ -24,6 +33,10 @@ function options(partitionCount?: number): IdentityOptions {
   let calls = 0
   const entropy = (length: number) => new Uint8Array(length).fill(++calls)
   return { path: '/data', partitionCount, wallMs: () => 5000.7, entropy }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
 }
 
 function newStore(): FakeEngine {
@@ -115,6 +128,82 @@ describe('clock mark', () => {
       const store = newStore()
       await store.write([{ type: 'put', key: Uint8Array.of(2), value, expiryMs: 0 }])
       await assert.rejects(readClockMark(store, '/data'), error)
+    }
+  })
+})
+
+describe('purge record', () => {
+  test('raising some writes the record of their 256 partitions, to the byte', async () => {
+    const { engine, store } = await startFakeNode({ partitionCount: 512 })
+    const marks = await PurgeMarks.open(store, '/data')
+    const records = () =>
+      engine.rows.flatMap(({ key, value }) =>
+        key[0] === NodeKey.purge ? [[hex(key), hex(value)] as const] : [],
+      )
+    await marks.confirm([257], 0x0123_4567_89ab)
+    await marks.advance([257], 0x0123_4567_89aa)
+    const none = '0'.repeat(24)
+    const group = `${none}0123456789aa0123456789ab${none.repeat(254)}`
+    assert.deepEqual(records(), [
+      ['09', '02'],
+      ['0901', group],
+    ])
+    await marks.confirm([0], 7)
+    assert.deepEqual(records(), [
+      ['09', '02'],
+      ['0900', `000000000000000000000007${none.repeat(255)}`],
+      ['0901', group],
+    ])
+    const again = await PurgeMarks.open(store, '/data')
+    assert.deepEqual([again.markMs(257), again.confirmedMs(0)], [0x0123_4567_89aa, 7])
+  })
+
+  test('the record of all partitions is replaced when it is opened, whole or not at all', async () => {
+    for (const count of [2, 512]) {
+      const { engine, store } = await startFakeNode({ partitionCount: count })
+      const bytes = new Uint8Array(1 + 12 * count)
+      bytes[0] = 1
+      for (let partition = 0; partition < count; partition++) {
+        writeUint48(bytes, 1 + 12 * partition, 1000 + partition)
+        writeUint48(bytes, 7 + 12 * partition, 5000 + partition)
+      }
+      const key = Uint8Array.of(NodeKey.purge)
+      await engine.write([{ type: 'put', key, value: bytes, expiryMs: 0 }])
+      const check = ({ marks }: { marks: PurgeMarks }): void => {
+        for (let at = 0; at < count; at++) {
+          assert.deepEqual([marks.markMs(at), marks.confirmedMs(at)], [1000 + at, 5000 + at])
+        }
+      }
+      engine.failNextWrite = new IoError('no room')
+      await assert.rejects(PurgeMarks.open(store, '/data'), IoError)
+      assert.equal(hex((await store.readStored(key))!), hex(bytes))
+      const { writes } = engine
+      const marks = await PurgeMarks.open(store, '/data')
+      assert.equal(engine.writes, writes + 1, 'in one write')
+      check({ marks })
+      assert.equal(hex((await store.readStored(key))!), '02')
+      check({ marks: await PurgeMarks.open(store, '/data') })
+      assert.equal(engine.writes, writes + 1, 'once')
+    }
+  })
+
+  test('a record that is cut short, or of a later form, is refused', async () => {
+    for (const [key, value, code] of [
+      ['09', '', 'KV_CORRUPTION'],
+      ['09', '00', 'KV_CORRUPTION'],
+      ['09', '01'.repeat(24), 'KV_CORRUPTION'],
+      ['09', '03', 'KV_VERSION_MISMATCH'],
+      ['0900', '00'.repeat(23), 'KV_CORRUPTION'],
+    ] as const) {
+      const { engine, store } = await startFakeNode({ partitionCount: 2 })
+      const form = { key: Uint8Array.of(NodeKey.purge), value: Uint8Array.of(2) }
+      for (const put of [
+        form,
+        { key: Buffer.from(key, 'hex'), value: Buffer.from(value, 'hex') },
+      ]) {
+        await engine.write([{ type: 'put', ...put, expiryMs: 0 }])
+      }
+      await assert.rejects(PurgeMarks.open(store, '/data'), { code })
     }
   })
 })
