@@ -4,10 +4,10 @@
  * anywhere any more, but from a disk that was away: that is refused (P7 of the research).
  *
  * In milliseconds since the Unix epoch; purge-record.ts has how it is stored. A mark moves in two
- * steps: every replica confirms a time, then each moves its mark there. Who finds a peer's mark above
- * its own follows it, for all have confirmed. Who finds one above what it ever confirmed is behind:
- * its disk is an old copy, and what it holds may have been deleted and forgotten by the others: it
- * takes before it gives anything (repair-exchange.ts).
+ * steps: every replica confirms a time, then each moves its mark there. Who finds a mark above its
+ * own at a peer follows it, for all have confirmed. Who finds one above what it ever confirmed is
+ * behind: its disk is an old copy, and what it holds may have been deleted and forgotten by the
+ * others: it takes before it gives anything (repair-exchange.ts).
  *
  * Invariants:
  *  1. A mark only grows, up to what was confirmed, and is durable before anything goes by it.
