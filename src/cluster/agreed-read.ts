@@ -21,6 +21,7 @@ import { assert } from '../assert.ts'
 import { compareBytes } from '../bytes.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import { KvError, ProtocolError, TimeoutError, UnavailableError } from '../errors.ts'
+import { LARGEST_ANSWER_MS, sendingMs } from './link-rate.ts'
 import { enginePartition, engineUserKey } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import { PeerMessage } from './peers.ts'
@@ -48,7 +49,7 @@ const SPECULATE_MS = 15
 const SLOW_MS = 300
 /** At least so many reads for every one that asked one replica more because another was slow. */
 const READS_PER_SPECULATION = 10
-/** No request waits longer, whatever the deadline. */
+/** No request waits longer, whatever the deadline, but for what values take for their size. */
 const REQUEST_MS_MAX = 5000
 /** How often a read begins anew because a replica has purged farther: marks move once an hour. */
 const BEGINS_MAX = 4
@@ -460,7 +461,9 @@ class AgreedRead {
     const { choice, clock, deadlineMs } = this.#options
     assert(node !== choice.self, 'a node sends itself no messages')
     const leftMs = Math.max(1, deadlineMs - clock.monotonicMs())
-    return choice.request(node, 'data', kind, body, Math.min(leftMs, REQUEST_MS_MAX))
+    const answerMs = kind === PeerMessage.readStored ? LARGEST_ANSWER_MS : 0
+    const mostMs = REQUEST_MS_MAX + sendingMs(body.length) + answerMs
+    return choice.request(node, 'data', kind, body, Math.min(leftMs, mostMs))
   }
 
   #failure(): TimeoutError | UnavailableError {

@@ -14,3 +14,9 @@ export const LINK_BYTES_PER_SECOND = 4 * 1024 * 1024
 export function sendingMs(bytes: number): number {
   return (bytes / LINK_BYTES_PER_SECOND) * 1000
 }
+
+/** Bytes of a value in a cluster: with its key it must fit a frame, with a margin (peer-limits.ts). */
+export const REPLICATED_VALUE_SIZE_MAX = 24 * 1024 * 1024
+
+/** Milliseconds that an answer may take for its size alone, of which nobody knows before. */
+export const LARGEST_ANSWER_MS = sendingMs(REPLICATED_VALUE_SIZE_MAX)

@@ -20,6 +20,7 @@ import type { ClientIdentity } from '../fair-queue.ts'
 import type { Consistency } from '../key-value-store.ts'
 import { ReadFigures, readAgreed } from './agreed-read.ts'
 import { firstAnswer } from './first-answer.ts'
+import { LARGEST_ANSWER_MS } from './link-rate.ts'
 import type { LivenessView } from './liveness.ts'
 import { eachLocalForm } from './local-replica.ts'
 import { enginePartition, engineUserKey } from './partition.ts'
@@ -37,8 +38,11 @@ import { expiryMs, storedVersion } from './versioned-value.ts'
 
 /** Without an answer to a forwarded read for so long, the next replica is asked. */
 const FORWARD_SLOW_MS = 300
-/** No forwarded read waits longer for one replica, whatever the deadline. */
-const FORWARD_MS_MAX = 5000
+/**
+ * No forwarded read waits longer for one replica, whatever the deadline. Each that was asked goes
+ * on meanwhile: of a value that takes long for its size the first to arrive is the answer.
+ */
+const FORWARD_MS_MAX = 5000 + LARGEST_ANSWER_MS
 /** Keys of an agreed read that are read at once, whatever they were expected to hold. */
 const KEYS_AT_ONCE_MAX = 64
 

@@ -26,6 +26,7 @@ import {
   UnavailableError,
 } from '../errors.ts'
 import type { Consistency } from '../key-value-store.ts'
+import { REPLICATED_VALUE_SIZE_MAX } from './link-rate.ts'
 import { enginePartition, engineUserKey } from './partition.ts'
 import {
   LARGE_COUNT,
@@ -41,8 +42,6 @@ import { type Slot, type SlotDemand, WriteAcks } from './write-acks.ts'
 import type { WriteForwarding } from './write-forwarding.ts'
 import { settleParts, unknownOutcome } from './write-outcome.ts'
 
-/** One entry must fit a message between nodes, with a margin; see peer-limits.ts. */
-const REPLICATED_VALUE_SIZE_MAX = 24 * 1024 * 1024
 /** How long a write waits for room in the queues of peers before it is refused. */
 const ROOM_WAIT_MS = 1000
 const ROOM_RETRY_MS = 100

@@ -8,7 +8,7 @@ import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import type { ReadTerms } from '../../src/cluster/read-coordinator.ts'
-import { storedVersion } from '../../src/cluster/versioned-value.ts'
+import { encodeValue, storedVersion } from '../../src/cluster/versioned-value.ts'
 import { CorruptionError, KvError, TimeoutError, UnavailableError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
 import { versionTimeMs } from '../../src/write-version.ts'
@@ -378,6 +378,37 @@ describe('reads across the cluster', () => {
       const terms: ReadTerms = { ...quorum(cluster), consistency: 'one', least }
       const value = await cluster.settle(Promise.resolve(member.reads.get(gone, terms)))
       assert.equal(value, undefined)
+    }
+  })
+
+  test('a value that takes seconds to arrive for its size does', async t => {
+    const random = seededRandom(printSeed(t))
+    const size = 22 * 1024 * 1024
+    const bytesPerSecond = 4 * 1024 * 1024
+    const cluster = await FakeCluster.start({
+      ...{ random, nodes: 4, replicationFactor: 3, bytesPerSecond },
+    })
+    const [a, b, c] = cluster.replicasOf(KEY) as [FakeMember, FakeMember, FakeMember]
+    const other = cluster.members.find(member => ![a, b, c].includes(member))!
+    const version = storedVersion(cluster.form(1))
+    const stored = encodeValue(version, new Uint8Array(size), 0)
+    await give(b, KEY, stored)
+    for (const [reader, consistency, seconds] of [
+      // From b, and then to c, before it is answered.
+      [a, 'all', 12],
+      [other, 'one', 6],
+    ] as const) {
+      const beganMs = cluster.clock.monotonicMs()
+      const terms = { ...quorum(cluster, 30_000), consistency }
+      const reading = Promise.resolve(reader.reads.get(KEY, terms))
+      let isOver = false
+      const over = (): void => {
+        isOver = true
+      }
+      reading.then(over, over)
+      while (!isOver) await cluster.clock.advanceAsync(50)
+      assert.equal((await reading)?.length, size)
+      assert.ok(cluster.clock.monotonicMs() - beganMs < seconds * 1000)
     }
   })
 

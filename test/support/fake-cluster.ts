@@ -41,6 +41,8 @@ export interface FakeClusterOptions {
   readonly replicationFactor?: number
   /** Anti-entropy runs by itself. Default false. */
   readonly repairs?: boolean
+  /** Of each link, each way; absent: nothing takes long for its size. */
+  readonly bytesPerSecond?: number
   /** Real engines, by the number of the node; crash() and restart() are not for those. */
   readonly openStore?: (number: number, clock: SimClock) => Promise<Store>
 }
@@ -58,10 +60,12 @@ export class FakeCluster {
 
   readonly repairs: boolean
 
-  private constructor(random: Random, ring: Ring, repairs: boolean) {
+  private constructor(ring: Ring, options: FakeClusterOptions) {
+    const { random, repairs = false, bytesPerSecond } = options
     this.random = random
     this.repairs = repairs
-    this.network = new FakeNetwork({ clock: this.clock, random })
+    const rate = bytesPerSecond === undefined ? {} : { bytesPerSecond }
+    this.network = new FakeNetwork({ clock: this.clock, random, ...rate })
     this.table = new RingTable(ring)
   }
 
@@ -69,7 +73,7 @@ export class FakeCluster {
     const { random, nodes, partitionCount = 16, replicationFactor = 3 } = options
     const members = Array.from({ length: nodes }, () => ({}))
     const ring = ringOf(random, { partitionCount, replicationFactor, virtualNodes: 16, members })
-    const cluster = new FakeCluster(random, ring, options.repairs ?? false)
+    const cluster = new FakeCluster(ring, options)
     for (const [number, { nodeId }] of ring.members.entries()) {
       const realStore = await options.openStore?.(number, cluster.clock)
       cluster.members.push(await cluster.#startMember(nodeId, { realStore }))

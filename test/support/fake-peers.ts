@@ -146,7 +146,8 @@ export class FakeNetwork {
         void this.#deliver(from, to, kind, copy, deadlineMs).then(
           answer => {
             this.bytes += answer.length
-            clock.setTimer(this.#latency(), () => end(() => resolve(answer.slice())))
+            const delayMs = this.#latency() + this.#sendingMs(to, from, answer.length)
+            clock.setTimer(delayMs, () => end(() => resolve(answer.slice())))
           },
           (error: Error) => {
             clock.setTimer(this.#latency(), () => end(() => reject(error)))
