@@ -15,7 +15,7 @@ export function sendingMs(bytes: number): number {
   return (bytes / LINK_BYTES_PER_SECOND) * 1000
 }
 
-/** Bytes of a value in a cluster: with its key it must fit a frame, with a margin (peer-limits.ts). */
+/** Bytes of a value: with its key it must fit a frame, with a margin (peer-limits.ts). */
 export const REPLICATED_VALUE_SIZE_MAX = 24 * 1024 * 1024
 
 /** Milliseconds that an answer may take for its size alone, of which nobody knows before. */
