@@ -9,8 +9,8 @@
  * Fails when an acknowledged write is lost by kvd, or a replica never gets one. Cutting the network
  * takes root and iproute2; without them, and with --loopback, that scenario is left out.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { KvError } from '../../src/errors.ts'
@@ -25,6 +25,7 @@ import { chaosTable, comparisonTable } from './chaos/report.ts'
 import { SCENARIOS } from './chaos/scenarios.ts'
 import type { ChaosSubject } from './chaos/subject.ts'
 import { ProgressLine } from './progress-line.ts'
+import { newDirectory } from './temp-directory.ts'
 
 const HELP = `npm run test:chaos -- [options]
 
@@ -214,7 +215,7 @@ async function main(): Promise<void> {
     return
   }
   const seed = values.seed === undefined ? systemRandom().below(2 ** 31) : count(values.seed)
-  const directory = mkdtempSync(join(values.dir ?? tmpdir(), 'duramen-chaos-'))
+  const directory = newDirectory('chaos', values.dir)
   const line = new ProgressLine()
   const network = await openNetwork(values)
   const results: Record<string, readonly ChaosRow[]> = {}

@@ -4,8 +4,7 @@
  *   npm run test:fuzz -- [--frames 100000] [--seed random] [--handler engine | memory]
  *   npm run test:fuzz -- --door resp | http [--frames 10000] [--seed random]     (conversations)
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { systemRandom } from '../../src/random.ts'
@@ -13,6 +12,7 @@ import { fuzzServer } from './frame-fuzz.ts'
 import { engineTarget, memoryTarget } from './fuzz-target.ts'
 import { fuzzHttp } from './http-fuzz.ts'
 import { fuzzResp } from './resp-fuzz.ts'
+import { newDirectory } from './temp-directory.ts'
 
 const FRAMES_DEFAULT = 100_000
 const CONVERSATIONS_DEFAULT = 10_000
@@ -48,7 +48,7 @@ const standard = values.door === 'binary' ? FRAMES_DEFAULT : CONVERSATIONS_DEFAU
 const frames = integerOf('frames', values.frames, standard)
 const seed = integerOf('seed', values.seed, systemRandom().below(2 ** 31))
 process.stdout.write(`${frames} frames; replay with --seed ${seed} --handler ${values.handler}\n`)
-const directory = mkdtempSync(join(tmpdir(), 'duramen-fuzz-'))
+const directory = newDirectory('fuzz')
 try {
   const target =
     values.handler === 'engine' ? await engineTarget(join(directory, 'data')) : memoryTarget()

@@ -8,8 +8,7 @@
  *
  * Fails, and keeps the directory, when a promise is broken or a recovery takes too long.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { durationValue } from '../../src/cli/setting-values.ts'
@@ -21,6 +20,7 @@ import { type KillLoopResult, type KillRow, runKillLoop } from './kill-loop.ts'
 import { loadRecords } from './kill-records.ts'
 import { KILL_HEADER, killLine, killSummary, recoveryTimes } from './kill-report.ts'
 import { ProgressLine } from './progress-line.ts'
+import { newDirectory } from './temp-directory.ts'
 
 /** A planted bug that so many kills do not show is not caught. */
 const PLANT_KILLS = 40
@@ -168,7 +168,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({ options: OPTIONS })
   if (values.help) return print(HELP)
   const seed = values.seed === undefined ? systemRandom().below(2 ** 31) : count(values.seed)
-  const directory = mkdtempSync(join(values.dir ?? tmpdir(), 'duramen-kill-'))
+  const directory = newDirectory('kill', values.dir)
   const recoveryMaxMs = milliseconds(values['recovery-max'])
   if (!values.json) {
     print(`seed ${seed}, durability ${values.durability}, node ${process.version}, ${directory}`)

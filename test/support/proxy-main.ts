@@ -9,9 +9,8 @@
  * Every client has connections of its own with both proxies. All clients are in this process: the
  * table says how many processors it kept busy, for with more than one to do, calls wait here.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { delay, systemClock } from '../../src/clock.ts'
 import { decodeRoutes } from '../../src/cluster/index.ts'
@@ -23,6 +22,7 @@ import { type ChaosClient, type LoadReport, OpenLoopLoad } from './chaos/load.ts
 import { ProcessCpu } from './chaos/process-cpu.ts'
 import { ProgressLine } from './progress-line.ts'
 import { ProxyProcess } from './proxy-process.ts'
+import { newDirectory } from './temp-directory.ts'
 
 const OPTIONS = {
   seconds: { type: 'string', default: '40' },
@@ -258,7 +258,7 @@ async function main(): Promise<void> {
     return
   }
   const seed = values.seed === undefined ? systemRandom().below(2 ** 31) : Number(values.seed)
-  const directory = mkdtempSync(join(tmpdir(), 'duramen-proxy-'))
+  const directory = newDirectory('proxy')
   process.stdout.write(
     `two proxies, three nodes; ${values.callers} callers of ${values.clients} clients, ` +
       `${values.rate} calls a second; seed ${seed}, Node.js ${process.version}, ` +

@@ -11,8 +11,7 @@
  * Fails, and keeps the directory, at the first difference.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { generateRecords, readRecords } from '../../bench/import/records.ts'
@@ -24,6 +23,7 @@ import { KvdProcess, programArguments } from './kvd-process.ts'
 import { ProgressLine } from './progress-line.ts'
 import { ROOT } from './project-root.ts'
 import { checkExport, checkReads, checkScan, DifferenceError, type Records } from './real-check.ts'
+import { newDirectory } from './temp-directory.ts'
 
 const HELP = `npm run test:real -- [options]
 
@@ -143,7 +143,7 @@ function load(file: string): Records {
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: OPTIONS })
   if (values.help) return print(HELP)
-  const directory = mkdtempSync(join(values.dir ?? tmpdir(), 'duramen-real-'))
+  const directory = newDirectory('real', values.dir)
   const file = values.file ?? join(directory, 'records.jsonl')
   let isGood = false
   try {

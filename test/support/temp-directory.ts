@@ -1,5 +1,5 @@
 /** Directories on the real disk that go away with the test that made them. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -16,4 +16,10 @@ export function temporaryDirectory(cleanup: Cleanup): string {
   const path = mkdtempSync(join(tmpdir(), 'duramen-test-'))
   cleanup.after(() => rmSync(path, { recursive: true, force: true, maxRetries: 3 }))
   return path
+}
+
+/** A new, empty directory in `parent`, which is made when it is not there; the caller removes it. */
+export function newDirectory(name: string, parent = tmpdir()): string {
+  mkdirSync(parent, { recursive: true })
+  return mkdtempSync(join(parent, `duramen-${name}-`))
 }

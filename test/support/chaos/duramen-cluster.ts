@@ -257,11 +257,12 @@ export class DuramenCluster implements ChaosSubject {
   }
 
   async isWhole(): Promise<boolean> {
-    for (let node = 1; node <= this.nodeCount; node++) {
-      const ring = (await this.#stats(node))?.node?.ring
-      if (ring?.members !== this.nodeCount || ring.phase !== 'stable') return false
-    }
-    return true
+    // All at once: one after the other, the waits of a busy time would add up.
+    const all = await Promise.all((await this.victims()).map(node => this.#stats(node)))
+    return all.every(stats => {
+      const ring = stats?.node?.ring
+      return ring?.members === this.nodeCount && ring.phase === 'stable'
+    })
   }
 
   async owed(): Promise<Owed | undefined> {

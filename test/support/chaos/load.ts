@@ -47,6 +47,8 @@ export interface LoadReport {
   readonly messages: readonly string[]
   /** The longest time without a success. */
   readonly longestSilenceMs: number
+  /** How long after its time a call began at worst: this process had no processor either. */
+  readonly lateMaxMs: number
   /** Processors that this process kept busy, the clients in it included. */
   readonly cpu: number
 }
@@ -67,6 +69,7 @@ export class OpenLoopLoad {
   #writes = 0
   #successMs = 0
   #longestSilenceMs = 0
+  #lateMaxMs = 0
   #startCpu = process.cpuUsage()
   #cancelTick: CancelTimer | undefined
 
@@ -83,7 +86,9 @@ export class OpenLoopLoad {
 
   #tick(): void {
     const { rate } = this.#options
-    const dueCount = ((this.#clock.monotonicMs() - this.#startMs) / 1000) * rate
+    const elapsedMs = this.#clock.monotonicMs() - this.#startMs
+    const dueCount = (elapsedMs / 1000) * rate
+    this.#lateMaxMs = Math.max(this.#lateMaxMs, elapsedMs - (this.#begun / rate) * 1000)
     while (this.#begun < dueCount) {
       const call = this.#call(this.#begun, this.#startMs + (this.#begun / rate) * 1000)
       this.#begun++
@@ -164,6 +169,7 @@ export class OpenLoopLoad {
       errors: Object.fromEntries(this.#errors),
       messages: [...this.#messages.values()],
       longestSilenceMs: this.#longestSilenceMs,
+      lateMaxMs: this.#lateMaxMs,
       cpu: (user + system) / 1e6 / seconds,
     }
   }

@@ -21,8 +21,16 @@ const TITLES = [
 /** Rows of equal cells, padded; `isMarkdown` with bars between them. */
 export function chaosTable(rows: readonly ChaosRow[], isMarkdown = false): string {
   const table = render([TITLES, ...rows.map(cells)], isMarkdown)
-  const notes = rows.flatMap(({ scenario, notes }) => notes.map(note => `${scenario}: ${note}.`))
+  const notes = rows.flatMap(row => notesOf(row).map(note => `${row.scenario}: ${note}.`))
   return notes.length === 0 ? table : `${table}\n${notes.map(note => `- ${note}\n`).join('')}`
+}
+
+/** What the load cannot tell from slow nodes, when it is as short of processors as they are. */
+const LATE_MS_MAX = 100
+
+function notesOf({ notes, load }: ChaosRow): readonly string[] {
+  if (load === undefined || load.lateMaxMs <= LATE_MS_MAX) return notes
+  return [...notes, `the load itself was up to ${seconds(load.lateMaxMs)} s late`]
 }
 
 function render(lines: readonly (readonly string[])[], isMarkdown: boolean): string {
