@@ -18,7 +18,7 @@ export function temporaryDirectory(cleanup: Cleanup): string {
   return path
 }
 
-/** A new, empty directory in `parent`, which is made when it is not there; the caller removes it. */
+/** A new, empty directory in `parent`, which is made if need be; the caller removes it. */
 export function newDirectory(name: string, parent = tmpdir()): string {
   mkdirSync(parent, { recursive: true })
   return mkdtempSync(join(parent, `duramen-${name}-`))
