@@ -6,7 +6,6 @@
  * finishes it. What can be refused is found out before: where the second directory is, and that
  * nobody holds it.
  */
-import { yieldToEventLoop } from '../clock.ts'
 import { CorruptionError } from '../errors.ts'
 import { backupNumbers } from './backup-files.ts'
 import { rivalOfSync } from './cold-claim.ts'
@@ -84,7 +83,7 @@ async function removeFiles(
   const names = namesOfOurs(fileSystem, directory)
   if (names.includes(CURRENT_FILE_NAME)) {
     fileSystem.removeSync(joinPath(directory, CURRENT_FILE_NAME))
-    fileSystem.syncDirectorySync(directory)
+    await fileSystem.syncDirectory(directory)
   }
 
   if (cold !== undefined) await removeColdFiles(fileSystem, cold)
@@ -92,10 +91,9 @@ async function removeFiles(
   names.sort((a, b) => Number(a === COLD_FILE_NAME) - Number(b === COLD_FILE_NAME))
   for (const name of names) {
     if (name === CURRENT_FILE_NAME) continue
-    // Removing a large file takes a file system a while.
-    await yieldToEventLoop()
     lock.verifySync()
-    fileSystem.removeSync(joinPath(directory, name))
+    // Not within the turn: removing a large file takes a file system a while.
+    await fileSystem.remove(joinPath(directory, name))
   }
 }
 
@@ -103,11 +101,10 @@ async function removeColdFiles(fileSystem: FileSystem, { path, lock }: ColdTable
   const names = fileSystem.listSync(path)
   const tables = names.filter(name => parseFileName(name)?.kind === 'table')
   for (const name of [...tables, OWNER_FILE_NAME]) {
-    await yieldToEventLoop()
     lock.verifySync()
-    fileSystem.removeSync(joinPath(path, name))
+    await fileSystem.remove(joinPath(path, name))
   }
-  fileSystem.syncDirectorySync(path)
+  await fileSystem.syncDirectory(path)
 }
 
 /** Files that belong to a database, but for its lock. */

@@ -291,6 +291,22 @@ describe('COLD that is damaged or gone', () => {
 })
 
 describe('destroy of a database with a cold directory', () => {
+  test('removes nothing within a turn but what says that there is a database', async () => {
+    const removedSync: string[] = []
+    class WatchedDisk extends MemoryFileSystem {
+      override removeSync(path: string): void {
+        removedSync.push(path)
+        super.removeSync(path)
+      }
+    }
+    const disk = new WatchedDisk()
+    await coldDatabase(disk)
+    removedSync.length = 0
+    assert.deepEqual(await destroyIn(disk, DIRECTORY), { findings: [] })
+    assert.deepEqual(removedSync, [`${DIRECTORY}/CURRENT`])
+    assert.equal(filesOf(disk).size, 0)
+  })
+
   test('with COLD damaged: ends, leaves what it cannot know of, and says so', async () => {
     const disk = new MemoryFileSystem()
     await coldDatabase(disk)
