@@ -426,6 +426,7 @@ export class Compactor {
       this.#moves += plan.inputs.length
       return
     }
+    if (plan.kind === 'merge') this.#runner.succeeded('compaction')
     this.#count++
     for (const { fileNumber } of [...plan.inputs, ...plan.overlapped]) {
       this.#tables.close(fileNumber)

@@ -155,6 +155,7 @@ export class Flusher {
   #succeeded(): void {
     this.#failure = undefined
     this.failures.succeeded()
+    this.#runner.succeeded('flush')
     this.wakeAll()
   }
 

@@ -162,9 +162,7 @@ export class JobRunner {
     }
     try {
       const result = await executor.run({ ...body, ...common })
-      this.#failures[body.kind].clear()
       if (isCold) tier?.added(result.tables)
-
       return result
     } catch (error) {
       // A name that is taken is another process's, and so may all of these names be.
@@ -199,9 +197,14 @@ export class JobRunner {
     running.finally(() => this.#running.delete(running)).catch(rethrowAsBug)
   }
 
+  /** Work of this name came to its end, its outputs installed: what failed before is past. */
+  succeeded(name: Work): void {
+    this.#failures[name].clear()
+  }
+
   /** What made work of this name fail is over: what waits for its next try begins at once. */
   retryNow(name: Work): void {
-    this.#failures[name].clear()
+    this.succeeded(name)
     for (const retry of this.#retries) {
       if (retry.name !== name) continue
       retry.cancel()

@@ -40,12 +40,13 @@ interface FullSubject {
   readonly errors: readonly string[]
 }
 
-/** A job fails after `jobMs`. */
-async function openFull(jobMs = 0): Promise<FullSubject> {
+const isTable = (path: string) => path.endsWith('.sst')
+const isManifest = (path: string) => path.includes('MANIFEST')
+
+/** A job fails after `jobMs`, or what it made cannot be installed. */
+async function openFull(jobMs = 0, path = isTable): Promise<FullSubject> {
   const clock = new SimClock()
   const fileSystem = new FailingFileSystem(new MemoryFileSystem())
-  const isTable = (path: string) => path.endsWith('.sst')
-  const full = fileSystem.fail({ fault: 'ENOSPC', kind: 'write', path: isTable, forever: true })
   class SlowExecutor extends InlineExecutor {
     override async run(job: Job): Promise<JobResult> {
       if (jobMs > 0) await delay(clock, jobMs)
@@ -57,6 +58,7 @@ async function openFull(jobMs = 0): Promise<FullSubject> {
   const errors: string[] = []
   const logger = { ...silentLogger, error: (message: string) => errors.push(message) }
   const db = await openInEnvironment('/db', { ...SMALL, logger }, environment)
+  const full = fileSystem.fail({ fault: 'ENOSPC', kind: 'write', path, forever: true })
   return { db, clock, full, errors }
 }
 
@@ -104,20 +106,21 @@ describe('a disk on which no table can be written', () => {
     await inTime(clock, db.close())
   })
 
-  test('writes are taken a second after there is room, however long there was none', async () => {
-    const { db, clock, full, errors } = await openFull()
-    await writeUntilRefused(db, clock)
-    for (let second = 0; second < 1200; second++) await clock.advanceAsync(1000)
-    assert.equal(db.stats().writesRefusedFor, 'space')
-    assert.ok(full.injected > 1150, `${full.injected} tries in 20 minutes`)
-    // Each half of a minute, and more often at first.
-    assert.ok(errors.length > 40 && errors.length < 52, `it is told ${errors.length} times`)
-    full.remove()
-    await clock.advanceAsync(1000)
-    assert.equal(db.stats().writesRefusedFor, undefined)
-    await inTime(clock, db.put('another', VALUE))
-    await inTime(clock, db.close())
-  })
+  for (const [what, path] of Object.entries({ tables: isTable, MANIFEST: isManifest }))
+    test(`writes are taken a second after there is room (${what}), however late`, async () => {
+      const { db, clock, full, errors } = await openFull(0, path)
+      await writeUntilRefused(db, clock)
+      for (let second = 0; second < 1200; second++) await clock.advanceAsync(1000)
+      assert.equal(db.stats().writesRefusedFor, 'space')
+      assert.ok(full.injected > 1150, `${full.injected} tries in 20 minutes`)
+      // Each half of a minute, and more often at first.
+      assert.ok(errors.length > 40 && errors.length < 52, `it is told ${errors.length} times`)
+      full.remove()
+      await clock.advanceAsync(1000)
+      assert.equal(db.stats().writesRefusedFor, undefined)
+      await inTime(clock, db.put('another', VALUE))
+      await inTime(clock, db.close())
+    })
 
   test('what fails only after a while is not all that is done', async () => {
     const { db, clock, full } = await openFull(1200)
