@@ -5,7 +5,7 @@
 // form, with more calls, is `npm run test:sim`.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
+import { optimizeRarely } from '../support/rare-optimization.ts'
 import { printSeed } from '../support/seed.ts'
 import { simulate } from '../support/simulation/simulation.ts'
 import { unrepaired } from '../support/simulation/without-repair.ts'
@@ -17,8 +17,7 @@ const USUAL_SEED = 1
 /** Of those in which nothing heals what writes and hints left undone. */
 const SEEDS_WITHOUT_REPAIR = 2
 
-// Most code runs a few times here: compiled at once, though not as well, it takes less in all.
-setFlagsFromString('--always-sparkplug')
+optimizeRarely()
 
 test('clusters survive what a seed brings', async t => {
   const first = printSeed(t, USUAL_SEED)

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { seededRandom } from '../../src/random.ts'
+import { optimizeRarely } from '../support/rare-optimization.ts'
 import {
   calmProfile,
   type FaultKind,
@@ -27,6 +28,8 @@ import {
 import type { Plant } from '../support/simulation/sim-node.ts'
 import { simulate } from '../support/simulation/simulation.ts'
 import { drawWorkload, type Workload } from '../support/simulation/workload.ts'
+
+optimizeRarely()
 
 const SEEDS_MAX = 20
 const LIFE = { seconds: 15, leaps: false, convergenceMs: 12_000 }
