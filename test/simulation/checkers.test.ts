@@ -4,6 +4,9 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
 import { joinEngineKey } from '../../src/cluster/partition.ts'
+import { PeerMessage, type Peers } from '../../src/cluster/peers.ts'
+import { encodeForward } from '../../src/cluster/replica-message.ts'
+import { nodeIdOf } from '../../src/cluster/ring-member.ts'
 import type { Store } from '../../src/cluster/store.ts'
 import { encodeValue } from '../../src/cluster/versioned-value.ts'
 import type { Db } from '../../src/engine/index.ts'
@@ -98,6 +101,23 @@ describe('what is stored', () => {
     assertBroken(script.storedViolations(a, b), 'all replicas are equal')
     script.write('c', '3')
     assertBroken(script.storedViolations(b, b), 'no write is lost')
+  })
+
+  test('an acknowledged write that a node versioned was stored, or had lost by then', () => {
+    const acknowledged = (...stored: ('before' | 'meanwhile' | 'after')[]) => {
+      const script = new Script()
+      const { history } = script
+      if (stored.includes('before')) history.stored('k')
+      const terms = { key: 'k', client: 'c', consistency: 'one', isVersionedByNode: true } as const
+      const write = history.begin({ ...terms, value: 'a' })
+      if (stored.includes('meanwhile')) history.stored('k')
+      history.end([write], 'ok')
+      if (stored.includes('after')) history.stored('k')
+      return script.storedViolations()
+    }
+    assertBroken(acknowledged(), 'no write is lost')
+    assertBroken(acknowledged('before', 'after'), 'no write is lost')
+    assert.deepEqual(acknowledged('before', 'meanwhile'), [])
   })
 
   test('a write that was rejected is nowhere', () => {
@@ -231,6 +251,31 @@ test('there is one ring an epoch, and no node goes back', () => {
   assertBroken(violations.all, 'one ring an epoch')
   watch.saw('n1', 'c', 1, 'ring')
   assertBroken(violations.all, 'epochs ascend')
+})
+
+test('the last version under which a write was passed on is its own, until it is stored', () => {
+  const history = new History(() => 0)
+  const tap = storeTap({ history, violations: new Violations(), nowMs: () => 0 })
+  const request = () => Promise.resolve(new Uint8Array(0))
+  const given = { options: {}, environment: {} } as unknown as NodeStart
+  const { seams } = tap(given, 'n1').environment
+  const peers = seams!.peers!({ request } as unknown as Peers)
+  const key = joinEngineKey(1, utf8Encode('k'))
+  const pass = (timeMs: number) => {
+    const version = encodeVersion(timeMs, 0, new Uint8Array(8))
+    const entries = [{ engineKey: key, stored: encodeValue(version, utf8Encode('a'), 0) }]
+    const body = encodeForward({ epoch: 1, entries, consistencyCode: 1, durabilityCode: 0 })
+    void peers.request(nodeIdOf(new Uint8Array(16)), 'data', PeerMessage.forwardWrite, body, 1)
+    return Buffer.from(version).toString('hex')
+  }
+  const terms = { key: 'k', client: 'c', consistency: 'one', isVersionedByNode: true } as const
+  const write = history.begin({ ...terms, value: 'a' })
+  pass(5)
+  const last = pass(6)
+  assert.equal(write.version, last)
+  write.isStored = true
+  pass(7)
+  assert.equal(write.version, last)
 })
 
 test('a node stores no earlier version over a later one, and tells of what it versioned', async () => {

@@ -17,8 +17,10 @@ import {
   clockUnasked,
   copyIsLater,
   dutyForgotten,
+  forwardDropped,
   hintNotDurable,
   hintToWrongOwner,
+  lackForgotten,
   purgedEarly,
   repairedWithOlder,
   staleEpochAccepted,
@@ -48,6 +50,8 @@ interface Planted {
   readonly keys?: number
   /** The chance that a node is elsewhere after it ended. @defaultValue 0 */
   readonly moveProbability?: number
+  /** Clients leave versions to the nodes. @defaultValue false */
+  readonly versionedByNodes?: boolean
   /** Those before it find nothing. @defaultValue 1 */
   readonly firstSeed?: number
 }
@@ -72,6 +76,25 @@ const PLANTED: readonly Planted[] = [
     firstSeed: 2,
     faults: { oldDisk: 1 },
     durationMs: 5000,
+  },
+  {
+    what: 'an old copy that was taken back forgets what it lacks',
+    plant: lackForgotten,
+    promise: 'strong reads do not go back',
+    firstSeed: 5,
+    nodes: 3,
+    faults: { oldDisk: 1 },
+    durationMs: 5000,
+    keys: 60,
+  },
+  {
+    what: 'a write that a node versioned and passed on is acknowledged, and dropped',
+    plant: forwardDropped,
+    promise: 'no write is lost',
+    nodes: 5,
+    faults: {},
+    keys: 600,
+    versionedByNodes: true,
   },
   {
     what: 'a write is acknowledged before it is durable',
@@ -171,13 +194,19 @@ function workloadOf(seed: number): Workload {
   return { ...drawWorkload(random), ...strong, ...mix, clients: 3, lanes: 2 }
 }
 
+/** One client, when it leaves versions to the nodes: of two every second one does. */
+function clientsOf({ versionedByNodes = false }: Planted): Partial<Workload> {
+  const clients = versionedByNodes ? { clients: 1, versionedByNodes } : {}
+  return { ...clients, routes: false, session: false }
+}
+
 /** What was found by the first seed that breaks the promise; else everything that was. */
 async function find(planted: Planted): Promise<readonly string[]> {
   const { plant, nodes, promise, keys = 12, firstSeed = 1 } = planted
   const profile = profileOf(planted)
   const all: string[] = []
   for (let seed = firstSeed; seed < firstSeed + SEEDS_MAX; seed++) {
-    const workload = { ...workloadOf(seed), keys, routes: false, session: false }
+    const workload = { ...workloadOf(seed), ...clientsOf(planted), keys }
     const forming = 'formed'
     const options = { seed, nodes, plant, profile, workload, forming, ...LIFE } as const
     const { violations } = await simulate(options)

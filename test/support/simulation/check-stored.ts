@@ -1,7 +1,9 @@
 /**
  * What replicas hold in the end, against what clients were told:
  *
- *  1. No acknowledged write is lost: every owner holds it, or one with a later version.
+ *  1. No acknowledged write is lost: every owner holds it, or one with a later version. Of one that
+ *     a node has versioned, and nobody stored, no version may be known: then it had lost against
+ *     something that was stored while it was under way.
  *  2. Nothing comes from nowhere: what is stored was written by a client that was not told that it
  *     was rejected.
  *  3. No deleted key returns: a record that is gone altogether was deleted last.
@@ -71,11 +73,18 @@ export function checkStoredRecords(check: StoredCheck, violations: Violations): 
 function checkAcknowledged(check: StoredCheck, violations: Violations): void {
   const { history, replicas, ownersOf } = check
   for (const [key, writes] of history.writesByKey()) {
+    for (const write of writes) checkWasStored(history, write, violations)
     for (const owner of ownersOf(key)) {
       const record = replicas.get(owner)?.get(key)
       checkRecord(owner, record, writes, violations)
     }
   }
+}
+
+function checkWasStored(history: History, write: Write, violations: Violations): void {
+  if (write.outcome !== 'ok' || write.version !== undefined) return
+  if (history.wasStoredMeanwhile(write)) return
+  violations.add('no write is lost', `nobody stored ${describeWrite(write)}`)
 }
 
 function checkRecord(

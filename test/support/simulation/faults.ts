@@ -72,9 +72,7 @@ export class Faults {
       fullDisk: () => this.#fullDisk(),
       leap: () => this.#leap(),
       clockJump: () => this.#clockJump(),
-      oldDisk: () => {
-        this.#oldDisks.begin(this.#node(), this.#counts.get('oldDisk')!, this.#isCut)
-      },
+      oldDisk: () => this.#oldDisks.begin(this.#node(), this.#isCut),
     }
   }
 

@@ -23,10 +23,12 @@ export interface Write {
   /** Its client left the version to the node that takes it. */
   readonly isVersionedByNode: boolean
   /**
-   * 32 hexadecimal digits, which compare as the version does; undefined when it was never sent, or
-   * never stored.
+   * 32 hexadecimal digits, which compare as the version does; undefined when no client sent it, and
+   * no node passed it on or stored it. Until it is stored a node may version its own anew.
    */
   version: string | undefined
+  /** A node has submitted it to its engine. */
+  isStored?: boolean
   /** How far that was ahead of the true time when it was first sent. Milliseconds. */
   aheadMs?: number
 }
@@ -61,6 +63,8 @@ export class History {
   /** Errors by their code. */
   readonly errors = new Map<string, number>()
   readonly #byValue = new Map<string, Write>()
+  /** By key, ascending: when something was stored by some node. */
+  readonly #storedAt = new Map<string, number[]>()
   readonly #nowMs: () => number
   #order = 0
   #valueCount = 0
@@ -103,6 +107,19 @@ export class History {
 
   read(read: Omit<Read, 'completed' | 'completedMs'>): void {
     this.reads.push({ ...read, completed: this.nextOrder(), completedMs: this.#nowMs() })
+  }
+
+  /** A node stores something under the key now. */
+  stored(key: string): void {
+    const times = this.#storedAt.get(key)
+    if (times === undefined) this.#storedAt.set(key, [this.#order])
+    else if (times.at(-1) !== this.#order) times.push(this.#order)
+  }
+
+  /** Whether some node stored anything under the key of the write before its client was told. */
+  wasStoredMeanwhile({ key, invoked, completed }: Write): boolean {
+    const times = this.#storedAt.get(key) ?? []
+    return times.some(at => invoked < at && at <= completed)
   }
 
   writeOf(value: string): Write | undefined {

@@ -6,12 +6,13 @@
  *   image taken, node killed --a new life, the last of it without clients--> power lost, the image
  *     in the place of the disk --refused--> the disk again, or the image, readmitted
  *
- * Of three nodes, every second time, one other knows of the new life by hearsay alone, and who has
- * met it is away while the image is there.
+ * Of three nodes, every second time, one other knows of the new life by hearsay alone, and lacks
+ * what was written in the end of it; who has met it is away while the image is there.
  *
  * Invariants:
  *  1. While the image is there it can reach somebody who knows better: else it serves, as it must.
- *  2. What is lost with a disk others have: it took no writes for a while before.
+ *  2. What is lost with a disk others have: it took no writes for a while before, and hours that are
+ *     leapt over are no such while.
  */
 import type { MemoryFileSystem } from '../memory-file-system.ts'
 import type { MachineWorld } from './machine.ts'
@@ -19,7 +20,10 @@ import type { SimNode } from './sim-node.ts'
 import type { Violations } from './violations.ts'
 
 /** After the image was taken the node goes on for so long, with another start. */
-const NEW_LIFE_MS = 5000
+const NEW_LIFE_MS = 6000
+/** Who serves by then, and still does a second later, has been heard of by all who hear at all. */
+const HEARD_FROM_MS = 2500
+const HEARD_MS = 3500
 /** The end of it, in which no client reaches the node. */
 const QUIET_MS = 1000
 
@@ -45,6 +49,7 @@ export class OldDisks {
   #takenOut: { readonly node: SimNode; readonly disk: MemoryFileSystem } | undefined
   #phase: Phase = 'none'
   #sinceMs = 0
+  #begun = 0
   #isOver = false
 
   constructor(options: OldDisksOptions) {
@@ -64,11 +69,11 @@ export class OldDisks {
     return node !== old && nodes.every(other => other === old || other.node !== undefined)
   }
 
-  /** `number`: which one this is. */
-  begin(node: SimNode, number: number, isCut: boolean): void {
-    const { nodes, world } = this.#options
+  begin(node: SimNode, isCut: boolean): void {
+    const { nodes } = this.#options
     const isCalm = nodes.every(({ node: other }) => other?.ring.members.length === nodes.length)
     if (!isCalm || isCut || nodes.length < 2 || this.#phase !== 'none') return
+    const number = this.#begun++
     const { machine } = node
     const image = machine.disk.processCrashClone()
     machine.crash('kill')
@@ -76,12 +81,14 @@ export class OldDisks {
     const others = nodes.filter(other => other !== node)
     const [witness, hearer] = others.map(({ name }) => name)
     const isHearsay = others.length === 2 && number % 2 === 0
-    if (isHearsay) this.#options.cutOff(node.name, [hearer!])
-    world.scheduler.after(NEW_LIFE_MS - QUIET_MS, () => {
-      if (!this.#isOver) this.#options.cutOff(node.name, this.#options.clients)
+    if (isHearsay) {
+      this.#options.cutOff(node.name, [hearer!])
+      this.#parted(node, witness!, hearer!)
+    }
+    this.#awake(NEW_LIFE_MS - QUIET_MS, () => {
+      this.#options.cutOff(node.name, this.#options.clients)
     })
-    world.scheduler.after(NEW_LIFE_MS, () => {
-      if (this.#isOver) return
+    this.#awake(NEW_LIFE_MS, () => {
       this.#options.mend()
       this.#enter('none')
       if (node.node === undefined) return
@@ -90,8 +97,30 @@ export class OldDisks {
       if (isHearsay) this.#options.cutOff(witness!, [node.name, hearer!])
       this.#takenOut = { node, disk: machine.disk }
       machine.insertDisk(image)
-      const isLost = number % 4 >= 2
+      const isLost = number % 4 < 2
       this.#options.later(() => (isLost ? void this.#readmit(image) : this.#putBack()))
+    })
+  }
+
+  /** The two others are parted in time for one to miss some of the new life, of which it heard. */
+  #parted(node: SimNode, witness: string, hearer: string): void {
+    this.#awake(HEARD_FROM_MS, () => {
+      const life = node.node
+      this.#awake(HEARD_MS - HEARD_FROM_MS, () => {
+        if (life !== undefined && node.node === life) this.#options.cutOff(witness, [hearer])
+      })
+    })
+  }
+
+  /** Calls back when so much time has passed besides what is leapt over, unless all was repaired. */
+  #awake(delayMs: number, callback: () => void): void {
+    const { scheduler } = this.#options.world
+    const { leaptMs } = scheduler
+    scheduler.after(delayMs, () => {
+      const restMs = Math.min(delayMs, scheduler.leaptMs - leaptMs)
+      if (this.#isOver) return
+      if (restMs > 0) this.#awake(restMs, callback)
+      else callback()
     })
   }
 

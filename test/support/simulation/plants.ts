@@ -2,18 +2,22 @@
  * Bugs that are planted in simulated nodes, to see that the checkers find them. Each stands at one
  * of the seams of a node (NodeSeams), or changes what it is started with.
  */
-import { ByteWriter, copyBytes } from '../../../src/bytes.ts'
+import { ByteWriter, compareBytes, copyBytes } from '../../../src/bytes.ts'
 import {
   type AcceptorAnswer,
   decodeAnswer,
   encodeAnswer,
 } from '../../../src/cluster/epoch-format.ts'
 import type { NodeSeams, PeerLinksOptions } from '../../../src/cluster/index.ts'
-import { Partitioner } from '../../../src/cluster/partition.ts'
+import { NodeKey, nodeKey, Partitioner } from '../../../src/cluster/partition.ts'
 import type { StoredEntry } from '../../../src/cluster/partitioned-store.ts'
 import { type PeerHandler, PeerMessage, type Peers } from '../../../src/cluster/peers.ts'
 import { decodeRepair, encodeRepair } from '../../../src/cluster/read-messages.ts'
-import { decodeEntries, encodeEntries } from '../../../src/cluster/replica-message.ts'
+import {
+  decodeEntries,
+  decodeForward,
+  encodeEntries,
+} from '../../../src/cluster/replica-message.ts'
 import type { NodeId } from '../../../src/cluster/ring-member.ts'
 import type { Store, StoreOperation } from '../../../src/cluster/store.ts'
 import {
@@ -24,6 +28,7 @@ import {
 } from '../../../src/cluster/versioned-value.ts'
 import type { Db } from '../../../src/engine/index.ts'
 import { UnavailableError } from '../../../src/errors.ts'
+import { CONSISTENCIES } from '../../../src/key-value-store.ts'
 import { readUint48, writeUint48 } from '../../../src/write-version.ts'
 import { forgetful, withoutHints } from '../write-plants.ts'
 import type { Plant } from './sim-node.ts'
@@ -48,6 +53,15 @@ export const copyIsLater: Plant = ({ options, environment }) => {
   return seams({ links })({ options, environment }, '')
 }
 
+/** An old copy that was taken back forgets what it lacks, and answers as if it had all. */
+export const lackForgotten: Plant = seams({
+  store: db => ({
+    ...passedOn(db),
+    read: (key, snapshot) =>
+      compareBytes(key, nodeKey(NodeKey.damaged)) === 0 ? undefined : db.read(key, snapshot),
+  }),
+})
+
 /** A write is acknowledged before it is durable. */
 export const acknowledgedEarly: Plant = ({ options, environment }) => ({
   options: { ...options, durability: 'none' },
@@ -61,6 +75,18 @@ export const withoutRepair: Plant = seams({
 
 function isRepair(kind: number): boolean {
   return kind >= PeerMessage.treeRoots && kind <= PeerMessage.purge
+}
+
+/** Of what other nodes pass on, to be written at quorum, every eighth is acknowledged, no more. */
+export const forwardDropped: Plant = (start, node) => {
+  const quorumCode = CONSISTENCIES.indexOf('quorum') + 1
+  let count = 0
+  const instead = (kind: number, body: Uint8Array): Uint8Array | undefined => {
+    if (kind !== PeerMessage.forwardWrite) return undefined
+    if (decodeForward(body).consistencyCode !== quorumCode) return undefined
+    return count++ % 8 === 7 ? new Uint8Array(0) : undefined
+  }
+  return seams({ peers: inner => new Between(inner, { instead }) })(start, node)
 }
 
 /** Hints are lost in a crash. */
@@ -112,15 +138,22 @@ export const purgedEarly: Plant = ({ options, environment }) => {
     return { ...operation, expiryMs: Math.floor(clock.wallMs()) + PURGED_AFTER_MS }
   }
   const store = (db: Db): Store => ({
+    ...passedOn(db),
+    write: (operations, given) => db.write(operations.map(hurry), given),
+  })
+  return seams({ store })({ options, environment }, '')
+}
+
+function passedOn(db: Db): Store {
+  return {
     read: (key, snapshot) => db.read(key, snapshot),
     readRange: range => db.readRange(range),
     leap: read => db.leap(read),
-    write: (operations, given) => db.write(operations.map(hurry), given),
+    write: (operations, given) => db.write(operations, given),
     prepareWrite: (count, logData) => db.prepareWrite(count, logData),
     snapshot: () => db.snapshot(),
     compact: range => db.compact(range),
-  })
-  return seams({ store })({ options, environment }, '')
+  }
 }
 
 /** Read repair gives a replica the first value that it ever had, under a version that wins. */
@@ -201,6 +234,8 @@ interface Meddling {
   readonly mute?: (kind: number) => boolean
   /** Who is asked instead; `others` are the nodes that were ever linked. */
   readonly redirect?: (peer: NodeId, kind: number, others: readonly NodeId[]) => NodeId
+  /** What is answered, and nothing is done; undefined: it is. */
+  readonly instead?: (kind: number, body: Uint8Array) => Uint8Array | undefined
   /** What arrives instead. */
   readonly receive?: (kind: number, body: Uint8Array) => Uint8Array
   /** What it is told instead of what the other node answered. */
@@ -228,8 +263,10 @@ class Between implements Peers {
   }
 
   handle(kind: number, handler: PeerHandler): void {
-    const { receive, answer } = this.#meddling
+    const { instead, receive, answer } = this.#meddling
     this.#inner.handle(kind, async (body, context) => {
+      const early = instead?.(kind, body)
+      if (early !== undefined) return early
       const given = await handler(receive?.(kind, body) ?? body, context)
       return answer?.(kind, given) ?? given
     })

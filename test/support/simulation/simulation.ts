@@ -146,8 +146,12 @@ const AFTERMATH_MS = 3000
 /** Beside those of other faults, which are about 1 each. */
 const LEAP_WEIGHT = 1
 const JUMP_WEIGHT = 0.7
+/** In one of so many simulations hours are leapt over. */
+const LEAPS_ONE_OF = 5
 /** In one of so many simulations nodes get old copies of their disks, and little else happens. */
 const OLD_DISKS_ONE_OF = 25
+/** And of those: an old copy is from before a purge then, or of before all that it lacks. */
+const OLD_DISKS_LEAPS_ONE_OF = 2
 /** Keys that are written again in the end. */
 const OVERWRITTEN = 9
 
@@ -185,10 +189,11 @@ class Simulation {
     const oldDisks = this.#random('old disks').below(OLD_DISKS_ONE_OF) === 0
     const drawn = oldDisks ? oldDisksProfile() : drawProfile(this.#random('profile'))
     const profile = options.profile ?? drawn
-    this.#leaps = options.leaps ?? this.#random('leaps').below(5) === 0
-    const leap = this.#leaps && !oldDisks ? LEAP_WEIGHT : 0
-    const isGiven = options.profile !== undefined || oldDisks
-    const jumps = !isGiven && this.#random('clock jumps').below(3) === 0
+    const leapsOneOf = oldDisks ? OLD_DISKS_LEAPS_ONE_OF : LEAPS_ONE_OF
+    this.#leaps = options.leaps ?? this.#random('leaps').below(leapsOneOf) === 0
+    const leap = this.#leaps ? LEAP_WEIGHT : 0
+    const mayJump = options.profile === undefined
+    const jumps = mayJump && this.#random('clock jumps').below(3) === 0
     const clockJump = jumps ? JUMP_WEIGHT : profile.weights.clockJump
     this.#profile = { ...profile, weights: { ...profile.weights, leap, clockJump } }
     const callShare = (options.callPercent ?? 100) / 100

@@ -1,9 +1,11 @@
 /**
- * Listens between a node and its engine to what is stored under the keys of users: so the version
- * of a write is known that a client left to the nodes, and it shows at once when a node stores an
- * earlier version over a later one.
+ * Listens between a node and its engine to what is stored under the keys of users, and to what it
+ * passes on to owners of them: so the version of a write is known that a client left to the nodes,
+ * stored or not, and it shows at once when a node stores an earlier version over a later one.
  */
 import { utf8Decode } from '../../../src/bytes.ts'
+import { PeerMessage, type Peers } from '../../../src/cluster/peers.ts'
+import { decodeForward } from '../../../src/cluster/replica-message.ts'
 import type { Store, StoreOperation } from '../../../src/cluster/store.ts'
 import type { Db } from '../../../src/engine/index.ts'
 import { timeOf } from './check-times.ts'
@@ -24,7 +26,34 @@ export function storeTap(options: StoreTapOptions): Plant {
   return ({ options: given, environment }, node) => {
     const { seams } = environment
     const store = (db: Db): Store => tapped(seams?.store?.(db) ?? db, node, options)
-    return { options: given, environment: { ...environment, seams: { ...seams, store } } }
+    const peers = (inner: Peers): Peers => forwardsTapped(seams?.peers?.(inner) ?? inner, options)
+    return { options: given, environment: { ...environment, seams: { ...seams, store, peers } } }
+  }
+}
+
+function forwardsTapped(inner: Peers, { history }: StoreTapOptions): Peers {
+  return {
+    self: inner.self,
+    handle: (kind, handler) => inner.handle(kind, handler),
+    send: (peer, lane, kind, body) => inner.send(peer, lane, kind, body),
+    request: (peer, lane, kind, body, timeoutMs) => {
+      if (kind === PeerMessage.forwardWrite) passedOn(body, history)
+      return inner.request(peer, lane, kind, body, timeoutMs)
+    },
+    isLinked: peer => inner.isLinked(peer),
+    onLink: listener => inner.onLink(listener),
+    isAnswering: peer => inner.isAnswering(peer),
+    onAnswering: listener => inner.onAnswering(listener),
+    backlogBytes: (peer, lane) => inner.backlogBytes(peer, lane),
+  }
+}
+
+/** The last version under which it was passed on: one that was refused is nobody's. */
+function passedOn(body: Uint8Array, history: History): void {
+  for (const { stored } of decodeForward(body).entries) {
+    const { value, version } = recordOf(stored)
+    const write = value === undefined ? undefined : history.writeOf(value)
+    if (write?.isVersionedByNode === true && write.isStored !== true) write.version = version
   }
 }
 
@@ -70,6 +99,7 @@ function see(
     violations.add('versions of a key do not go back', what)
   }
   versions.set(key, record.version)
+  history.stored(key)
   learn(record, history, violations, nowMs)
   return [[key, record.version]]
 }
@@ -83,7 +113,8 @@ function learn(
 ): void {
   const write = value === undefined ? undefined : history.writeOf(value)
   if (write === undefined || !write.isVersionedByNode) return
-  if (write.version === undefined) {
+  if (write.isStored !== true) {
+    write.isStored = true
     write.version = version
     write.aheadMs = timeOf(version) - nowMs()
   } else if (write.version !== version) {
