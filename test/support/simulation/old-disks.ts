@@ -11,8 +11,8 @@
  *
  * Invariants:
  *  1. While the image is there it can reach somebody who knows better: else it serves, as it must.
- *  2. What is lost with a disk others have: it took no writes for a while before, and hours that are
- *     leapt over are no such while.
+ *  2. What is lost with a disk others have: it took no writes for a while before, and hours that
+ *     are leapt over are no such while.
  */
 import type { MemoryFileSystem } from '../memory-file-system.ts'
 import type { MachineWorld } from './machine.ts'
@@ -112,7 +112,7 @@ export class OldDisks {
     })
   }
 
-  /** Calls back when so much time has passed besides what is leapt over, unless all was repaired. */
+  /** Calls back when so much time has passed besides what is leapt over, unless all is repaired. */
   #awake(delayMs: number, callback: () => void): void {
     const { scheduler } = this.#options.world
     const { leaptMs } = scheduler
