@@ -8,7 +8,7 @@ import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import type { PeerLinks } from '../../src/cluster/peer-links.ts'
 import type { Lane, PeerContext } from '../../src/cluster/peers.ts'
 import { ProcessPauses } from '../../src/cluster/process-pauses.ts'
-import { ClockSkewError, KvError } from '../../src/errors.ts'
+import { ClockSkewError, IoError, KvError } from '../../src/errors.ts'
 import { nodeIdOf, nonceOf, nonceOfTry, PeerHarness, startPeers } from '../support/peer-harness.ts'
 
 const ECHO = 200
@@ -434,6 +434,32 @@ describe('what does not belong is kept out:', () => {
       })
     }
   }
+})
+
+test('a node that stops and cannot give up its port says so', async () => {
+  const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
+  await peers.start()
+  const acceptor = peers.wires.acceptor.bind(peers.wires)
+  peers.wires.acceptor = host => ({
+    async listen(options, accept) {
+      const { address } = await acceptor(host).listen(options, accept)
+      return { address, close: () => Promise.reject(new IoError('the port stays')) }
+    },
+  })
+  const nodeId = nodeIdOf(9)
+  const copies = [4, 5].map(generation => ({ generation, nonce: nonceOf(generation) }))
+  for (const [at, boot] of copies.entries()) {
+    const index = await peers.start({ nodeId, boot, host: `10.0.9.${at}` })
+    const known = [0, index].map(member => ({
+      nodeId: peers.ids[member]!,
+      peerAddress: peers.addressOf(member),
+    }))
+    for (const links of [peers.links[0]!, peers.links[index]!]) links.setMembers(known, [])
+    await peers.clock.advanceAsync(3000)
+  }
+  assert.equal(peers.fenced[1]?.code, 'KV_LOCKED')
+  const said = peers.log.filter(line => /^1 error the port of a node that stops stays/.test(line))
+  assert.equal(said.length, 1)
 })
 
 test('what may have waited for longer than its sender, while the process stood still, is told', () => {
