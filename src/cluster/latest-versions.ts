@@ -11,6 +11,7 @@
  * Invariants:
  *  1. A slot never goes down.
  *  2. isLatest is true only for a version greater than all that were raised for the same hash.
+ *  3. latest is at least all that were raised for the same hash, below the floor too.
  */
 
 /** A power of two. Two writes a few milliseconds apart then seldom share a slot by chance. */
@@ -34,7 +35,10 @@ export class LatestVersions {
   }
 
   isLatest(hash: number, timeMs: number, counter: number): boolean {
-    if (timeMs <= this.#floorMs) return false
+    return timeMs > this.#floorMs && this.#isAboveSlot(hash, timeMs, counter)
+  }
+
+  #isAboveSlot(hash: number, timeMs: number, counter: number): boolean {
     const page = this.#pages[pageOf(hash)]
     if (page === undefined) return true
     const slot = hash & (PAGE_SLOTS - 1)
@@ -51,7 +55,8 @@ export class LatestVersions {
 
   /** Takes note of a write. Its writer does not count: of equals none is the latest. */
   raise(hash: number, timeMs: number, counter: number): void {
-    if (!this.isLatest(hash, timeMs, counter)) return
+    // Not the floor: what comes below it must be found here all the same, to be overwritten.
+    if (!this.#isAboveSlot(hash, timeMs, counter)) return
     const index = pageOf(hash)
     let page = this.#pages[index]
     if (page === undefined) {

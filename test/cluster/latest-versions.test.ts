@@ -26,6 +26,11 @@ test('what an earlier process may have used is not', () => {
   const latest = new LatestVersions(1000)
   assert.equal(latest.isLatest(7, 1000, 0xffff), false)
   assert.equal(latest.isLatest(7, 1001, 0), true)
+  // What comes from below is remembered all the same: a write of the node's own goes above it.
+  latest.raise(7, 900, 3)
+  latest.raise(7, 800, 9)
+  assert.deepEqual(latest.latest(7), { timeMs: 900, counter: 3 })
+  assert.equal(latest.isLatest(7, 901, 0), false)
 })
 
 test('of two writers with one time and counter neither is, once one was there', () => {

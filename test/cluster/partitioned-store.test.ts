@@ -311,15 +311,20 @@ describe('partitioned store', () => {
   })
 
   test('own writes win over what a replica made ahead of them, but not from far ahead', async () => {
-    for (const [aheadMs, wins] of [
-      [400, true],
-      [900, true],
-      [REPLICAS_AHEAD_MAX_MS, true],
-      [REPLICAS_AHEAD_MAX_MS + 1, false],
-      [1_800_000, false],
+    for (const [aheadMs, wins, sinceStartMs] of [
+      [400, true, 10_000],
+      [400, true, 0],
+      [900, true, 10_000],
+      [900, true, 0],
+      [REPLICAS_AHEAD_MAX_MS, true, 10_000],
+      [REPLICAS_AHEAD_MAX_MS, true, 0],
+      [REPLICAS_AHEAD_MAX_MS, true, 1000],
+      [REPLICAS_AHEAD_MAX_MS + 1, false, 10_000],
+      [REPLICAS_AHEAD_MAX_MS + 1, false, 0],
+      [1_800_000, false, 10_000],
     ] as const) {
       const node = await startFakeNode({ isReplicated: true })
-      node.clock.advance(10_000)
+      node.clock.advance(sinceStartMs)
       const engineKey = node.store.partitioner.engineKey(KEY)
       const version = encodeVersion(node.clock.wallMs() + aheadMs, 3, STRANGER)
       const stored = encodeValue(version, utf8Encode('theirs'), 0)
