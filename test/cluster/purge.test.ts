@@ -5,7 +5,9 @@
 // planted bugs, each of which the check for the dead must find.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { utf8Encode } from '../../src/bytes.ts'
+import { ByteWriter, utf8Encode } from '../../src/bytes.ts'
+import { BelievedClock } from '../../src/cluster/believed-clock.ts'
+import { ClusterNode } from '../../src/cluster/cluster-node.ts'
 import type { StoredEntry } from '../../src/cluster/partitioned-store.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import { PurgeMarks } from '../../src/cluster/purge-marks.ts'
@@ -13,12 +15,19 @@ import { decodePurge, encodePurge, PurgeStep } from '../../src/cluster/purge-mes
 import { PURGE_GRACE_MS } from '../../src/cluster/purge-rounds.ts'
 import { encodeRepair } from '../../src/cluster/read-messages.ts'
 import { encodePush } from '../../src/cluster/repair-messages.ts'
+import { RingTable } from '../../src/cluster/ring-table.ts'
 import { compareStored, encodeTombstone, encodeValue } from '../../src/cluster/versioned-value.ts'
 import { ProtocolError, UnavailableError } from '../../src/errors.ts'
 import type { Consistency } from '../../src/key-value-store.ts'
+import { silentLogger } from '../../src/logger.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
+import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { FakeCluster, type FakeMember } from '../support/fake-cluster.ts'
+import { startFakeNode } from '../support/fake-node.ts'
+import { FakeNetwork } from '../support/fake-peers.ts'
+import { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { ringOf } from '../support/random-ring.ts'
 import { printSeed } from '../support/seed.ts'
 
 const WRITER = new Uint8Array(8).fill(3)
@@ -184,6 +193,51 @@ describe('purging', () => {
       assert.ok(marks.confirmedMs(partition) <= wallMs() - PURGE_GRACE_MS)
     }
     for (const member of cluster.members) assert.equal(stateOf(member, FRESH), 'tombstone')
+  })
+
+  test('not by a clock of the machine that the other member does not agree with', async t => {
+    const random = seededRandom(printSeed(t))
+    const { clock, store, versions } = await startFakeNode({ isReplicated: true })
+    const options = { holdWalFrom: 'oldest' } as const
+    const db = await openEngine(new MemoryFileSystem(), { clock, options })
+    const rules = { partitionCount: 16, replicationFactor: 1, virtualNodes: 16 }
+    const ring = ringOf(random, { ...rules, members: [{}, {}] })
+    const [self, other] = ring.members.map(({ nodeId }) => nodeId)
+    const network = new FakeNetwork({ clock, random })
+    const peers = network.join(self!)
+    // It keeps the time that both had, and owes nobody anything.
+    let setMs = 0
+    const others = network.join(other!)
+    others.handle(PeerMessage.clock, () => {
+      const nowMs = Math.floor(clock.wallMs() - setMs)
+      return new ByteWriter(16).uint64(nowMs).uint64(nowMs).written.slice()
+    })
+    others.handle(PeerMessage.purge, () => Uint8Array.of(0))
+    const table = new RingTable(ring)
+    const wallClock = new BelievedClock(clock, () => true)
+    const opening = ClusterNode.open({
+      ...{ peers, liveness: peers, store, log: db, ring: () => table, clock, wallClock, versions },
+      ...{ random, logger: silentLogger, path: '/data', isClockKnown: true },
+      onNewerEpoch: () => undefined,
+      abort: async () => ring,
+    })
+    const node = await drive(clock, opening)
+    network.announce()
+    const keys = Array.from({ length: 64 }, (_, number) => utf8Encode(`key ${number}`))
+    const own = keys.find(key => table.isOwner(store.partitioner.partitionOf(key), self!))
+    const engineKey = store.partitioner.engineKey(own!)
+    const version = encodeVersion(clock.wallMs() - HOUR, 0, WRITER)
+    await store.applyStored([{ engineKey, stored: encodeTombstone(version) }])
+    clock.jumpWall(48 * HOUR)
+    setMs = 48 * HOUR
+    await drive(clock, node.repair.purge.round())
+    assert.equal(node.repair.purge.obstacle, undefined)
+    assert.equal(node.repair.purge.advanced, 0)
+    wallClock.believe()
+    await drive(clock, node.repair.purge.round())
+    assert.equal(node.repair.purge.advanced, 1)
+    await drive(clock, node.close())
+    await drive(clock, db.close())
   })
 
   test('who misses the last step learns of it by a comparison', async t => {
