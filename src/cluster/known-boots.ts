@@ -4,7 +4,10 @@
  *
  * The same bytes are the message `boots`, by which members tell each other.
  *
- *   boots := form u8 (1) | (node id [16] | generation u48 | boot nonce [16]) * count    big-endian
+ *   boots := form u8 (2) | (node id [16] | generation u48 | boot nonce [16] | state u8) * count
+ *          or form u8 (1) | (node id [16] | generation u48 | boot nonce [16]) * count, of earlier
+ *          builds                                                                     big-endian
+ *   state := 1 when most members have taken the start, 0 when that is not known
  */
 import type { CancelTimer, Clock } from '../clock.ts'
 import { CorruptionError, VersionMismatchError } from '../errors.ts'
@@ -15,11 +18,15 @@ import { BOOT_NONCE_SIZE, type Boot } from './peer-hello.ts'
 import { NODE_ID_SIZE, type NodeId, nodeIdBytes, nodeIdOf } from './ring-member.ts'
 import type { Store } from './store.ts'
 
-const BOOTS_FORM = 1
+const BOOTS_FORM = 2
+/** Without states. */
+const EARLIER_FORM = 1
 /** From a write that failed to the next try. */
 const RETRY_MS = 1000
 const NONCE_OFFSET = NODE_ID_SIZE + 6
-const ENTRY_SIZE = NONCE_OFFSET + BOOT_NONCE_SIZE
+const STATE_OFFSET = NONCE_OFFSET + BOOT_NONCE_SIZE
+const ENTRY_SIZE = STATE_OFFSET + 1
+const TAKEN = 1
 
 /** `path` is the directory, for messages. Rejects when the record is damaged or newer. */
 export async function readKnownBoots(store: Store, path: string): Promise<Map<NodeId, Boot>> {
@@ -38,12 +45,18 @@ export async function readKnownBoots(store: Store, path: string): Promise<Map<No
 
 /** Undefined for what is no list of boots, or of a later form. */
 export function decodeBoots(record: Uint8Array): Map<NodeId, Boot> | undefined {
-  if (record[0] !== BOOTS_FORM || (record.length - 1) % ENTRY_SIZE !== 0) return undefined
+  const [form] = record
+  const entrySize = form === EARLIER_FORM ? STATE_OFFSET : ENTRY_SIZE
+  const isKnown = form === BOOTS_FORM || form === EARLIER_FORM
+  if (!isKnown || (record.length - 1) % entrySize !== 0) return undefined
   const boots = new Map<NodeId, Boot>()
-  for (let at = 1; at < record.length; at += ENTRY_SIZE) {
-    const nonce = nodeIdOf(record.subarray(at + NONCE_OFFSET, at + ENTRY_SIZE))
-    const generation = readUint48(record, at + NODE_ID_SIZE)
-    boots.set(nodeIdOf(record.subarray(at, at + NODE_ID_SIZE)), { generation, nonce })
+  for (let at = 1; at < record.length; at += entrySize) {
+    const state = form === EARLIER_FORM ? 0 : record[at + STATE_OFFSET]!
+    if (state > TAKEN) return undefined
+    const nonce = nodeIdOf(record.subarray(at + NONCE_OFFSET, at + STATE_OFFSET))
+    const boot = { generation: readUint48(record, at + NODE_ID_SIZE), nonce }
+    const nodeId = nodeIdOf(record.subarray(at, at + NODE_ID_SIZE))
+    boots.set(nodeId, state === TAKEN ? { ...boot, isTaken: true } : boot)
   }
   return boots
 }
@@ -52,10 +65,11 @@ export function encodeBoots(boots: ReadonlyMap<NodeId, Boot>): Uint8Array {
   const value = new Uint8Array(1 + boots.size * ENTRY_SIZE)
   value[0] = BOOTS_FORM
   let at = 1
-  for (const [nodeId, { generation, nonce }] of boots) {
+  for (const [nodeId, { generation, nonce, isTaken }] of boots) {
     value.set(nodeIdBytes(nodeId), at)
     writeUint48(value, at + NODE_ID_SIZE, generation)
     value.set(nodeIdBytes(nonce), at + NONCE_OFFSET)
+    value[at + STATE_OFFSET] = isTaken === true ? TAKEN : 0
     at += ENTRY_SIZE
   }
   return value

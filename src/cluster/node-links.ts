@@ -206,7 +206,7 @@ export class NodeLinks {
       peers: this.peers,
       members: () => ring.ring.members,
       clock,
-      onTaken: () => this.#record(start.confirm()),
+      onTaken: () => this.#record(this.#confirm()),
     })
   }
 
@@ -297,6 +297,11 @@ export class NodeLinks {
    */
   async settle(signal: AbortSignal): Promise<void> {
     await this.#taken.wait(signal)
+  }
+
+  /** The others hear of it only once the next start is a later one for sure. */
+  async #confirm(): Promise<void> {
+    if (await this.#start.confirm()) this.peers.startTaken()
   }
 
   #record(recording: Promise<void>): void {

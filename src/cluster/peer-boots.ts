@@ -29,7 +29,7 @@ export interface PeerBootsOwner {
 
 export class PeerBoots {
   readonly #self: NodeId
-  readonly #own: Boot
+  #own: Boot
   readonly #owner: PeerBootsOwner
   readonly #known: Map<NodeId, Boot>
   #members: ReadonlySet<NodeId> = new Set()
@@ -55,6 +55,16 @@ export class PeerBoots {
 
   get(node: NodeId): Boot | undefined {
     return this.#known.get(node)
+  }
+
+  /** This node's own life; `isTaken` once `taken` was called. */
+  get own(): Boot {
+    return this.#own
+  }
+
+  /** Most members have taken this life, and that is durable. */
+  taken(): void {
+    this.#own = { ...this.#own, isTaken: true }
   }
 
   /** What speaks against a node that knows the secret. */
@@ -87,7 +97,9 @@ export class PeerBoots {
       }
       if (!this.#members.has(nodeId)) continue
       const known = this.#known.get(nodeId)
-      if (known === undefined || compareBoots(boot, known) === 'later') this.#remember(nodeId, boot)
+      const order = known === undefined ? 'later' : compareBoots(boot, known)
+      const isNews = boot.isTaken === true && known?.isTaken !== true
+      if (order === 'later' || (order === 'same' && isNews)) this.#remember(nodeId, boot)
     }
   }
 
@@ -101,13 +113,14 @@ export class PeerBoots {
   }
 
   #remember(nodeId: NodeId, boot: Boot): void {
-    const isReborn = this.#known.delete(nodeId)
+    const before = this.#known.get(nodeId)
+    this.#known.delete(nodeId)
     this.#known.set(nodeId, boot)
     if (this.#known.size > STRANGERS_MAX + this.#members.size) this.#forgetStranger()
     if (this.#members.has(nodeId)) {
       this.#owner.remember(new Map(this.#ofMembers()), nodeId)
     }
-    if (isReborn) this.#owner.reborn(nodeId, boot)
+    if (before !== undefined && before.nonce !== boot.nonce) this.#owner.reborn(nodeId, boot)
   }
 
   #ofMembers(): [NodeId, Boot][] {

@@ -34,6 +34,8 @@ export const BOOT_NONCE_SIZE = 16
 /** The first bytes of a boot nonce; four more number the tries. */
 export const ATTEMPT_ID_SIZE = 8
 const ATTEMPT_DIGITS = 2 * ATTEMPT_ID_SIZE
+/** The attempt and the number of the try. */
+const TRY_DIGITS = ATTEMPT_DIGITS + 8
 export const CHALLENGE_SIZE = 32
 /** The cluster id of a node that belongs to none yet. */
 export const NO_CLUSTER = '0'.repeat(2 * NODE_ID_SIZE)
@@ -51,6 +53,8 @@ export interface Boot {
    * started with the same disk, and further tries of one directory from those of a copy.
    */
   readonly nonce: string
+  /** Most members have taken it, as far as is known: its directory goes on with a greater one. */
+  readonly isTaken?: boolean
 }
 
 export interface Hello {
@@ -70,16 +74,22 @@ export interface Hello {
 /** How a life of a node stands to another one; `copy`: of a copy of its directory. */
 export type BootOrder = 'same' | 'earlier' | 'later' | 'copy'
 
-/** How `boot` stands to `known`. */
+/**
+ * How `boot` stands to `known`. An image of a start that was not taken yet shares the attempt with
+ * what the directory itself goes on with: of the same number, or beside a start that was taken, it
+ * is a copy all the same.
+ */
 export function compareBoots(boot: Boot, known: Boot): BootOrder {
   if (boot.generation !== known.generation) {
     return boot.generation < known.generation ? 'earlier' : 'later'
   }
   if (boot.nonce === known.nonce) return 'same'
-  const isOneDirectory =
-    boot.nonce.slice(0, ATTEMPT_DIGITS) === known.nonce.slice(0, ATTEMPT_DIGITS)
-  if (!isOneDirectory) return 'copy'
-  return boot.nonce < known.nonce ? 'earlier' : 'later'
+  const isOneAttempt = boot.nonce.slice(0, ATTEMPT_DIGITS) === known.nonce.slice(0, ATTEMPT_DIGITS)
+  if (!isOneAttempt || known.isTaken === true) return 'copy'
+  if (boot.isTaken === true) return 'later'
+  const [number, knownNumber] = [boot, known].map(({ nonce }) => nonce.slice(0, TRY_DIGITS))
+  if (number === knownNumber) return 'copy'
+  return number! < knownNumber! ? 'earlier' : 'later'
 }
 
 export function encodeHello(hello: Hello): Uint8Array {

@@ -328,6 +328,12 @@ export class PeerLinks implements Peers {
     return this.#nodes.get(peer)?.link(lane)?.backlogBytes ?? 0
   }
 
+  /** Most members have taken this start, and that is durable: tells all that are linked. */
+  startTaken(): void {
+    this.#boots.taken()
+    this.#tellBoots([...this.#nodes.keys()], new Map([[this.self, this.#boots.own]]))
+  }
+
   /** Which starts were met here. Who is not linked is told of all when it is. */
   #tellBoots(to: readonly NodeId[], boots: ReadonlyMap<NodeId, Boot>): void {
     const body = encodeBoots(boots)

@@ -12,7 +12,8 @@
  * The generation grows by one with the first start that most members take, and by nothing before:
  * a copy that is refused, or reaches nobody, comes no nearer to the original however often it is
  * started. Until then all tries share an attempt id, by which members tell the next try of one
- * directory from a copy of it (compareBoots).
+ * directory from a copy of it (compareBoots). Of an image that was made between two tries that is
+ * no help, so members are told of a start that was taken, and take no try of that generation more.
  *
  * Invariants:
  *  1. Nobody hears of a start before it is fsynced here.
@@ -110,8 +111,11 @@ export class StartRecord {
     return this.#record.isReadmitted
   }
 
-  /** Most members know no later start of this node. Resolves once that is fsynced. */
-  confirm(): Promise<void> {
+  /**
+   * Most members know no later start of this node. Resolves once that is fsynced: to false when the
+   * directory was found to be superseded before.
+   */
+  confirm(): Promise<boolean> {
     const { generation } = this.boot
     return this.#change(record =>
       record.superseded === '' && record.tries > 0
@@ -121,19 +125,21 @@ export class StartRecord {
   }
 
   /** A member knows a later one: the directory is not the node's any more. Until it is fsynced. */
-  supersede(why: string): Promise<void> {
+  async supersede(why: string): Promise<void> {
     assert(why !== '', 'a refusal has its reason')
-    return this.#change(record =>
+    await this.#change(record =>
       record.superseded === '' ? { ...record, superseded: why } : undefined,
     )
   }
 
-  #change(next: (record: Starts) => Starts | undefined): Promise<void> {
+  /** Resolves to false when there was nothing to change. */
+  #change(next: (record: Starts) => Starts | undefined): Promise<boolean> {
     const changing = this.#writing.then(async () => {
       const record = next(this.#record)
-      if (record === undefined) return
+      if (record === undefined) return false
       await writeStarts(this.#store, record)
       this.#record = record
+      return true
     })
     this.#writing = changing.catch(() => undefined)
     return changing

@@ -507,6 +507,42 @@ describe('a copy of a node that this one has never met', () => {
   })
 })
 
+describe('an image of a node that was made before its start was taken', () => {
+  for (const [what, number] of [
+    ['is refused', 2],
+    ['that was started once more is refused where the start is known to be taken', 3],
+  ] as const) {
+    test(what, async () => {
+      const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
+      for (let index = 0; index < 2; index++) await peers.start()
+      const nodeId = nodeIdOf(9)
+      const at = (index: number, peerAddress = peers.addressOf(index)) => ({
+        nodeId: peers.ids[index]!,
+        peerAddress,
+      })
+      const original = { nodeId, boot: { generation: 5, nonce: nonceOfTry(2) }, host: '10.0.9.1' }
+      const it = await peers.start(original)
+      peers.links[0]!.setMembers([at(0), at(1), at(it)], [])
+      peers.links[it]!.setMembers([at(0), at(it)], [])
+      // The other one hears of it alone.
+      peers.links[1]!.setMembers([at(0), at(1), at(it, '10.0.9.9:7701')], [])
+      await peers.clock.advanceAsync(3000)
+      if (number > 2) peers.links[it]!.startTaken()
+      await peers.clock.advanceAsync(1000)
+      assert.ok(peers.links[0]!.isLinked(nodeId), 'its link stays')
+      for (const index of [0, it]) await peers.settle(peers.links[index]!.close())
+      const nonce = `${nonceOfTry(number).slice(0, -8)}ffffffff`
+      const copy = await peers.start({ nodeId, boot: { generation: 5, nonce }, host: '10.0.9.2' })
+      peers.links[copy]!.setMembers([at(0), at(1), at(copy)], [])
+      peers.links[1]!.setMembers([at(0), at(1), at(copy)], [])
+      await peers.clock.advanceAsync(3000)
+      assert.equal(peers.fenced[copy]?.code, 'KV_LOCKED')
+      assert.equal(peers.links[1]!.isLinked(nodeId), false)
+      await peers.close()
+    })
+  }
+})
+
 describe('a node that is no member', () => {
   test('is met at an address, and linked to', async () => {
     const peers = await startPeers(2, { handle: handlers({ notes: [] }), linked: false })

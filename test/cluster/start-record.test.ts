@@ -5,7 +5,7 @@
 // Method: a memory store that keeps what was asked of it; starts, copies, confirmations at random.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { KnownBootsKeeper, readKnownBoots } from '../../src/cluster/known-boots.ts'
+import { decodeBoots, KnownBootsKeeper, readKnownBoots } from '../../src/cluster/known-boots.ts'
 import { NodeKey, nodeKey } from '../../src/cluster/partition.ts'
 import { type Boot, compareBoots } from '../../src/cluster/peer-hello.ts'
 import { nodeIdOf, type RingMember } from '../../src/cluster/ring-member.ts'
@@ -41,15 +41,19 @@ test('an old copy never becomes later than what most members took', async t => {
     assert.equal(start.starts, ++starts, 'all starts are counted')
     if (known !== undefined) assert.equal(compareBoots(start.boot, known), 'later')
     if (random.below(3) > 0) continue
-    known = start.boot
-    if (random.below(4) > 0) await start.confirm()
+    // Members are told once that is durable.
+    const isTaken = random.below(4) > 0 && (await start.confirm())
+    known = { ...start.boot, isTaken }
     const copy = new FakeEngine({ wallMs: () => 0 })
     if (image !== undefined) await put(copy, image)
     for (let attempt = 0; attempt < 5; attempt++) {
       const boot = (await open(copy, random)).boot
-      // Within a start that nobody has confirmed a copy shares the attempt.
+      // An image of a start that was not taken is told from the directory by its first start, or
+      // once the start of the directory is taken.
       const isOfSameAttempt = boot.nonce.slice(0, 16) === known.nonce.slice(0, 16)
-      if (!isOfSameAttempt) assert.match(compareBoots(boot, known), /^(earlier|copy)$/)
+      if (isOfSameAttempt && !isTaken && attempt > 0) continue
+      assert.match(compareBoots(boot, known), /^(earlier|copy)$/)
+      if (isOfSameAttempt && isTaken) assert.equal(compareBoots(known, boot), 'later')
     }
   }
 })
@@ -174,8 +178,11 @@ test('which starts of others are known is kept, however often that fails', async
   engine.write = (...given) =>
     failures-- > 0 ? Promise.reject(new IoError('no room')) : write(...given)
   const keeper = new KnownBootsKeeper({ store: engine, clock, logger: silentLogger })
-  const boots = (generation: number) =>
-    new Map([1, 2].map(id => [nodeId(id), { generation, nonce: nodeId(generation) }]))
+  const boots = (generation: number): Map<string, Boot> =>
+    new Map([
+      [nodeId(1), { generation, nonce: nodeId(generation) }],
+      [nodeId(2), { generation, nonce: nodeId(generation), isTaken: true }],
+    ])
   failures = 3
   keeper.keep(boots(4))
   await clock.advanceAsync(2500)
@@ -188,6 +195,25 @@ test('which starts of others are known is kept, however often that fails', async
   await clock.advanceAsync(5000)
   assert.deepEqual(await readKnownBoots(engine, PATH), boots(6), 'never what is older')
   await keeper.close()
+})
+
+test('what earlier builds knew of others says nothing of who took it; what is none is refused', () => {
+  const entry = [
+    ...new Array<number>(16).fill(1),
+    0,
+    0,
+    0,
+    0,
+    0,
+    7,
+    ...new Array<number>(16).fill(2),
+  ]
+  const expected = new Map([[nodeId(1), { generation: 7, nonce: nodeId(2) }]])
+  assert.deepEqual(decodeBoots(Uint8Array.of(1, ...entry)), expected)
+  assert.deepEqual(decodeBoots(Uint8Array.of(2, ...entry, 0)), expected)
+  for (const bytes of [[], [0], [3], [1, 0], [2, ...entry], [2, ...entry, 2], [1, ...entry, 0]]) {
+    assert.equal(decodeBoots(Uint8Array.from(bytes)), undefined)
+  }
 })
 
 function nodeId(digit: number): string {
