@@ -119,6 +119,8 @@ class AgreedRead {
   #forms: (Uint8Array | undefined)[] = []
   /** The same where some replica has purged farther. */
   #fartherMs: readonly number[] | undefined
+  /** A newest form was purged before it was read: what is older must not be taken for it. */
+  #isForgotten = false
   #lastError: unknown
 
   constructor(options: AgreedReadOptions, engineKeys: readonly Uint8Array[]) {
@@ -132,8 +134,7 @@ class AgreedRead {
     const { figures } = this.#options
     figures.agreed++
     try {
-      await this.#collectAtOneMark()
-      await this.#fetchNewest()
+      await this.#collectNewest()
       await this.#repair()
     } catch (error) {
       figures.failed++
@@ -141,6 +142,17 @@ class AgreedRead {
     }
     this.#healDamaged()
     return this.#forms
+  }
+
+  async #collectNewest(): Promise<void> {
+    for (let begins = 1; ; begins++) {
+      await this.#collectAtOneMark()
+      this.#isForgotten = false
+      await this.#fetchNewest()
+      if (!this.#isForgotten) return
+      if (begins === BEGINS_MAX) throw this.#failure()
+      this.#options.figures.begunAnew++
+    }
   }
 
   async #collectAtOneMark(): Promise<void> {
@@ -334,9 +346,9 @@ class AgreedRead {
       const answer = await this.#request(node, PeerMessage.readStored, this.#encodeKeys(rest))
       const forms = decodeForms(answer, rest.length)
       for (const [index, form] of forms.entries()) {
-        // Absent by now: a deletion, and everybody knows of it.
         if (form.state === 'damaged') throw new UnavailableError(DAMAGED_NEWEST)
         if (form.state === 'found') this.#take(rest[index]!, checkedForm(form.stored))
+        else this.#isForgotten = true
       }
       done += forms.length
     }

@@ -381,6 +381,28 @@ describe('purging', () => {
     assert.equal(a.reads.figures.repaired, 0)
   })
 
+  test('a deletion that is purged while it is read is not missed', async t => {
+    const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    // Another one leads the purging, and so knows of the deletion.
+    const [a, ...others] = [...cluster.members].sort((x, y) => (x.id < y.id ? 1 : -1))
+    await giveAll(cluster, DEAD, formAt(cluster, 39 * HOUR, 'value'))
+    const deletion = formAt(cluster, 30 * HOUR, 'tombstone')
+    for (const { store } of others) await store.applyStored([entryOf(a!, DEAD, deletion)])
+    const { request } = cluster.network
+    let purges = 0
+    cluster.network.request = async (from, to, kind, body, timeoutMs) => {
+      const copy = body.slice()
+      if (kind === PeerMessage.readStored && purges++ === 0) {
+        for (const { repair } of cluster.members) await repair.purge.round()
+        await new Promise<void>(resolve => cluster.clock.setTimer(200, resolve))
+      }
+      return request.call(cluster.network, from, to, kind, copy, timeoutMs)
+    }
+    assert.equal(await readAt(cluster, a!, DEAD, 'quorum'), undefined)
+    assert.equal(purges, 1)
+    for (const member of cluster.members) assert.equal(stateOf(member, DEAD), 'nothing')
+  })
+
   test('what comes late is not held against a deletion that is about to go', async t => {
     const cluster = await startOld(seededRandom(printSeed(t)))
     const [a] = cluster.members as [FakeMember]
