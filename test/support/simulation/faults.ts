@@ -38,7 +38,7 @@ export class Faults {
   readonly #oldDisks: OldDisks
   /** Something is cut off, until somebody heals it. */
   #isCut = false
-  /** How often the old disks had the network mended: what was to be mended later is by then. */
+  /** How often all cuts were mended: those that were to be mended later are by then. */
   #mends = 0
   #isOver = false
 
@@ -50,10 +50,7 @@ export class Faults {
       ...targets,
       later: undo => this.#later(undo),
       cutOff: (one, others) => this.#cutOff(one, others),
-      mend: () => {
-        this.#mends++
-        this.#mend()
-      },
+      mend: () => this.#mend(),
     })
     this.#harm = {
       kill: () => this.#kill(),
@@ -209,7 +206,9 @@ export class Faults {
     })
   }
 
+  /** All cuts: whoever wanted to mend an earlier one mends none that is made after this. */
   #mend(): void {
+    this.#mends++
     this.#isCut = false
     this.#targets.world.network.heal()
   }

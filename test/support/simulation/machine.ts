@@ -112,6 +112,9 @@ export class Machine {
     if (this.#process === undefined) return
     this.#process.kill()
     this.#world.network.killed(this.#process)
+    // Calls that are under way end with the program; the next one would wait behind them for ever.
+    this.#disk.onCall = undefined
+    this.#disk = this.#watched(this.#disk.processCrashClone())
   }
 
   /** Ends the program at this moment; the disk keeps what such an end leaves of it. */
