@@ -163,7 +163,7 @@ const PLANTED: readonly Planted[] = [
     plant: clockUnasked,
     promise: 'no version is ahead of the time',
     nodes: 3,
-    firstSeed: 15,
+    firstSeed: 78,
     faults: { clockJump: 1, kill: 1, isolate: 1 },
     durationMs: 10_000,
   },
