@@ -8,6 +8,7 @@ import { delay, yieldToEventLoop } from '../../src/clock.ts'
 import type { AcceptedWire, Wire } from '../../src/net/index.ts'
 import { seededRandom } from '../../src/random.ts'
 import { calmProfile } from '../support/simulation/fault-profile.ts'
+import { type CrashKind, Machine } from '../support/simulation/machine.ts'
 import { MachineClock } from '../support/simulation/machine-clock.ts'
 import { Scheduler } from '../support/simulation/scheduler.ts'
 import { SimNetwork } from '../support/simulation/sim-network.ts'
@@ -181,6 +182,40 @@ describe('programs', () => {
     server.kill()
     await scene.pass(5)
     assert.deepEqual(scene.news(), [])
+  })
+})
+
+describe('machines', () => {
+  test('let no file call of a program that ended take the place of one of the next', async () => {
+    const scene = new Scene()
+    const { scheduler, network } = scene
+    const machine = new Machine(
+      'm',
+      { scheduler, network, trace: new Trace() },
+      seededRandom(7),
+      new MachineClock(scheduler, 0, 0),
+      calmProfile().disk,
+    )
+    machine.disk.plant('/file', bytes('text'))
+    const ends: readonly (CrashKind | 'ended')[] = ['ended', 'kill', 'power']
+    for (let life = 0; life < 15; life++) {
+      const end = ends[life % ends.length]!
+      machine.start()
+      const file = machine.disk.openSync('/file', 'readWrite')
+      const read = async (what: string): Promise<void> => {
+        await file.read(new Uint8Array(4), 0, 4, 0)
+        scene.log.push(what)
+      }
+      void read(`read ${life}`)
+      await scene.pass(1000)
+      assert.deepEqual(scene.news(), [`read ${life}`])
+      void read('too late')
+      void file.write(bytes('TEXT'), 0, 4, 0)
+      if (end === 'ended') machine.ended()
+      else machine.crash(end)
+      await scene.pass(1000)
+      assert.deepEqual(scene.news(), [])
+    }
   })
 })
 
