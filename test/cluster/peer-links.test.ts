@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
+import type { Boot } from '../../src/cluster/peer-hello.ts'
 import type { PeerLinks } from '../../src/cluster/peer-links.ts'
 import type { Lane, PeerContext } from '../../src/cluster/peers.ts'
 import { ProcessPauses } from '../../src/cluster/process-pauses.ts'
@@ -479,68 +480,61 @@ test('what may have waited for longer than its sender, while the process stood s
   assert.equal(pauses.deadlineMs(32_350, 2000), 34_350)
 })
 
+interface CopiedNode {
+  readonly original: Boot
+  readonly copy: Boot
+  /** True: the original has told that most members took its start. */
+  readonly isTaken?: boolean
+}
+
+/** One member has met the original, and is gone; another one, that heard of it, meets the copy. */
+async function assertCopyRefused({ original, copy, isTaken = false }: CopiedNode): Promise<void> {
+  const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
+  for (let index = 0; index < 2; index++) await peers.start()
+  const nodeId = nodeIdOf(9)
+  const at = (index: number, peerAddress = peers.addressOf(index)) => ({
+    nodeId: peers.ids[index]!,
+    peerAddress,
+  })
+  const it = await peers.start({ nodeId, boot: original, host: '10.0.9.1' })
+  peers.links[0]!.setMembers([at(0), at(1), at(it)], [])
+  peers.links[it]!.setMembers([at(0), at(it)], [])
+  // The other one does not reach it.
+  peers.links[1]!.setMembers([at(0), at(1), at(it, '10.0.9.9:7701')], [])
+  await peers.clock.advanceAsync(3000)
+  if (isTaken) peers.links[it]!.startTaken()
+  await peers.clock.advanceAsync(1000)
+  assert.ok(peers.links[0]!.isLinked(nodeId), 'its link stays')
+  for (const index of [0, it]) await peers.settle(peers.links[index]!.close())
+  const copied = await peers.start({ nodeId, boot: copy, host: '10.0.9.2' })
+  peers.links[copied]!.setMembers([at(0), at(1), at(copied)], [])
+  peers.links[1]!.setMembers([at(0), at(1), at(copied)], [])
+  await peers.clock.advanceAsync(3000)
+  assert.equal(peers.fenced[copied]?.code, 'KV_LOCKED')
+  assert.equal(peers.links[1]!.isLinked(nodeId), false)
+  await peers.close()
+}
+
+const START = { generation: 5, nonce: nonceOfTry(2) }
+
+/** The try of that number, in another process. */
+function copyOfTry(number: number): Boot {
+  return { ...START, nonce: `${nonceOfTry(number).slice(0, -8)}ffffffff` }
+}
+
 describe('a copy of a node that this one has never met', () => {
   test('is refused when another member had met the node, and is gone by now', async () => {
-    const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
-    for (let index = 0; index < 2; index++) await peers.start()
-    const nodeId = nodeIdOf(9)
-    const at = (index: number, peerAddress = peers.addressOf(index)) => ({
-      nodeId: peers.ids[index]!,
-      peerAddress,
-    })
-    const original = { nodeId, boot: { generation: 5, nonce: nonceOf(1) }, host: '10.0.9.1' }
-    const it = await peers.start(original)
-    peers.links[0]!.setMembers([at(0), at(1), at(it)], [])
-    peers.links[it]!.setMembers([at(0), at(it)], [])
-    // The other one does not reach it.
-    peers.links[1]!.setMembers([at(0), at(1), at(it, '10.0.9.9:7701')], [])
-    await peers.clock.advanceAsync(3000)
-    for (const index of [0, it]) await peers.settle(peers.links[index]!.close())
-    const copied = { nodeId, boot: { generation: 5, nonce: nonceOf(2) }, host: '10.0.9.2' }
-    const copy = await peers.start(copied)
-    peers.links[copy]!.setMembers([at(0), at(1), at(copy)], [])
-    peers.links[1]!.setMembers([at(0), at(1), at(copy)], [])
-    await peers.clock.advanceAsync(3000)
-    assert.equal(peers.fenced[copy]?.code, 'KV_LOCKED')
-    assert.equal(peers.links[1]!.isLinked(nodeId), false)
-    await peers.close()
+    const [original, copy] = [1, 2].map(id => ({ generation: 5, nonce: nonceOf(id) }))
+    await assertCopyRefused({ original: original!, copy: copy! })
   })
-})
 
-describe('an image of a node that was made before its start was taken', () => {
-  for (const [what, number] of [
-    ['is refused', 2],
-    ['that was started once more is refused where the start is known to be taken', 3],
-  ] as const) {
-    test(what, async () => {
-      const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
-      for (let index = 0; index < 2; index++) await peers.start()
-      const nodeId = nodeIdOf(9)
-      const at = (index: number, peerAddress = peers.addressOf(index)) => ({
-        nodeId: peers.ids[index]!,
-        peerAddress,
-      })
-      const original = { nodeId, boot: { generation: 5, nonce: nonceOfTry(2) }, host: '10.0.9.1' }
-      const it = await peers.start(original)
-      peers.links[0]!.setMembers([at(0), at(1), at(it)], [])
-      peers.links[it]!.setMembers([at(0), at(it)], [])
-      // The other one hears of it alone.
-      peers.links[1]!.setMembers([at(0), at(1), at(it, '10.0.9.9:7701')], [])
-      await peers.clock.advanceAsync(3000)
-      if (number > 2) peers.links[it]!.startTaken()
-      await peers.clock.advanceAsync(1000)
-      assert.ok(peers.links[0]!.isLinked(nodeId), 'its link stays')
-      for (const index of [0, it]) await peers.settle(peers.links[index]!.close())
-      const nonce = `${nonceOfTry(number).slice(0, -8)}ffffffff`
-      const copy = await peers.start({ nodeId, boot: { generation: 5, nonce }, host: '10.0.9.2' })
-      peers.links[copy]!.setMembers([at(0), at(1), at(copy)], [])
-      peers.links[1]!.setMembers([at(0), at(1), at(copy)], [])
-      await peers.clock.advanceAsync(3000)
-      assert.equal(peers.fenced[copy]?.code, 'KV_LOCKED')
-      assert.equal(peers.links[1]!.isLinked(nodeId), false)
-      await peers.close()
-    })
-  }
+  test('is refused when it was made before the start of the node was taken', async () => {
+    await assertCopyRefused({ original: START, copy: copyOfTry(2) })
+  })
+
+  test('is refused, started more often than the node, which is known to be taken', async () => {
+    await assertCopyRefused({ original: START, copy: copyOfTry(3), isTaken: true })
+  })
 })
 
 describe('a node that is no member', () => {
