@@ -59,7 +59,7 @@ export class Chunk implements RangeChunk {
     return this.#progress.advances
   }
 
-  /** The memory of the large value with which it ended; copyLarge() completes the chunk then. */
+  /** The memory of the large value with which the slice ended, for copyLarge(). */
   get largeIn(): ArrayBufferLike | undefined {
     return this.#large?.bytes.buffer
   }
@@ -105,9 +105,9 @@ export class Chunk implements RangeChunk {
   }
 
   /**
-   * Takes the cursor's entry. Returns false when the chunk is complete. What an entry before was
-   * borrowed from is unchanged if `borrow` is. A large value ends it, wherever in the range it is:
-   * the place of that value does not outlive the slice, and copying it takes turns of its own.
+   * Takes the cursor's entry. Returns false when the chunk is complete, or a large value is to be
+   * copied (largeIn): its place does not outlive the slice, and copying it takes turns of its own.
+   * What an entry before was borrowed from is unchanged if `borrow` is.
    */
   take(cursor: VisibleCursor, borrow: number): boolean {
     if (!cursor.valid || this.#isPastEnd(cursor)) {
@@ -127,6 +127,7 @@ export class Chunk implements RangeChunk {
     if (size > LARGE_SIZE_MIN) {
       this.values[count] = uninitialized(size)
       this.#large = { bytes: cursor.valueBytes, start: valueStart, end: valueEnd }
+      this.#progress.advanceTo({ key: this.keys[count], isDone: true })
       return false
     }
     this.values[count] = this.#valueCopies.copyNext(cursor.valueBytes, valueStart, valueEnd, borrow)

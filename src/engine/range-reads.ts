@@ -86,7 +86,9 @@ export class RangeReads {
     const order = this.#order()
     if (order !== undefined) return this.#gatherLater(chunk, at, order)
     try {
-      if (this.#gather(chunk, at, true)) return this.#complete(chunk)
+      if (this.#gather(chunk, at, true)) {
+        return chunk.largeIn === undefined ? chunk : this.#gatherLater(chunk, at, this.#copy(chunk))
+      }
     } catch (error) {
       if (!(error instanceof BlockMiss)) throw error
       return this.#gatherLater(chunk, at, error)
@@ -95,8 +97,10 @@ export class RangeReads {
   }
 
   #gatherLater(chunk: Chunk, sequence: number, first: Promise<void> | BlockMiss): Promise<Chunk> {
-    const slice = (mayMiss: boolean) =>
-      this.#gather(chunk, sequence, mayMiss) ? this.#complete(chunk) : undefined
+    const slice = (mayMiss: boolean) => {
+      if (!chunk.isFull && !this.#gather(chunk, sequence, mayMiss)) return undefined
+      return chunk.largeIn === undefined ? chunk : this.#copy(chunk)
+    }
     return this.#goOn(chunk, sequence, first, slice)
   }
 
@@ -108,7 +112,7 @@ export class RangeReads {
     run: { readonly advances: number },
     sequence: number,
     first: Promise<void> | BlockMiss,
-    slice: (mayMiss: boolean) => Result | Promise<Result> | undefined,
+    slice: (mayMiss: boolean) => Result | Promise<void> | undefined,
   ): Promise<Result> {
     using _snapshot = this.#state.snapshots.take(sequence)
     using hold = this.#tables.holdLarge()
@@ -123,9 +127,10 @@ export class RangeReads {
       hold.beginSlice()
       try {
         const result = slice(fruitlessWaits < FRUITLESS_WAITS_MAX)
+        if (result !== undefined && !(result instanceof Promise)) return result
         // A value that is copied from a large block keeps the hold of it until then.
-        if (result !== undefined) return await result
-        wait = yieldToEventLoop()
+        await result
+        wait = result === undefined ? yieldToEventLoop() : undefined
       } catch (error) {
         if (!(error instanceof BlockMiss)) throw error
         wait = this.#load(error, hold)
@@ -199,19 +204,14 @@ export class RangeReads {
     return false
   }
 
-  /** The gathered chunk, once the large value is copied with which it may have ended. */
-  #complete(chunk: Chunk): Chunk | Promise<Chunk> {
-    return chunk.largeIn === undefined ? chunk : this.#copyLarge(chunk)
-  }
-
-  async #copyLarge(chunk: Chunk): Promise<Chunk> {
+  /** Copies the large value with which the slice ended. */
+  async #copy(chunk: Chunk): Promise<void> {
     const { memtable, frozen } = this.#state
     const { largeIn } = chunk
     const memory = [memtable, ...frozen].find(({ memory }) => memory.arena === largeIn)?.memory
     memory?.hold()
     try {
       await chunk.copyLarge()
-      return chunk
     } finally {
       memory?.letGo()
     }
