@@ -11,6 +11,8 @@
  * Invariants:
  *  1. Nothing is sent to a node that does not own the partition by the ring of this node.
  *  2. A hint goes only when what it stands for was acknowledged, or stands elsewhere durably.
+ *  3. It ends, while the peer is there, only when no hint of it was found and all that was hinted
+ *     before was visible: nothing begins it again for a hint that it overlooked.
  */
 import { DecodeError } from '../bytes.ts'
 import { type Clock, delay } from '../clock.ts'
@@ -158,8 +160,8 @@ export class HintReplay {
   }
 
   /**
-   * Goes through all hints of the peer once; true when none was found. Rejects, at its end, when
-   * the peer did not take some of them.
+   * Goes through all hints of the peer once; true when there is none, not even in a batch that was
+   * not visible yet. Rejects, at its end, when the peer did not take some of them.
    */
   async #pass(number: number): Promise<boolean> {
     const { hints } = this.#options
@@ -177,7 +179,7 @@ export class HintReplay {
       await this.#replay(pass, keys)
     }
     if (pass.failure !== undefined) throw pass.failure
-    return isEmpty
+    return isEmpty && !(await hints.reveal(number))
   }
 
   async #replay(pass: Pass, keys: readonly Uint8Array[]): Promise<void> {

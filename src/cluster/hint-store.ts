@@ -253,10 +253,19 @@ export class HintStore {
    */
   async begin(peer: number, engineKeys: readonly Uint8Array[]): Promise<void> {
     this.#replayed.set(peer, new Map(engineKeys.map(key => [keyName(key), false])))
-    if (!this.#unseen.delete(peer)) return
+    await this.reveal(peer)
+  }
+
+  /**
+   * Whether there were hints of the peer that a reader may not have seen yet; resolves once they
+   * are visible, or their batches have failed.
+   */
+  async reveal(peer: number): Promise<boolean> {
+    if (!this.#unseen.delete(peer)) return false
     try {
       // Comes behind all that was submitted before.
       await this.#write([BARRIER], 'none')
+      return true
     } catch (error) {
       this.#unseen.add(peer)
       throw error
@@ -285,10 +294,11 @@ export class HintStore {
     }
   }
 
-  /** Nothing of the peer is being replayed any more. `isEmpty`: and it has no hint. */
+  /** Nothing of the peer is being replayed any more. `isEmpty`: no hint of it was found. */
   end(peer: number, isEmpty: boolean): void {
     this.#replayed.delete(peer)
-    if (isEmpty) this.#held.set(peer, NONE)
+    // One may have been made since.
+    if (isEmpty && !this.#unseen.has(peer)) this.#held.set(peer, NONE)
   }
 
   /**

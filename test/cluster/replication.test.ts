@@ -138,6 +138,28 @@ describe('replication', () => {
     await cluster.stopAll()
   })
 
+  test('of a hint that takes longer to be durable than its peer is away', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 2 })
+    const [first, second] = cluster.members as [WriteMember, WriteMember]
+    const { disk } = first
+    const enterAsync = disk.enterAsync.bind(disk)
+    let syncMs = 4000
+    disk.enterAsync = async (kind, path, begin) => {
+      if (kind === 'sync') await delay(cluster.clock, syncMs)
+      return enterAsync(kind, path, begin)
+    }
+    cluster.network.cut(first.id, second.id)
+    const written = cluster.write(first, [put('k')])
+    await cluster.pass(50)
+    cluster.network.mend()
+    await cluster.settle(written)
+    syncMs = 0
+    await cluster.pass(20_000)
+    await assertEverywhere(cluster, ['k'])
+    assert.equal(first.running!.writes.figures().peers[second.id]!.hintCount, 0)
+    await cluster.stopAll()
+  })
+
   test('of a coordinator that sent a write out and died before it had it itself', async t => {
     const random = seededRandom(printSeed(t))
     for (const count of [1, 3, 600]) {
