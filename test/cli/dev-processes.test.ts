@@ -19,8 +19,8 @@ import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const clock = systemClock()
 const files = nodeCliFiles()
-/** Out of the way of the ports that a developer's own cluster has. */
-const BASE_PORT = 21_000 + (process.pid % 200) * 200
+/** Out of the way of a developer’s own cluster, and below what a system gives to clients. */
+const BASE_PORT = 21_000 + (process.pid % 50) * 200
 
 const HTTP_PORT = BASE_PORT + 150
 /** Whoever kills a node sees so by then. */
