@@ -80,6 +80,7 @@ export class NodeCluster {
       seeds,
       place,
       inForce: async () => (await work?.writes.replication.inForce()) ?? ring.ring.epoch,
+      prepared: () => store.prepared(),
       hasForgotten: () =>
         !links.hasVote || (links.isReadmitted && (work === undefined || work.isLacking)),
       states: () => statesOf(work, load(), db, links.lifeGeneration),

@@ -62,6 +62,8 @@ export interface NodeMembershipOptions {
   readonly place: MemberPlace
   /** Resolves, once writes go by the current ring, to the epoch that they go by. */
   readonly inForce: () => Promise<number>
+  /** As PartitionedStore.prepared. */
+  readonly prepared: () => Promise<void> | undefined
   /** True while what this node has promised may be forgotten; see EpochAcceptor. */
   readonly hasForgotten: () => boolean
   /** What all members are told of this node, once a second. */
@@ -87,9 +89,9 @@ export class NodeMembership {
     const agreement = new EpochAgreement({ ...ringParts, clock, random, acceptor, follower })
     const { partitionCount } = ring.ring
     const isEmpty = async (): Promise<boolean> => {
-      // What was submitted by an earlier ring comes before what makes it visible.
+      // What was asked for by an earlier ring is submitted, or being prepared.
       await inForce()
-      return !(await holdsUserData(store, partitionCount))
+      return !(await holdsUserData(store, partitionCount, options.prepared))
     }
     const meet = (address: string): Promise<NodeId> => peers.meet(address)
     new JoinLeader({ ...ringParts, clock, agreement, follower, isEmpty, meet })

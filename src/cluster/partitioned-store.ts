@@ -188,6 +188,11 @@ export class PartitionedStore {
     return this.entriesOf(operations, version)
   }
 
+  /** Undefined, or resolves once all is over that was asked for and may not be submitted yet. */
+  prepared(): Promise<void> | undefined {
+    return this.#writer.preparing.over()
+  }
+
   get stats(): VersionedWriterStats {
     return this.#writer.stats
   }
@@ -253,7 +258,7 @@ export class PartitionedStore {
       return this.#covered(written)
     }
     const noted = this.#versions.noteStored(versionTimeMs(version))
-    return noted === undefined ? write() : noted.then(write)
+    return noted === undefined ? write() : this.#writer.preparing.track(noted.then(write))
   }
 
   /** A version of this node that is later than what these keys were given, wherever that was. */
@@ -298,7 +303,7 @@ export class PartitionedStore {
     duties: BatchDuties | undefined,
   ): Promise<void> {
     const client = terms.client ?? {}
-    return this.#largePlaces.use(client, async () => {
+    const batching = this.#largePlaces.use(client, async () => {
       const submitted = await this.#preparePlaces.use(client, async () => {
         const slice = new TimeSlice(this.turns, client)
         await slice.begin()
@@ -307,6 +312,7 @@ export class PartitionedStore {
       })
       await this.#covered(submitted.done)
     })
+    return this.#writer.preparing.track(batching)
   }
 
   #largeWrite(operations: readonly StoreWrite[], terms: WriteTerms, slice: TimeSlice): LargeWrite {
@@ -362,7 +368,7 @@ export class PartitionedStore {
     const timesMs = latest.map(({ stored }) => storedTimeMs(stored))
     const noted = this.#versions.noteStored(Math.max(...timesMs))
     const apply = (): Promise<void> => this.#apply(latest, durability, duties)
-    return noted === undefined ? apply() : noted.then(apply)
+    return noted === undefined ? apply() : this.#writer.preparing.track(noted.then(apply))
   }
 
   #apply(

@@ -7,8 +7,24 @@ import type { Store } from './store.ts'
 const KEYS_AT_ONCE = 64
 const BYTES_AT_ONCE = 64 * 1024
 
-/** True when it holds some, or something that was being written when this was asked. */
-export async function holdsUserData(store: Store, partitionCount: number): Promise<boolean> {
+/**
+ * True when it holds some, or something that had been asked for when this was. `prepared` resolves
+ * once all is over that was asked for and may not be submitted yet; undefined: there is nothing.
+ */
+export async function holdsUserData(
+  store: Store,
+  partitionCount: number,
+  prepared: () => Promise<void> | undefined,
+): Promise<boolean> {
+  // Before the barrier: what is over by then comes before it, or is seen by it.
+  const preparing = prepared()
+  if (await holdsSubmitted(store, partitionCount)) return true
+  if (preparing === undefined) return false
+  await preparing
+  return await holdsSubmitted(store, partitionCount)
+}
+
+async function holdsSubmitted(store: Store, partitionCount: number): Promise<boolean> {
   // Comes behind all that was submitted before, and makes it visible.
   const barrier = { key: nodeKey(NodeKey.barrier), value: new Uint8Array(0), expiryMs: 0 }
   await store.write([{ type: 'put', ...barrier }])

@@ -37,6 +37,7 @@ import { InFlightWrites, type OrderedWrite } from './in-flight-writes.ts'
 import { KeyLocks } from './key-locks.ts'
 import type { LargeWrite } from './large-write.ts'
 import { keyName, lastOfKeys } from './last-of-keys.ts'
+import { PreparingWrites } from './preparing-writes.ts'
 import type { MaybePromise, Store, StorePut } from './store.ts'
 import { hasLost, isIntact } from './stored-entries.ts'
 import { compareStored } from './versioned-value.ts'
@@ -98,6 +99,8 @@ export interface VersionedWriterOptions {
 }
 
 export class VersionedWriter {
+  /** What was asked for here, or is about to be, and may not be submitted yet. */
+  readonly preparing = new PreparingWrites()
   readonly #options: VersionedWriterOptions
   readonly #inFlight: InFlightWrites
   readonly #locks = new KeyLocks()
@@ -133,7 +136,7 @@ export class VersionedWriter {
     const named = { ...write, names: write.keys.map(keyName) }
     if (!isNewest) this.#compared++
     else if (this.#locks.on(named.names).length === 0) return this.#submit(write)
-    return this.#compareAndSubmit(named)
+    return this.preparing.track(this.#compareAndSubmit(named))
   }
 
   async #compareAndSubmit(asked: ComparedWrite): Promise<void> {

@@ -19,13 +19,20 @@ import {
   TOMBSTONE_RETENTION_MS,
   type WriteTerms,
 } from '../../src/cluster/partitioned-store.ts'
+import { holdsUserData } from '../../src/cluster/user-data.ts'
 import {
   encodeTombstone,
   encodeValue,
   isTombstone,
   storedVersion,
 } from '../../src/cluster/versioned-value.ts'
-import { ClockSkewError, CorruptionError, InvalidArgumentError, IoError } from '../../src/errors.ts'
+import {
+  AbortedError,
+  ClockSkewError,
+  CorruptionError,
+  InvalidArgumentError,
+  IoError,
+} from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
 import { startFakeNode } from '../support/fake-node.ts'
@@ -243,6 +250,43 @@ describe('partitioned store', () => {
     assert.ok(before <= 2, `${before} large batches are in front of it`)
     await Promise.all(batches)
     assert.equal(submitted.filter(what => what === 'large').length, 10)
+  })
+
+  test('is not empty while anything that was asked for is not submitted yet', async () => {
+    const many = Array.from({ length: 2 * LARGE_COUNT }, (_, at): StoreWrite => {
+      return { type: 'put', key: utf8Encode(`k${at}`), value: KEY, ttlMs: 0 }
+    })
+    const asked: Record<string, (store: PartitionedStore, nowMs: number) => Promise<void>> = {
+      'one that is large': store => store.batch(many, OWN),
+      'one behind that': async store => {
+        await Promise.all([store.batch(many, OWN), store.put(KEY, KEY, 0, OWN)])
+      },
+      'one that is compared': (store, nowMs) => store.put(KEY, KEY, 0, from(nowMs)),
+      'one from far ahead': (store, nowMs) => {
+        const version = encodeVersion(nowMs + 60_000, 0, STRANGER)
+        const engineKey = store.partitioner.engineKey(KEY)
+        return store.applyStored([{ engineKey, stored: encodeValue(version, KEY, 0) }])
+      },
+    }
+    for (const [name, ask] of Object.entries(asked)) {
+      const { store, engine, clock } = await startFakeNode()
+      const read = engine.read.bind(engine)
+      engine.read = async (...what) => {
+        for (let turns = 0; turns < 5; turns++) await yieldToEventLoop()
+        return read(...what)
+      }
+      const holds = (): Promise<boolean> => holdsUserData(engine, 16, () => store.prepared())
+      assert.equal(await holds(), false)
+      const writing = ask(store, clock.wallMs())
+      assert.equal(await holds(), true, name)
+      await writing
+      assert.equal(store.prepared(), undefined, name)
+    }
+    const { store, engine } = await startFakeNode()
+    const writing = store.batch(many, { ...OWN, cancelled: true })
+    const holds = holdsUserData(engine, 16, () => store.prepared())
+    await assert.rejects(writing, AbortedError)
+    assert.equal(await holds, false, 'what failed is nowhere')
   })
 
   test('no accepted write is older than a forgotten tombstone', async t => {
