@@ -1,5 +1,5 @@
 /** Reads what a directory of backups holds. */
-import { CorruptionError, IoError, NotFoundError } from '../errors.ts'
+import { NotFoundError } from '../errors.ts'
 import { type DecodedBackup, decodeBackup } from './backup-format.ts'
 import { formatFileName } from './file-names.ts'
 import { type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
@@ -48,9 +48,4 @@ function listBackups(fileSystem: FileSystem, directory: string): string[] {
     if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error
     throw new NotFoundError(`there is no directory ${directory}: check the path`, { cause: error })
   }
-}
-
-/** Whether the error says that a file is damaged or cannot be read. */
-export function isDamage(error: unknown): boolean {
-  return error instanceof CorruptionError || error instanceof IoError
 }

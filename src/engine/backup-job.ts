@@ -9,12 +9,13 @@
  *  2. BACKUP-<number> gets its name last: after a crash a backup is there and whole, or not there.
  *  3. No table takes the place of another that an earlier backup names: numbers of tables come
  *     again once a database was rolled back, and in a copy of it.
- *  4. Files go only once a newer backup is durable, and only those that no backup kept names.
+ *  4. Files go only once a newer backup is durable, and only those that no backup kept names, nor
+ *     may name: what a damaged one has nobody can tell.
  */
 
 import { equalBytes } from '../bytes.ts'
-import { InvalidArgumentError } from '../errors.ts'
-import { backupNumbers, isDamage, readBackupSync } from './backup-files.ts'
+import { CorruptionError, InvalidArgumentError } from '../errors.ts'
+import { backupNumbers, readBackupSync } from './backup-files.ts'
 import { type DecodedBackup, encodeBackup } from './backup-format.ts'
 import { expectWhole, explained, refuseWithin } from './checkpoint-job.ts'
 import { copyFileSync, digestSync } from './copy-file.ts'
@@ -78,6 +79,8 @@ class Backup {
   readonly #names: ReadonlySet<string>
   readonly #earlier: readonly DecodedBackup[]
   readonly #number: number
+  /** Whether there are earlier ones of which nobody can tell which tables they have. */
+  #hasDamaged = false
   #copiedBytes = 0
 
   constructor(job: BackupJob, environment: JobEnvironment, target: string) {
@@ -120,7 +123,10 @@ class Backup {
     }
   }
 
-  /** Those that can be read. A damaged one stays for whoever looks into it, and lends nothing. */
+  /**
+   * All but damaged ones, which lend nothing, and stay for whoever looks into them. One that only
+   * could not be read now may be sound: it is not taken for damaged.
+   */
   #readEarlier(numbers: readonly number[]): DecodedBackup[] {
     const { fileSystem } = this.#environment
     const earlier: DecodedBackup[] = []
@@ -128,7 +134,8 @@ class Backup {
       try {
         earlier.push(readBackupSync(fileSystem, this.#target, number))
       } catch (error) {
-        if (!isDamage(error)) throw error
+        if (!(error instanceof CorruptionError)) throw error
+        this.#hasDamaged = true
       }
     }
     for (const { databaseId } of earlier) {
@@ -216,7 +223,11 @@ class Backup {
     fileSystem.renameSync(temporary, path)
   }
 
-  /** Removes the backups beyond those to keep, and then the tables that none of the rest names. */
+  /**
+   * Removes the backups beyond those to keep, and then the tables that none of the rest names: of
+   * these, while there is a damaged one, only those that a removed one named, as the others may be
+   * its.
+   */
   #removeOlder(tables: readonly TableMetadata[]): number {
     const { fileSystem } = this.#environment
     const kept = this.#earlier.slice(0, this.#job.keep - 1)
@@ -227,7 +238,10 @@ class Backup {
       fileSystem.removeSync(joinPath(this.#target, formatFileName('backup', number)))
     }
     fileSystem.syncDirectorySync(this.#target)
-    for (const fileNumber of numbersOf([...this.#names], 'table')) {
+    const over = this.#hasDamaged
+      ? removed.flatMap(backup => backup.tables.map(({ fileNumber }) => fileNumber))
+      : numbersOf([...this.#names], 'table')
+    for (const fileNumber of new Set(over)) {
       if (needed.has(fileNumber)) continue
       fileSystem.removeSync(joinPath(this.#target, formatFileName('table', fileNumber)))
     }

@@ -156,6 +156,30 @@ describe('a backup', () => {
     await drive(clock, db.close())
   })
 
+  test('takes none from one before that is damaged, or that could not be read', async () => {
+    const all = await bench()
+    await backup(all, { keep: 5 })
+    const first = await readState(all.db)
+    await write(all, 300, 'a')
+    const path = `${BACKUPS}/BACKUP-000001`
+    all.faults.fail({ fault: 'shortRead', path: name => name === path })
+    await assert.rejects(backup(all, { keep: 5 }), hasCode('KV_IO', /try again/))
+    assert.deepEqual(namesIn(all.disk, /BACKUP/), ['BACKUP-000001'])
+    const bytes = all.disk.peek(path)
+    all.disk.plant(path, bytes.with(70, bytes[70]! ^ 1))
+    await backup(all, { keep: 5 })
+    await write(all, 300, 'b')
+    await backup(all)
+    // When it is whole again nothing of it is missing; when it is gone its tables go, too.
+    const mended = all.disk.processCrashClone()
+    mended.plant(path, bytes)
+    assert.deepEqual(await restoredState(mended, { backup: 1 }), first)
+    all.disk.removeSync(path)
+    const { tableCount } = await backup(all)
+    assert.equal(namesIn(all.disk, /\.sst$/).length, tableCount)
+    await drive(all.clock, all.db.close())
+  })
+
   test('is refused where it must not go', async () => {
     const all = await bench(10)
     const at = (directory: string) => drive(all.clock, all.db.backup(directory))
