@@ -131,9 +131,10 @@ export function checkFunction<T>(value: T, name: string): T {
 /** Throws InvalidArgumentError unless it is an AbortSignal or none. */
 export function knownSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
   if (signal === undefined) return undefined
-  if (typeof signal?.aborted === 'boolean' && typeof signal.addEventListener === 'function') {
-    return signal
-  }
+  const isHeard =
+    typeof signal?.addEventListener === 'function' &&
+    typeof signal.removeEventListener === 'function'
+  if (isHeard && typeof signal.aborted === 'boolean') return signal
   throw new InvalidArgumentError(`signal must be an AbortSignal, got ${describe(signal)}`)
 }
 

@@ -125,8 +125,7 @@ function wrongType(operation: unknown): Error {
 const EXPIRY_MS_MAX = Number.MAX_SAFE_INTEGER / 2
 
 /** An absolute expiry, in milliseconds. Throws InvalidArgumentError for what is no time. */
-export function checkExpiry(expiryMs: number | undefined): void {
-  if (expiryMs === undefined) return
+export function checkExpiry(expiryMs: number): void {
   if (typeof expiryMs === 'number' && expiryMs >= 0 && expiryMs <= EXPIRY_MS_MAX) return
   throw new InvalidArgumentError(
     `expiryMs must be 0 or milliseconds since the Unix epoch, got ${describe(expiryMs)}`,
@@ -157,7 +156,7 @@ function checkOperation(operation: EngineOperation): void {
     case 'put':
       checkKey(operation.key)
       checkBytes(operation.value, 'value')
-      checkExpiry(operation.expiryMs)
+      if (operation.expiryMs !== undefined) checkExpiry(operation.expiryMs)
       return
     case 'del':
       checkKey(operation.key)

@@ -399,7 +399,8 @@ export class EmbeddedStore implements KeyValueStore {
 
 /** Throws InvalidArgumentError for what readRange would read wrongly, or without an end. */
 function checkChunk(range: RangeRead): void {
-  const { countMax, bytesMax } = checkObject(range, 'a range to read')
+  const { gt, gte, lt, lte, countMax, bytesMax } = checkObject(range, 'a range to read')
+  for (const bound of [gt, gte, lt, lte]) if (bound !== undefined) checkBytes(bound, 'a bound')
   if (typeof countMax === 'number' && countMax >= 1 && typeof bytesMax === 'number') return
   throw new InvalidArgumentError(
     'a range is read with a countMax of 1 or more and a bytesMax, ' +
@@ -409,8 +410,9 @@ function checkChunk(range: RangeRead): void {
 
 /** Throws InvalidArgumentError for what leap could not begin with. */
 function checkLeap(read: LeapRead): void {
-  const { from, arrive } = checkObject(read, 'a leap')
+  const { from, end, arrive } = checkObject(read, 'a leap')
   checkBytes(from, 'from')
+  if (end !== undefined) checkBytes(end, 'end')
   if (arrive === undefined) throw new InvalidArgumentError('a leap has an arrive function')
   checkFunction(arrive, 'arrive')
 }

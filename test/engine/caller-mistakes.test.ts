@@ -182,7 +182,7 @@ describe('operations that the log cannot hold', () => {
       await refused(clock, 'value', () => prepared.put(KEY, value, 0))
     }
     await refused(clock, 'value', () => db.putBytes(KEY, new Uint8Array(BATCH_SIZE_MAX + 1)))
-    for (const expiryMs of [Number.NaN, -1, 1e300, '5', 1n] as never[]) {
+    for (const expiryMs of [Number.NaN, -1, 1e300, '5', 1n, undefined] as never[]) {
       await refused(clock, 'expiry', () => prepared.put(KEY, KEY, expiryMs))
     }
     prepared.put(new TextEncoder().encode('before'), KEY, 0)
@@ -294,7 +294,8 @@ describe('what is no range', () => {
 
 test('a change feed that is refused holds no log', async () => {
   const { db, clock, check } = await subject()
-  for (const signal of [null, 1, 'x', {}, { aborted: false }] as never[]) {
+  const deaf = { aborted: false, addEventListener() {} }
+  for (const signal of [null, 1, 'x', {}, { aborted: false }, deaf] as never[]) {
     await refused(clock, 'signal', () => db.changes({ signal }))
   }
   for (const after of [-1, '0', 1n, Symbol('0')] as never[]) {
