@@ -126,6 +126,11 @@ export class DialledLink implements StreamOwner {
     return this.#stream.receivedMs
   }
 
+  /** As PeerStream.isReceivingLarge. */
+  isReceivingLarge(nowMs: number): boolean {
+    return this.#stream.isReceivingLarge(nowMs)
+  }
+
   get pendingCount(): number {
     return this.#calls.count
   }

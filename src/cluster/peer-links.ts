@@ -328,6 +328,11 @@ export class PeerLinks implements Peers {
     return this.#nodes.get(peer)?.link(lane)?.backlogBytes ?? 0
   }
 
+  isReceivingLarge(peer: NodeId, lane: Lane): boolean {
+    const link = this.#nodes.get(peer)?.link(lane)
+    return link?.isReceivingLarge(this.#context.clock.monotonicMs()) === true
+  }
+
   /** Most members have taken this start, and that is durable: tells all that are linked. */
   startTaken(): void {
     this.#boots.taken()

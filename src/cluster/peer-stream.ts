@@ -25,6 +25,10 @@ const FRAMES_PER_LOOK = 16
 const OUTPUT_SIZE_START = 2048
 /** Within a tick more than this is not gathered: it leaves at once. */
 const GATHERED_MAX = 256 * 1024
+/** A frame from so many bytes on holds up what comes behind it. */
+const LARGE_FRAME_SIZE = 64 * 1024
+/** While it comes at all: a link that stands still for so long does not bring it. */
+const ARRIVING_MS = 500
 
 /** A wire that can be asked to wait. */
 interface PausableWire extends Wire {
@@ -106,6 +110,12 @@ export class PeerStream {
   /** Bytes that the other node has not taken. */
   get backlogBytes(): number {
     return this.output.length + (this.#backlogged ? this.#wire!.backlogBytes : 0)
+  }
+
+  /** Something large has come in part, and more of it came just now: the rest waits behind it. */
+  isReceivingLarge(nowMs: number): boolean {
+    const isLarge = this.#decoder.frameSize >= LARGE_FRAME_SIZE
+    return isLarge && nowMs - this.receivedMs < ARRIVING_MS
   }
 
   /** What was written into `output` leaves at the end of the tick, or now if it is much. */

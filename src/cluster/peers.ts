@@ -109,4 +109,10 @@ export interface Peers {
 
   /** Bytes that wait on the lane of this peer. */
   backlogBytes(peer: NodeId, lane: Lane): number
+
+  /**
+   * True while a large answer of the peer arrives on the lane: what else it answers there comes
+   * behind it, and is not late for that.
+   */
+  isReceivingLarge(peer: NodeId, lane: Lane): boolean
 }

@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.ts'
 import { KvError } from '../errors.ts'
 import { Breaker } from './breaker.ts'
+import { LARGEST_ANSWER_MS } from './link-rate.ts'
 import type { LivenessView } from './liveness.ts'
 import { PeerMessage, type Peers } from './peers.ts'
 import { encodeEntries } from './replica-message.ts'
@@ -147,7 +148,13 @@ export class ReplicaPeer {
   /** What is owed for too long becomes hints; so does everything when `isUrgent`. */
   sweep(isUrgent: boolean): void {
     if (isUrgent) this.#giveUp()
-    else if (this.pendingAgeMs > PENDING_AGE_MAX_MS + this.#queue.flyingMs) this.#breaker.trip()
+    else if (this.pendingAgeMs > PENDING_AGE_MAX_MS + this.#excusedMs) this.#breaker.trip()
+  }
+
+  /** What its answers may take longer, as something large is on its way to it, or from it. */
+  get #excusedMs(): number {
+    const isReceiving = this.#options.peers.isReceivingLarge(this.nodeId, 'data')
+    return this.#queue.flyingMs + (isReceiving ? LARGEST_ANSWER_MS : 0)
   }
 
   stop(): void {

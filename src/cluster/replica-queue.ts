@@ -8,9 +8,10 @@
  *
  * Messages are applied in no particular order and may come twice: the later form of a key wins.
  *
- * A peer counts as slow for a message after a time that grows with what is on its way. The message
- * is not sent again for that: the link lost nothing, so a late answer still counts, and all of it
- * once more would only make a narrow link slower.
+ * A peer counts as slow for a message after a time that grows with what is on its way, and not
+ * while the answer waits behind a large one that arrives. The message is not sent again for that:
+ * the link lost nothing, so a late answer still counts, and all of it once more would only make a
+ * narrow link slower.
  *
  * Invariants:
  *  1. Entries in the queue, in the order of their log sequences, hold the log: see oldest.
@@ -240,7 +241,7 @@ export class ReplicaQueue {
 
   /** Tells the breaker whenever so much more time is over without an answer. */
   #watch(message: Message, timeoutMs: number): void {
-    const { clock, breaker } = this.#options
+    const { clock, breaker, peer, peers } = this.#options
     const dueMs = clock.monotonicMs() + timeoutMs
     const cancel = clock.setTimer(
       timeoutMs,
@@ -249,6 +250,7 @@ export class ReplicaQueue {
         this.#watch(message, timeoutMs)
         // When the timer itself came late, this node was paused, and answers may be waiting here.
         if (clock.monotonicMs() - dueMs >= OWN_PAUSE_MS) return
+        if (peers.isReceivingLarge(peer, 'data')) return
         message.isLate = true
         breaker.timedOut()
       },

@@ -64,6 +64,11 @@ export class FrameDecoder {
     return this.#input.incomplete
   }
 
+  /** Bytes of the frame that has begun and not ended, once its length is known; else 0. */
+  get frameSize(): number {
+    return this.#frameSize
+  }
+
   /** Bytes pushed and not looked at yet. */
   get pending(): number {
     return this.#input.pending

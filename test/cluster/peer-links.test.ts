@@ -5,12 +5,18 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
+import { PeerFlusher } from '../../src/cluster/peer-flusher.ts'
+import { PeerFrame, writePeerFrame } from '../../src/cluster/peer-frame.ts'
 import type { Boot } from '../../src/cluster/peer-hello.ts'
 import type { PeerLinks } from '../../src/cluster/peer-links.ts'
+import { PeerStream } from '../../src/cluster/peer-stream.ts'
 import type { Lane, PeerContext } from '../../src/cluster/peers.ts'
 import { ProcessPauses } from '../../src/cluster/process-pauses.ts'
 import { ClockSkewError, IoError, KvError } from '../../src/errors.ts'
+import { silentLogger } from '../../src/logger.ts'
+import { OutputBuffer } from '../../src/net/index.ts'
 import { nodeIdOf, nonceOf, nonceOfTry, PeerHarness, startPeers } from '../support/peer-harness.ts'
+import { SimClock } from '../support/sim-clock.ts'
 
 const ECHO = 200
 const FAIL = 201
@@ -435,6 +441,40 @@ describe('what does not belong is kept out:', () => {
       })
     }
   }
+})
+
+test('what is large counts as arriving while it does, and not when it stands still', () => {
+  const clock = new SimClock()
+  const output = new OutputBuffer(1024)
+  writePeerFrame(output, PeerFrame.reply, 0, 1, 1, new Uint8Array(300_000))
+  const large = output.written.slice()
+  output.reset()
+  writePeerFrame(output, PeerFrame.reply, 0, 1, 1, new Uint8Array(30_000))
+  const small = output.written.slice()
+  const stream = new PeerStream(
+    {
+      ...{ clock, logger: silentLogger, flusher: new PeerFlusher() },
+      budget: { reserve: () => true, release: () => undefined },
+      stats: { bytesSent: 0, bytesReceived: 0 },
+      frameSizeMax: 1024 * 1024,
+    },
+    { frame: () => undefined, streamClosed: () => undefined },
+  )
+  const isArriving = (waitMs: number, bytes: Uint8Array): boolean => {
+    clock.advance(waitMs)
+    stream.received(bytes, bytes.length)
+    return stream.isReceivingLarge(clock.monotonicMs())
+  }
+  assert.equal(isArriving(0, small.subarray(0, 20_000)), false, 'it holds up nothing')
+  assert.equal(isArriving(0, small.subarray(20_000)), false)
+  for (let at = 0; at < large.length; at += 60_000) {
+    const isLast = at + 60_000 >= large.length
+    assert.equal(isArriving(300, large.subarray(at, at + 60_000)), !isLast, `from ${at} on`)
+  }
+  assert.equal(isArriving(0, large.subarray(0, 60_000)), true)
+  clock.advance(600)
+  assert.equal(stream.isReceivingLarge(clock.monotonicMs()), false, 'it does not come')
+  assert.equal(isArriving(600, large.subarray(60_000, 61_000)), true)
 })
 
 test('a node that stops and cannot give up its port says so', async () => {

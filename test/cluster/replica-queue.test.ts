@@ -71,7 +71,9 @@ test('the oldest entry is known after the ring has changed under its message', a
 test('a late answer counts, and the message is not sent again for it', async () => {
   const clock = new SimClock()
   const messages: { timeoutMs: number; answer: (answer: Uint8Array) => void }[] = []
+  let isReceiving = false
   const peers = {
+    isReceivingLarge: () => isReceiving,
     request: (_peer: string, _lane: string, _kind: number, _body: Uint8Array, timeoutMs: number) =>
       new Promise((answer, reject) => {
         messages.push({ timeoutMs, answer })
@@ -110,6 +112,16 @@ test('a late answer counts, and the message is not sent again for it', async () 
   await clock.advanceAsync(200, 1)
   assert.equal(breaker.isOpen, true)
   assert.equal(queue.takeAll().flat().length, 2)
+  // Who is late for something large that it answers is not slow.
+  breaker.reset()
+  isReceiving = true
+  queue.push(entryOf(5, 1))
+  await clock.advanceAsync(5000, 1)
+  assert.equal(breaker.isOpen, false)
+  isReceiving = false
+  await clock.advanceAsync(2000, 1)
+  assert.equal(breaker.isOpen, true)
+  queue.takeAll()
   breaker.stop()
 })
 
@@ -165,20 +177,25 @@ test('what a queue held becomes hints in slices, and the log is held meanwhile',
   assert.deepEqual([reserved, maker.isMaking], [[], false])
 })
 
-/** Bytes that a peer which never answers is sent by writes of a mebibyte, before it gets hints. */
-function bytesQueued(isPatient: boolean): number {
-  const clock = new SimClock()
+/** A peer that never answers. */
+function silentPeer(clock: SimClock, isReceivingLarge = (): boolean => false): ReplicaPeer {
   const nothing = (): void => undefined
   const isThere = (): boolean => true
   const request = (): Promise<never> => new Promise(nothing)
-  const link = { isLinked: isThere, isAnswering: isThere, request }
-  const peer = new ReplicaPeer({
+  const link = { isLinked: isThere, isAnswering: isThere, request, isReceivingLarge }
+  return new ReplicaPeer({
     ...{ nodeId: PEER, number: 0, peers: link as unknown as Peers, clock },
     ...{ onProgress: nothing, onNewerEpoch: nothing, onFailure: nothing, onMoved: nothing },
     ...{ onGivenUp: nothing, onReturned: nothing },
     liveness: { liveness: () => 'up', onLiveness: () => nothing },
     table: () => ({ ring: { epoch: 1 }, isOwner: () => true }) as unknown as RingTable,
   })
+}
+
+/** Bytes that it is sent by writes of a mebibyte, before it gets hints. */
+function bytesQueued(isPatient: boolean): number {
+  const nothing = (): void => undefined
+  const peer = silentPeer(new SimClock())
   let hinted = 0
   const replication = {
     ...{ table: { ring: { epoch: 1 } }, ownersOf: () => [peer], ledger: { holdHere: () => 0 } },
@@ -195,6 +212,26 @@ function bytesQueued(isPatient: boolean): number {
   peer.stop()
   return pendingBytes
 }
+
+test('a peer that answers nothing but what is large gets hints after a while', async () => {
+  for (const [isReceiving, afterMs] of [
+    [false, 5000],
+    [true, 11_000],
+  ] as const) {
+    const clock = new SimClock()
+    const peer = silentPeer(clock, () => isReceiving)
+    peer.push(entryOf(1, 1))
+    await clock.advanceAsync(1000)
+    peer.push(entryOf(2, 1))
+    await clock.advanceAsync(afterMs - 1001)
+    peer.sweep(false)
+    if (isReceiving) assert.equal(peer.isBreakerOpen, false)
+    await clock.advanceAsync(2)
+    peer.sweep(false)
+    assert.equal(peer.isBreakerOpen, true)
+    peer.stop()
+  }
+})
 
 test('a peer that does not keep up gets hints from some bytes on', () => {
   const mebibytes = [false, true].map(isPatient => Math.round(bytesQueued(isPatient) / 2 ** 20))

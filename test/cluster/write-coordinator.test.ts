@@ -195,6 +195,29 @@ describe('a write', () => {
     await cluster.stopAll()
   })
 
+  test('does not fail for a large value that is read from its replica, but waits for it', async t => {
+    const cluster = await WriteCluster.start({
+      ...{ random: seededRandom(printSeed(t)), nodes: 3, bytesPerSecond: 4.5 * 1024 * 1024 },
+    })
+    const [first, second, third] = cluster.members as [WriteMember, WriteMember, WriteMember]
+    await cluster.stop(third)
+    const { readStored } = PeerMessage
+    second.running!.peers.handlers.set(readStored, async () => new Uint8Array(8 * 1024 * 1024))
+    const beganMs = cluster.clock.monotonicMs()
+    const { peers } = first.running!
+    const reading = peers.request(second.id, 'data', readStored, new Uint8Array(8), 10_000)
+    const writes: Promise<void>[] = []
+    for (let index = 0; index < 40; index++) {
+      writes.push(cluster.write(first, [put(`small ${index}`)], 'quorum'))
+      await cluster.pass(50)
+    }
+    await cluster.settle(Promise.all([reading, ...writes]))
+    const tookMs = cluster.clock.monotonicMs() - beganMs
+    assert.ok(tookMs > 1700 && tookMs < 2300, `${tookMs}`)
+    assert.equal(await copies(cluster, 'small 0'), 2)
+    await cluster.stopAll()
+  })
+
   test('that the own engine has no room for is nowhere, and says so at once', async t => {
     const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
     const [first] = cluster.members as [WriteMember]

@@ -9,6 +9,9 @@ import type { NodeId } from '../../src/cluster/ring-member.ts'
 import { ClosedError, ProtocolError, TimeoutError, UnavailableError } from '../../src/errors.ts'
 import type { Random } from '../../src/random.ts'
 
+/** See PeerStream. */
+const LARGE_BYTES = 64 * 1024
+
 export interface FakeNetworkOptions {
   readonly clock: Clock
   readonly random: Random
@@ -41,6 +44,8 @@ export class FakeNetwork {
   readonly #waiting = new Set<Waiting>()
   /** By sender and receiver, when what was sent so far is over. */
   readonly #sendingUntilMs = new Map<string, number>()
+  /** The same of what was large. */
+  readonly #largeUntilMs = new Map<string, number>()
   messages = 0
   bytes = 0
   /** Messages of each kind. */
@@ -200,7 +205,12 @@ export class FakeNetwork {
     const beginMs = Math.max(nowMs, this.#sendingUntilMs.get(from + to) ?? 0)
     const endMs = beginMs + (bytes / bytesPerSecond) * 1000
     this.#sendingUntilMs.set(from + to, endMs)
+    if (bytes >= LARGE_BYTES) this.#largeUntilMs.set(from + to, endMs)
     return endMs - nowMs
+  }
+
+  isSendingLarge(from: NodeId, to: NodeId): boolean {
+    return this.#options.clock.monotonicMs() < (this.#largeUntilMs.get(from + to) ?? 0)
   }
 
   #latency(): number {
@@ -269,6 +279,10 @@ export class FakePeers implements Peers, LivenessView {
 
   backlogBytes(): number {
     return 0
+  }
+
+  isReceivingLarge(peer: NodeId): boolean {
+    return this.#network.isSendingLarge(peer, this.self)
   }
 
   liveness(node: NodeId): Liveness {

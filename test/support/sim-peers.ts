@@ -246,6 +246,10 @@ export class SimPeers implements Peers {
   backlogBytes(): number {
     return 0
   }
+
+  isReceivingLarge(): boolean {
+    return false
+  }
 }
 
 /** A node's view of the clock: its timers wait while it stands still, and die with it. */

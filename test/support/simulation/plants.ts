@@ -299,5 +299,8 @@ class Between implements Peers {
     return this.#inner.onAnswering(listener)
   }
 
+  isReceivingLarge: Peers['isReceivingLarge'] = (peer, lane) =>
+    this.#inner.isReceivingLarge(peer, lane)
+
   backlogBytes: Peers['backlogBytes'] = (peer, lane) => this.#inner.backlogBytes(peer, lane)
 }

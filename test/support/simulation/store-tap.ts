@@ -45,6 +45,7 @@ function forwardsTapped(inner: Peers, { history }: StoreTapOptions): Peers {
     isAnswering: peer => inner.isAnswering(peer),
     onAnswering: listener => inner.onAnswering(listener),
     backlogBytes: (peer, lane) => inner.backlogBytes(peer, lane),
+    isReceivingLarge: (peer, lane) => inner.isReceivingLarge(peer, lane),
   }
 }
 
