@@ -151,6 +151,7 @@ describe('Version', () => {
       { added: [{ level: 1, table: table(2, 20, 30) }] },
       { added: [{ level: 1, table: table(2, 5, 40) }] },
       { added: [{ level: 0, table: table(1, 50, 60) }] },
+      { added: [2, 3].map(level => ({ level, table: table(2, 50, 60) })) },
       { added: [{ level: LEVEL_COUNT, table: table(2, 50, 60) }] },
       { removed: [{ level: 1, fileNumber: 2 }] },
       { removed: [{ level: 2, fileNumber: 1 }] },
@@ -161,5 +162,29 @@ describe('Version', () => {
       assert.throws(() => version.apply(changes), AssertionError)
     }
     assert.equal(version.tryApply({}), version)
+  })
+
+  test('edits are refused when tables of a level would overlap, and only then', t => {
+    const random = seededRandom(printSeed(t))
+    let refused = 0
+    for (let round = 0; round < 300; round++) {
+      const tables = disjointTables(random, random.below(8), 1).filter(() => random.below(3) > 0)
+      const level1 = { added: tables.map(table => ({ level: 1, table })) }
+      const fresh = Array.from({ length: 1 + random.below(3) }, (_, index) => {
+        const from = random.below(60)
+        return randomTable(random, 100 + index, key(from), key(from + random.below(4)))
+      })
+      const all = [...tables, ...fresh]
+      const isFit = all.every((a, index) => !all.slice(index + 1).some(b => overlap(a, b)))
+      const version = Version.empty().apply(level1)
+      const after = version.tryApply({ added: fresh.map(table => ({ level: 1, table })) })
+      assert.equal(typeof after !== 'string', isFit)
+      if (typeof after === 'string') refused++
+      else {
+        const ascending = all.sort((a, b) => numberOf(a.smallestKey) - numberOf(b.smallestKey))
+        assert.deepEqual(after.levels[1], ascending)
+      }
+    }
+    assert.ok(refused > 50 && refused < 250, `${refused} were refused`)
   })
 })
