@@ -46,7 +46,7 @@ export interface ChangesOptions {
    * all there ever was. @defaultValue the newest: what is written from now on
    */
   readonly after?: number
-  /** Ends the feed with AbortedError. */
+  /** Ends the feed with AbortedError, at once. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -97,10 +97,10 @@ export class EngineChangeFeed implements ChangeFeed {
   readonly #parts: ChangeFeedParts
   readonly #hold: EngineWalHold
   readonly #signal: AbortSignal | undefined
+  readonly #onAbort: () => void
   readonly #onEnd: (feed: EngineChangeFeed) => void
   readonly #batches: ChangeBatches
   readonly #turns: LoopTurns
-  readonly #wake: () => void
   /** The next sequence to deliver. */
   #next: number
   #segment: OpenSegment | undefined
@@ -133,8 +133,9 @@ export class EngineChangeFeed implements ChangeFeed {
     this.#turns = new LoopTurns(parts.clock)
     this.#onEnd = onEnd
     this.#signal = signal
-    this.#wake = () => parts.progress.step()
-    signal?.addEventListener('abort', this.#wake, { once: true })
+    // At once, whoever reads: a feed that nobody asks any more must not hold the log.
+    this.#onAbort = () => void this.end(aborted(signal))
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
   get sequence(): number {
@@ -159,7 +160,7 @@ export class EngineChangeFeed implements ChangeFeed {
   /** Ends the feed: whoever waits for the next batch gets the error, or the end. */
   async end(error: Error | undefined): Promise<void> {
     this.#ending ??= { error }
-    this.#wake()
+    this.#parts.progress.step()
     await this.#working
     this.#release()
   }
@@ -201,10 +202,6 @@ export class EngineChangeFeed implements ChangeFeed {
   #hasEnded(): boolean {
     if (this.#ending?.error !== undefined) throw this.#ending.error
     if (this.#ending !== undefined || this.#released) return true
-    if (this.#signal?.aborted === true) {
-      const cause = this.#signal.reason
-      throw new AbortedError('the change feed was aborted by its signal', { cause })
-    }
     this.#checkHold()
     return false
   }
@@ -343,13 +340,18 @@ export class EngineChangeFeed implements ChangeFeed {
   #release(): void {
     if (this.#released) return
     this.#released = true
-    this.#signal?.removeEventListener('abort', this.#wake)
+    this.#signal?.removeEventListener('abort', this.#onAbort)
     this.#segment?.file.closeSync()
     this.#segment = undefined
     this.#batch = undefined
     this.#hold.release()
     this.#onEnd(this)
   }
+}
+
+function aborted(signal: AbortSignal | undefined): AbortedError {
+  const cause = signal?.reason
+  return new AbortedError('the change feed was aborted by its signal', { cause })
 }
 
 function damaged({ file, reader }: OpenSegment): CorruptionError {
