@@ -263,7 +263,7 @@ export class AcceptedLink implements StreamOwner, AcceptedEvents {
   /** Called every so often. */
   sweep(nowMs: number): void {
     const { handshakeTimeoutMs, silentMaxMs, lingerMs } = this.#context.limits
-    const silenceMs = nowMs - this.#stream.receivedMs
+    const silenceMs = this.#stream.silentMs(nowMs)
     if (this.#endedMs !== undefined) {
       if (nowMs - this.#endedMs > lingerMs) this.#stream.fail(undefined)
     } else if (this.#peer === undefined) {
@@ -277,7 +277,7 @@ export class AcceptedLink implements StreamOwner, AcceptedEvents {
 
   /** This node was not running for so long: nobody else is to blame for the silence. */
   forgive(ms: number): void {
-    this.#stream.receivedMs += ms
+    this.#stream.forgive(ms)
   }
 
   /** Tells the other node why, and closes. */

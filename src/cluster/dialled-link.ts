@@ -5,8 +5,8 @@
  *
  * Invariants:
  *  1. A request is answered, or fails by its deadline or by the end of the link, exactly once.
- *  2. With nothing from the other node for `pingAfterMs` it is pinged, and after `silentMaxMs` the
- *     link is closed, whatever TCP believes.
+ *  2. With nothing from the other node for `pingAfterMs` it is pinged, and after `silentMaxMs` in
+ *     which it took nothing either the link is closed, whatever TCP believes.
  */
 import {
   ClosedError,
@@ -269,12 +269,13 @@ export class DialledLink implements StreamOwner {
   /** Called every so often. */
   sweep(nowMs: number): void {
     const { handshakeTimeoutMs, pingAfterMs, silentMaxMs, lingerMs } = this.#limits
+    const silentMs = this.#stream.silentMs(nowMs)
     if (this.#endedMs !== undefined) {
       if (nowMs - this.#endedMs > lingerMs) this.#stream.fail(undefined)
     } else if (this.#peer === undefined) {
       if (nowMs - this.#dialledMs <= handshakeTimeoutMs) return
       this.#stream.fail(new TimeoutError(`${this.#name} did not answer in time`))
-    } else if (nowMs - this.#stream.receivedMs > silentMaxMs) {
+    } else if (silentMs > silentMaxMs) {
       this.#stream.fail(new TimeoutError(`${this.#name} said nothing for ${silentMaxMs} ms`))
     } else if (nowMs - Math.max(this.#stream.receivedMs, this.#pingedMs) >= pingAfterMs) {
       this.ping(nowMs)
@@ -292,7 +293,7 @@ export class DialledLink implements StreamOwner {
 
   /** This node was not running for so long: nobody else is to blame for the silence. */
   forgive(ms: number): void {
-    this.#stream.receivedMs += ms
+    this.#stream.forgive(ms)
   }
 
   /** Tells the other node why, and closes. */

@@ -5,8 +5,8 @@
 
 /**
  * Bytes in a second that a link between nodes is counted on for: a third of a link of 100 Mbit/s,
- * on which two peers are sent a write at the same time. Over a slower one the largest values come
- * as hints, or not at all: a link that says nothing for 4 seconds is closed (peer-limits.ts).
+ * on which two peers are sent a write at the same time. Over a slower one large values are late for
+ * the call, and come all the same: a link is not silent while it takes bytes (peer-stream.ts).
  */
 export const LINK_BYTES_PER_SECOND = 4 * 1024 * 1024
 

@@ -27,7 +27,7 @@ export interface PeerLimits {
   readonly pingAfterMs: number
   /** A node that is asked and says nothing for so long is not counted on. @defaultValue 1 s */
   readonly silentAfterMs: number
-  /** And one that brought nothing for so long is closed. @defaultValue 4 s */
+  /** And a link without a sign of life for so long is closed. @defaultValue 4 s */
   readonly silentMaxMs: number
   /** After the last word a wire is closed for good. @defaultValue 1 s */
   readonly lingerMs: number

@@ -69,6 +69,14 @@ export class PeerStream {
   #outputPauseBytes = Number.POSITIVE_INFINITY
   #paused = false
   #backlogged = false
+  /** Bytes given to the wire so far. */
+  #sentBytes = 0
+  /** Of these, what the wire had passed on at the last look. */
+  #takenBytes = 0
+  /** Some waited at the last look. */
+  #hadBacklog = false
+  /** When it was seen last that the other node takes what waits. */
+  #takenMs = Number.NEGATIVE_INFINITY
   #ending = false
   #closed = false
   #failure: KvError | undefined
@@ -109,7 +117,31 @@ export class PeerStream {
 
   /** Bytes that the other node has not taken. */
   get backlogBytes(): number {
-    return this.output.length + (this.#backlogged ? this.#wire!.backlogBytes : 0)
+    return this.output.length + this.#wireBacklog
+  }
+
+  get #wireBacklog(): number {
+    return this.#backlogged ? this.#wire!.backlogBytes : 0
+  }
+
+  /**
+   * Milliseconds without a sign of life; to be asked every so often. While something large goes
+   * out no answer can come, a ping being behind it; so it is one that some of what waits was taken.
+   * (That bytes are taken at once says nothing: a socket with room takes them for the dead, too.)
+   */
+  silentMs(nowMs: number): number {
+    const waiting = this.#wireBacklog
+    const taken = this.#sentBytes - waiting
+    if (this.#hadBacklog && taken > this.#takenBytes) this.#takenMs = nowMs
+    this.#takenBytes = taken
+    this.#hadBacklog = waiting > 0
+    return nowMs - Math.max(this.receivedMs, this.#takenMs)
+  }
+
+  /** This node was not running for so long: nobody else is to blame for the silence. */
+  forgive(ms: number): void {
+    this.receivedMs += ms
+    this.#takenMs += ms
   }
 
   /** Something large has come in part, and more of it came just now: the rest waits behind it. */
@@ -128,6 +160,7 @@ export class PeerStream {
     const { output } = this
     if (output.length === 0 || this.#closed || this.#wire === undefined) return
     this.#parts.stats.bytesSent += output.length
+    this.#sentBytes += output.length
     this.#backlogged = !this.#wire.write(output.written)
     if (this.#backlogged) output.release()
     else output.reset()

@@ -5,6 +5,7 @@
 import { createServer, type Socket } from 'node:net'
 import type { Wire } from './connector.ts'
 import { bind, closeListener } from './listener.ts'
+import { PiecewiseWriter } from './piecewise-writer.ts'
 import type { ListenAddress } from './server-options.ts'
 import { READ_SIZE_MAX, readShared } from './shared-read.ts'
 
@@ -80,46 +81,44 @@ function acceptSocket(
   const socket = readShared(accepted, buffer, (bytes, size) => events?.received(bytes, size))
   socket.setNoDelay(true)
   socket.setKeepAlive(true, keepAliveMs)
-  const events = accept(new AcceptedSocket(socket, remoteAddress))
-  if (events === undefined) {
-    socket.destroy()
-    return
-  }
-  tellEvents(socket, events)
-}
-
-/** Tells what the socket does, but for what it receives. */
-export function tellEvents(socket: Socket, events: AcceptedEvents): void {
-  let failure: Error | undefined
-  socket.on('drain', () => events.drained())
-  socket.on('end', () => events.ended())
-  socket.on('error', error => {
-    failure = error
-  })
-  socket.on('close', () => events.closed(failure))
+  const wire = new AcceptedSocket(socket, remoteAddress)
+  const events = accept(wire)
+  if (events === undefined) socket.destroy()
+  else wire.tell(events)
 }
 
 export class AcceptedSocket implements AcceptedWire {
   readonly remoteAddress: string
   readonly #socket: Socket
+  readonly #writer: PiecewiseWriter
 
   constructor(socket: Socket, remoteAddress: string) {
     this.#socket = socket
+    this.#writer = new PiecewiseWriter(socket)
     this.remoteAddress = remoteAddress
   }
 
+  /** Tells what the socket does from now on, but for what it receives. */
+  tell(events: AcceptedEvents): void {
+    let failure: Error | undefined
+    this.#writer.drained = () => events.drained()
+    this.#socket.on('end', () => events.ended())
+    this.#socket.on('error', error => {
+      failure = error
+    })
+    this.#socket.on('close', () => events.closed(failure))
+  }
+
   get backlogBytes(): number {
-    return this.#socket.writableLength
+    return this.#writer.backlogBytes
   }
 
   write(bytes: Uint8Array): boolean {
-    this.#socket.write(bytes)
-    // Nothing left in the stream means that the kernel has copied it all.
-    return this.#socket.writableLength === 0
+    return this.#writer.write(bytes)
   }
 
   end(): void {
-    this.#socket.end()
+    this.#writer.end()
   }
 
   destroy(): void {

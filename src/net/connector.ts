@@ -1,6 +1,7 @@
 /** How a client reaches a server: over TCP, or over whatever a test puts in its place. */
 import { connect, type Socket } from 'node:net'
 import type { NodeAddress } from './connection-url.ts'
+import { PiecewiseWriter } from './piecewise-writer.ts'
 
 /** The operating system probes a silent server from then on. */
 const KEEP_ALIVE_MS = 30_000
@@ -51,28 +52,23 @@ export function wireOver(
   explain: (error: Error) => Error,
 ): Wire {
   let failure: Error | undefined
+  const writer = new PiecewiseWriter(socket, () => events.drained())
   socket.setKeepAlive(true, KEEP_ALIVE_MS)
   socket.on(openedEvent, () => events.opened())
   // A plain view: Buffer's own slice does not copy.
   socket.on('data', (chunk: Buffer) => {
     events.received(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))
   })
-  socket.on('drain', () => events.drained())
   socket.on('error', error => {
     failure = explain(error)
   })
   socket.on('close', () => events.closed(failure))
   return {
     get backlogBytes() {
-      return socket.writableLength
+      return writer.backlogBytes
     },
-    write(bytes) {
-      socket.write(bytes)
-      return socket.writableLength === 0
-    },
-    end() {
-      socket.end()
-    },
+    write: bytes => writer.write(bytes),
+    end: () => writer.end(),
     destroy() {
       socket.destroy()
     },

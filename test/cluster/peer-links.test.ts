@@ -5,9 +5,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
+import { LINK_BYTES_PER_SECOND } from '../../src/cluster/link-rate.ts'
 import { PeerFlusher } from '../../src/cluster/peer-flusher.ts'
 import { PeerFrame, writePeerFrame } from '../../src/cluster/peer-frame.ts'
 import type { Boot } from '../../src/cluster/peer-hello.ts'
+import { DEFAULT_PEER_LIMITS } from '../../src/cluster/peer-limits.ts'
 import type { PeerLinks } from '../../src/cluster/peer-links.ts'
 import { PeerStream } from '../../src/cluster/peer-stream.ts'
 import type { Lane, PeerContext } from '../../src/cluster/peers.ts'
@@ -23,6 +25,7 @@ const FAIL = 201
 const HANG = 202
 const BUG = 203
 const NOTE = 204
+const SIZE = 205
 const LANES: readonly Lane[] = ['urgent', 'data', 'bulk']
 
 interface Seen {
@@ -44,6 +47,11 @@ function handlers(seen: Seen) {
       return new Uint8Array(0)
     })
   }
+}
+
+/** Four bytes. */
+function sizeOf(body: Uint8Array): Uint8Array {
+  return new Uint8Array(Uint32Array.of(body.length).buffer)
 }
 
 async function startThree(seen: Seen = { notes: [] }): Promise<PeerHarness> {
@@ -189,6 +197,42 @@ describe('links', () => {
     peers.wires.hear('10.0.0.1', '10.0.0.2')
     await peers.until(() => links.backlogBytes(b, 'bulk') === 0, 'it was taken')
     assert.ok(peers.links[1]!.isLinked(a))
+    await peers.close()
+  })
+})
+
+describe('a link on which something large goes out', () => {
+  const LARGE = 22 * 1024 * 1024
+
+  async function startNarrow(): Promise<PeerHarness> {
+    const bytesPerSecond = LINK_BYTES_PER_SECOND
+    const handle = (links: PeerLinks): void => links.handle(SIZE, sizeOf)
+    return startPeers(2, { bytesPerSecond, handle })
+  }
+
+  for (const lane of ['data', 'bulk'] as const) {
+    test(`stays, on lane ${lane}, though nothing comes meanwhile`, async () => {
+      const peers = await startNarrow()
+      const [, b] = peers.ids as [string, string]
+      const { dialled } = peers.wires
+      const beganMs = peers.clock.monotonicMs()
+      const call = peers.links[0]!.request(b, lane, SIZE, new Uint8Array(LARGE), 30_000)
+      assert.deepEqual(await peers.settle(call), sizeOf(new Uint8Array(LARGE)))
+      assert.ok(peers.clock.monotonicMs() - beganMs > DEFAULT_PEER_LIMITS.silentMaxMs)
+      assert.equal(peers.wires.dialled, dialled, 'nothing was dialled again')
+      await peers.close()
+    })
+  }
+
+  test('is closed when the other node is gone, though pings are sent on', async () => {
+    const peers = await startNarrow()
+    const [, b] = peers.ids as [string, string]
+    const call = errorOf(peers.links[0]!.request(b, 'data', SIZE, new Uint8Array(LARGE), 60_000))
+    await peers.clock.advanceAsync(5000)
+    peers.wires.silence('10.0.0.1', '10.0.0.2')
+    const leftMs = DEFAULT_PEER_LIMITS.silentMaxMs + 1000
+    await peers.until(() => !peers.links[0]!.isLinked(b), 'it was noticed', leftMs)
+    await call
     await peers.close()
   })
 })

@@ -37,7 +37,8 @@ const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
   'node:http': /^src\/net\/http\//,
   'node:module': /^src\/level-base\.ts$/,
   'node:https': /^src\/net\/http\//,
-  'node:net': /^src\/net\/(?:acceptor|connector|listener|shared-read|tls\/.*)\.ts$/,
+  'node:net':
+    /^src\/net\/(?:acceptor|connector|listener|piecewise-writer|shared-read|tls\/.*)\.ts$/,
   'node:os': /^src\/(?:engine\/(?:directory-lock|lock-holder)\.ts$|cli\/)/,
   'node:path': /^src\/(?:engine\/(?:node-file-system|directory-lock|lock-holder)\.ts$|cli\/)/,
   'node:process': /^src\/cli\//,

@@ -28,6 +28,8 @@ export interface PeerHarnessOptions {
   readonly limits?: Partial<PeerLimits>
   /** Milliseconds that a chunk takes. @defaultValue 1 */
   readonly latencyMs?: () => number
+  /** Of each direction of a link. @defaultValue without a limit */
+  readonly bytesPerSecond?: number
   /** Registers the handlers of a node, before its links start. */
   readonly handle?: (links: PeerLinks, index: number) => void
   /** The epoch of a node's ring. @defaultValue 1 */
@@ -61,8 +63,7 @@ export class PeerHarness {
 
   constructor(options: PeerHarnessOptions = {}) {
     this.#options = options
-    const { latencyMs } = options
-    this.wires = new SimWires(this.clock, latencyMs === undefined ? {} : { latencyMs })
+    this.wires = new SimWires(this.clock, options)
   }
 
   addressOf(index: number): string {

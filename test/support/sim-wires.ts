@@ -19,15 +19,20 @@ import type { Connector, Wire, WireEvents } from '../../src/net/connector.ts'
 
 /** What the two kernels of a connection hold before a writer is told to wait. */
 const WINDOW_BYTES = 256 * 1024
+/** What takes long arrives in pieces that take so long. */
+const PIECE_MS = 16
 
 export interface SimWiresOptions {
   /** Milliseconds that the next chunk takes. @defaultValue 1 */
   readonly latencyMs?: () => number
+  /** Of each direction of a connection. @defaultValue without a limit */
+  readonly bytesPerSecond?: number
 }
 
 export class SimWires {
   readonly clock: Clock
   readonly latencyMs: () => number
+  readonly bytesPerMs: number
   readonly listeners = new Map<string, SimListener>()
   /** Directions "from>to" in which nothing arrives. */
   readonly #silent = new Set<string>()
@@ -41,6 +46,7 @@ export class SimWires {
   constructor(clock: Clock, options: SimWiresOptions = {}) {
     this.clock = clock
     this.latencyMs = options.latencyMs ?? (() => 1)
+    this.bytesPerMs = (options.bytesPerSecond ?? Number.POSITIVE_INFINITY) / 1000
   }
 
   connector(host: string): Connector {
@@ -233,7 +239,12 @@ class SimEnd implements AcceptedWire {
     if (this.#closed || this.#hasEnded) return true
     this.#network.writes++
     this.#onTheWay += bytes.length
-    this.#send(Uint8Array.from(bytes))
+    const pieceSize = Math.ceil(PIECE_MS * this.#network.bytesPerMs)
+    let left = Uint8Array.from(bytes)
+    for (; left.length > pieceSize; left = left.subarray(pieceSize)) {
+      this.#send(left.subarray(0, pieceSize))
+    }
+    this.#send(left)
     this.#backlogged = this.backlogBytes > 0
     return !this.#backlogged
   }
@@ -243,9 +254,10 @@ class SimEnd implements AcceptedWire {
   }
 
   #send(packet: Packet): void {
-    const { clock, latencyMs } = this.#network
+    const { clock, latencyMs, bytesPerMs } = this.#network
     const nowMs = clock.monotonicMs()
-    this.#lastArrivalMs = Math.max(this.#lastArrivalMs, nowMs + latencyMs())
+    const tookMs = packet instanceof Uint8Array ? packet.length / bytesPerMs : 0
+    this.#lastArrivalMs = Math.max(this.#lastArrivalMs + tookMs, nowMs + latencyMs())
     const { other } = this
     clock.setTimer(this.#lastArrivalMs - nowMs, () => {
       // A reset takes with it what was not read yet.

@@ -1,6 +1,6 @@
 /** Accepts over TLS, as acceptor.ts does over TCP. */
 import { createServer, type TLSSocket } from 'node:tls'
-import { AcceptedSocket, type Acceptor, tellEvents } from '../acceptor.ts'
+import { AcceptedSocket, type Acceptor } from '../acceptor.ts'
 import { bind, closeListener } from '../listener.ts'
 import { explainServerError, type HandshakeEnd, type TlsDoor } from './tls-error.ts'
 import { addressOf, TlsHandshakes } from './tls-handshakes.ts'
@@ -29,7 +29,8 @@ export function tlsAcceptor(tls: ServerTls, acceptorOptions: TlsAcceptorOptions)
         socket.allowHalfOpen = true
         socket.setNoDelay(true)
         socket.setKeepAlive(true, options.keepAliveMs)
-        const events = accept(new AcceptedSocket(socket, remoteAddress))
+        const wire = new AcceptedSocket(socket, remoteAddress)
+        const events = accept(wire)
         if (events === undefined) {
           socket.destroy()
           return
@@ -40,7 +41,7 @@ export function tlsAcceptor(tls: ServerTls, acceptorOptions: TlsAcceptorOptions)
             chunk.length,
           )
         })
-        tellEvents(socket, events)
+        wire.tell(events)
       })
       listener.on('tlsClientError', (error, socket) => {
         const end = explainServerError(error, verifiedAs(socket), door)
