@@ -87,6 +87,12 @@ describe('the cold directory', () => {
 
     const released = await begin(disk, null)
     assert.deepEqual(await readState(released.db), state)
+    // No power loss brings a table back, which nobody knows of any more.
+    const crashed = disk.crashClone(seededRandom(1), { keep: 'nothing' })
+    assert.equal(tablesIn(crashed, COLD), 0)
+    const anew = await begin(crashed, COLD)
+    assert.deepEqual(await readState(anew.db), state)
+    await close(anew)
     await close(released)
     assert.deepEqual(disk.listSync(COLD), [])
     assert.ok(!disk.listSync(DIRECTORY).includes('COLD'))
