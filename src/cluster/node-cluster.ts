@@ -16,6 +16,8 @@ import type { NodeLinks } from './node-links.ts'
 import { NodeMembership } from './node-membership.ts'
 import type { NodeEnvironment } from './options.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
+import type { RingTable } from './ring-table.ts'
+import { RingUptake } from './ring-uptake.ts'
 
 export interface NodeClusterParts {
   /** The engine below the store. */
@@ -45,20 +47,17 @@ export interface NodeClusterParts {
 export class NodeCluster {
   readonly membership: NodeMembership
   readonly work: ClusterNode
-  readonly #stopFollowing: () => void
+  readonly #uptake: RingUptake
 
   private constructor(
-    { ring, logger }: NodeClusterParts,
+    { ring, logger, environment }: NodeClusterParts,
     membership: NodeMembership,
     work: ClusterNode,
   ) {
     this.membership = membership
     this.work = work
-    this.#stopFollowing = ring.onChange(() => {
-      work.changeRing(ring.table).catch(error => {
-        logger.error('writes still go by the ring before the current one', { error })
-      })
-    })
+    const changeRing = (table: RingTable): Promise<void> => work.changeRing(table)
+    this.#uptake = new RingUptake({ ring, clock: environment.clock, logger, changeRing })
   }
 
   /** Reads what an earlier process owed its peers; nothing may have been written yet. */
@@ -118,7 +117,7 @@ export class NodeCluster {
 
   /** What is owed stays in log and hints. */
   async close(): Promise<void> {
-    this.#stopFollowing()
+    this.#uptake.stop()
     this.membership.stop()
     await this.work.close()
   }

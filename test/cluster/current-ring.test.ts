@@ -11,6 +11,8 @@ import { createRing, type Ring } from '../../src/cluster/ring.ts'
 import { beginJoin, finish, initRing, moveReads } from '../../src/cluster/ring-change.ts'
 import { decodeRingRecord, encodeRing } from '../../src/cluster/ring-format.ts'
 import { nodeIdOf } from '../../src/cluster/ring-member.ts'
+import type { RingTable } from '../../src/cluster/ring-table.ts'
+import { RingUptake } from '../../src/cluster/ring-uptake.ts'
 import type { StorePut } from '../../src/cluster/store.ts'
 import { open } from '../../src/engine/index.ts'
 import {
@@ -21,11 +23,13 @@ import {
   VersionMismatchError,
 } from '../../src/errors.ts'
 import type { Durability } from '../../src/key-value-store.ts'
+import { silentLogger } from '../../src/logger.ts'
 import { connect } from '../../src/net/index.ts'
 import { seededRandom } from '../../src/random.ts'
 import { FakeEngine } from '../support/fake-engine.ts'
 import { anyStep, randomMember } from '../support/random-ring.ts'
 import { printSeed } from '../support/seed.ts'
+import { SimClock } from '../support/sim-clock.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const IDENTITY: NodeIdentity = {
@@ -221,6 +225,47 @@ describe('a later ring', () => {
       assert.deepEqual(await durableRing(engine), current.ring)
     }
   })
+})
+
+test('what could not be taken up is tried again, with the ring that is current by then', async () => {
+  const clock = new SimClock()
+  const tables = [1, 2, 3].map(epoch => ({ ring: { epoch } }) as unknown as RingTable)
+  let tell: () => void = () => undefined
+  const onChange = (listener: () => void) => {
+    tell = listener
+    return () => {
+      tell = () => undefined
+    }
+  }
+  const ring = { table: tables[0]!, onChange }
+  let error: Error | undefined = new IoError('no space left on the disk')
+  const tried: number[] = []
+  const told: string[] = []
+  const uptake = new RingUptake({
+    ...{ ring: ring as unknown as CurrentRing, clock },
+    logger: { ...silentLogger, error: message => void told.push(message) },
+    changeRing: async table => {
+      tried.push(table.ring.epoch)
+      if (error !== undefined) throw error
+    },
+  })
+  ring.table = tables[1]!
+  tell()
+  await clock.advanceAsync(1000, 10)
+  assert.deepEqual(tried, [2, 2, 2], 'less and less often')
+  ring.table = tables[2]!
+  await clock.advanceAsync(1000, 10)
+  error = undefined
+  await clock.advanceAsync(60_000, 100)
+  assert.deepEqual(tried, [2, 2, 2, 3, 3])
+  assert.equal(told.length, 4)
+  assert.match(told[0]!, /ring before the current one; it is tried again$/)
+  error = new TypeError('a bug')
+  tell()
+  uptake.stop()
+  tell()
+  await clock.advanceAsync(60_000, 100)
+  assert.equal(tried.length, 6)
 })
 
 test('whoever listens hears of each change once it is current, until he stops', async () => {
