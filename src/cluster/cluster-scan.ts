@@ -15,6 +15,7 @@
  */
 import { compareBytes } from '../bytes.ts'
 import { AbortedError, KvError, UnavailableError } from '../errors.ts'
+import { LARGEST_ANSWER_MS } from './link-rate.ts'
 import { OrderedScan } from './ordered-scan.ts'
 import { KeyBounds, type Partitioner } from './partition.ts'
 import { PartitionSet } from './partition-set.ts'
@@ -30,8 +31,11 @@ import { decodeOpened, decodePage, encodeClose, encodeNext, encodeOpen } from '.
 import { TimeSlice } from './time-slice.ts'
 import { decodeCursor, encodeCursor, UnorderedScan } from './unordered-scan.ts'
 
-/** A replica that sends no page for so long has failed, as far as the scan is concerned. */
-const PAGE_MS_MAX = 5000
+/**
+ * A replica that sends no page for so long has failed, as far as the scan is concerned. One large
+ * value makes a page, and may take its time.
+ */
+const PAGE_MS_MAX = 5000 + LARGEST_ANSWER_MS
 /** Replicas that a scan may lose before it gives up. */
 const FAILURES_MAX = 16
 /** Bytes of pages that the scans of a node hold together. */

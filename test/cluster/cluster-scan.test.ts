@@ -211,6 +211,26 @@ describe('scans across the cluster', () => {
     }
   })
 
+  test('bring a large value over a narrow link', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 5, bytesPerSecond: 100_000 })
+    const key = randomKey(random, 1)
+    const version = encodeVersion(cluster.clock.wallMs(), 0, WRITER)
+    const stored = encodeValue(version, new Uint8Array(600_000), 0)
+    const owners = cluster.replicasOf(key)
+    for (const { store } of owners) {
+      await store.applyStored([{ engineKey: store.partitioner.engineKey(key), stored }])
+    }
+    const reader = cluster.members.find(member => !owners.includes(member))!
+    const beganMs = cluster.clock.monotonicMs()
+    const scan = reader.scans.open(EVERYTHING, false)
+    const page = await cluster.settle(scan.next(10, 1000))
+    scan.close()
+    assert.equal(page.values[0]?.length, 600_000)
+    const tookMs = cluster.clock.monotonicMs() - beganMs
+    assert.ok(tookMs > 6000 && tookMs < 7000, `${tookMs}`)
+  })
+
   test('a node that has a copy of everything needs nobody else', async t => {
     const random = seededRandom(printSeed(t))
     const cluster = await FakeCluster.start({ random, nodes: 3 })
