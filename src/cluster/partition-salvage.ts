@@ -27,6 +27,7 @@ import {
 import type { PartitionTrees } from './partition-trees.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import type { PurgeMarks } from './purge-marks.ts'
+import { purgeGroupKeys } from './purge-record.ts'
 import type { CurrentReplicaSets } from './replica-sets.ts'
 import type { NodeId } from './ring-member.ts'
 import type { StoreLoss } from './store.ts'
@@ -133,11 +134,12 @@ export class PartitionSalvage {
 
   /** Rejects when records of the node may be among what is lost. */
   async #checkRecords({ smallestKey, largestKey }: StoreLoss): Promise<void> {
-    for (const name of Object.values(NodeKey)) {
-      const key = nodeKey(name)
+    const { store } = this.#options
+    const groups = purgeGroupKeys(store.partitioner.count)
+    for (const key of [...Object.values(NodeKey).map(nodeKey), ...groups]) {
       const isInside = compareBytes(smallestKey, key) <= 0 && compareBytes(key, largestKey) <= 0
       // What can be read, or is known to be absent, does not stand in the damaged block.
-      if (isInside) await this.#options.store.store.read(key)
+      if (isInside) await store.store.read(key)
     }
     if (partitionAt(largestKey) < RECORD_PREFIX) return
     throw new UnavailableError('hints for other nodes are among what cannot be read')

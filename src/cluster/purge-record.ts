@@ -101,6 +101,12 @@ function decodeTimes(
   }
 }
 
+/** The node keys of all groups of so many partitions. */
+export function purgeGroupKeys(count: number): Uint8Array[] {
+  const groups = Math.ceil(count / GROUP_PARTITIONS)
+  return Array.from({ length: groups }, (_, group) => groupKey(group))
+}
+
 function groupKey(group: number): Uint8Array {
   return Uint8Array.of(NodeKey.purge, group)
 }

@@ -15,6 +15,7 @@ import {
   type ReplicaAnswer,
   ReplicaStatus,
 } from '../../src/cluster/replica-message.ts'
+import type { StoreSalvage } from '../../src/cluster/store.ts'
 import { encodeTombstone, encodeValue, mergeStored } from '../../src/cluster/versioned-value.ts'
 import type { Db } from '../../src/engine/index.ts'
 import { CorruptionError, UnavailableError } from '../../src/errors.ts'
@@ -333,6 +334,42 @@ describe('anti-entropy', () => {
 })
 
 describe('what a node has lost to a flipped byte', () => {
+  test('is given up only where no record of the node may be among it', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 3, partitionCount: 4096 })
+    const [a] = cluster.members as [FakeMember]
+    const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'hex'))
+    const read = a.engine.read.bind(a.engine)
+    let [smallestKey, largestKey, damaged] = ['', '', '']
+    a.engine.read = (key, snapshot) => {
+      if (hex(key) !== damaged) return read(key, snapshot)
+      throw new CorruptionError({ path: '000005.sst', offset: 4096 }, 'a flipped byte')
+    }
+    const compact = ({ onLost }: StoreSalvage): Promise<void> =>
+      onLost([{ smallestKey: bytes(smallestKey), largestKey: bytes(largestKey) }])
+    Object.assign(a.engine, { compact })
+    for (const [from, to, unreadable, isGivenUp] of [
+      ['08ff61', '090061', '0a', true],
+      ['08ff61', '090061', '09', false],
+      ['08ff61', '090061', '0900', false],
+      ['090361', '090561', '0903', true],
+      ['090361', '090561', '0904', false],
+      ['090361', '090561', '0905', false],
+    ] as const) {
+      const { salvage } = a.repair
+      const { lostBlocks } = salvage
+      smallestKey = from
+      largestKey = to
+      damaged = unreadable
+      salvage.found(0x0903)
+      assert.ok(salvage.isRunning)
+      while (salvage.isRunning) await cluster.pass(5)
+      assert.equal(salvage.lostBlocks > lostBlocks, isGivenUp, `${from} to ${to}: ${damaged}`)
+      // After one that failed it waits.
+      await cluster.clock.advanceAsync(600_001)
+    }
+  })
+
   test('is not there again while another that has it cannot tell', async t => {
     const random = seededRandom(printSeed(t))
     const cluster = await FakeCluster.start({ random, nodes: 3, partitionCount: 1 })
