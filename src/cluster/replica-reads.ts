@@ -119,8 +119,13 @@ class ReplicaReads {
   ): Promise<void> {
     const { store, marks } = this.#options
     const engineKeys = this.#ownedKeys(message)
-    for (const engineKey of engineKeys) marks.checkNotBehind(enginePartition(engineKey))
+    const check = (): void => {
+      for (const engineKey of engineKeys) marks.checkNotBehind(enginePartition(engineKey))
+    }
+    check()
     await eachLocalForm(store, engineKeys, this.#clientOf(from), visit)
+    // What was lost meanwhile may be what it has come to since.
+    check()
   }
 
   #ownedKeys({ epoch, keys }: KeysMessage): Uint8Array[] {

@@ -8,6 +8,7 @@ import { describe, test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import type { ReadTerms } from '../../src/cluster/read-coordinator.ts'
+import { encodeKeys } from '../../src/cluster/read-messages.ts'
 import { encodeValue, storedVersion } from '../../src/cluster/versioned-value.ts'
 import { CorruptionError, KvError, TimeoutError, UnavailableError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
@@ -278,6 +279,21 @@ describe('reads across the cluster', () => {
     await give(a, KEY, cluster.form(3))
     assert.equal(numberOf((await entry())?.value), 3, 'what is there will do then')
     assert.deepEqual((await session()).map(numberOf), [3, 6])
+  })
+
+  test('what a copy is found to lack while it is read is not told', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 3, partitionCount: 1 })
+    const [a, b] = cluster.members as [FakeMember, FakeMember]
+    const read = a.engine.read.bind(a.engine)
+    a.engine.read = async (key, snapshot) => {
+      if (!a.marks.damaged.has(0)) await a.marks.damaged.add([0])
+      return read(key, snapshot)
+    }
+    const { epoch } = cluster.table.ring
+    const body = encodeKeys({ epoch, keys: [KEY] })
+    const reading = b.peers.request(a.id, 'data', PeerMessage.readStored, body, 1000)
+    await assert.rejects(cluster.settle(reading), UnavailableError)
   })
 
   test('no quorum relies on a node of which others may still say that it is an old copy', async t => {
