@@ -294,3 +294,8 @@ export function isRetryable(error: unknown): boolean {
 export function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error))
 }
+
+/** For what nobody waits for: an operating error of it is nobody's either, anything else a bug. */
+export function failUnlessKv(error: unknown): void {
+  if (!(error instanceof KvError)) throw error
+}

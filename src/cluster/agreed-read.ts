@@ -20,7 +20,7 @@
 import { assert } from '../assert.ts'
 import { compareBytes } from '../bytes.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import { KvError, ProtocolError, TimeoutError, UnavailableError } from '../errors.ts'
+import { failUnlessKv, KvError, ProtocolError, TimeoutError, UnavailableError } from '../errors.ts'
 import { LARGEST_ANSWER_MS, sendingMs } from './link-rate.ts'
 import { enginePartition, engineUserKey } from './partition.ts'
 import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
@@ -445,17 +445,13 @@ class AgreedRead {
     const { nodes, needed } = this.#options
     const quorum = Math.floor(nodes.length / 2) + 1
     if (needed < quorum && this.#damaged.size > 0) {
-      readAgreed({ ...this.#options, needed: quorum }, this.#keys).catch((error: unknown) => {
-        this.#lastError = error
-      })
+      readAgreed({ ...this.#options, needed: quorum }, this.#keys).catch(failUnlessKv)
       return
     }
     for (const [node, digests] of this.#damaged) {
       const indices = this.#staleOf(digests)
       if (indices.length === 0) continue
-      this.#give(node, indices).catch((error: unknown) => {
-        this.#lastError = error
-      })
+      this.#give(node, indices).catch(failUnlessKv)
     }
   }
 

@@ -17,7 +17,13 @@
 import { DecodeError } from '../bytes.ts'
 import { type CancelTimer, type Clock, yieldToEventLoop } from '../clock.ts'
 import type { ChangeBatch, ChangeFeed, Db, WalHold } from '../engine/index.ts'
-import { AbortedError, ChangesGoneError, InvalidArgumentError, OverloadedError } from '../errors.ts'
+import {
+  AbortedError,
+  ChangesGoneError,
+  failUnlessKv,
+  InvalidArgumentError,
+  OverloadedError,
+} from '../errors.ts'
 import type { Random } from '../random.ts'
 import { enginePartition, isNodeKey, PARTITION_SIZE } from './partition.ts'
 import {
@@ -255,7 +261,7 @@ export class ChangeWatches {
     const nowMs = this.#options.clock.monotonicMs()
     for (const watch of this.#watches.values()) {
       // A call waits for less than that.
-      if (nowMs - watch.usedMs > IDLE_MS) this.#end(watch).catch(ignore)
+      if (nowMs - watch.usedMs > IDLE_MS) this.#end(watch).catch(failUnlessKv)
     }
     this.#cancelSweep = this.#watches.size === 0 ? undefined : this.#scheduleSweep()
   }
