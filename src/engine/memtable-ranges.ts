@@ -8,25 +8,39 @@
  *  2. Of what it covers only sequences stay that some reader can still ask for: a wide tombstone
  *     swallows the narrow ones below it, and a fragment has at most two more sequences than there
  *     are snapshots.
- *  3. A list that was handed out never changes.
+ *  3. A list that was handed out never changes: the next tombstone goes into a copy of it. Until
+ *     then tombstones go into the same list, in place. (A batch of 10,000 that nest took 8 s with a
+ *     copy for each: from 16,384 fragments on an array has a page of its own for V8.)
  */
 import { compareBytes } from '../bytes.ts'
 import {
+  coveringSequence,
   findFragment,
   fragmentsMemorySize,
-  NO_FRAGMENTS,
   type RangeFragment,
   type RangeFragments,
 } from './range-fragment.ts'
 import { append } from './range-fragmenter.ts'
 import { newestOfStripes } from './snapshot-stripes.ts'
 
+/** More fragments than are passed to one call as arguments. */
+const SPLICED_AT_ONCE = 1024
+
 export class MemtableRanges {
-  #fragments = NO_FRAGMENTS
+  #fragments: RangeFragment[] = []
+  /** Whether somebody may keep the list. */
+  #isHandedOut = false
   #count = 0
 
+  /** The list of now, for whoever keeps it. */
   get fragments(): RangeFragments {
+    this.#isHandedOut = true
     return this.#fragments
+  }
+
+  /** coveringSequence of the list of now. */
+  covering(key: Uint8Array, keyStart: number, keyEnd: number, maxSequence: number): number {
+    return coveringSequence(this.#fragments, key, keyStart, keyEnd, maxSequence)
   }
 
   /** Tombstones added. */
@@ -66,6 +80,17 @@ export class MemtableRanges {
     }
     if (compareBytes(reached, end) < 0)
       append(changed, { start: reached, end, sequences: [sequence] })
-    this.#fragments = old.slice(0, from).concat(changed, old.slice(to))
+    this.#replace(from, to, changed)
+  }
+
+  /** Puts `changed` where the fragments [from, to) are. */
+  #replace(from: number, to: number, changed: readonly RangeFragment[]): void {
+    if (changed.length > SPLICED_AT_ONCE) {
+      this.#fragments = this.#fragments.slice(0, from).concat(changed, this.#fragments.slice(to))
+    } else {
+      if (this.#isHandedOut) this.#fragments = this.#fragments.slice()
+      this.#fragments.splice(from, to - from, ...changed)
+    }
+    this.#isHandedOut = false
   }
 }

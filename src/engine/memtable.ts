@@ -31,7 +31,7 @@ import { type ArenaOrder, keyOf, MemtableCursor } from './memtable-arena.ts'
 import type { MemtableMemory } from './memtable-memory.ts'
 import { MemtableRanges } from './memtable-ranges.ts'
 import { ARENA_OVERHEAD, NODE_KEY_OFFSET, nodeSizeMax } from './node-arena.ts'
-import { coveringSequence, END_OF_KEYS, type RangeFragments } from './range-fragment.ts'
+import { END_OF_KEYS, type RangeFragments } from './range-fragment.ts'
 import { Skiplist } from './skiplist.ts'
 import { copyInSlices } from './slices.ts'
 
@@ -285,7 +285,7 @@ export class Memtable {
 
   /** The newest range tombstone over the key that `sequence` knows; 0 when there is none. */
   coveringSequence(key: Uint8Array, keyStart: number, keyEnd: number, sequence: number): number {
-    return coveringSequence(this.#ranges.fragments, key, keyStart, keyEnd, sequence)
+    return this.#ranges.covering(key, keyStart, keyEnd, sequence)
   }
 
   /**

@@ -25,6 +25,7 @@ import type { SequenceRange } from './change-batch.ts'
 import { type FreezeWaiter, GroupCommitter } from './group-committer.ts'
 import { ImmediateWriter } from './immediate-writer.ts'
 import { encodeBatch, gatherBatch, type OperationSource, sourceOf } from './large-batch.ts'
+import { RANGE_COUNT_MAX } from './memtable.ts'
 import { type CommitFrame, PreparedWrite } from './prepared-write.ts'
 import { finalRefusal, tooManyBatches, tooManyBytes } from './queue-refusals.ts'
 import { LARGE_SIZE_MIN } from './slices.ts'
@@ -288,7 +289,7 @@ export class WriteQueue {
 
   #join(size: number, durability: Durability): WriteGroup {
     let group = this.#open
-    if (group === undefined || group.builder.size + size > GROUP_SIZE_TARGET) {
+    if (group === undefined || isFull(group.builder, size)) {
       group = this.#addGroup(this.#spareBuilder(), durability)
       this.#open = group
     }
@@ -374,6 +375,11 @@ export class WriteQueue {
     builder.begin()
     this.#spareBuilders.push(builder)
   }
+}
+
+/** Whether a group takes no such write: one memtable takes it whole, range tombstones too. */
+function isFull({ size, rangeCount }: WalFrameBuilder, more: number): boolean {
+  return size + more > GROUP_SIZE_TARGET || rangeCount >= RANGE_COUNT_MAX
 }
 
 async function rejected(refusal: Promise<Error>): Promise<never> {

@@ -280,6 +280,16 @@ describe('writes that wait', () => {
   })
 })
 
+test('a group takes no more range deletions than a memtable', async () => {
+  const { db, clock } = await empty()
+  const deletions = Array.from({ length: 10_000 }, (_, index) =>
+    db.deleteRange({ gte: `a${index}`, lt: `a${index}.` }),
+  )
+  await drive(clock, Promise.all(deletions))
+  assert.equal(db.stats().writes.groups, 3, '4096 in each')
+  await drive(clock, db.close())
+})
+
 test('a queue that is closed freezes no memtable, and one that is closing those asked for', async () => {
   let frozen = 0
   const host: Partial<WriteQueueHost> = {

@@ -151,44 +151,57 @@ describe('the fragmenter', () => {
 
 describe('the ranges of a memtable', () => {
   test('answer all readers after each tombstone as the tombstones do', context => {
-    const steps = fc.array(fc.tuple(range, fc.nat(3), fc.boolean()), { maxLength: 12 })
+    const steps = fc.array(fc.tuple(range, fc.nat(3), fc.boolean(), fc.boolean()), {
+      maxLength: 12,
+    })
     check(context, steps, drawn => {
       const ranges = new MemtableRanges()
       const all: RangeFragment[] = []
       const taken: number[] = []
+      const kept: [RangeFragments, RangeFragments][] = []
       let visible = 0
-      for (const [index, [[start, end], release, isSeen]] of drawn.entries()) {
+      for (const [index, [[start, end], release, isSeen, isKept]] of drawn.entries()) {
         const sequence = 10 + index * 10
         const readers = Float64Array.from([...taken, visible])
         ranges.add(start, end, sequence, readers)
         all.push({ start, end, sequences: [sequence] })
-        checkList(ranges.fragments)
-        checkAnswers(ranges.fragments, all, [...readers, NEWEST])
+        if (isKept) {
+          const { fragments } = ranges
+          checkList(fragments)
+          checkAnswers(fragments, all, [...readers, NEWEST])
+          kept.push([fragments, [...fragments]])
+        }
+        for (const probe of probesOf(all)) {
+          const actual = ranges.covering(probe, 0, probe.length, NEWEST)
+          assert.equal(actual, naive(all, probe, NEWEST))
+        }
         // The group is seen; somebody may take a snapshot, somebody may let one go.
         if (isSeen) visible = sequence
         if (release === 0) taken.push(visible)
         if (release === 1) taken.shift()
       }
+      for (const [list, copy] of kept) assert.deepEqual(list, copy, 'a list that is kept stays')
     })
   })
 
   test('shrink when a wide tombstone swallows narrow ones, and keep them for a snapshot', () => {
     const fill = (readers: Float64Array) => {
       const ranges = new MemtableRanges()
-      for (let index = 0; index < 200; index++) {
-        ranges.add(Uint8Array.of(index, 0), Uint8Array.of(index, 1), 1 + index, readers)
+      for (let index = 0; index < 600; index++) {
+        const start = Uint8Array.of(index >> 8, index & 255)
+        ranges.add(start, endAfter(start), 1 + index, readers)
       }
-      assert.equal(ranges.fragments.length, 200)
+      assert.equal(ranges.fragments.length, 600)
       ranges.add(Uint8Array.of(0), Uint8Array.of(255), 1000, readers)
       return ranges
     }
     assert.equal(fill(Float64Array.of(0)).fragments.length, 1)
-    const held = fill(Float64Array.of(500))
-    assert.equal(held.fragments.length, 401)
+    const held = fill(Float64Array.of(600))
+    assert.equal(held.fragments.length, 1201)
     // Once the snapshot is gone the next one tidies up.
     held.add(Uint8Array.of(0), Uint8Array.of(255), 1001, Float64Array.of(1000))
     assert.equal(held.fragments.length, 1)
-    assert.equal(held.count, 202)
+    assert.equal(held.count, 602)
   })
 })
 
