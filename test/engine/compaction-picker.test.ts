@@ -14,10 +14,14 @@ import {
   pickCompaction,
 } from '../../src/engine/compaction-picker.ts'
 import { rangesOverlap } from '../../src/engine/compaction-plan.ts'
+import { CompactionTimers } from '../../src/engine/compaction-timers.ts'
 import { LAST_LEVEL, levelShape } from '../../src/engine/level-shape.ts'
+import { Version } from '../../src/engine/version.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { LevelModel, type ModelEntry } from '../support/level-model.ts'
+import { randomTable } from '../support/random-table.ts'
 import { printSeed } from '../support/seed.ts'
+import { SimClock } from '../support/sim-clock.ts'
 
 const OPTIONS: CompactionOptions = {
   tableSizeTarget: 2000,
@@ -366,5 +370,40 @@ describe('pickCompaction', () => {
     for (let flush = 0; flush < 9; flush++) run.model.flush([run.model.put(flush, 100)])
     assert.notEqual(start(run), undefined)
     assert.equal(pickCompaction(run.model.version, run.options, stateOf(run)), undefined)
+  })
+})
+
+describe('the wait for tables to expire', () => {
+  test('looks at the tables of a version once, and again when one has expired', t => {
+    const clock = new SimClock({ wallMs: 0 })
+    const random = seededRandom(1)
+    const fired: number[] = []
+    const tell = () => fired.push(clock.wallMs())
+    const timers = new CompactionTimers(clock, () => undefined, tell)
+    const expiries = [2000, 500, 0, 1000]
+    const added = expiries.map((expiryMax, index) => {
+      const key = Uint8Array.of(index)
+      const table = randomTable(random, index + 1, key, key)
+      const expiringCount = expiryMax === 0 ? 0 : table.entryCount
+      return { level: LAST_LEVEL, table: { ...table, expiryMax, expiringCount } }
+    })
+    const version = Version.empty().apply({ added })
+    const looks = t.mock.method(Version.prototype, 'tables').mock
+    for (const nextMs of [500, 1000, 2000]) {
+      const before = looks.callCount()
+      for (let scan = 0; scan < 100; scan++) {
+        timers.stop()
+        timers.waitForExpiry(version, clock.wallMs())
+      }
+      assert.equal(looks.callCount(), before + 1)
+      clock.advance(nextMs + 1 - clock.wallMs())
+      assert.equal(fired.at(-1), nextMs + 1)
+    }
+    timers.waitForExpiry(version, clock.wallMs())
+    timers.waitForExpiry(version, clock.wallMs())
+    assert.equal(looks.callCount(), 4)
+    timers.waitForExpiry(Version.empty().apply({ added }), 0)
+    assert.equal(looks.callCount(), 5)
+    assert.equal(fired.length, 3)
   })
 })
