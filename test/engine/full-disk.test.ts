@@ -223,6 +223,20 @@ describe('a database that was opened on a full disk', () => {
     await drive(clock, db.close())
   })
 
+  test('shows nothing that a power loss could still take back', async () => {
+    const before = new MemoryFileSystem()
+    const killed = await openEngine(before)
+    await killed.put('a', 'given to the system alone', { durability: 'interval' })
+    const memory = before.processCrashClone()
+    const disk = new OddDisk(memory)
+    disk.fail({ fault: 'full', forever: true })
+    const db = await openEngine(disk)
+    const shown = await db.get('a')
+    assert.ok(shown)
+    const survivor = memory.crashClone(seededRandom(1), { keep: 'nothing' })
+    assert.deepEqual(await (await openEngine(survivor)).get('a'), shown)
+  })
+
   test('takes writes and flushes them at once when a writer has found room', async () => {
     const { db, clock, full } = await openKilledOnFull()
     // By now the work in the background waits half a minute between its tries.

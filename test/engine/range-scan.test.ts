@@ -7,7 +7,8 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Decode } from '../../src/bytes.ts'
 import { yieldToEventLoop } from '../../src/clock.ts'
-import type { Db } from '../../src/engine/index.ts'
+import type { File, FileAccess } from '../../src/engine/file-system.ts'
+import type { Db, LeapEntry } from '../../src/engine/index.ts'
 import { KvError } from '../../src/errors.ts'
 import type { ScanOptions } from '../../src/key-value-store.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
@@ -15,6 +16,23 @@ import { drive, openEngine } from '../support/engine-on-disk.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { printSeed } from '../support/seed.ts'
 import { SimClock } from '../support/sim-clock.ts'
+
+/** Reads of tables that are opened while `gate` is set wait for it. */
+class GatedDisk extends MemoryFileSystem {
+  gate: Promise<void> | undefined
+
+  override openSync(path: string, access?: FileAccess): File {
+    const file = super.openSync(path, access)
+    const { gate } = this
+    if (gate === undefined || !path.endsWith('.sst')) return file
+    const read = file.read.bind(file)
+    file.read = async (...call) => {
+      await gate
+      return await read(...call)
+    }
+    return file
+  }
+}
 
 const WALKS = 200
 const STEPS = 30
@@ -162,6 +180,47 @@ describe('a scan that is moved', () => {
     assert.equal(utf8Decode((await scan.next()).value!), keyText(1))
     await scan.close()
     await drive(clock, db.close())
+  })
+
+  test('nor does a range that is read by hand, or a leap, see what comes while it waits', async () => {
+    const clock = new SimClock()
+    const disk = new GatedDisk()
+    const keys = Array.from({ length: 300 }, (_, index) => keyText(index))
+    const write = async (db: Db, value: string) => {
+      await drive(clock, db.batch(keys.map(key => ({ type: 'put', key, value }))))
+      await drive(clock, db.compact())
+    }
+    const from = Buffer.from('key')
+    const chunks = { reverse: false, keysOnly: false, countMax: 1000, bytesMax: 1e6 }
+    const readers: ((db: Db, found: string[]) => unknown)[] = [
+      async (db, found) => found.push(...(await db.readRange(chunks)).values.map(utf8Decode)),
+      (db, found) => {
+        const arrive = ({ valueBytes, valueStart, valueEnd }: LeapEntry) => {
+          found.push(utf8Decode(valueBytes.subarray(valueStart, valueEnd)))
+          return 'next' as const
+        }
+        return db.leap({ reverse: false, from, isInclusive: true, end: undefined, arrive })
+      },
+    ]
+    for (const read of readers) {
+      const before = await openEngine(disk, { clock })
+      await write(before, 'first')
+      await drive(clock, before.close())
+      const db = await openEngine(disk, { clock })
+      const found: string[] = []
+      let open: () => void = () => undefined
+      disk.gate = new Promise(resolve => {
+        open = resolve
+      })
+      const reading = read(db, found)
+      disk.gate = undefined
+      await write(db, 'second')
+      assert.equal(found.length, 0, 'it waits for the disk')
+      open()
+      await reading
+      assert.deepEqual(found, Array(keys.length).fill('first'))
+      await drive(clock, db.close())
+    }
   })
 
   test('is closed by the end of a loop, and by close() otherwise', async () => {
