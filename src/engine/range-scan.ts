@@ -12,7 +12,7 @@ export interface SeekableScan<T> extends Scan<T> {
   /**
    * Goes on at `target`: the next item is that of the smallest key at or after it, in reverse of
    * the largest key at or before it, always within the range of the scan. May go forward and back,
-   * also after the end; what was delivered still counts towards the limit.
+   * and, once it was called, also after the end; what was delivered counts towards the limit.
    *
    * Costs nothing by itself: the next read seeks. Once it was called, a scan that is not looped
    * over stays open at its end, and must be closed. Throws ClosedError after close(), and
