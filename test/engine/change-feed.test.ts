@@ -160,6 +160,14 @@ describe('the change feed', () => {
     await db.put('a', '1')
     for await (const batch of db.changes({ after: 0 })) if (batch.sequence === 1) break
     assert.equal(db.stats().walHolds.count, 0)
+    await db.put('a', '2')
+    const held = db.changes({ after: 0 })
+    for (const sequence of [1, 2]) {
+      await held.next()
+      // The batch that was given out may still be wanted, and none before it.
+      assert.equal(db.stats().walHolds.oldestSequence, sequence)
+    }
+    await held.close()
 
     const controller = new AbortController()
     const aborted = db.changes({ signal: controller.signal }).next()
