@@ -7,6 +7,7 @@
  *     of ours that it does not mention; but where the disk is full, what no edit ever mentioned.
  *  2. A failure at any step closes what was opened and then gives the lock back.
  */
+import { resolve } from 'node:path'
 import { checkPath } from '../arguments.ts'
 import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { type Hasher, loadHasher } from '../hash.ts'
@@ -52,11 +53,17 @@ import { WorkerExecutor } from './worker-executor.ts'
 export async function open(directory: string, options: DbOptions = {}): Promise<Db> {
   checkPath(directory, 'directory')
   const resolved = resolveDbOptions(options)
-  return openWith(directory, resolved, {
-    ...systemTimeAndChance(),
-    fileSystem: nodeFileSystem(),
-    executor: new WorkerExecutor(1 + resolved.compactionThreads),
-  })
+  const { coldDirectory: cold } = resolved
+  const coldDirectory = typeof cold === 'string' ? absolutePath(cold) : cold
+  return openWith(
+    absolutePath(directory),
+    { ...resolved, coldDirectory },
+    {
+      ...systemTimeAndChance(),
+      fileSystem: nodeFileSystem(),
+      executor: new WorkerExecutor(1 + resolved.compactionThreads),
+    },
+  )
 }
 
 /**
@@ -98,6 +105,16 @@ export async function destroy(directory: string): Promise<DestroyReport> {
     return await destroyIn(nodeFileSystem(), directory)
   } catch (error) {
     throw ioFailure(error, `${directory} cannot be destroyed`)
+  }
+}
+
+/** A database lives longer than the current directory of its process, which a program may set. */
+function absolutePath(directory: string): string {
+  try {
+    return resolve(directory)
+  } catch (error) {
+    // The current directory is gone.
+    throw ioFailure(error, `${directory} cannot be opened`)
   }
 }
 

@@ -2,7 +2,7 @@
 // every call that takes one, and never to check a disk that is all right.
 // Method: a real directory with everything that can stand in the way, given to every call.
 import assert from 'node:assert/strict'
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import {
@@ -24,6 +24,21 @@ const PLACES = {
   loop: /links lead in a circle/,
   [`${'n'.repeat(300)}`]: /choose a shorter path/,
 } as const
+
+test('open keeps to its directories when the current directory changes', async t => {
+  const root = prepare(t)
+  const before = process.cwd()
+  process.chdir(root)
+  const opening = open('relative', { coldDirectory: 'cold' })
+  // Before anybody else runs.
+  process.chdir(before)
+  const db = await opening
+  await db.put('key', 'value')
+  await db.compact()
+  assert.ok(readdirSync(join(root, 'cold')).some(name => name.endsWith('.sst')))
+  await db.close()
+  assert.ok(readdirSync(join(root, 'relative')).includes('CURRENT'))
+})
 
 describe('a path that cannot be used', () => {
   const calls = {
