@@ -59,6 +59,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENXIO: 'the disk is gone: check that it is connected and mounted',
   ESTALE: 'the disk is gone: check that it is connected and mounted',
   ENOMEM: 'the machine has no memory left: free some, and try again',
+  ERR_WORKER_INIT_FAILED: 'no thread starts: raise the limits of files and threads (ulimit -n, -u)',
   EIO: 'check the disk: the log of the system (dmesg) tells more',
 }
 

@@ -3,7 +3,9 @@
  * on a full disk a put says so and returns, and close() comes to its end. The work itself is tried
  * again (job-runner.ts); once it succeeds, writes are taken as before.
  */
-import { IoError, toError } from '../errors.ts'
+import { IoError, KvError, toError } from '../errors.ts'
+import { systemErrorCode } from './file-system.ts'
+import { adviceFor } from './io-failure.ts'
 
 /** One failure may be a moment's; the retry half a second later tells. */
 const FAILURES_MIN = 2
@@ -33,8 +35,14 @@ export class RepeatedFailure {
     if (this.#last === undefined || this.#count < (isClosing ? 1 : FAILURES_MIN)) return undefined
     return new IoError(
       `${this.#what} keeps failing (${this.#last.message}), so writes are refused until one ` +
-        'succeeds; reads go on. Make room on the disk or mend it: it is tried again by itself',
+        `succeeds; reads go on, and it is tried again by itself${adviceOn(this.#last)}`,
       { cause: this.#last },
     )
   }
+}
+
+/** What to do meanwhile; errors of our own say it themselves. */
+function adviceOn(error: Error): string {
+  const code = systemErrorCode(error)
+  return error instanceof KvError || code === undefined ? '' : `: ${adviceFor(code)}`
 }

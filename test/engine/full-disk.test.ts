@@ -81,7 +81,7 @@ async function writeUntilRefused(db: Db, clock: SimClock): Promise<number> {
       await inTime(clock, db.put(`key ${count}`, VALUE))
     } catch (error) {
       assert.ok(error instanceof IoError)
-      assert.match(error.message, /ENOSPC.*reads go on/)
+      assert.match(error.message, /ENOSPC.*reads go on.*make room on the disk \(df\)/)
       assert.equal(error.outcome, 'rejected')
       return count
     }
