@@ -7,6 +7,7 @@
  */
 import { checkArray } from '../arguments.ts'
 import { yieldToEventLoop } from '../clock.ts'
+import { InvalidArgumentError } from '../errors.ts'
 import { type BatchLeast, BatchTally, leastOf, SLICE_OPERATIONS } from './batch-operations.ts'
 import type { ExpiryClock } from './expiry-clock.ts'
 import type { WalFrameBuilder } from './wal-frame.ts'
@@ -39,9 +40,14 @@ export function sourceOf<T>(
   operations: readonly T[],
   convert: (some: readonly T[]) => readonly EngineOperation[],
 ): OperationSource {
+  const count = checkArray(operations, 'operations').length
   return {
-    count: checkArray(operations, 'operations').length,
-    slice: (from, to) => convert(operations.slice(from, to)),
+    count,
+    slice(from, to) {
+      if (operations.length === count) return convert(operations.slice(from, to))
+      const what = `${count} operations became ${operations.length}`
+      throw new InvalidArgumentError(`${what} before the batch was read: leave the list alone`)
+    },
     least: (from, to) => leastOf(operations.slice(from, to)),
   }
 }

@@ -40,6 +40,7 @@ import { assert } from '../assert.ts'
 import { toError } from '../errors.ts'
 import { lockDirectorySync } from './directory-lock.ts'
 import { type File, type FileSystem, systemErrorCode } from './file-system.ts'
+import { ioFailure } from './io-failure.ts'
 
 export interface NodeFileSystemOptions {
   /**
@@ -75,6 +76,15 @@ export function nodeFileSystem(options: NodeFileSystemOptions = {}): FileSystem 
     syncDirectorySync,
     syncDirectory,
     lockSync: lockDirectorySync,
+  }
+}
+
+/** The path from the root on. Throws IoError when the current directory is gone. */
+export function absolutePath(path: string): string {
+  try {
+    return resolve(path)
+  } catch (error) {
+    throw ioFailure(error, `${path} cannot be found`)
   }
 }
 

@@ -7,7 +7,6 @@
  *     of ours that it does not mention; but where the disk is full, what no edit ever mentioned.
  *  2. A failure at any step closes what was opened and then gives the lock back.
  */
-import { resolve } from 'node:path'
 import { checkPath } from '../arguments.ts'
 import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { type Hasher, loadHasher } from '../hash.ts'
@@ -25,7 +24,7 @@ import { ioFailure } from './io-failure.ts'
 import type { LogStart } from './log-start.ts'
 import { Manifest } from './manifest.ts'
 import { expectNoDataSync } from './manifest-files.ts'
-import { nodeFileSystem } from './node-file-system.ts'
+import { absolutePath, nodeFileSystem } from './node-file-system.ts'
 import { ObsoleteFiles } from './obsolete-files.ts'
 import {
   type DbEnvironment,
@@ -53,17 +52,16 @@ import { WorkerExecutor } from './worker-executor.ts'
 export async function open(directory: string, options: DbOptions = {}): Promise<Db> {
   checkPath(directory, 'directory')
   const resolved = resolveDbOptions(options)
+  // A program may go to another current directory while the database is open.
   const { coldDirectory: cold } = resolved
   const coldDirectory = typeof cold === 'string' ? absolutePath(cold) : cold
-  return openWith(
-    absolutePath(directory),
-    { ...resolved, coldDirectory },
-    {
-      ...systemTimeAndChance(),
-      fileSystem: nodeFileSystem(),
-      executor: new WorkerExecutor(1 + resolved.compactionThreads),
-    },
-  )
+  const path = absolutePath(directory)
+  const environment = {
+    ...systemTimeAndChance(),
+    fileSystem: nodeFileSystem(),
+    executor: new WorkerExecutor(1 + resolved.compactionThreads),
+  }
+  return openWith(path, { ...resolved, coldDirectory }, environment)
 }
 
 /**
@@ -105,16 +103,6 @@ export async function destroy(directory: string): Promise<DestroyReport> {
     return await destroyIn(nodeFileSystem(), directory)
   } catch (error) {
     throw ioFailure(error, `${directory} cannot be destroyed`)
-  }
-}
-
-/** A database lives longer than the current directory of its process, which a program may set. */
-function absolutePath(directory: string): string {
-  try {
-    return resolve(directory)
-  } catch (error) {
-    // The current directory is gone.
-    throw ioFailure(error, `${directory} cannot be opened`)
   }
 }
 

@@ -142,6 +142,22 @@ describe('a large batch', () => {
     await db.close()
   })
 
+  test('whose list was emptied meanwhile is refused, not cut short', async () => {
+    const db = await openEngine(new MemoryFileSystem(), { options: LARGE })
+    for (const change of [
+      (list: EmbeddedOperation[]) => list.splice(0),
+      (list: EmbeddedOperation[]) => list.splice(700),
+      (list: EmbeddedOperation[]) => list.push(...puts(10, 'x')),
+    ]) {
+      const list = puts(1000, 'x')
+      const batch = db.batch(list)
+      change(list)
+      await assert.rejects(batch, WRONG)
+      assert.equal(countOf(db, 1000, 'x'), 0)
+    }
+    await db.close()
+  })
+
   test('is replayed with turns of the event loop', async () => {
     const disk = new MemoryFileSystem()
     const db = await openEngine(disk, { options: LARGE })
