@@ -47,6 +47,8 @@ export interface ClusterNodeOptions {
   readonly abort: () => Promise<Ring>
   /** True once quorums may rely on this node. @defaultValue always */
   readonly mayVote?: () => boolean
+  /** Bytes of hints for one peer. @defaultValue HINT_BYTES_MAX */
+  readonly hintBytesMax?: number | undefined
   /** The machine's clock needs nobody to agree with it; see ClockWatch. */
   readonly isClockKnown: boolean
 }

@@ -95,6 +95,7 @@ export class NodeCluster {
       onNewerEpoch: (peer, epoch) => membership.heard(peer, epoch),
       abort: () => membership.abort(),
       mayVote: () => links.hasVote,
+      hintBytesMax: seams?.hintBytesMax,
     })
     return new NodeCluster(parts, membership, work)
   }

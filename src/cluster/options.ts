@@ -231,7 +231,10 @@ export interface NodeEnvironment {
   readonly seams?: NodeSeams | undefined
 }
 
-/** What stands between the parts of a node instead of the parts themselves: bugs, in tests. */
+/**
+ * What stands between the parts of a node instead of the parts themselves: bugs, and limits
+ * that are met soon, in tests.
+ */
 export interface NodeSeams {
   readonly store?: (db: Db) => Store
   readonly log?: (db: Db) => ReplicationLog
@@ -241,4 +244,6 @@ export interface NodeSeams {
   readonly peers?: (peers: Peers) => Peers
   /** Of what decides on rings and tells them. */
   readonly ringPeers?: (peers: Peers) => Peers
+  /** Bytes of hints for one peer. @defaultValue HINT_BYTES_MAX */
+  readonly hintBytesMax?: number
 }

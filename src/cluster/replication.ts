@@ -64,7 +64,7 @@ export interface ReplicationOptions {
   /** A peer goes by a newer ring than this node. */
   readonly onNewerEpoch: (peer: NodeId, epoch: number) => void
   /** Bytes of hints for one peer. @defaultValue HINT_BYTES_MAX */
-  readonly hintBytesMax?: number
+  readonly hintBytesMax?: number | undefined
 }
 
 /** What a node says of a peer's writes in its statistics. */

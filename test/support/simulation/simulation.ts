@@ -37,7 +37,8 @@ import { History } from './history.ts'
 import type { MachineWorld } from './machine.ts'
 import { MachineClock, trueWallMs } from './machine-clock.ts'
 import { Operator } from './operator.ts'
-import { both } from './plants.ts'
+import { both, seams } from './plants.ts'
+import { drawRarities, NO_RARITIES, type Rarities } from './rarities.ts'
 import { readmitted } from './replica-state.ts'
 import { Scheduler } from './scheduler.ts'
 import { SimClient } from './sim-client.ts'
@@ -89,6 +90,8 @@ export interface SimulationOptions {
   readonly profile?: FaultProfile | undefined
   /** @defaultValue drawn from the seed */
   readonly workload?: Workload | undefined
+  /** @defaultValue drawn from the seed; none where the profile or the workload is given */
+  readonly rarities?: Rarities | undefined
   /** Calls of a drawn workload, of a hundred. @defaultValue 100 */
   readonly callPercent?: number | undefined
   /** All is suspended for hours now and then. @defaultValue drawn from the seed, mostly false */
@@ -172,6 +175,7 @@ class Simulation {
   readonly #network: SimNetwork
   readonly #profile: FaultProfile
   readonly #workload: Workload
+  readonly #rarities: Rarities
   readonly #cluster: SimCluster
   readonly #faults: Faults
   readonly #operator: Operator
@@ -198,6 +202,9 @@ class Simulation {
     this.#profile = { ...profile, weights: { ...profile.weights, leap, clockJump } }
     const callShare = (options.callPercent ?? 100) / 100
     this.#workload = options.workload ?? drawWorkload(this.#random('workload'), callShare)
+    const isGiven = options.profile !== undefined || options.workload !== undefined
+    const rarities = isGiven ? NO_RARITIES : drawRarities(name => this.#random(name))
+    this.#rarities = options.rarities ?? rarities
     const scheduler = this.#scheduler
     const trace = this.#trace
     const { route } = this.#profile
@@ -214,7 +221,7 @@ class Simulation {
       profile: this.#profile,
       rings: this.#rings,
       joins: this.#forming !== 'formed',
-      plant: options.plant === undefined ? tap : both(options.plant, tap),
+      plant: both(options.plant === undefined ? tap : both(options.plant, tap), this.#limits),
     })
     const { clients } = this.#workload
     this.#clientNames = Array.from({ length: clients }, (_, index) => `client-${index}`)
@@ -239,6 +246,12 @@ class Simulation {
       this.#violations.add('the simulation ends', stack)
     }
     return this.#result()
+  }
+
+  /** Limits of nodes that are met sooner than usual. */
+  get #limits(): Plant {
+    const { hintBytesMax } = this.#rarities
+    return hintBytesMax === undefined ? start => start : seams({ hintBytesMax })
   }
 
   /** A generator for one purpose, so that what one of them draws leaves the others alone. */
@@ -432,6 +445,7 @@ class Simulation {
       'versioned by nodes': versionedByNodes,
       moves: this.#moves,
       leaps: this.#leaps,
+      'room for few hints': this.#rarities.hintBytesMax !== undefined,
     }
     const names = Object.entries(traits).filter(([, is]) => is)
     return [`${this.#nodeCount} nodes`, this.#forming, ...names.map(([name]) => name)]
