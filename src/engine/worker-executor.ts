@@ -123,7 +123,7 @@ class JobThread {
   #settle: { resolve: (result: TaskResult) => void; reject: (error: Error) => void } | undefined
 
   constructor() {
-    this.#worker = startWorker({ resourceLimits: RESOURCE_LIMITS })
+    this.#worker = startWorker({ resourceLimits: RESOURCE_LIMITS, ...threadFlags() })
     this.#worker.on('message', (reply: JobReply) => this.#onReply(reply))
     this.#worker.on('error', error => this.#onDeath(toError(error)))
     this.#worker.on('exit', code => this.#onDeath(new Error(`job thread exited with ${code}`)))
@@ -169,6 +169,15 @@ class JobThread {
 
 function ignore(): void {
   // The caller of run() has the error; the next job does not need it.
+}
+
+/**
+ * A thread inherits the flags of its process. With --input-type, which is for programs in the
+ * command line (`node --input-type=module -e`), no thread runs a file, so it gets none.
+ */
+function threadFlags(): WorkerOptions {
+  const isInline = process.execArgv.some(flag => flag.startsWith('--input-type'))
+  return isInline ? { execArgv: [] } : {}
 }
 
 /** A thread that runs job-worker; a bundle has it beside itself, under the same name. */

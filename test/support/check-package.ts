@@ -93,6 +93,13 @@ function checkPrograms(project: string, manifest: Manifest): void {
 /** The entry that stands on an optional peer dependency. */
 const PEER_ENTRY = './level'
 
+/** Needs a thread of the engine. */
+const INLINE_PROGRAM = `const { open } = await import('duramen')
+const db = await open('./inline')
+const { ok } = await db.verify()
+await db.close()
+if (!ok) throw new Error('damaged')`
+
 function checkEntries(project: string, manifest: Manifest, entries: readonly string[]): void {
   const lines = entries.map(entry => {
     const specifier = JSON.stringify(join(manifest.name, entry).split('\\').join('/'))
@@ -103,6 +110,10 @@ if (names.length === 0 || names.includes('default')) throw new Error(${specifier
   writeFileSync(join(project, 'entries.js'), blocks)
   run(process.execPath, ['entries.js'], project)
   step(`imported ${entries.join(' ')}`)
+  // Windows quotes programs in the command line in its own way.
+  if (ON_WINDOWS) return
+  run(process.execPath, ['--input-type=module', '-e', INLINE_PROGRAM], project)
+  step('opened a database in a program of the command line')
 }
 
 /** The README's TypeScript that imports the package, a file an example. */
