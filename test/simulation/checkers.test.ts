@@ -19,16 +19,30 @@ import { checkScans, liveRecords } from '../support/simulation/check-scans.ts'
 import { checkStoredRecords } from '../support/simulation/check-stored.ts'
 import { checkVersions } from '../support/simulation/check-versions.ts'
 import { History, type Outcome, type Write } from '../support/simulation/history.ts'
+import { trueWallMs } from '../support/simulation/machine-clock.ts'
 import type { ReplicaState, StoredRecord } from '../support/simulation/replica-state.ts'
 import type { NodeStart } from '../support/simulation/sim-node.ts'
 import { storeTap } from '../support/simulation/store-tap.ts'
 import { Violations } from '../support/simulation/violations.ts'
 
 const OWNERS = ['n1', 'n2']
+const CLOCK_ERROR_MS = 100
 
 /** A history in which things happen one after another, unless they say otherwise. */
 class Script {
-  readonly history = new History(() => 0)
+  readonly history = new History(() => this.nowMs)
+  nowMs = 0
+
+  /** Puts something that expires so long after this. Returns its version. */
+  putExpiring(value: string, ttlMs: number, outcome: Outcome = 'ok'): string {
+    const timeMs = trueWallMs({ nowMs: this.nowMs })
+    const version = Buffer.from(encodeVersion(timeMs, 0, new Uint8Array(8))).toString('hex')
+    const terms = { key: 'k', value, client: 'c', consistency: 'quorum', ttlMs } as const
+    const write = this.history.begin(terms)
+    write.version = version
+    this.history.end([write], outcome)
+    return version
+  }
 
   write(
     value: string | undefined,
@@ -55,7 +69,7 @@ class Script {
   readViolations(): readonly string[] {
     const violations = new Violations()
     const isStrong = ({ consistency }: { consistency: string }) => consistency !== 'one'
-    checkReads({ history: this.history, isStrong }, violations)
+    checkReads({ history: this.history, isStrong, clockErrorMs: CLOCK_ERROR_MS }, violations)
     return violations.all
   }
 
@@ -63,7 +77,9 @@ class Script {
   storedViolations(...records: (StoredRecord | undefined)[]): readonly string[] {
     const violations = new Violations()
     const replicas = replicasOf(records)
-    checkStoredRecords({ history: this.history, replicas, ownersOf: () => OWNERS }, violations)
+    const { history } = this
+    const nowMs = history.wallMsAt(history.nextOrder())
+    checkStoredRecords({ history, replicas, ownersOf: () => OWNERS, nowMs }, violations)
     checkVersions(this.history, replicas, violations)
     return violations.all
   }
@@ -79,7 +95,7 @@ function replicasOf(records: readonly (StoredRecord | undefined)[]): Map<string,
 }
 
 function record(value: string | undefined, version: string, bytes = `${value} ${version}`) {
-  return { value, version, bytes }
+  return { value, version, bytes, expiryMs: 0 }
 }
 
 function assertBroken(violations: readonly string[], promise: string): void {
@@ -136,6 +152,19 @@ describe('what is stored', () => {
     assert.deepEqual(script.storedViolations(tombstone, tombstone), [])
     assert.deepEqual(script.storedViolations(), [])
     assertBroken(script.storedViolations(a, a), 'no deleted key returns')
+  })
+
+  test('what has expired may be purged, and its expiry is one moment', () => {
+    const script = new Script()
+    const version = script.putExpiring('a', 1000)
+    const expiryMs = trueWallMs({ nowMs: 1000 })
+    const stored = { ...record('a', version), expiryMs }
+    assert.deepEqual(script.storedViolations(stored, stored), [])
+    assertBroken(script.storedViolations(), 'no write is lost')
+    const longer = { ...stored, expiryMs: expiryMs + 1 }
+    assertBroken(script.storedViolations(longer, longer), 'an expiry is one moment')
+    script.nowMs = 1000
+    assert.deepEqual(script.storedViolations(), [])
   })
 
   test('a version is of one write, and of the same bytes everywhere', () => {
@@ -213,6 +242,38 @@ describe('what is read', () => {
     assertBroken(script.readViolations(), 'strong reads do not go back')
   })
 
+  test('what expires is there until then, and no longer, but for what clocks are wrong by', () => {
+    const script = new Script()
+    script.putExpiring('a', 1000)
+    for (const atMs of [0, 1000 - CLOCK_ERROR_MS - 1, 1000 + CLOCK_ERROR_MS]) {
+      script.nowMs = atMs
+      script.read('a')
+    }
+    script.nowMs = 1000 - CLOCK_ERROR_MS
+    script.read(undefined)
+    assert.deepEqual(script.readViolations(), [])
+    script.nowMs = 1000 - CLOCK_ERROR_MS - 1
+    script.read(undefined)
+    assertBroken(script.readViolations(), 'strong reads do not go back')
+    const late = new Script()
+    late.putExpiring('a', 1000)
+    late.nowMs = 1000 + CLOCK_ERROR_MS + 1
+    late.read('a')
+    assertBroken(late.readViolations(), 'what has expired is not found')
+  })
+
+  test('what has expired hides what is older for ever', () => {
+    const script = new Script()
+    script.putExpiring('a', 1_000_000)
+    script.nowMs = 1
+    script.putExpiring('b', 1000)
+    script.nowMs = 10_000
+    script.read(undefined)
+    assert.deepEqual(script.readViolations(), [])
+    script.read('a')
+    assertBroken(script.readViolations(), 'strong reads do not go back')
+  })
+
   test('a later write with an earlier version is no reason to go back', () => {
     const script = new Script()
     script.write('a', '2')
@@ -230,7 +291,7 @@ test('a scan finds every live record once, and no other', () => {
   const entry = ['k', 'a'] as const
   const found = (entries: readonly (readonly [string, string])[], count: number) => {
     const violations = new Violations()
-    checkScans('n1', { entries, count }, live, violations)
+    checkScans('n1', { entries, count, fromMs: 0, toMs: 0 }, live, violations)
     return violations.all
   }
   assert.deepEqual(found([entry], 1), [])
@@ -238,6 +299,18 @@ test('a scan finds every live record once, and no other', () => {
     assertBroken(found(entries, 1), 'scans find what is stored')
   }
   assertBroken(found([entry], 2), 'scans find what is stored')
+
+  const later = { ...record('a', '2'), expiryMs: 50_000 }
+  const foundAt = (atMs: number, entries: readonly (readonly [string, string])[]) => {
+    const violations = new Violations()
+    const times = { fromMs: atMs, toMs: atMs }
+    const survey = { entries, count: entries.length, ...times }
+    checkScans('n1', survey, new Map([['k', later]]), violations)
+    return violations.all
+  }
+  assert.deepEqual([...foundAt(50_000, []), ...foundAt(50_000, [entry])], [])
+  assertBroken(foundAt(40_000, []), 'scans find what is stored')
+  assertBroken(foundAt(60_000, [entry]), 'scans find what is stored')
 })
 
 test('there is one ring an epoch, and no node goes back', () => {

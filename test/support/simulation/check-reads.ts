@@ -5,29 +5,47 @@
  *     was rejected.
  *  2. A strong read never goes back: it finds no older version than any strong write acknowledged
  *     before it began, or any strong read that ended before it began, and nothing only when the key
- *     may have been deleted since.
+ *     may have been deleted since, or have expired.
  *  3. A read of a session finds no older version than any write of its client that was acknowledged
  *     before it began.
  *
+ *  4. What has expired is not found, and nothing is missing before it has: by the true time, but
+ *     for what clocks may be wrong by.
+ *
  * Strong: at `quorum` or `all`, or of a key with a single replica.
  */
-import { describeRead, describeWrite, type History, type Read, type Write } from './history.ts'
+import {
+  describeRead,
+  describeWrite,
+  expiryOf,
+  type History,
+  type Read,
+  type Write,
+} from './history.ts'
 import type { Violations } from './violations.ts'
 
 export interface ReadCheck {
   readonly history: History
   readonly isStrong: (operation: Read | Write) => boolean
+  /** The clocks of nodes are wrong by at most so much. Milliseconds. */
+  readonly clockErrorMs: number
 }
 
-export function checkReads({ history, isStrong }: ReadCheck, violations: Violations): void {
-  for (const read of history.reads) checkOrigin(history, read, violations)
+interface ClockedHistory {
+  readonly history: History
+  readonly clockErrorMs: number
+}
+
+export function checkReads(check: ReadCheck, violations: Violations): void {
+  const { history, isStrong } = check
+  for (const read of history.reads) checkOrigin(check, read, violations)
   const writes = history.writesByKey()
   for (const [key, reads] of history.readsByKey()) {
     const strong = reads.filter(isStrong)
     const bounds = boundsOf(history, strong, (writes.get(key) ?? []).filter(isStrong))
     const all = writes.get(key) ?? []
-    for (const read of strong) checkBound(STRONG, read, history, bounds, all, violations)
-    checkSessions(reads, all, history, violations)
+    for (const read of strong) checkBound(STRONG, read, check, bounds, all, violations)
+    checkSessions(reads, all, check, violations)
   }
 }
 
@@ -37,7 +55,7 @@ const SESSION = 'a session sees what it wrote'
 function checkSessions(
   reads: readonly Read[],
   writes: readonly Write[],
-  history: History,
+  check: ClockedHistory,
   violations: Violations,
 ): void {
   const ownBounds = new Map<string, readonly Bound[]>()
@@ -47,17 +65,21 @@ function checkSessions(
     let bounds = ownBounds.get(client)
     if (bounds === undefined) {
       bounds = boundsOf(
-        history,
+        check.history,
         [],
         writes.filter(write => write.client === client),
       )
       ownBounds.set(client, bounds)
     }
-    checkBound(SESSION, read, history, bounds, writes, violations)
+    checkBound(SESSION, read, check, bounds, writes, violations)
   }
 }
 
-function checkOrigin(history: History, read: Read, violations: Violations): void {
+function checkOrigin(
+  { history, clockErrorMs }: ClockedHistory,
+  read: Read,
+  violations: Violations,
+): void {
   if (read.value === undefined) return
   const write = history.writeOf(read.value)
   const what = describeRead(read)
@@ -65,6 +87,8 @@ function checkOrigin(history: History, read: Read, violations: Violations): void
     violations.add('what is read was written', what)
   } else if (write.outcome === 'rejected') {
     violations.add('a rejected write has no effect', `${what}; ${describeWrite(write)}`)
+  } else if (expiryOf(write) + clockErrorMs < history.wallMsAt(read.invoked)) {
+    violations.add('what has expired is not found', `${what}; ${describeWrite(write)}`)
   }
 }
 
@@ -102,7 +126,7 @@ function boundsOf(
 function checkBound(
   promise: string,
   read: Read,
-  history: History,
+  { history, clockErrorMs }: ClockedHistory,
   bounds: readonly Bound[],
   writes: readonly Write[],
   violations: Violations,
@@ -111,13 +135,14 @@ function checkBound(
   if (bound === undefined) return
   const found = read.value === undefined ? undefined : history.writeOf(read.value)?.version
   if (found !== undefined && found >= bound.version) return
-  const mayBeDeleted = writes.some(
-    ({ value, version, outcome, invoked }) =>
-      value === undefined &&
-      outcome !== 'rejected' &&
-      invoked < read.completed &&
-      (version ?? '') >= bound.version,
+  const latestMs = history.wallMsAt(read.completed) + clockErrorMs
+  const mayBeGone = writes.some(
+    write =>
+      (write.value === undefined || (write.ttlMs > 0 && expiryOf(write) <= latestMs)) &&
+      write.outcome !== 'rejected' &&
+      write.invoked < read.completed &&
+      (write.version ?? '') >= bound.version,
   )
-  if (read.value === undefined && mayBeDeleted) return
+  if (read.value === undefined && mayBeGone) return
   violations.add(promise, `${describeRead(read)}; before: ${bound.why}`)
 }

@@ -6,10 +6,11 @@
  *     something that was stored while it was under way.
  *  2. Nothing comes from nowhere: what is stored was written by a client that was not told that it
  *     was rejected.
- *  3. No deleted key returns: a record that is gone altogether was deleted last.
- *  4. All owners of a key hold the same bytes, and nobody else holds anything of it.
+ *  3. No deleted key returns: a record that is gone altogether was deleted last, or has expired.
+ *  4. An expiry is one moment: that of the version, and the time to live.
+ *  5. All owners of a key hold the same bytes, and nobody else holds anything of it.
  */
-import { describeWrite, type History, type Write } from './history.ts'
+import { describeWrite, expiryOf, type History, type Write } from './history.ts'
 import type { ReplicaState, StoredRecord } from './replica-state.ts'
 import { Violations } from './violations.ts'
 
@@ -19,6 +20,8 @@ export interface StoredCheck {
   readonly replicas: ReadonlyMap<string, ReplicaState>
   /** The nodes that must hold a key. */
   readonly ownersOf: (key: string) => readonly string[]
+  /** True time, in milliseconds since the Unix epoch. */
+  readonly nowMs: number
   /** Writes that were not acknowledged may be at some owners only. @defaultValue false */
   readonly mayDiffer?: boolean | undefined
 }
@@ -71,12 +74,12 @@ export function checkStoredRecords(check: StoredCheck, violations: Violations): 
 }
 
 function checkAcknowledged(check: StoredCheck, violations: Violations): void {
-  const { history, replicas, ownersOf } = check
+  const { history, replicas, ownersOf, nowMs } = check
   for (const [key, writes] of history.writesByKey()) {
     for (const write of writes) checkWasStored(history, write, violations)
     for (const owner of ownersOf(key)) {
       const record = replicas.get(owner)?.get(key)
-      checkRecord(owner, record, writes, violations)
+      checkRecord({ owner, record, nowMs }, writes, violations)
     }
   }
 }
@@ -87,9 +90,14 @@ function checkWasStored(history: History, write: Write, violations: Violations):
   violations.add('no write is lost', `nobody stored ${describeWrite(write)}`)
 }
 
+interface Held {
+  readonly owner: string
+  readonly record: StoredRecord | undefined
+  readonly nowMs: number
+}
+
 function checkRecord(
-  owner: string,
-  record: StoredRecord | undefined,
+  { owner, record, nowMs }: Held,
   writes: readonly Write[],
   violations: Violations,
 ): void {
@@ -101,13 +109,14 @@ function checkRecord(
     violations.add(what, `${owner} holds ${describe(record)}; ${describeWrite(acknowledged)}`)
     return
   }
-  const deletion = latest(writes.filter(isPossibleDeletion))
-  if (deletion?.version !== undefined && deletion.version >= acknowledged.version) return
+  const gone = latest(writes.filter(write => mayBeGone(write, nowMs)))
+  if (gone?.version !== undefined && gone.version >= acknowledged.version) return
   violations.add('no write is lost', `${owner} has nothing; ${describeWrite(acknowledged)}`)
 }
 
-function isPossibleDeletion(write: Write): boolean {
-  return write.value === undefined && write.outcome !== 'rejected'
+/** Purged may be what is deleted or has expired. */
+function mayBeGone(write: Write, nowMs: number): boolean {
+  return write.outcome !== 'rejected' && (write.value === undefined || expiryOf(write) <= nowMs)
 }
 
 /** The one with the greatest version, of those that have one. */
@@ -135,6 +144,9 @@ function checkOrigin(history: History, { node, key, record }: Place, violations:
     violations.add('a rejected write has no effect', `${what}; ${describeWrite(write)}`)
   } else if (write.version !== record.version) {
     violations.add('a write has one version', `${what}; ${describeWrite(write)}`)
+  } else if (record.expiryMs !== (write.ttlMs === 0 ? 0 : expiryOf(write))) {
+    const what = `${node} holds ${key} until ${record.expiryMs}`
+    violations.add('an expiry is one moment', `${what}; ${describeWrite(write)}`)
   }
 }
 

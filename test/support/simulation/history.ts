@@ -6,6 +6,8 @@
  * began and were told, so that of two of them it is known which came first.
  */
 import type { Consistency } from '../../../src/key-value-store.ts'
+import { versionTimeMs } from '../../../src/write-version.ts'
+import { trueWallMs } from './machine-clock.ts'
 
 /** `pending`: the simulation ended before its client was told. */
 export type Outcome = 'ok' | 'rejected' | 'unknown' | 'pending'
@@ -22,6 +24,8 @@ export interface Write {
   outcome: Outcome
   /** Its client left the version to the node that takes it. */
   readonly isVersionedByNode: boolean
+  /** From the time of its version on, in milliseconds; 0 for ever. */
+  readonly ttlMs: number
   /**
    * 32 hexadecimal digits, which compare as the version does; undefined when no client sent it, and
    * no node passed it on or stored it. Until it is stored a node may version its own anew.
@@ -53,6 +57,7 @@ export interface NewWrite {
   readonly client: string
   readonly consistency: Consistency
   readonly isVersionedByNode?: boolean
+  readonly ttlMs?: number
 }
 
 export class History {
@@ -66,7 +71,8 @@ export class History {
   /** By key, ascending: when something was stored by some node. */
   readonly #storedAt = new Map<string, number[]>()
   readonly #nowMs: () => number
-  #order = 0
+  /** When it was, of each order. */
+  readonly #times: number[] = []
   #valueCount = 0
 
   constructor(nowMs: () => number) {
@@ -80,12 +86,18 @@ export class History {
 
   /** The place of something that begins or ends now. */
   nextOrder(): number {
-    return this.#order++
+    return this.#times.push(this.#nowMs()) - 1
+  }
+
+  /** The true time at that place, in milliseconds since the Unix epoch. */
+  wallMsAt(order: number): number {
+    return trueWallMs({ nowMs: this.#times[order]! })
   }
 
   begin(write: NewWrite): Write {
     const begun: Write = {
       isVersionedByNode: false,
+      ttlMs: 0,
       ...write,
       invoked: this.nextOrder(),
       invokedMs: this.#nowMs(),
@@ -111,9 +123,10 @@ export class History {
 
   /** A node stores something under the key now. */
   stored(key: string): void {
+    const order = this.#times.length
     const times = this.#storedAt.get(key)
-    if (times === undefined) this.#storedAt.set(key, [this.#order])
-    else if (times.at(-1) !== this.#order) times.push(this.#order)
+    if (times === undefined) this.#storedAt.set(key, [order])
+    else if (times.at(-1) !== order) times.push(order)
   }
 
   /** Whether some node stored anything under the key of the write before its client was told. */
@@ -145,12 +158,18 @@ function byKey<T extends { readonly key: string }>(items: readonly T[]): Map<str
   return groups
 }
 
+/** When it reads as absent, in milliseconds since the Unix epoch; Infinity for never. */
+export function expiryOf({ version, ttlMs }: Write): number {
+  if (ttlMs === 0 || version === undefined) return Number.POSITIVE_INFINITY
+  return versionTimeMs(Buffer.from(version, 'hex')) + ttlMs
+}
+
 /** For messages. */
 export function describeWrite(write: Write): string {
-  const { key, client, consistency, invokedMs, outcome, version } = write
+  const { key, client, consistency, invokedMs, outcome, version, ttlMs } = write
   const what = write.value === undefined ? `delete ${key}` : `put ${key} = ${shorten(write.value)}`
-  const when = `${invokedMs.toFixed(3)} ms`
-  return `${what} (${client}, ${consistency}, ${outcome}, at ${when}, version ${version ?? 'none'})`
+  const when = `at ${invokedMs.toFixed(3)} ms${ttlMs === 0 ? '' : ` for ${ttlMs} ms`}`
+  return `${what} (${client}, ${consistency}, ${outcome}, ${when}, version ${version ?? 'none'})`
 }
 
 export function describeRead(read: Read): string {

@@ -10,7 +10,7 @@ const WALL_START_MS = 1_767_225_600_000
 const FAR_OFF_MS = 1000
 
 /** The true time, in milliseconds since the Unix epoch. */
-export function trueWallMs({ nowMs }: Scheduler): number {
+export function trueWallMs({ nowMs }: Pick<Scheduler, 'nowMs'>): number {
   return WALL_START_MS + nowMs
 }
 

@@ -7,7 +7,7 @@ import { KvError } from '../../../src/errors.ts'
 import { Client } from '../../../src/net/index.ts'
 import type { Random } from '../../../src/random.ts'
 import type { History } from './history.ts'
-import { MachineClock } from './machine-clock.ts'
+import { MachineClock, trueWallMs } from './machine-clock.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimCluster } from './sim-cluster.ts'
 import type { SimNetwork } from './sim-network.ts'
@@ -38,6 +38,9 @@ export interface Lasting {
 export interface Survey {
   readonly entries: readonly (readonly [key: string, value: string])[]
   readonly count: number
+  /** When it was looked, in milliseconds since the Unix epoch. */
+  readonly fromMs: number
+  readonly toMs: number
 }
 
 export class Operator {
@@ -67,12 +70,15 @@ export class Operator {
   /** All entries, and their number, as this node tells them. Rejects with what it answers. */
   async survey(node: SimNode): Promise<Survey> {
     const client = this.#client(node)
+    const { scheduler } = this.#options
+    const fromMs = trueWallMs(scheduler)
     try {
       const entries: [string, string][] = []
       for await (const [key, value] of client.entries()) {
         entries.push([utf8Decode(key), utf8Decode(value)])
       }
-      return { entries, count: await client.count() }
+      const count = await client.count()
+      return { entries, count, fromMs, toMs: trueWallMs(scheduler) }
     } finally {
       await client.close()
     }

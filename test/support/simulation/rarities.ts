@@ -7,17 +7,33 @@ import type { Random } from '../../../src/random.ts'
 export interface Rarities {
   /** Bytes of hints for one peer: what would be more is found by comparing. Undefined: as usual. */
   readonly hintBytesMax: number | undefined
+  /** The share of puts that expire, and the longest time after which they do, in milliseconds. */
+  readonly expiring: number
+  readonly ttlMaxMs: number
 }
 
-export const NO_RARITIES: Rarities = { hintBytesMax: undefined }
+export const NO_RARITIES: Rarities = { hintBytesMax: undefined, expiring: 0, ttlMaxMs: 1 }
 
 /** In one of so many simulations there is room for hardly any hint. */
 const SMALL_HINTS_ONE_OF = 4
 /** A hint takes some twenty bytes here. */
 const HINT_BYTES = [0, 50, 200]
+/** In one of so many simulations some of what is put expires. */
+const EXPIRING_ONE_OF = 3
+/** Less than clocks differ by; while faults last; in the end. */
+const TTL_MAX_MS = [300, 10_000, 100_000]
 
 export function drawRarities(random: (purpose: string) => Random): Rarities {
-  const hints = random('hint bytes')
-  const isSmall = hints.below(SMALL_HINTS_ONE_OF) === 0
-  return { hintBytesMax: isSmall ? HINT_BYTES[hints.below(HINT_BYTES.length)] : undefined }
+  return { ...drawHints(random('hint bytes')), ...drawExpiry(random('expiry')) }
+}
+
+function drawHints(random: Random): Pick<Rarities, 'hintBytesMax'> {
+  const isSmall = random.below(SMALL_HINTS_ONE_OF) === 0
+  return { hintBytesMax: isSmall ? HINT_BYTES[random.below(HINT_BYTES.length)] : undefined }
+}
+
+function drawExpiry(random: Random): Pick<Rarities, 'expiring' | 'ttlMaxMs'> {
+  const isOn = random.below(EXPIRING_ONE_OF) === 0
+  const ttlMaxMs = TTL_MAX_MS[random.below(TTL_MAX_MS.length)]!
+  return { expiring: isOn ? 0.1 + 0.4 * random.next() : 0, ttlMaxMs }
 }

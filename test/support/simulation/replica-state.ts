@@ -8,6 +8,7 @@ import type { Clock } from '../../../src/clock.ts'
 import { readmit } from '../../../src/cluster/readmission.ts'
 import {
   checkStored,
+  expiryMs,
   isTombstone,
   liveValue,
   storedVersion,
@@ -23,6 +24,8 @@ export interface StoredRecord {
   readonly version: string
   /** Undefined for a tombstone. */
   readonly value: string | undefined
+  /** When it reads as absent, in milliseconds since the Unix epoch; 0 for never. */
+  readonly expiryMs: number
   /** The stored form in hexadecimal digits: what replicas must agree on. */
   readonly bytes: string
 }
@@ -93,6 +96,7 @@ export function recordOf(stored: Uint8Array): StoredRecord {
   return {
     version: Buffer.from(storedVersion(stored)).toString('hex'),
     value: value === undefined ? undefined : utf8Decode(value),
+    expiryMs: expiryMs(stored),
     bytes: Buffer.from(stored).toString('hex'),
   }
 }

@@ -12,6 +12,7 @@ import { Client, type Connector, type NodeAddress } from '../../../src/net/index
 import type { Random } from '../../../src/random.ts'
 import { timeOf } from './check-times.ts'
 import { describeWrite, type History, type Outcome, type Write } from './history.ts'
+import type { Rarities } from './rarities.ts'
 import type { SimProcess } from './sim-process.ts'
 import { tapVersions } from './version-tap.ts'
 import type { Workload } from './workload.ts'
@@ -23,6 +24,9 @@ export interface SimClientOptions {
   readonly nodes: readonly NodeAddress[]
   readonly history: History
   readonly workload: Workload
+  readonly rarities: Rarities
+  /** Of what is drawn for the sake of those. */
+  readonly rareRandom: Random
   readonly versions: 'client' | 'server'
   /** True time, in milliseconds since the Unix epoch. */
   readonly nowMs: () => number
@@ -118,11 +122,19 @@ export class SimClient {
     return history.nextValue(process.name, Math.floor(random.next() ** 3 * workload.valueSizeMax))
   }
 
-  #begin(key: string, value: string | undefined, consistency: Consistency): Write {
+  /** Of a put: how long it is to be found, in milliseconds; 0 for ever. */
+  #ttlMs(): number {
+    const { rarities, rareRandom } = this.#options
+    const { expiring, ttlMaxMs } = rarities
+    if (expiring === 0 || rareRandom.next() >= expiring) return 0
+    return 1 + Math.floor(rareRandom.next() * ttlMaxMs)
+  }
+
+  #begin(key: string, value: string | undefined, consistency: Consistency, ttlMs = 0): Write {
     const { history, process, versions } = this.#options
     const isVersionedByNode = versions === 'server'
     const write = history.begin({
-      ...{ key, value, client: process.name, consistency, isVersionedByNode },
+      ...{ key, value, client: process.name, consistency, isVersionedByNode, ttlMs },
     })
     this.#writing.set(key, write)
     return write
@@ -141,8 +153,10 @@ export class SimClient {
   #put(key: string): Promise<void> {
     const consistency = this.#consistency()
     const value = this.#value()
-    const write = this.#begin(key, value, consistency)
-    return this.#told([write], () => this.#client.put(key, value, { consistency }))
+    const ttlMs = this.#ttlMs()
+    const write = this.#begin(key, value, consistency, ttlMs)
+    const options = { consistency, ...ttlOption(ttlMs) }
+    return this.#told([write], () => this.#client.put(key, value, options))
   }
 
   #delete(key: string): Promise<void> {
@@ -157,10 +171,11 @@ export class SimClient {
     const keys = new Set(Array.from({ length: 1 + random.below(5) }, () => this.#key(lane)))
     const writes = [...keys].map(key => {
       const value = random.below(4) === 0 && this.#mayDelete ? undefined : this.#value()
-      return this.#begin(key, value, consistency)
+      return this.#begin(key, value, consistency, value === undefined ? 0 : this.#ttlMs())
     })
-    const operations = writes.map(({ key, value }): BatchOperation => {
-      return value === undefined ? { type: 'del', key } : { type: 'put', key, value }
+    const operations = writes.map(({ key, value, ttlMs }): BatchOperation => {
+      if (value === undefined) return { type: 'del', key }
+      return { type: 'put', key, value, ...ttlOption(ttlMs) }
     })
     return this.#told(writes, () => this.#client.batch(operations, { consistency }))
   }
@@ -268,4 +283,8 @@ export class SimClient {
     history.errors.set(error.code, (history.errors.get(error.code) ?? 0) + 1)
     return error.outcome
   }
+}
+
+function ttlOption(ttlMs: number): { readonly ttlMs?: number } {
+  return ttlMs === 0 ? {} : { ttlMs }
 }

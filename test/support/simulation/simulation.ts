@@ -17,7 +17,7 @@
  *              and all, with and without a session, by the ring or by way of any node
  *
  * and the checkers see (check-*.ts): no acknowledged write lost, no deleted key back, nothing from
- * nowhere, equal replicas, no version from the future, strong reads and sessions that do not go
+ * nowhere, nothing found once it has expired, or gone before, equal replicas, no version from the future, strong reads and sessions that do not go
  * back, versions in total order, one ring an epoch, scans and counts that are exact in the end.
  */
 
@@ -155,6 +155,8 @@ const LEAPS_ONE_OF = 5
 const OLD_DISKS_ONE_OF = 25
 /** And of those: an old copy is from before a purge then, or of before all that it lacks. */
 const OLD_DISKS_LEAPS_ONE_OF = 2
+/** A clock that is not far off: twice what it is set wrong by, for that is taken for right. */
+const CLOCK_ERROR_MAX_MS = 1500
 /** Keys that are written again in the end. */
 const OVERWRITTEN = 9
 
@@ -385,7 +387,8 @@ class Simulation {
   #stored(replicas: StoredCheck['replicas']): StoredCheck {
     const { ownersOf } = this.#cluster
     const { mayDiffer } = this.#options
-    return { history: this.#history, replicas, ownersOf, mayDiffer }
+    const nowMs = trueWallMs(this.#scheduler)
+    return { history: this.#history, replicas, ownersOf, mayDiffer, nowMs }
   }
 
   async #check(): Promise<void> {
@@ -396,7 +399,9 @@ class Simulation {
     checkVersions(history, replicas, this.#violations)
     const isStrong = ({ consistency }: { readonly consistency: string }) =>
       replicaCount === 1 || consistency !== 'one'
-    checkReads({ history, isStrong }, this.#violations)
+    const { clockJump } = this.#profile.weights
+    const clockErrorMs = clockJump > 0 ? Number.POSITIVE_INFINITY : CLOCK_ERROR_MAX_MS
+    checkReads({ history, isStrong, clockErrorMs }, this.#violations)
     const nowMs = trueWallMs(this.#scheduler)
     checkTimes({ history, replicas, nowMs }, this.#violations)
     // Scans go by any owner.
@@ -428,6 +433,8 @@ class Simulation {
       history: this.#history,
       versions: this.#workload.versionedByNodes && index % 2 === 0 ? 'server' : 'client',
       nowMs: () => trueWallMs(this.#scheduler),
+      rarities: this.#rarities,
+      rareRandom: this.#random(`rarities of ${name}`),
       workload: { ...this.#workload, routes: this.#workload.routes || this.#moves },
       note: (what, why) => this.#trace.add(this.#scheduler.nowMs, name, what, why),
     })
@@ -446,6 +453,7 @@ class Simulation {
       moves: this.#moves,
       leaps: this.#leaps,
       'room for few hints': this.#rarities.hintBytesMax !== undefined,
+      expiry: this.#rarities.expiring > 0,
     }
     const names = Object.entries(traits).filter(([, is]) => is)
     return [`${this.#nodeCount} nodes`, this.#forming, ...names.map(([name]) => name)]
