@@ -27,7 +27,7 @@ const TARGETS = {
 export function runFlushJob(job: FlushJob, environment: JobEnvironment): JobResult {
   const { fileSystem, hasher, clock, buffers } = environment
   const startMs = clock.monotonicMs()
-  const memtable = new MemtableArena(job.arena, job.order)
+  const memtable = new MemtableArena(job.arena, job.order, buffers)
   const ranges = rangesOf(memtable, job)
   const filter = new VersionFilter(job.snapshots, undefined, ranges)
   const outputs = new TableOutputs(fileSystem, hasher, job, TARGETS, ranges, buffers)
@@ -52,6 +52,7 @@ export function runFlushJob(job: FlushJob, environment: JobEnvironment): JobResu
     }
   } finally {
     outputs.abandon()
+    memtable.release()
   }
 }
 

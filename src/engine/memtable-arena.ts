@@ -2,6 +2,7 @@
 import { assert } from '../assert.ts'
 import { copyBytes } from '../bytes.ts'
 import { sortArena, sortNodes } from './arena-sort.ts'
+import type { BufferPool } from './buffer-pool.ts'
 import { Cursor } from './cursor.ts'
 import { NODE_KEY_OFFSET, type NodeArena } from './node-arena.ts'
 import { END_OF_KEYS, type RangeFragment, type RangeFragments } from './range-fragment.ts'
@@ -13,20 +14,36 @@ export type ArenaOrder = 'sorted' | 'arrival' | Uint32Array
 /** What the arena of a frozen memtable holds. */
 export class MemtableArena {
   readonly #list: Skiplist
+  readonly #buffers: BufferPool | undefined
   /** All nodes in internal order, where the list has not all of them. */
   readonly #nodes: Uint32Array | undefined
+  /** What the nodes are in, of the pool. */
+  #lent: Uint8Array<ArrayBuffer> | undefined
 
   /**
    * `sorted`: the list has all entries in internal order. `arrival`: it has them as they came, and
    * the arena is nobody else's, so that it can be put in order. Or all nodes, in any order, where
-   * the list does not have them: then it is left alone.
+   * the list does not have them: then it is left alone. With `buffers` it is to be released.
    */
-  constructor(arena: SharedArrayBuffer, order: ArenaOrder = 'sorted') {
+  constructor(arena: SharedArrayBuffer, order: ArenaOrder = 'sorted', buffers?: BufferPool) {
     this.#list = Skiplist.attach(arena)
-    if (order === 'arrival') sortArena(this.#list)
+    this.#buffers = buffers
+    if (order === 'arrival') sortArena(this.#list, buffers)
     if (typeof order === 'string') return
-    this.#nodes = order.slice()
-    sortNodes(this.#list, this.#nodes)
+    this.#lent = buffers?.take(order.byteLength)
+    this.#nodes = new Uint32Array(
+      this.#lent?.buffer ?? new ArrayBuffer(order.byteLength),
+      0,
+      order.length,
+    )
+    this.#nodes.set(order)
+    sortNodes(this.#list, this.#nodes, buffers)
+  }
+
+  /** Gives its memory back to the pool: nothing of it is read any more. */
+  release(): void {
+    if (this.#lent !== undefined) this.#buffers?.giveBack(this.#lent)
+    this.#lent = undefined
   }
 
   cursor(): Cursor {

@@ -57,7 +57,7 @@ export class WorkerExecutor implements Executor {
   }
 
   async run(job: Job): Promise<JobResult> {
-    const thread = await this.#take()
+    const thread = await this.#take(job.kind)
     try {
       // The result of a job is a JobResult: see TaskResult.
       return (await thread.run({ type: 'job', job })) as JobResult
@@ -95,18 +95,28 @@ export class WorkerExecutor implements Executor {
     this.#idle.length = 0
   }
 
-  async #take(): Promise<JobThread> {
+  async #take(kind: Job['kind']): Promise<JobThread> {
     while (!this.#closed) {
-      const idle = this.#idle.pop()
-      if (idle !== undefined) return idle
+      const idle = this.#idleFor(kind)
+      if (idle !== undefined) {
+        idle.lastKind = kind
+        return idle
+      }
       if (this.#threads.size < this.#threadsMax) {
         const thread = new JobThread()
+        thread.lastKind = kind
         this.#threads.add(thread)
         return thread
       }
       await new Promise<void>(resolve => this.#waiting.push(resolve))
     }
     throw new ClosedError('the executor is closed')
+  }
+
+  /** Who did the like last has the buffers for it; else each thread gets those of every kind. */
+  #idleFor(kind: Job['kind']): JobThread | undefined {
+    const at = this.#idle.findLastIndex(({ lastKind }) => lastKind === kind)
+    return at < 0 ? this.#idle.pop() : this.#idle.splice(at, 1)[0]
   }
 
   #giveBack(thread: JobThread): void {
@@ -117,6 +127,7 @@ export class WorkerExecutor implements Executor {
 }
 
 class JobThread {
+  lastKind: Job['kind'] | undefined
   readonly #worker: Worker
   #nextId = 1
   #dead = false

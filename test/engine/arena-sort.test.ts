@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { compareBytes } from '../../src/bytes.ts'
+import { BufferPool } from '../../src/engine/buffer-pool.ts'
 import { EntryKind } from '../../src/engine/internal-key.ts'
 import { MemtableArena } from '../../src/engine/memtable-arena.ts'
 import { ReplayArena } from '../../src/engine/replay-arena.ts'
@@ -40,9 +41,12 @@ const SHAPES: readonly (readonly [string, KeyShape])[] = [
   ['runs of one byte', random => new Uint8Array(1 + random.below(400)).fill(9)],
 ]
 
+/** Of sorts before, so that each finds what another one left in it. */
+const buffers = new BufferPool(ARENA_SIZE)
+
 function walk(arena: ReplayArena) {
   const found: { key: Uint8Array; sequence: number; value: number }[] = []
-  const cursor = new MemtableArena(arena.arena, 'arrival').cursor()
+  const cursor = new MemtableArena(arena.arena, 'arrival', buffers).cursor()
   for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
     const { keyBytes, keyStart, keyEnd, sequence, valueBytes, valueStart } = cursor
     found.push({ key: keyBytes.slice(keyStart, keyEnd), sequence, value: valueBytes[valueStart]! })
@@ -68,6 +72,10 @@ describe('sorting an arena', () => {
         assert.equal(arena.entryCount, count)
         expected.sort((a, b) => compareBytes(a.key, b.key) || b.sequence - a.sequence)
         assert.deepEqual(walk(arena), expected)
+        const { spareBytes } = buffers
+        assert.deepEqual(walk(arena), expected)
+        assert.equal(buffers.spareBytes, spareBytes, 'what the pool had lent came back')
+        assert.ok(spareBytes >= count * 16)
       }
     })
   }

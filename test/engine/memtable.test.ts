@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { compareBytes, utf8Encode } from '../../src/bytes.ts'
+import { BufferPool } from '../../src/engine/buffer-pool.ts'
 import type { Cursor } from '../../src/engine/cursor.ts'
 import { EntryKind } from '../../src/engine/internal-key.ts'
 import { LookupResult } from '../../src/engine/lookup-result.ts'
@@ -152,6 +153,7 @@ describe('memtable', () => {
   test('that defers is the same one, whenever a scan comes and however long it takes', context => {
     const random = seededRandom(printSeed(context))
     const counts = { waits: 0, older: 0 }
+    const buffers = new BufferPool(1 << 20)
     for (let round = 0; round < 30; round++) {
       const memory = new MemtableMemory(1 << 18)
       const size = 1 + random.below(2000)
@@ -164,10 +166,13 @@ describe('memtable', () => {
         const { arena, order } = memtable
         assert.equal(typeof order === 'string', isWhole)
         // The flush may be reading while a scan goes on putting entries in order.
-        const flushed = new MemtableArena(arena, order)
+        const flushed = new MemtableArena(arena, order, buffers)
         while (!memtable.prepareScan()) counts.waits++
         assert.deepEqual(rowsOf(flushed.cursor()), expected)
         assert.deepEqual(flushed.largestKey, eager.largestKey)
+        const { spareBytes } = buffers
+        flushed.release()
+        assert.equal(buffers.spareBytes > spareBytes, typeof order !== 'string')
         assert.deepEqual(rowsOf(memtable.cursor()), expected)
         assert.equal(memtable.order, 'sorted')
         assert.deepEqual(memtable.largestKey, eager.largestKey)
