@@ -40,6 +40,7 @@ import {
 } from 'node:fs'
 import { hostname } from 'node:os'
 import { LockedError } from '../errors.ts'
+import { strangerAt } from './file-kind.ts'
 import { type DirectoryLock, joinPath, systemErrorCode } from './file-system.ts'
 import { isDiskFull } from './io-failure.ts'
 import {
@@ -174,8 +175,10 @@ function refuseIfHeld(directory: string, lockPath: string): 'absent' | 'stale' {
   const holder = readHolder(lockPath)
   if (holder === 'absent') return 'absent'
   if (holder === 'unreadable') {
+    const stranger = strangerAt(lockPath)
+    const found = stranger === undefined ? `a ${LOCK_NAME} file` : `${stranger} named ${LOCK_NAME}`
     throw new LockedError(
-      `${directory} holds a ${LOCK_NAME} file that Duramen did not write. If no other program ` +
+      `${directory} holds ${found} that Duramen did not write. If no other program ` +
         `uses this directory, delete ${lockPath} and try again`,
     )
   }

@@ -2,7 +2,7 @@
  * Dumps a file of a database, or lists its directory, for people and programs that look for what
  * is wrong. Reads only, takes no lock, and goes on behind damage where there is a way.
  */
-import { AbortedError, InvalidArgumentError, NotFoundError } from '../errors.ts'
+import { AbortedError, CorruptionError, InvalidArgumentError, NotFoundError } from '../errors.ts'
 import type { Hasher } from '../hash.ts'
 import { decodeCurrent } from './current-file.ts'
 import { formatDatabaseId } from './database-id.ts'
@@ -45,7 +45,7 @@ export async function dumpPath(
     return
   }
   const name = parseFileName(path.slice(path.lastIndexOf('/') + 1))
-  const file = openFile(fileSystem, path)
+  const file = openFile(fileSystem, path, name !== undefined)
   try {
     const { fileNumber } = name ?? { fileNumber: 0 }
     if (name?.kind === 'table') await dumpTable({ file, fileNumber, hasher, withEntries }, take)
@@ -53,12 +53,7 @@ export async function dumpPath(
     else if (name?.kind === 'manifest' || name?.kind === 'backup') {
       await dumpManifest(fileSystem, path, fileNumber, take)
     } else if (name?.kind === 'current') await dumpCurrent(file, take)
-    else {
-      throw new InvalidArgumentError(
-        `${path} is no file of a database by its name: give 000012.sst, 000007.wal, ` +
-          'MANIFEST-000003, CURRENT, or the directory',
-      )
-    }
+    else throw unknownName(path)
   } finally {
     file.closeSync()
   }
@@ -74,10 +69,19 @@ function listing(fileSystem: FileSystem, path: string): string[] | undefined {
   }
 }
 
-function openFile(fileSystem: FileSystem, path: string): File {
+function unknownName(path: string): InvalidArgumentError {
+  return new InvalidArgumentError(
+    `${path} is no file of a database by its name: give 000012.sst, 000007.wal, ` +
+      'MANIFEST-000003, CURRENT, or the directory',
+  )
+}
+
+function openFile(fileSystem: FileSystem, path: string, isOurs: boolean): File {
   try {
     return fileSystem.openSync(path)
   } catch (error) {
+    // What is no file is no damage where no file of ours should be.
+    if (error instanceof CorruptionError && !isOurs) throw unknownName(path)
     if (systemErrorCode(error) !== 'ENOENT') throw error
     throw new NotFoundError(`there is no ${path}: check the path`, { cause: error })
   }

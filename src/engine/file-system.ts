@@ -16,13 +16,15 @@
  * serve the main thread, where a slow disk must not stop the event loop.
  * Operating system errors are passed through with their `code` (ENOSPC, EIO, ENOENT, …).
  */
+import { CorruptionError } from '../errors.ts'
 
 /** What an existing file is opened for. Some systems sync only what may be written. */
 export type FileAccess = 'read' | 'readWrite'
 
 export interface FileSystem {
   /**
-   * Opens an existing file. Fails with ENOENT when it does not exist.
+   * Opens an existing file. Fails with ENOENT when it does not exist, and, never waiting for its
+   * other end, with notAFile() when something else has that name.
    * @defaultValue `'read'`
    */
   openSync(path: string, access?: FileAccess): File
@@ -94,6 +96,12 @@ export interface DirectoryLock {
 export function systemErrorCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined
   return typeof error.code === 'string' ? error.code : undefined
+}
+
+/** That a name of a file stands for something else, `found`: damage like any other of that file. */
+export function notAFile(path: string, found: string): CorruptionError {
+  const what = 'something else stands where a file should be: move it away'
+  return new CorruptionError({ path, offset: 0, expected: 'a file', actual: found }, what)
 }
 
 /** What systems answer where a file cannot have a second name: another file system, or no links. */

@@ -16,6 +16,7 @@ import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename } from 'node:path'
 import { secureBytes } from '../random.ts'
+import { strangerAt } from './file-kind.ts'
 import { systemErrorCode } from './file-system.ts'
 import { sumOf } from './sealed-text.ts'
 
@@ -69,6 +70,7 @@ export function isAlive(holder: Holder): boolean {
 export function readHolder(path: string): Holder | 'absent' | 'unreadable' {
   let text: string
   try {
+    if (strangerAt(path) !== undefined) return 'unreadable'
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return readLink(path)

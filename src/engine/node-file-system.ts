@@ -39,7 +39,8 @@ import { basename, dirname, resolve } from 'node:path'
 import { assert } from '../assert.ts'
 import { toError } from '../errors.ts'
 import { lockDirectorySync } from './directory-lock.ts'
-import { type File, type FileSystem, systemErrorCode } from './file-system.ts'
+import { strangerAt } from './file-kind.ts'
+import { type File, type FileSystem, notAFile, systemErrorCode } from './file-system.ts'
 import { ioFailure } from './io-failure.ts'
 
 export interface NodeFileSystemOptions {
@@ -60,8 +61,11 @@ export function nodeFileSystem(options: NodeFileSystemOptions = {}): FileSystem 
   const callSizeMax = options.callSizeMax ?? CALL_SIZE_MAX
   assert(callSizeMax >= 1 && callSizeMax < 2 ** 31, 'one call moves at most 2^31 - 1 bytes')
   return {
-    openSync: (path, access) =>
-      new NodeFile(path, openSync(path, access === 'readWrite' ? 'r+' : 'r'), callSizeMax),
+    openSync: (path, access) => {
+      const stranger = strangerAt(path)
+      if (stranger !== undefined) throw notAFile(path, stranger)
+      return new NodeFile(path, openSync(path, access === 'readWrite' ? 'r+' : 'r'), callSizeMax)
+    },
     createSync: path => new NodeFile(path, openSync(path, CREATE), callSizeMax),
     create: async path => new NodeFile(path, await openFile(path, CREATE), callSizeMax),
     makeDirectorySync: path => makeDirectorySync(resolve(path)),

@@ -18,7 +18,7 @@
  *     old copy, and once the right one is back those tables would be removed from it as orphans.
  *  4. What is sound is not touched: repairing a database that is whole changes nothing.
  */
-import { NotFoundError } from '../errors.ts'
+import { CorruptionError, NotFoundError } from '../errors.ts'
 import { type ColdLocation, checkColdLocationSync, requireColdLocation } from './cold-location.ts'
 import { formatFileName, parseFileName } from './file-names.ts'
 import { type File, joinPath } from './file-system.ts'
@@ -229,7 +229,11 @@ class Repair {
       this.#tablesWhole++
       return whole
     }
-    const file = this.#environment.fileSystem.openSync(path)
+    const file = this.#openIfFile(path)
+    if (file === undefined) {
+      this.#tablesLost++
+      return undefined
+    }
     try {
       const { table, blocks, lostBlocks } = salvageTable(file, fileNumber, this.#salvageParts)
       this.#blocksSalvaged += blocks
@@ -305,8 +309,9 @@ class Repair {
     const { fileSystem, hasher } = this.#environment
     const { control, databaseId: fallbackId } = this.#job
     const path = this.#path('wal', fileNumber)
-    const file = fileSystem.openSync(path)
+    let file: File | undefined
     try {
+      file = fileSystem.openSync(path)
       const size = file.sizeSync()
       const header = readWalHeaderSync(file, fileNumber)
       // An empty one is the next segment, which a crash left before its first byte.
@@ -325,9 +330,10 @@ class Repair {
       }
     } catch (error) {
       this.#findings.addError(error, path)
+      if (file === undefined) this.#logGaps++
     } finally {
-      addProgress(control, file.sizeSync())
-      file.closeSync()
+      addProgress(control, file?.sizeSync() ?? 0)
+      file?.closeSync()
     }
   }
 
@@ -381,11 +387,21 @@ class Repair {
     const paths = tableNumbers.map(fileNumber => this.#path('table', fileNumber))
     for (const fileNumber of this.#segments()) paths.push(this.#path('wal', fileNumber))
     for (const path of paths) {
-      const file = this.#environment.fileSystem.openSync(path)
-      totalBytes += file.sizeSync()
-      file.closeSync()
+      const file = this.#openIfFile(path)
+      totalBytes += file?.sizeSync() ?? 0
+      file?.closeSync()
     }
     beginProgress(this.#job.control, totalBytes)
+  }
+
+  /** Undefined when the name stands for something else, of which nothing can be saved. */
+  #openIfFile(path: string): File | undefined {
+    try {
+      return this.#environment.fileSystem.openSync(path)
+    } catch (error) {
+      if (error instanceof CorruptionError) return undefined
+      throw error
+    }
   }
 
   #newTable(): number {

@@ -5,6 +5,7 @@
  * directory too, durably, under a second name, so that the next open, which removes what no
  * MANIFEST mentions, cannot take it. Where there are no links files are moved behind that step.
  */
+import { CorruptionError } from '../errors.ts'
 import {
   lookAtColdOwnerSync,
   lookAtColdPointerSync,
@@ -176,11 +177,13 @@ function replaceColdOwner(
   writeColdOwnerSync(fileSystem, coldDirectory, { home, databaseId })
 }
 
-/** A copy of a file that is replaced. */
+/** A copy of a file that is replaced. What else has that name has no bytes to copy: it is moved. */
 function saveCopy(fileSystem: FileSystem, directory: string, lost: string, name: string): void {
+  const [path, saved] = [joinPath(directory, name), joinPath(lost, name)]
   try {
-    copyBytesSync(fileSystem, joinPath(directory, name), joinPath(lost, name))
+    copyBytesSync(fileSystem, path, saved)
   } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error
+    if (error instanceof CorruptionError) fileSystem.renameSync(path, saved)
+    else if (systemErrorCode(error) !== 'ENOENT') throw error
   }
 }

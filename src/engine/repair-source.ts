@@ -7,6 +7,7 @@
  */
 import { assert } from '../assert.ts'
 import { equalBytes } from '../bytes.ts'
+import { CorruptionError } from '../errors.ts'
 import type { ColdLocation } from './cold-location.ts'
 import { readCurrentSync } from './current-file.ts'
 import {
@@ -15,7 +16,7 @@ import {
   type NumberedFileKind,
   parseFileName,
 } from './file-names.ts'
-import { type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
 import type { FindingList } from './finding.ts'
 import { LAST_LEVEL } from './level-shape.ts'
 import { stateOf } from './manifest.ts'
@@ -252,13 +253,17 @@ function idOfLog(
 ): Uint8Array | undefined {
   let id: Uint8Array | undefined
   for (const fileNumber of numbersOf(names, 'wal')) {
-    const file = fileSystem.openSync(joinPath(directory, formatFileName('wal', fileNumber)))
+    let file: File | undefined
     try {
+      file = fileSystem.openSync(joinPath(directory, formatFileName('wal', fileNumber)))
       const other = readWalHeaderSync(file, fileNumber)?.databaseId
       if (id !== undefined && other !== undefined && !equalBytes(id, other)) return undefined
       id ??= other
+    } catch (error) {
+      // Something else has its name: it tells nothing, and is a finding once the log is read.
+      if (!(error instanceof CorruptionError)) throw error
     } finally {
-      file.closeSync()
+      file?.closeSync()
     }
   }
   return id

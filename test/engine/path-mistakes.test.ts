@@ -1,20 +1,42 @@
 // Goal: whoever gives a path that cannot be used is told what is wrong with it and what to do, by
 // every call that takes one, and never to check a disk that is all right.
-// Method: a real directory with everything that can stand in the way, given to every call.
+// Method: a real directory with everything that can stand in the way, given to every call, and a
+// database of which each file in turn is replaced by what is none.
 import assert from 'node:assert/strict'
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { systemClock } from '../../src/clock.ts'
 import {
   destroy,
   dumpFile,
+  type Finding,
+  InlineExecutor,
+  nodeFileSystem,
   open,
+  openInEnvironment,
   repairDirectory,
+  repairInEnvironment,
   restoreBackup,
   verifyDirectory,
+  verifyInEnvironment,
 } from '../../src/engine/index.ts'
 import { KvError } from '../../src/errors.ts'
+import { loadHasher } from '../../src/hash.ts'
+import { systemRandom } from '../../src/random.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
+
+const hasher = await loadHasher()
 
 /** What is in the way, and what the message must say of it. */
 const PLACES = {
@@ -103,11 +125,104 @@ describe('a path that cannot be used', () => {
     const root = prepare(t)
     mkdirSync(join(root, 'odd', 'CURRENT'), { recursive: true })
     const advice = { code: 'KV_IO', message: /EISDIR.*a directory stands where a file should be/ }
-    await assert.rejects(open(join(root, 'odd')), advice)
-    await assert.rejects(verifyDirectory(join(root, 'odd')), advice)
     await assert.rejects(destroy(join(root, 'odd')), advice)
   })
 })
+
+describe('in place of a file of a database', { skip: process.platform === 'win32' }, () => {
+  /** What makes it at a path, by what it is called in messages. */
+  const strangers: Record<string, (path: string) => void | Promise<void>> = {
+    'a FIFO': path => void execFileSync('mkfifo', [path]),
+    'a socket': makeSocket,
+    'a device': path => symlinkSync('/dev/zero', path),
+    'a directory': path => void mkdirSync(path),
+  }
+  const places: Record<string, readonly RegExp[]> = {
+    'a FIFO': [/^CURRENT$/, /^MANIFEST/, /\.sst$/, /\.wal$/],
+    'a socket': [/^MANIFEST/],
+    'a device': [/\.sst$/],
+    'a directory': [/^CURRENT$/, /\.wal$/],
+  }
+  for (const [found, make] of Object.entries(strangers)) {
+    test(`${found} is found, and put aside by a repair`, async t => {
+      const root = prepare(t)
+      await makeDatabase(join(root, 'db'))
+      for (const pattern of places[found]!) {
+        const directory = join(root, `${found} ${pattern.source.replaceAll(/\W/g, '')}`)
+        cpSync(join(root, 'db'), directory, { recursive: true })
+        const name = readdirSync(directory).find(each => pattern.test(each))!
+        rmSync(join(directory, name))
+        await make(join(directory, name))
+        await expectRepair(directory, name, found)
+      }
+    })
+
+    test(`${found} is not waited for as a LOCK`, async t => {
+      const root = prepare(t)
+      await make(join(root, 'LOCK'))
+      const message = new RegExp(`holds ${found}.* named LOCK.*delete .*LOCK and try again`)
+      await assert.rejects(openInEnvironment(root, {}, world()), { code: 'KV_LOCKED', message })
+    })
+  }
+
+  test('what is no file of one by its name is not called damaged', async t => {
+    const path = join(temporaryDirectory(t), 'pipe')
+    execFileSync('mkfifo', [path])
+    const message = /is no file of a database by its name/
+    await assert.rejects(
+      dumpFile(path, async () => undefined),
+      { code: 'KV_INVALID_ARGUMENT', message },
+    )
+  })
+})
+
+/** On the real disk, without threads, whose start takes longer than all the rest. */
+function world() {
+  const fileSystem = nodeFileSystem()
+  const clock = systemClock()
+  const executor = new InlineExecutor({ fileSystem, hasher, clock })
+  return { fileSystem, executor, clock, random: systemRandom() }
+}
+
+/** With a table, and a log that has an entry. */
+async function makeDatabase(directory: string): Promise<void> {
+  const db = await openInEnvironment(directory, { durability: 'none' }, world())
+  await db.put('key', 'value')
+  await db.compact()
+  await db.put('late', 'in the log')
+  await db.close()
+}
+
+async function expectRepair(directory: string, name: string, found: string): Promise<void> {
+  const advice = {
+    code: 'KV_CORRUPTION',
+    path: join(directory, name),
+    message: new RegExp(`move it away \\(expected a file, found ${found}`),
+  }
+  await assert.rejects(openInEnvironment(directory, {}, world()), advice)
+  const items: unknown[] = []
+  await dumpFile(directory, async item => void items.push(item))
+  assert.ok(JSON.stringify(items).includes(found), 'the dump tells')
+  const isTold = ({ path, actual }: Finding) =>
+    path === join(directory, name) && actual?.startsWith(found) === true
+  const { ok, findings } = await verifyInEnvironment(directory, {}, world())
+  assert.ok(!ok && findings.some(isTold), JSON.stringify(findings))
+  const repaired = await repairInEnvironment(directory, {}, world())
+  assert.ok(repaired.findings.some(isTold), JSON.stringify(repaired.findings))
+  assert.ok(repaired.movedFiles.includes(name), `${name} was put aside`)
+  const db = await openInEnvironment(directory, {}, world())
+  const kept = [db.getSync('key') === undefined, db.getSync('late') === undefined]
+  assert.deepEqual(kept, [name.endsWith('.sst'), name.endsWith('.wal')], 'the rest is there')
+  await db.close()
+}
+
+/** Under another name at first, as the server takes its own away again. */
+async function makeSocket(path: string): Promise<void> {
+  const server = createServer()
+  await new Promise<void>(resolve => void server.listen(`${path}-`, resolve))
+  renameSync(`${path}-`, path)
+  await new Promise(resolve => void server.close(resolve))
+}
 
 function prepare(t: Parameters<typeof temporaryDirectory>[0]): string {
   const root = temporaryDirectory(t)

@@ -32,7 +32,8 @@ const MODULE_OWNERS: Readonly<Record<string, RegExp>> = {
   'node:perf_hooks':
     /^src\/(?:cli\/(?:load-generator|round-trips)|net\/http\/process-metrics)\.ts$/,
   'node:events': /^src\/(?:net|cli)\//,
-  'node:fs': /^src\/(?:engine\/(?:node-file-system|directory-lock|lock-holder)\.ts$|cli\/)/,
+  'node:fs':
+    /^src\/(?:engine\/(?:node-file-system|directory-lock|lock-holder|file-kind)\.ts$|cli\/)/,
   'node:fs/promises': /^src\/(?:cli\/|net\/http\/dashboard-files\.ts$)/,
   'node:http': /^src\/net\/http\//,
   'node:module': /^src\/level-base\.ts$/,
@@ -68,12 +69,13 @@ const ENGINE_FORMAT_NAMES = [
   'table-metadata',
 ]
 const ENGINE_FORMAT = new RegExp(`^src/engine/(?:${ENGINE_FORMAT_NAMES.join('|')})\\.ts$`)
-const FILE_SYSTEM = /^src\/engine\/(?:file-system|node-file-system|directory-lock|lock-holder)\.ts$/
+const FILE_SYSTEM =
+  /^src\/engine\/(?:file-system|node-file-system|directory-lock|lock-holder|file-kind)\.ts$/
 
 /** The files of the engine that choose the real disk; all others are given theirs. */
 const DISK_CHOOSERS =
-  /^src\/engine\/(?:db|index|offline|open|job-worker|node-file-system|directory-lock)\.ts$/
-const DISKS = /^src\/engine\/(?:node-file-system|directory-lock|lock-holder)\.ts$/
+  /^src\/engine\/(?:db|index|offline|open|job-worker|node-file-system|directory-lock|lock-holder)\.ts$/
+const DISKS = /^src\/engine\/(?:node-file-system|directory-lock|lock-holder|file-kind)\.ts$/
 
 function layerOf(path: string): string {
   const [, folder, file] = path.split('/')

@@ -124,6 +124,14 @@ function namesSuite(make: MakeSubject): void {
     throwsCode('ENOTDIR', () => fileSystem.makeDirectorySync(joinPath(path, 'below')))
   })
 
+  test('what is no file is not opened as one', context => {
+    const { fileSystem, root } = make(context)
+    assert.throws(() => fileSystem.openSync(root), {
+      code: 'KV_CORRUPTION',
+      message: /move it away \(expected a file, found a directory\)/,
+    })
+  })
+
   test('a directory is made with its parents, and making it again is harmless', context => {
     const { fileSystem, root } = make(context)
     const path = joinPath(root, 'x/y/z')

@@ -14,7 +14,13 @@
  */
 import { assert } from '../../src/assert.ts'
 import { equalBytes, utf8Encode } from '../../src/bytes.ts'
-import type { DirectoryLock, File, FileAccess, FileSystem } from '../../src/engine/file-system.ts'
+import {
+  type DirectoryLock,
+  type File,
+  type FileAccess,
+  type FileSystem,
+  notAFile,
+} from '../../src/engine/file-system.ts'
 import { LockedError } from '../../src/errors.ts'
 import type { Random } from '../../src/random.ts'
 import { type MemoryDirectory, MemoryNames } from './memory-directory.ts'
@@ -157,6 +163,7 @@ export class MemoryFileSystem implements FileSystem {
   openSync(path: string, access: FileAccess = 'read'): File {
     this.enter('open', path)
     const isWritable = access === 'readWrite'
+    if (this.#names.find(path, 'open')?.kind === 'directory') throw notAFile(path, 'a directory')
     return new MemoryFile(this, path, this.#names.file(path, 'open'), isWritable)
   }
 
