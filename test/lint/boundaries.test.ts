@@ -74,7 +74,7 @@ const FILE_SYSTEM =
 
 /** The files of the engine that choose the real disk; all others are given theirs. */
 const DISK_CHOOSERS =
-  /^src\/engine\/(?:db|index|offline|open|job-worker|node-file-system|directory-lock|lock-holder)\.ts$/
+  /^src\/engine\/(?:db|index|offline|open|job-worker|node-file-system|directory-lock|lock-\w+)\.ts$/
 const DISKS = /^src\/engine\/(?:node-file-system|directory-lock|lock-holder|file-kind)\.ts$/
 
 function layerOf(path: string): string {
