@@ -3,6 +3,7 @@
  * CorruptionError tells the user to run is here. Needs no server.
  */
 import type {
+  BackupResult,
   Finding,
   MaintenanceOptions,
   OfflineOptions,
@@ -36,7 +37,7 @@ export const debugCommand: Command = {
   summary: 'check, repair, back up or look at the files of a database, without a server',
   details:
     'No server may have the directory open, but for dump. verify and dump end with exit code 1 ' +
-    'when something is damaged.',
+    'when something is damaged, backup also when it is made but older ones cannot be removed.',
   lists: [{ title: 'Actions', items: ACTION_ITEMS }],
   args: [
     { name: 'action', description: ACTIONS.join(', '), choices: ACTIONS },
@@ -136,14 +137,9 @@ async function runBackup(
   const result = await watched(context, 'copying', options =>
     files.backup(directory, target, { ...options, keep }),
   )
-  await context.output.print({ ...result }, () => {
-    const { backup, tableBytes, copiedBytes } = result
-    return (
-      `backup ${backup} in ${result.directory}: ${formatBytes(tableBytes)}, ` +
-      `of which ${formatBytes(copiedBytes)} were copied`
-    )
-  })
-  return ExitCode.ok
+  const { output } = context
+  await output.print({ ...result }, () => renderBackup(result, output.style))
+  return result.findings.length === 0 ? ExitCode.ok : ExitCode.failed
 }
 
 async function runRestore(
@@ -265,6 +261,16 @@ export function renderRepair(directory: string, report: RepairReport, style: Sty
     `${style.dim('  ->')} where a newer value or a deletion is lost, the value before it is back`,
   )
   return lines.join('\n')
+}
+
+export function renderBackup(result: BackupResult, style: Style): string {
+  const { backup, directory, tableBytes, copiedBytes, findings } = result
+  const made =
+    `backup ${backup} in ${directory}: ${formatBytes(tableBytes)}, ` +
+    `of which ${formatBytes(copiedBytes)} were copied`
+  if (findings.length === 0) return made
+  const told = renderFindings({ findings, findingsOmitted: 0 }, style)
+  return [`${made}; it is whole, but not all that is over could be removed`, ...told].join('\n')
 }
 
 function renderFindings(

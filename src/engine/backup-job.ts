@@ -14,13 +14,15 @@
  */
 
 import { equalBytes } from '../bytes.ts'
-import { CorruptionError, InvalidArgumentError } from '../errors.ts'
+import { CorruptionError, InvalidArgumentError, KvError } from '../errors.ts'
 import { backupNumbers, readBackupSync } from './backup-files.ts'
 import { type DecodedBackup, encodeBackup } from './backup-format.ts'
 import { expectWhole, explained, refuseWithin } from './checkpoint-job.ts'
 import { copyFileSync, digestSync } from './copy-file.ts'
-import { formatFileName, parseFileName, TEMPORARY_SUFFIX } from './file-names.ts'
+import { formatFileName, LOCK_FILE_NAME, parseFileName, TEMPORARY_SUFFIX } from './file-names.ts'
 import { type DirectoryLock, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
+import { type Finding, FindingList } from './finding.ts'
+import { adviceFor } from './io-failure.ts'
 import { addProgress, beginProgress, type JobControl, throwIfCancelled } from './maintenance-job.ts'
 import { numbersOf } from './repair-source.ts'
 import type { JobEnvironment } from './run-job.ts'
@@ -53,22 +55,46 @@ export interface BackupResult {
   readonly copiedBytes: number
   /** Older backups that were removed. */
   readonly removedBackups: number
+  /** What could not be removed, and why; the backup is whole all the same. Usually empty. */
+  readonly findings: readonly Finding[]
 }
 
 /** Throws InvalidArgumentError, IoError, CorruptionError, LockedError or AbortedError. */
 export function runBackupJob(job: BackupJob, environment: JobEnvironment): BackupResult {
   const { fileSystem } = environment
+  const list = new FindingList()
   let lock: DirectoryLock | undefined
+  let made: BackupResult | undefined
   try {
     const target = fileSystem.resolveSync(job.target)
     refuseWithin(fileSystem, job, target, 'a backup')
     fileSystem.makeDirectorySync(target)
     lock = fileSystem.lockSync(target)
-    return new Backup(job, environment, target).run()
+    made = new Backup(job, environment, target, list).run()
+    return made
   } catch (error) {
     throw explained(error, `the backup in ${job.target}`, 'those before it are whole')
   } finally {
-    lock?.releaseSync()
+    if (made === undefined) lock?.releaseSync()
+    else {
+      const path = joinPath(made.directory, LOCK_FILE_NAME)
+      unlessRefused(list, path, UNREMOVED, () => lock?.releaseSync())
+    }
+  }
+}
+
+const UNREMOVED = 'cannot be removed'
+
+/** Does what the backup does not need; that the system refuses it is a finding, and false. */
+function unlessRefused(list: FindingList, path: string, what: string, tidy: () => void): boolean {
+  try {
+    tidy()
+    return true
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (error instanceof KvError || code === undefined) throw error
+    list.notice(path, 0, `${what}: ${(error as Error).message}; ${adviceFor(code)}`)
+    return false
   }
 }
 
@@ -79,15 +105,17 @@ class Backup {
   readonly #names: ReadonlySet<string>
   readonly #earlier: readonly DecodedBackup[]
   readonly #number: number
+  readonly #findings: FindingList
   /** Whether there are earlier ones of which nobody can tell which tables they have. */
   #hasDamaged = false
   #copiedBytes = 0
 
-  constructor(job: BackupJob, environment: JobEnvironment, target: string) {
+  constructor(job: BackupJob, environment: JobEnvironment, target: string, list: FindingList) {
     const { fileSystem } = environment
     this.#job = job
     this.#environment = environment
     this.#target = target
+    this.#findings = list
     const names = fileSystem.listSync(target)
     this.#names = new Set(names)
     refuseDatabase(target, names)
@@ -120,6 +148,7 @@ class Backup {
       tableBytes,
       copiedBytes: this.#copiedBytes,
       removedBackups,
+      findings: this.#findings.findings,
     }
   }
 
@@ -226,26 +255,36 @@ class Backup {
   /**
    * Removes the backups beyond those to keep, and then the tables that none of the rest names: of
    * these, while there is a damaged one, only those that a removed one named, as the others may be
-   * its.
+   * its. What cannot be removed stays, with all that it needs, and is a finding: the new backup is
+   * whole. The next one tries again.
    */
   #removeOlder(tables: readonly TableMetadata[]): number {
     const { fileSystem } = this.#environment
     const kept = this.#earlier.slice(0, this.#job.keep - 1)
     const needed = new Set(tables.map(({ fileNumber }) => fileNumber))
     for (const backup of kept) for (const table of backup.tables) needed.add(table.fileNumber)
-    const removed = this.#earlier.slice(kept.length)
-    for (const { number } of removed) {
-      fileSystem.removeSync(joinPath(this.#target, formatFileName('backup', number)))
+    const removed: DecodedBackup[] = []
+    for (const backup of this.#earlier.slice(kept.length)) {
+      if (this.#remove(formatFileName('backup', backup.number))) removed.push(backup)
+      else for (const table of backup.tables) needed.add(table.fileNumber)
     }
-    fileSystem.syncDirectorySync(this.#target)
+    // A name that may come back must find its tables.
+    const sync = () => fileSystem.syncDirectorySync(this.#target)
+    const what = 'backups that were removed may come back'
+    if (!unlessRefused(this.#findings, this.#target, what, sync)) return removed.length
     const over = this.#hasDamaged
       ? removed.flatMap(backup => backup.tables.map(({ fileNumber }) => fileNumber))
       : numbersOf([...this.#names], 'table')
     for (const fileNumber of new Set(over)) {
-      if (needed.has(fileNumber)) continue
-      fileSystem.removeSync(joinPath(this.#target, formatFileName('table', fileNumber)))
+      if (!needed.has(fileNumber)) this.#remove(formatFileName('table', fileNumber))
     }
     return removed.length
+  }
+
+  #remove(name: string): boolean {
+    const { fileSystem } = this.#environment
+    const path = joinPath(this.#target, name)
+    return unlessRefused(this.#findings, path, UNREMOVED, () => removeIfExists(fileSystem, path))
   }
 }
 

@@ -81,6 +81,7 @@ export class Db extends EmbeddedStore {
    * Adds a backup to `directory`, made when it is not there, with all that was written before the
    * call. Its tables are copies, whose checksums are compared; those of an earlier backup there are
    * not copied again. Writing goes on. After a crash or an error the backup is not there, or whole.
+   * Older ones that could not be removed then are no error: `findings` of the result tells of them.
    */
   async backup(directory: string, options: BackupOptions = {}): Promise<BackupResult> {
     this.#checkOpen()

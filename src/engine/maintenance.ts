@@ -105,7 +105,7 @@ export class Maintenance {
   async backup(target: string, options: BackupOptions): Promise<BackupResult> {
     const { databaseId } = this.#parts.host.manifest
     const keep = checkKeep(options.keep === undefined ? 1 : options.keep)
-    return await this.#copy(databaseId, options, (moment, { control, thread }) => {
+    const result = await this.#copy(databaseId, options, (moment, { control, thread }) => {
       const { directory, coldDirectory, snapshot } = moment
       return thread().run('backup', {
         directory,
@@ -117,6 +117,10 @@ export class Maintenance {
         control,
       })
     })
+    for (const { path, what } of result.findings) {
+      this.#parts.host.logger.warn('a backup was made, but not all was removed', { path, what })
+    }
+    return result
   }
 
   /** Works on what was written before the call: all of it in tables, which stay until it ends. */

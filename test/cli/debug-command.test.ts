@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { renderVerify } from '../../src/cli/debug-command.ts'
+import { renderBackup, renderVerify } from '../../src/cli/debug-command.ts'
 import { ExitCode } from '../../src/cli/exit-code.ts'
 import { PLAIN_STYLE } from '../../src/cli/style.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -176,6 +176,22 @@ describe('debug', () => {
     assert.match(refused.err, /\.sst@0: the table is damaged/)
     assert.equal(refused.code, ExitCode.failed)
     assert.equal((await debug(`restore ${backups}`)).code, ExitCode.usage)
+  })
+
+  test('says that a backup is made whose forerunners could not be removed', async () => {
+    const path = '/backups/BACKUP-000001'
+    const what = 'cannot be removed: EACCES: permission denied; check the permissions'
+    const finding = { severity: 'notice', path, offset: 0, what } as const
+    const counts = { sequence: 9, tableCount: 2, tableBytes: 2048, copiedBytes: 0 }
+    const result = { directory: '/backups', backup: 2, ...counts, removedBackups: 0 }
+    const made = renderBackup({ ...result, findings: [finding] }, PLAIN_STYLE)
+    assert.match(made, /^backup 2 in \/backups: .* it is whole, but not all .*\n.*000001.*EACCES/)
+    const harness = new CliHarness({ argv: 'debug backup /db /backups' })
+    Object.assign(harness.io.databaseFiles, {
+      backup: async () => ({ ...result, findings: [finding] }),
+    })
+    assert.equal(await harness.run(), ExitCode.failed)
+    assert.match(harness.out, /^backup 2 in/)
   })
 
   test('says what is wrong with what it was asked', async () => {

@@ -21,6 +21,7 @@ import { FailingFileSystem } from '../support/failing-file-system.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
 import { printSeed } from '../support/seed.ts'
 import { SimClock } from '../support/sim-clock.ts'
+import { systemError } from '../support/system-error.ts'
 
 const hasher = await loadHasher()
 const BACKUPS = '/backups/users'
@@ -133,6 +134,45 @@ describe('a backup', () => {
     assert.deepEqual(await restoredState(all.disk), await readState(all.db))
     await assert.rejects(restore(all.disk, '/x', { backup: 1 }), hasCode('KV_NOT_FOUND', /has 4/))
     await drive(all.clock, all.db.close())
+  })
+
+  test('is made, and says so, where older ones cannot be removed', async () => {
+    const isOld = (path: string) => path.endsWith('BACKUP-000001')
+    const isTable = (path: string) => path.startsWith(BACKUPS) && path.endsWith('.sst')
+    const isBackups = (path: string) => path === BACKUPS
+    const refusals = [
+      { what: /BACKUP-000001: cannot be removed: .*EIO.*check the disk/, path: isOld },
+      { what: /\.sst: cannot be removed: .*EIO/, path: isTable },
+      { what: /users: backups that were removed may come back/, path: isBackups, nth: 2 },
+    ]
+    for (const { what, ...rule } of refusals) {
+      const all = await bench(100)
+      await backup(all)
+      await write(all, 100, 'second')
+      await drive(all.clock, all.db.compact())
+      const kind = rule.path === isBackups ? 'syncDirectory' : 'remove'
+      const report = all.faults.fail({ fault: 'EIO', kind, ...rule })
+      const made = await backup(all)
+      report.remove()
+      assert.equal(report.injected, 1, String(what))
+      assert.equal(made.backup, 2)
+      assert.match(made.findings.map(found => `${found.path}: ${found.what}`).join('\n'), what)
+      assert.deepEqual(await restoredState(all.disk), await readState(all.db))
+      assert.deepEqual((await verify(all.disk)).findings, [])
+      // A backup that stays is whole, too.
+      if (rule.path === isOld) await restoredState(all.disk, { backup: 1 })
+      const next = await backup(all)
+      assert.deepEqual(next.findings, [])
+      assert.equal(namesIn(all.disk, /\.sst$/).length, next.tableCount)
+      all.disk.onCall = (_index, call, path) => {
+        if (call === 'unlock') throw systemError('EIO', 'unlink', path)
+      }
+      const last = await backup(all)
+      all.disk.onCall = undefined
+      assert.match(last.findings[0]!.what, /cannot be removed: EIO/)
+      assert.equal(last.backup, 4)
+      await drive(all.clock, all.db.close())
+    }
   })
 
   test('of a database that was rolled back, or copied, takes no table from one before', async () => {
