@@ -6,14 +6,15 @@
  *
  * Invariants:
  *  1. A block is never read twice at the same time, however many wait for it.
- *  2. At most READS_MAX reads are under way; the others wait in the order in which they came. Of
+ *  2. At most READS_MAX reads are under way; the others wait in the order in which they came, no more
+ *     than the gate of reads lets in. Of
  *     large blocks the bytes are counted instead, read ones and decompressed ones apart: no more
  *     are in memory on their way to a read than the bound, or one block alone.
  *  3. A reader is retained while one of its blocks is being read.
  *  4. Who waits for bytes to be decompressed holds what others need for reading only: nobody who
  *     decompresses waits.
  */
-import { CorruptionError, IoError, OverloadedError } from '../errors.ts'
+import { CorruptionError, IoError } from '../errors.ts'
 import { Admission } from './admission.ts'
 import type { BlockCache } from './block-cache.ts'
 import { BLOCK_TRAILER_SIZE, BlockCodec } from './block-codec.ts'
@@ -26,9 +27,6 @@ import type { SstableReader } from './sstable-reader.ts'
 
 /** More at once only wait for each other in the thread pool. */
 const READS_MAX = 32
-/** Reads that wait for one of the above before more are refused. */
-const WAITING_MAX = 100_000
-const WAITING_RETRY_MS = 20
 /** Of the bytes for blocks, what large ones may take while they are read, and decompressed. */
 const LARGE_LOADS_SHARE = 1 / 8
 const READ_AHEAD_BYTES_MAX = 256 * 1024
@@ -72,11 +70,6 @@ export class BlockLoader {
     const underWay = loads.get(ordinal)
     if (underWay !== undefined) return underWay
     if (reader.slots[ordinal]! >= 0) return Promise.resolve(undefined)
-    if (this.#reads.waiting + this.#largeReads.waiting >= WAITING_MAX) {
-      return Promise.reject(
-        new OverloadedError(`${WAITING_MAX} reads wait for the disk`, WAITING_RETRY_MS),
-      )
-    }
     this.#loads.set(reader, loads)
     const [first, last] = this.#extent(reader, ordinal, loads)
     reader.retain()

@@ -31,6 +31,7 @@ import type { DbEnvironment, ResolvedDbOptions } from './options.ts'
 import { PointReads } from './point-reads.ts'
 import { RangeReads } from './range-reads.ts'
 import { RangeSizes } from './range-sizes.ts'
+import { ReadGate } from './read-gate.ts'
 import type { Recovered } from './recovery.ts'
 import { runAll } from './run-all.ts'
 import { Snapshots } from './snapshots.ts'
@@ -117,8 +118,9 @@ export function buildDb(assembly: DbAssembly, log: RecoveredLog): Db {
     memtableSize: options.memtableSize,
     freeze: () => writes.freeze(),
   })
-  const pointReads = new PointReads(state, tables, expiry)
-  const rangeReads = new RangeReads(state, tables, expiry)
+  const gate = new ReadGate(options.waitingReadsMax)
+  const pointReads = new PointReads(state, tables, expiry, gate)
+  const rangeReads = new RangeReads(state, tables, expiry, gate)
   const maintenance = new Maintenance({ ...machinery, writes, random: environment.random })
   const liveBytes = new LiveBytes()
   const sources = { ...assembly, ...machinery, state, liveBytes, writes, pointReads, rangeReads }

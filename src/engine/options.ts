@@ -176,6 +176,11 @@ export interface DbTuning {
   readonly levelSizeRatio?: number
   /** Tables held open. @defaultValue 512 */
   readonly openFilesMax?: number
+  /**
+   * Reads that may wait for those before them; each takes up to 2 KiB, its promise included.
+   * @defaultValue one for each 2 KiB of memoryBudget, at most 100,000
+   */
+  readonly waitingReadsMax?: number
   /** Bytes of a MANIFEST below which it is not replaced by a fresh one. @defaultValue 1 MiB */
   readonly manifestSizeMin?: number
 }
@@ -206,6 +211,7 @@ export interface ResolvedDbOptions {
   readonly levelSizeRatio: number
   readonly manifestSizeMin: number
   readonly openFilesMax: number
+  readonly waitingReadsMax: number
 }
 
 /** Throws InvalidArgumentError unless `value` is one of the three durabilities. */
@@ -288,6 +294,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set(
     levelSizeRatio: 0,
     manifestSizeMin: 0,
     openFilesMax: 0,
+    waitingReadsMax: 0,
   } satisfies Record<keyof (DbOptions & DbTuning), 0>),
 )
 
@@ -351,6 +358,12 @@ export function resolveDbOptions(options: DbOptions & DbTuning): ResolvedDbOptio
     ),
     levelSizeRatio: integer('levelSizeRatio', options.levelSizeRatio ?? 10, 2, 100),
     manifestSizeMin: integer('manifestSizeMin', options.manifestSizeMin ?? MIB, 1, 2 ** 40),
+    waitingReadsMax: integer(
+      'waitingReadsMax',
+      options.waitingReadsMax ?? Math.min(Math.floor(memoryBudget / 2048), 100_000),
+      0,
+      1_000_000,
+    ),
     openFilesMax: integer(
       'openFilesMax',
       options.openFilesMax ?? OPEN_FILES_MAX_DEFAULT,

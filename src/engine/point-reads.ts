@@ -23,6 +23,7 @@ import type { LargeBlockHold } from './large-blocks.ts'
 import { LookupResult } from './lookup-result.ts'
 import type { Memtable } from './memtable.ts'
 import { coveringSequence } from './range-fragment.ts'
+import type { ReadGate } from './read-gate.ts'
 import { copyInSlices, LARGE_SIZE_MIN, uninitialized } from './slices.ts'
 import type { TableCache } from './table-cache.ts'
 import type { TableMetadata } from './table-metadata.ts'
@@ -65,6 +66,7 @@ export class PointReads {
   readonly #state: TreeState
   readonly #tables: TableCache
   readonly #expiry: ExpiryClock
+  readonly #gate: ReadGate
   readonly #result = new LookupResult()
   /** The memtable that #result is of; undefined for a table. */
   #foundIn: Memtable | undefined
@@ -82,10 +84,12 @@ export class PointReads {
   /** So many lookups in the last level, up to the bound, have found their key since one did not. */
   #hitsInARow = 0
 
-  constructor(state: TreeState, tables: TableCache, expiry: ExpiryClock) {
+  /** `gate` is for all that wait for the disk of these tables. */
+  constructor(state: TreeState, tables: TableCache, expiry: ExpiryClock, gate: ReadGate) {
     this.#state = state
     this.#tables = tables
     this.#expiry = expiry
+    this.#gate = gate
   }
 
   get stats(): PointReadStats {
@@ -140,11 +144,28 @@ export class PointReads {
     wantsValue: boolean,
     miss: BlockMiss,
   ): Promise<Uint8Array | undefined> {
-    const { deferred, points } = this.#tables
     // Whoever releases the caller's own meanwhile does not change the answer.
     using _snapshot = sequence === undefined ? undefined : this.#state.snapshots.take(sequence)
+    const entered = this.#gate.enter()
+    if (entered !== undefined) await entered
+    try {
+      const first = entered === undefined ? miss : undefined
+      return await this.#readFromDisk(key, sequence, wantsValue, first)
+    } finally {
+      this.#gate.leave()
+    }
+  }
+
+  /** `miss` is what the lookup in this very slice ended with. */
+  async #readFromDisk(
+    key: Uint8Array,
+    sequence: number | undefined,
+    wantsValue: boolean,
+    miss: BlockMiss | undefined,
+  ): Promise<Uint8Array | undefined> {
+    const { deferred, points } = this.#tables
     using hold = this.#tables.holdLarge()
-    let load = this.#load(miss, hold)
+    let load = miss === undefined ? undefined : this.#load(miss, hold)
     for (let attempt = 1; attempt < ATTEMPTS_MAX; attempt++) {
       await load
       const at = sequence ?? this.#state.visibleSequence

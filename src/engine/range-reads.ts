@@ -30,6 +30,7 @@ import { mergeCursors } from './merging-cursor.ts'
 import { Chunk } from './range-gathering.ts'
 import { compareKey, RangeProgress, seekPlace } from './range-progress.ts'
 import type { LeapRead, RangeChunk, RangeRead } from './range-read.ts'
+import type { ReadGate } from './read-gate.ts'
 import { scanShapes } from './scan-shapes.ts'
 import { EngineSnapshot } from './snapshots.ts'
 import type { TableCache } from './table-cache.ts'
@@ -50,6 +51,7 @@ export class RangeReads {
   readonly #state: TreeState
   readonly #tables: TableCache
   readonly #expiry: ExpiryClock
+  readonly #gate: ReadGate
   readonly #keyCopies = new CopyPool()
   readonly #valueCopies = new CopyPool()
   /** Only held, for the sake of scans: see scan-shapes.ts. */
@@ -58,10 +60,12 @@ export class RangeReads {
   #ordering: Promise<void> | undefined
   #count = 0
 
-  constructor(state: TreeState, tables: TableCache, expiry: ExpiryClock) {
+  /** `gate` is for all that wait for the disk of these tables. */
+  constructor(state: TreeState, tables: TableCache, expiry: ExpiryClock, gate: ReadGate) {
     this.#state = state
     this.#tables = tables
     this.#expiry = expiry
+    this.#gate = gate
     const range = { reverse: false, keysOnly: false, countMax: 1, bytesMax: 1 }
     const snapshot = new EngineSnapshot(state.snapshots, NO_SEQUENCE)
     this.shapes = scanShapes(
@@ -87,7 +91,7 @@ export class RangeReads {
     if (order !== undefined) return this.#gatherLater(chunk, at, order)
     try {
       if (this.#gather(chunk, at, true)) {
-        return chunk.largeIn === undefined ? chunk : this.#gatherLater(chunk, at, this.#copy(chunk))
+        return chunk.largeIn === undefined ? chunk : this.#gatherOn(chunk, at, this.#copy(chunk))
       }
     } catch (error) {
       if (!(error instanceof BlockMiss)) throw error
@@ -97,11 +101,31 @@ export class RangeReads {
   }
 
   #gatherLater(chunk: Chunk, sequence: number, first: Promise<void> | BlockMiss): Promise<Chunk> {
+    return this.#inLine(sequence, first, first => this.#gatherOn(chunk, sequence, first))
+  }
+
+  #gatherOn(chunk: Chunk, sequence: number, first: Promise<void> | BlockMiss): Promise<Chunk> {
     const slice = (mayMiss: boolean) => {
       if (!chunk.isFull && !this.#gather(chunk, sequence, mayMiss)) return undefined
       return chunk.largeIn === undefined ? chunk : this.#copy(chunk)
     }
     return this.#goOn(chunk, sequence, first, slice)
+  }
+
+  /** Reads on after `first`, or once those before it in the line are through. */
+  async #inLine<Result>(
+    sequence: number,
+    first: Promise<void> | BlockMiss,
+    readOn: (first: Promise<void> | BlockMiss) => Promise<Result>,
+  ): Promise<Result> {
+    using _snapshot = this.#state.snapshots.take(sequence)
+    const entered = this.#gate.enter()
+    if (entered !== undefined) await entered
+    try {
+      return await readOn(entered ?? first)
+    } finally {
+      this.#gate.leave()
+    }
   }
 
   /**
@@ -251,7 +275,7 @@ export class RangeReads {
 
   #leapLater(run: LeapRun, sequence: number, first: Promise<void> | BlockMiss): Promise<boolean> {
     const slice = (mayMiss: boolean) => run.go(this.#leapCursor(run.read, sequence, mayMiss))
-    return this.#goOn(run, sequence, first, slice)
+    return this.#inLine(sequence, first, first => this.#goOn(run, sequence, first, slice))
   }
 
   #leapCursor(read: LeapRead, sequence: number, mayMiss: boolean): VisibleCursor {

@@ -223,6 +223,39 @@ describe('a scan that is moved', () => {
     }
   })
 
+  test('is refused when too many reads wait already, were it for one table', async () => {
+    const disk = new GatedDisk()
+    const clock = new SimClock()
+    const before = await openEngine(disk, { clock })
+    await drive(clock, before.put('key', 'value'))
+    await drive(clock, before.close())
+    const db = await openEngine(disk, { clock, options: { waitingReadsMax: 2000 } })
+    let open: () => void = () => undefined
+    disk.gate = new Promise(resolve => {
+      open = resolve
+    })
+    let answered = 0
+    const reads = Array.from({ length: 2512 }, async () => {
+      assert.equal((await db.get('key'))?.length, 5)
+      answered++
+    })
+    await yieldToEventLoop()
+    const refused = [db.get('key'), db.has('key'), db.entries().nextBatch(1), db.getMany(['key'])]
+    for (const read of refused) await assert.rejects(read, hasCode('KV_OVERLOADED'))
+    open()
+    let isDone = false
+    const all = Promise.all(reads).finally(() => {
+      isDone = true
+    })
+    for (let last = 0; !isDone; last = answered) {
+      await yieldToEventLoop()
+      assert.ok(answered - last <= 512, `${answered - last} reads were answered in one turn`)
+    }
+    await all
+    assert.equal((await db.getMany(['key']))[0]?.length, 5)
+    await drive(clock, db.close())
+  })
+
   test('is closed by the end of a loop, and by close() otherwise', async () => {
     const { db, clock } = await openFilled()
     const looped = db.keys()
