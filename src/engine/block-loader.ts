@@ -6,10 +6,10 @@
  *
  * Invariants:
  *  1. A block is never read twice at the same time, however many wait for it.
- *  2. At most READS_MAX reads are under way; the others wait in the order in which they came, no more
- *     than the gate of reads lets in. Of
- *     large blocks the bytes are counted instead, read ones and decompressed ones apart: no more
- *     are in memory on their way to a read than the bound, or one block alone.
+ *  2. At most READS_MAX reads are under way; the others, as many as read-gate.ts lets in, wait in the
+ *     order in which they came. Of large blocks the bytes are counted instead, read ones and
+ *     decompressed ones apart: no more are in memory on their way to a read than the bound, or one
+ *     block alone.
  *  3. A reader is retained while one of its blocks is being read.
  *  4. Who waits for bytes to be decompressed holds what others need for reading only: nobody who
  *     decompresses waits.
