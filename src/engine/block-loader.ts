@@ -6,8 +6,8 @@
  *
  * Invariants:
  *  1. A block is never read twice at the same time, however many wait for it.
- *  2. At most READS_MAX reads are under way; the others, as many as read-gate.ts lets in, wait in the
- *     order in which they came. Of large blocks the bytes are counted instead, read ones and
+ *  2. At most READS_MAX reads are under way; the others, as many as read-gate.ts lets in, wait in
+ *     the order in which they came. Of large blocks the bytes are counted instead, read ones and
  *     decompressed ones apart: no more are in memory on their way to a read than the bound, or one
  *     block alone.
  *  3. A reader is retained while one of its blocks is being read.

@@ -5,8 +5,8 @@
  *
  * Invariants:
  *  1. At most IN_MAX reads are in, and no more wait than may.
- *  2. A turn of the event loop lets in no more than IN_MAX, however many of them find in memory what
- *     they want: what those before them loaded, often.
+ *  2. A turn of the event loop lets in no more than IN_MAX, however many of them find in memory
+ *     what they want: what those before them loaded, often.
  */
 import { yieldToEventLoop } from '../clock.ts'
 import { OverloadedError } from '../errors.ts'
