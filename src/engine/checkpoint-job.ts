@@ -11,10 +11,12 @@
  *  1. Everything is made in `<target>.checkpoint.tmp`, under its lock, and durable, names included,
  *     before the directory is renamed to the target. So after any crash the target is not there or
  *     is whole; CURRENT is written last, so the other name does not open before it is whole either.
+ *     LOCK goes along and is removed there: who makes the same checkpoint at the same time would
+ *     take what it finds without a lock for left over.
  *  2. Nothing that exists is touched, but for what an earlier attempt left under that name.
  *  3. When it fails, what it made is removed again.
  */
-import { CorruptionError, InvalidArgumentError, IoError, KvError } from '../errors.ts'
+import { CorruptionError, InvalidArgumentError, IoError, KvError, LockedError } from '../errors.ts'
 import { copyFileSync } from './copy-file.ts'
 import { prepareCurrentSync, replaceCurrentSync } from './current-file.ts'
 import { formatFileName, LOCK_FILE_NAME, parseFileName } from './file-names.ts'
@@ -35,6 +37,8 @@ import type { TableMetadata } from './table-metadata.ts'
 import type { VersionEdit } from './version-edit.ts'
 
 const BUILDING_SUFFIX = '.checkpoint.tmp'
+/** What systems answer when a directory shall take the name of something that is there. */
+const TAKEN: readonly string[] = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EPERM']
 
 export interface CheckpointJob {
   readonly directory: string
@@ -71,11 +75,7 @@ export function runCheckpointJob(
   try {
     const target = fileSystem.resolveSync(job.target)
     refuseWithin(fileSystem, job, target, 'a checkpoint')
-    if (exists(fileSystem, target)) {
-      throw new InvalidArgumentError(
-        `${target} exists already: a checkpoint makes its directory itself, choose another name`,
-      )
-    }
+    if (exists(fileSystem, target)) throw targetExists(target)
     return buildCopy(job, environment, target)
   } catch (error) {
     throw explained(error, `the checkpoint ${job.target}`, 'nothing of it was kept')
@@ -120,6 +120,12 @@ function exists(fileSystem: FileSystem, path: string): boolean {
   }
 }
 
+function targetExists(target: string): InvalidArgumentError {
+  return new InvalidArgumentError(
+    `${target} exists already: its directory is made by this call itself, choose another name`,
+  )
+}
+
 class CheckpointBuilder {
   readonly #job: CheckpointJob
   readonly #environment: JobEnvironment
@@ -143,20 +149,21 @@ class CheckpointBuilder {
     let lock: DirectoryLock | undefined
     try {
       fileSystem.makeDirectorySync(this.#building)
-      lock = fileSystem.lockSync(this.#building)
+      lock = this.#lockBuilding()
       clearDirectory(fileSystem, this.#building)
       this.#addTables()
       this.#addManifest()
       throwIfCancelled(this.#job.control)
-      lock.releaseSync()
       fileSystem.syncDirectorySync(this.#building)
-      fileSystem.renameSync(this.#building, this.#target)
+      this.#giveName()
       made = this.#target
+      fileSystem.removeSync(joinPath(made, LOCK_FILE_NAME))
       fileSystem.syncDirectorySync(parentOf(this.#target))
     } catch (error) {
       // Without the lock nothing in the directory is ours.
       if (lock !== undefined) attempt(() => removeFiles(fileSystem, made))
-      attempt(() => lock?.releaseSync())
+      if (made === this.#building) attempt(() => lock?.releaseSync())
+      else attempt(() => fileSystem.removeSync(joinPath(made, LOCK_FILE_NAME)))
       attempt(() => fileSystem.removeDirectorySync(made))
       throw error
     }
@@ -167,6 +174,35 @@ class CheckpointBuilder {
       tableCount: tables.length,
       tableBytes: tables.reduce((sum, table) => sum + table.size, 0),
       copiedBytes: this.#copiedBytes,
+    }
+  }
+
+  #lockBuilding(): DirectoryLock {
+    const { fileSystem } = this.#environment
+    try {
+      return fileSystem.lockSync(this.#building)
+    } catch (error) {
+      if (error instanceof LockedError) {
+        const advice = 'wait for that, or choose another name'
+        const words = `${this.#target} is being made by another call: ${advice}`
+        throw new LockedError(`${words} (${error.message})`, { cause: error })
+      }
+      if (systemErrorCode(error) !== 'ENOENT') throw error
+      // It was made just now: who had it before took it away, or gave it its name.
+      if (exists(fileSystem, this.#target)) throw targetExists(this.#target)
+      const words = `${this.#building} went away: another call makes ${this.#target}, too`
+      throw new LockedError(`${words}; try again`, { cause: error })
+    }
+  }
+
+  #giveName(): void {
+    const { fileSystem } = this.#environment
+    try {
+      fileSystem.renameSync(this.#building, this.#target)
+    } catch (error) {
+      const isTaken = TAKEN.includes(systemErrorCode(error) ?? '')
+      if (isTaken && exists(fileSystem, this.#target)) throw targetExists(this.#target)
+      throw error
     }
   }
 

@@ -7,10 +7,13 @@ import assert from 'node:assert/strict'
 import { existsSync, statSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { yieldToEventLoop } from '../../src/clock.ts'
+import { type CheckpointJob, runCheckpointJob } from '../../src/engine/checkpoint-job.ts'
 import { isWithin } from '../../src/engine/file-system.ts'
 import { type CheckpointOptions, type Db, InlineExecutor, open } from '../../src/engine/index.ts'
 import type { Job, JobResult } from '../../src/engine/job.ts'
+import type { MaintenanceThread } from '../../src/engine/maintenance-job.ts'
 import { KvError } from '../../src/errors.ts'
+import { loadHasher } from '../../src/hash.ts'
 import { seededRandom } from '../../src/random.ts'
 import { readState, text } from '../support/crash-oracle.ts'
 import { drive, openEngine } from '../support/engine-on-disk.ts'
@@ -20,6 +23,7 @@ import { SimClock } from '../support/sim-clock.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const COPY = '/copies/one'
+const hasher = await loadHasher()
 
 function hasCode(code: string, pattern = /^/) {
   return (error: unknown) =>
@@ -213,6 +217,65 @@ describe('a checkpoint that cannot be', () => {
     taken.releaseSync()
     await checkpoint(all)
     assert.ok(!disk.listSync('/copies').includes('one.checkpoint.tmp'))
+    await drive(clock, db.close())
+  })
+
+  test('leaves a whole one when two are made at one place at once', async () => {
+    let job: CheckpointJob | undefined
+    class Recorder extends InlineExecutor {
+      override startMaintenance(): MaintenanceThread {
+        const { run, close } = super.startMaintenance()
+        return {
+          close,
+          run: (kind, work) => {
+            job = work as CheckpointJob
+            return run(kind, work)
+          },
+        }
+      }
+    }
+    const disk = new MemoryFileSystem()
+    const clock = new SimClock()
+    const db = await openEngine(disk, { clock, executor: Recorder })
+    for (let index = 0; index < 200; index++) await drive(clock, db.put(`key-${index}`, 'value'))
+    await drive(clock, db.checkpoint(COPY))
+    const inside = (directory: string) =>
+      disk.listSync(directory).map(name => [name, disk.peek(`${directory}/${name}`)])
+    const expected = new Map(inside(COPY) as [string, Uint8Array][])
+    // Of the tables of the first one, as those of the database go.
+    const make = (target: string) => {
+      const again = { ...job!, directory: COPY, target }
+      try {
+        return runCheckpointJob(again, { fileSystem: disk, hasher, clock })
+      } catch (error) {
+        return error
+      }
+    }
+    let calls = 0
+    for (; ; calls++) {
+      const target = `/copies/at-${calls}`
+      const outcomes: unknown[] = []
+      const before = disk.callCount
+      disk.onCall = index => {
+        if (index !== before + calls) return
+        disk.onCall = undefined
+        outcomes.push(make(target))
+      }
+      outcomes.push(make(target))
+      disk.onCall = undefined
+      if (outcomes.length === 1) break
+      const refusals = outcomes.filter(outcome => outcome instanceof Error)
+      assert.equal(refusals.length, 1, `at call ${calls}: ${refusals.join()}`)
+      const [refusal] = refusals
+      const isKnown = [
+        hasCode('KV_LOCKED', /is being made by another call/),
+        hasCode('KV_INVALID_ARGUMENT', /exists already/),
+      ].some(is => is(refusal))
+      assert.ok(isKnown, `at call ${calls}: ${refusal}`)
+      assert.deepEqual(new Map(inside(target) as [string, Uint8Array][]), expected)
+      assert.ok(!disk.listSync('/copies').some(name => name.endsWith('.tmp')))
+    }
+    assert.ok(calls > 15, `${calls}`)
     await drive(clock, db.close())
   })
 

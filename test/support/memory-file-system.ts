@@ -210,7 +210,9 @@ export class MemoryFileSystem implements FileSystem {
     if (node === undefined) throw systemError('ENOENT', 'rename', source)
     const replaced = to.directory.live.get(to.name)
     if (node === replaced) return
-    if (replaced?.kind === 'directory') throw systemError('EISDIR', 'rename', target)
+    if (replaced?.kind === 'directory') {
+      throw systemError(node.kind === 'directory' ? 'ENOTEMPTY' : 'EISDIR', 'rename', target)
+    }
     if (replaced !== undefined && node.kind === 'directory') {
       throw systemError('ENOTDIR', 'rename', target)
     }
