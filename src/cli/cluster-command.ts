@@ -15,6 +15,7 @@ import { formatCount, renderTable, type TableColumn } from './render.ts'
 import { runRepair } from './repair-command.ts'
 import { shortIds } from './short-ids.ts'
 import type { Style } from './style.ts'
+import { unknownChoice } from './unknown-choice.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTION_ITEMS = [
@@ -69,7 +70,7 @@ async function runCluster(context: CommandContext): Promise<ExitCode> {
   }
   const run = RUNS.get(action ?? '')
   if (run === undefined) {
-    throw new UsageError(`cluster does not know '${action}': use ${ACTIONS.join(', ')}`)
+    throw unknownChoice('cluster', action, ACTIONS)
   }
   if (key !== undefined) throw new UsageError(`cluster ${action} takes no key`)
   return await run(context)

@@ -11,6 +11,7 @@ import {
 } from './command.ts'
 import { DEFAULT_URL, type SessionMode } from './session.ts'
 import { type HelpItem, layItems, wrapParagraphs } from './text-wrap.ts'
+import { unknownChoice } from './unknown-choice.ts'
 import { UsageError } from './usage-error.ts'
 
 const URL_OPTION: CommandOption = {
@@ -128,7 +129,9 @@ export class CommandParser {
       if (!(error instanceof CommanderError)) throw error
       // Commander would show help where there is no command; what it means is for the caller.
       if (error.code !== 'commander.help') {
-        throw new UsageError(plainMessage(error, this.#named(words), this.#prefix))
+        const command = this.#named(words)
+        const first = command && this.#page(command).args[0]
+        throw new UsageError(plainMessage(error, command, first, this.#prefix))
       }
     }
     return this.#found ?? { command: undefined, args: [], options: this.#program.opts() }
@@ -157,10 +160,15 @@ export class CommandParser {
       const more = wrapParagraphs(this.#inShell ? SHELL_HELP : PROGRAM_HELP, width)
       return `${this.#program.helpInformation()}${more}`
     }
-    const page = this.#program.commands.find(known => known.name() === command.name)
-    assert(page !== undefined, 'every command of the table is known to commander')
+    const page = this.#page(command)
     page.description(describe(command, width))
     return `${page.helpInformation().trimEnd()}${this.#examplesOf(command, width)}`
+  }
+
+  #page(command: Command): CommanderCommand {
+    const page = this.#program.commands.find(known => known.name() === command.name)
+    assert(page !== undefined, 'every command of the table is known to commander')
+    return page
   }
 
   /** Columns of the terminal, as commander sees it. */
@@ -264,14 +272,24 @@ function toOption(option: CommandOption): Option {
   return new Option(flags, standard === undefined ? description : `${description} (${standard})`)
 }
 
-/** What the first argument may be, where that is a choice. */
-function choicesOf(command: Command | undefined): string {
+/**
+ * That an argument is missing. Where the first one is a choice, what others there must be depends
+ * on it, so it comes first.
+ */
+function missingArgument(message: string, command: Command | undefined, first?: string): string {
   const choices = command?.args[0]?.choices
-  return choices === undefined ? '' : `, one of ${choices.join(', ')}`
+  if (command === undefined || choices === undefined) return message
+  if (first === undefined) return `${message}, one of ${choices.join(', ')}`
+  return choices.includes(first) ? message : unknownChoice(command.name, first, choices).message
 }
 
 /** Commander's message on one line, and what is behind the most common mistakes. */
-function plainMessage(error: CommanderError, command: Command | undefined, prefix: string): string {
+function plainMessage(
+  error: CommanderError,
+  command: Command | undefined,
+  first: string | undefined,
+  prefix: string,
+): string {
   const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ')
   const usage = command === undefined ? '' : `; usage: ${prefix}${usageOf(command)}`
   switch (error.code) {
@@ -282,7 +300,7 @@ function plainMessage(error: CommanderError, command: Command | undefined, prefi
     case 'commander.unknownOption':
       return `${message}; a key or value that begins with '-' goes behind '--'`
     case 'commander.missingArgument':
-      return `${message}${choicesOf(command)}${usage}`
+      return `${missingArgument(message, command, first)}${usage}`
     case 'commander.excessArguments':
       return `${message.replace(/\.$/, '')}; one with spaces needs quotes around it${usage}`
     default:

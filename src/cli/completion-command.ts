@@ -2,7 +2,7 @@
 import type { Command } from './command.ts'
 import { ExitCode } from './exit-code.ts'
 import { COMPLETE_WORD } from './shell-words.ts'
-import { UsageError } from './usage-error.ts'
+import { unknownChoice } from './unknown-choice.ts'
 
 /** Works in bash 3.2, too, which macOS has: no mapfile; and without compopt no files. */
 const BASH = `# Completion of kvcli for bash. In ~/.bashrc: eval "$(kvcli completion bash)"
@@ -75,7 +75,7 @@ export const completionCommand: Command = {
     const [shell = ''] = args
     const script = SCRIPTS.get(shell)
     if (script === undefined) {
-      throw new UsageError(`completion does not know '${shell}': use ${SHELLS.join(', ')}`)
+      throw unknownChoice('completion', shell, SHELLS)
     }
     await output.print({ shell, script }, () => script.trimEnd())
     return ExitCode.ok

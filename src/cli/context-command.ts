@@ -19,6 +19,7 @@ import { renderPairs, renderTable } from './render.ts'
 import { nameServer } from './server-choice.ts'
 import { normalizeUrl } from './session.ts'
 import type { Style } from './style.ts'
+import { unknownChoice } from './unknown-choice.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTION_ITEMS = [
@@ -69,7 +70,7 @@ async function runContext(context: CommandContext): Promise<ExitCode> {
   const [text = '', name] = context.args
   const action = ACTIONS.find(known => known === text)
   if (action === undefined) {
-    throw new UsageError(`context does not know '${text}': use ${ACTIONS.join(', ')}`)
+    throw unknownChoice('context', text, ACTIONS)
   }
   checkOptions(context, action)
   const contexts = await readContexts(context.session.io)

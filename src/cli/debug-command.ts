@@ -19,6 +19,7 @@ import { ProgressBar } from './progress-bar.ts'
 import { formatBytes, formatCount } from './render.ts'
 import type { Style } from './style.ts'
 import type { HelpItem } from './text-wrap.ts'
+import { unknownChoice } from './unknown-choice.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTIONS = ['verify', 'repair', 'dump', 'backup', 'restore', 'readmit'] as const
@@ -92,7 +93,7 @@ async function runDebug(context: CommandContext): Promise<ExitCode> {
     case 'readmit':
       return await runReadmit(context, path!)
     default:
-      throw new UsageError(`debug does not know '${action}': use ${ACTIONS.join(', ')}`)
+      throw unknownChoice('debug', action, ACTIONS)
   }
 }
 

@@ -7,6 +7,7 @@ import { ExitCode } from './exit-code.ts'
 import { textOption } from './option-values.ts'
 import { renderTable } from './render.ts'
 import type { Style } from './style.ts'
+import { unknownChoice } from './unknown-choice.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTIONS = ['status', 'kill', 'start'] as const
@@ -75,7 +76,7 @@ function requestOf(
   signal: string | undefined,
 ): DevRequest {
   if (!ACTIONS.includes(action as Action)) {
-    throw new UsageError(`dev does not know '${action}': use ${ACTIONS.join(', ')}`)
+    throw unknownChoice('dev', action, ACTIONS)
   }
   const command = action as Action
   if (signal !== undefined && command !== 'kill') {

@@ -60,6 +60,13 @@ describe('words', () => {
     ['frobnicate', /^unknown command 'frobnicate'; help lists the commands$/],
     ['get', /^missing required argument 'key'; usage: kvcli get <key>$/],
     ['dev', /^missing required argument 'action', one of status, kill, start; usage: kvcli dev </],
+    ['debug', /^missing required argument 'action', one of verify, .*; usage: kvcli debug </],
+    ['debug verify', /^missing required argument 'path'; usage: kvcli debug </],
+    [
+      'debug verfiy',
+      /^debug does not know 'verfiy': use verify, .*; do you mean verify\?; usage: /,
+    ],
+    ['debug foo', /^debug does not know 'foo': use verify, repair, .*, readmit; usage: /],
     [
       'get a b',
       /^too many arguments for 'get'\. .* one with spaces needs quotes .*; usage: kvcli get <key>$/,

@@ -197,6 +197,7 @@ describe('debug', () => {
   test('says what is wrong with what it was asked', async () => {
     const directory = database()
     assert.equal((await debug(`explode ${directory}`)).code, ExitCode.usage)
+    assert.match((await debug(`vefiry ${directory}`)).err, /use verify, .*do you mean verify\?/)
     assert.equal((await debug(`verify ${directory}/none`)).code, ExitCode.failed)
     assert.match((await debug(`repair ${directory}/none`)).err, /there is no directory/)
     assert.equal((await debug('dump /etc/hostname')).code, ExitCode.usage)
