@@ -158,10 +158,12 @@ describe('a node with a certificate', () => {
     assert.equal(joined.ring.members.length, 2)
     assert.notEqual(await serialOf(Number(seed.split(':')[1])), '')
     const stranger = new TlsIdentity({ ...OTHERS.issue(), ca: OURS.cert })
-    const signal = AbortSignal.timeout(700)
-    const options = { cluster: { ...cluster, signal }, tls: { identity: stranger } }
-    await assert.rejects(start('c', options))
-    assert.ok(lines.some(line => line.includes('"door":"nodes"')))
+    const left = new AbortController()
+    const options = { cluster: { ...cluster, signal: left.signal }, tls: { identity: stranger } }
+    const refused = start('c', options)
+    await Promise.race([lineWith('"door":"nodes"'), refused])
+    left.abort(new Error('enough'))
+    await assert.rejects(refused, /enough/)
     const plain = start('c', { cluster, tls: undefined })
     await assert.rejects(plain, /the nodes of this cluster speak TLS with each other/)
     const misnamed = new TlsIdentity({ ...OURS.issue({ names: ['db.example'] }), ca: OURS.cert })

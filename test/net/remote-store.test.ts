@@ -378,10 +378,14 @@ describe('remote scans', () => {
   test('more scans at once than the server allows fail, the others go on', async () => {
     const { client } = await connected(new MemoryHandler(), { scansMax: 2 })
     await fill(client, 100)
-    const scans = [1, 2, 3].map(() => client.keys({ pageEntries: 10, timeoutMs: 300 }))
+    const scans = [1, 2].map(() => client.keys({ pageEntries: 10 }))
     await scans[0]!.next()
     await scans[1]!.next()
-    await assert.rejects(scans[2]!.next(), { code: 'KV_OVERLOADED' })
+    const refused = async (timeoutMs: number) => {
+      await assert.rejects(client.keys({ timeoutMs }).next(), { code: 'KV_OVERLOADED' })
+    }
+    // It tries until its time is over, and on a busy machine the first may not have one answer.
+    await refused(300).catch(() => refused(10_000))
     assert.equal((await collect(scans[0]!)).length, 99)
     await scans[1]!.close()
   })

@@ -688,7 +688,7 @@ describe('listening', () => {
     await same.close()
     for (const url of [`kv://127.0.0.1:${port}`, `kv://me:wrong@127.0.0.1:${port}`]) {
       await assert.rejects(connect(url), { code: 'KV_AUTHENTICATION' })
-      const lazy = await connect(url, { lazy: true, timeoutMs: 200 })
+      const lazy = await connect(url, { lazy: true, timeoutMs: 20_000 })
       await assert.rejects(lazy.put('k', 'w'), { code: 'KV_AUTHENTICATION', outcome: 'rejected' })
       await lazy.close()
     }
