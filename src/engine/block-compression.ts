@@ -10,10 +10,15 @@
  * Invariants:
  *  1. Decompression never writes more than the size that stands in front, and that is at most
  *     BLOCK_SIZE_MAX: damage costs no memory.
- *  2. What comes out has exactly that size, or the block is corrupt.
+ *  2. What comes out has exactly that size, or the block is corrupt. Want of memory is no damage.
  */
 import * as zlib from 'node:zlib'
-import { CorruptionError, InvalidArgumentError, VersionMismatchError } from '../errors.ts'
+import {
+  CorruptionError,
+  InvalidArgumentError,
+  OverloadedError,
+  VersionMismatchError,
+} from '../errors.ts'
 import { KEY_SIZE_MAX, VALUE_SIZE_MAX } from '../key-value-store.ts'
 import {
   BLOCK_TRAILER_SIZE,
@@ -21,6 +26,7 @@ import {
   type BlockFile,
   type CompressedBlockCodec,
 } from './block-codec.ts'
+import { systemErrorCode } from './file-system.ts'
 
 /** How the data blocks of a level are stored. */
 export type Compression = 'none' | 'deflate' | 'zstd'
@@ -41,6 +47,19 @@ const SAVING_MIN = 1 / 8
 const LEVEL = 1
 /** Blocks stored without a trial after trials that did not pay, at most. */
 const SKIPPED_MAX = 31
+
+/** Codes of a stream that is wrong, if they are none of SHORTAGES; or longer than it says. */
+const DAMAGE = /^(?:Z_|ZSTD_error_|ERR_BUFFER_TOO_LARGE$)/
+/** Codes when there is no memory, also for the state of a stream. Arrays say it without a code. */
+const SHORTAGES: readonly string[] = [
+  'Z_MEM_ERROR',
+  'ZSTD_error_memory_allocation',
+  'ERR_ZLIB_INITIALIZATION_FAILED',
+  'ERR_MEMORY_ALLOCATION_FAILED',
+  'ENOMEM',
+]
+/** When memory may be there again. */
+const RETRY_AFTER_MS = 1000
 
 /** The part of node:zlib that not every supported version has. */
 interface Zstd {
@@ -106,7 +125,7 @@ export function decompressBlock(
         ? zlib.inflateRawSync(stream, options)
         : zstdDecompressSync!(stream, options)
   } catch (cause) {
-    throw undecompressable(file, offset, cause)
+    throw failureOf(cause, size, file, offset)
   }
   checkSize(block, size, file, offset)
   // What zlib gives is a Buffer and a view of something bigger; a plain array keeps hot code fast.
@@ -137,7 +156,7 @@ export async function decompressLargeBlock(
       else zstdDecompress!(stream, options, done)
     })
   } catch (cause) {
-    throw undecompressable(file, offset, cause)
+    throw failureOf(cause, size, file, offset)
   }
   checkSize(block, size, file, offset)
   return new Uint8Array(block.buffer, block.byteOffset, size)
@@ -177,7 +196,15 @@ function openCompressed(
   return { stream, size }
 }
 
-function undecompressable(file: BlockFile, offset: number, cause: unknown): CorruptionError {
+/** Damage only where the stream is at fault: what is taken for damaged may be dropped. */
+function failureOf(cause: unknown, size: number, file: BlockFile, offset: number): unknown {
+  const code = systemErrorCode(cause)
+  const isShortage = code === undefined ? cause instanceof RangeError : SHORTAGES.includes(code)
+  if (isShortage) {
+    const words = `${file.path}@${offset}: there is no memory to decompress ${size} bytes`
+    return new OverloadedError(`${words}: free some, and try again`, RETRY_AFTER_MS, { cause })
+  }
+  if (code === undefined || !DAMAGE.test(code)) return cause
   const what = 'a compressed block does not decompress'
   return new CorruptionError({ path: file.path, offset }, what, { cause })
 }

@@ -14,7 +14,7 @@
  *  4. Who waits for bytes to be decompressed holds what others need for reading only: nobody who
  *     decompresses waits.
  */
-import { CorruptionError, IoError } from '../errors.ts'
+import { CorruptionError, IoError, OverloadedError } from '../errors.ts'
 import { Admission } from './admission.ts'
 import type { BlockCache } from './block-cache.ts'
 import { BLOCK_TRAILER_SIZE, BlockCodec } from './block-codec.ts'
@@ -229,6 +229,8 @@ export class BlockLoader {
       return true
     } catch (error) {
       if (error instanceof CorruptionError || error instanceof IoError) return false
+      // There was no memory for it.
+      if (error instanceof OverloadedError) return false
       throw error
     }
   }

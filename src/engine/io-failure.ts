@@ -33,6 +33,8 @@ export function isShortage(error: unknown): boolean {
   return code !== undefined && SHORTAGES.includes(code)
 }
 
+const NO_MEMORY = 'the machine has no memory left: free some, and try again'
+
 /** By the system's code: what to do about it. */
 const ADVICE: Readonly<Record<string, string>> = {
   ENOSPC: 'make room on the disk (df), or for its number of files (df -i)',
@@ -58,7 +60,11 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENODEV: 'the disk is gone: check that it is connected and mounted',
   ENXIO: 'the disk is gone: check that it is connected and mounted',
   ESTALE: 'the disk is gone: check that it is connected and mounted',
-  ENOMEM: 'the machine has no memory left: free some, and try again',
+  ENOMEM: NO_MEMORY,
+  Z_MEM_ERROR: NO_MEMORY,
+  ZSTD_error_memory_allocation: NO_MEMORY,
+  ERR_ZLIB_INITIALIZATION_FAILED: NO_MEMORY,
+  ERR_MEMORY_ALLOCATION_FAILED: NO_MEMORY,
   ERR_WORKER_INIT_FAILED: 'no thread starts: raise the limits of files and threads (ulimit -n, -u)',
   EIO: 'check the disk: the log of the system (dmesg) tells more',
 }

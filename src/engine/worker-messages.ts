@@ -12,6 +12,7 @@ import {
   type KvErrorCode,
   LockedError,
   NotFoundError,
+  OverloadedError,
   VersionMismatchError,
 } from '../errors.ts'
 import { systemErrorCode } from './file-system.ts'
@@ -52,6 +53,9 @@ type JobFailure =
   | { readonly type: 'system'; readonly code: string; readonly message: string }
   | { readonly type: 'bug'; readonly message: string; readonly stack: string | undefined }
 
+/** When a job that had no memory may be tried again. */
+const RETRY_AFTER_MS = 1000
+
 /** The errors that jobs end with, besides corruption. */
 const KNOWN: Readonly<Partial<Record<KvErrorCode, (message: string) => KvError>>> = {
   KV_ABORTED: message => new AbortedError(message),
@@ -59,6 +63,7 @@ const KNOWN: Readonly<Partial<Record<KvErrorCode, (message: string) => KvError>>
   KV_INVALID_ARGUMENT: message => new InvalidArgumentError(message),
   KV_IO: message => new IoError(message),
   KV_LOCKED: message => new LockedError(message),
+  KV_OVERLOADED: message => new OverloadedError(message, RETRY_AFTER_MS),
   KV_NOT_FOUND: message => new NotFoundError(message),
   KV_VERSION_MISMATCH: message => new VersionMismatchError(message),
 }

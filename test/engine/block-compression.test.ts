@@ -3,8 +3,9 @@
 // Method: both codecs over the same properties (zstd where this Node.js has it), every cut length,
 // every flipped byte, and a lying size; a whole database a setting, reopened.
 import assert from 'node:assert/strict'
+import { syncBuiltinESMExports } from 'node:module'
 import { describe, test } from 'node:test'
-import * as zlib from 'node:zlib'
+import builtin, * as zlib from 'node:zlib'
 import { BlockCodec } from '../../src/engine/block-codec.ts'
 import {
   BLOCK_SIZE_MAX,
@@ -13,14 +14,20 @@ import {
   codecOf,
   compressBlock,
   decompressBlock,
+  decompressLargeBlock,
 } from '../../src/engine/block-compression.ts'
 import { open } from '../../src/engine/index.ts'
-import { CorruptionError, InvalidArgumentError } from '../../src/errors.ts'
+import { decodeFailure, encodeFailure } from '../../src/engine/worker-messages.ts'
+import { CorruptionError, InvalidArgumentError, OverloadedError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const HAS_ZSTD = 'zstdCompressSync' in zlib
 const zstdIsMissing = HAS_ZSTD ? false : `SKIPPED: ${process.version} has no zstd`
+const SHORTAGE = {
+  code: 'KV_OVERLOADED',
+  message: /000001\.sst@7: there is no memory to decompress/,
+}
 const file = { path: '/db/000001.sst', fileNumber: 1 }
 const block = Uint8Array.from(Buffer.from('the heartwood lasts, the sapwood grows; '.repeat(100)))
 
@@ -74,6 +81,42 @@ for (const [name, codec] of [
 }
 
 describe('compression', () => {
+  test('for which there is no memory is not called damaged', async () => {
+    const inflateRawSync = builtin.inflateRawSync
+    const inflateRaw = builtin.inflateRaw
+    const data = compressBlock(block, BlockCodec.deflateRaw)!
+    const read = [
+      () => Promise.resolve(decompressBlock(BlockCodec.deflateRaw, data, 0, data.length, file, 7)),
+      () => decompressLargeBlock(BlockCodec.deflateRaw, data, 0, data.length, file, 7),
+    ]
+    const failures: [Error, object][] = [
+      ...['Z_MEM_ERROR', 'ERR_ZLIB_INITIALIZATION_FAILED', 'ENOMEM'].map(
+        code => [Object.assign(new Error(code), { code }), SHORTAGE] as [Error, object],
+      ),
+      [new RangeError('Array buffer allocation failed'), SHORTAGE],
+      [Object.assign(new Error('invalid'), { code: 'Z_DATA_ERROR' }), { code: 'KV_CORRUPTION' }],
+      [new TypeError('a bug'), { name: 'TypeError' }],
+    ]
+    try {
+      for (const [failure, expected] of failures) {
+        builtin.inflateRawSync = () => {
+          throw failure
+        }
+        builtin.inflateRaw = ((_stream: unknown, _options: unknown, done: (e: Error) => void) => {
+          done(failure)
+        }) as typeof builtin.inflateRaw
+        syncBuiltinESMExports()
+        for (const call of read) await assert.rejects(async () => call(), expected)
+      }
+    } finally {
+      Object.assign(builtin, { inflateRawSync, inflateRaw })
+      syncBuiltinESMExports()
+    }
+    for (const call of read) assert.deepEqual(await call(), block)
+    const sent = decodeFailure(structuredClone(encodeFailure(new OverloadedError('full', 7))))
+    assert.ok(sent instanceof OverloadedError && sent.retryAfterMs > 0, 'threads tell it, too')
+  })
+
   test('a setting that is unknown, or needs another Node.js, is refused', () => {
     const wrong = 'lz4' as Compression
     assert.throws(() => codecOf(wrong), /must be 'none', 'deflate' or 'zstd', got "lz4"/)
