@@ -10,9 +10,16 @@ export interface Rarities {
   /** The share of puts that expire, and the longest time after which they do, in milliseconds. */
   readonly expiring: number
   readonly ttlMaxMs: number
+  /** The share of calls that are batches so large that a node prepares them over many turns. */
+  readonly wideBatches: number
 }
 
-export const NO_RARITIES: Rarities = { hintBytesMax: undefined, expiring: 0, ttlMaxMs: 1 }
+export const NO_RARITIES: Rarities = {
+  hintBytesMax: undefined,
+  expiring: 0,
+  ttlMaxMs: 1,
+  wideBatches: 0,
+}
 
 /** In one of so many simulations there is room for hardly any hint. */
 const SMALL_HINTS_ONE_OF = 4
@@ -22,9 +29,16 @@ const HINT_BYTES = [0, 50, 200]
 const EXPIRING_ONE_OF = 3
 /** Less than clocks differ by; while faults last; in the end. */
 const TTL_MAX_MS = [300, 10_000, 100_000]
+/** In one of so many simulations there are wide batches: one at once, others now and then. */
+const WIDE_BATCHES_ONE_OF = 8
+const WIDE_BATCHES = 0.004
 
 export function drawRarities(random: (purpose: string) => Random): Rarities {
-  return { ...drawHints(random('hint bytes')), ...drawExpiry(random('expiry')) }
+  return {
+    ...drawHints(random('hint bytes')),
+    ...drawExpiry(random('expiry')),
+    wideBatches: random('wide batches').below(WIDE_BATCHES_ONE_OF) === 0 ? WIDE_BATCHES : 0,
+  }
 }
 
 function drawHints(random: Random): Pick<Rarities, 'hintBytesMax'> {

@@ -6,6 +6,7 @@
 import { utf8Decode } from '../../../src/bytes.ts'
 import { delay } from '../../../src/clock.ts'
 import { decodeRoutes } from '../../../src/cluster/index.ts'
+import { LARGE_COUNT } from '../../../src/cluster/partitioned-store.ts'
 import { KvError } from '../../../src/errors.ts'
 import type { BatchOperation, Consistency } from '../../../src/key-value-store.ts'
 import { Client, type Connector, type NodeAddress } from '../../../src/net/index.ts'
@@ -28,11 +29,19 @@ export interface SimClientOptions {
   /** Of what is drawn for the sake of those. */
   readonly rareRandom: Random
   readonly versions: 'client' | 'server'
+  /** The first thing that it does, as soon as it starts, is a wide batch. */
+  readonly beginsWide: boolean
   /** True time, in milliseconds since the Unix epoch. */
   readonly nowMs: () => number
   /** Says in the trace what failed, and why. */
   readonly note: (what: string, why: string) => void
 }
+
+/** Operations of a wide batch: more than a node prepares in one turn. */
+const WIDE_MIN = LARGE_COUNT + 1
+const WIDE_MAX = WIDE_MIN + 150
+/** Writes of one call that are described when it fails. */
+const DESCRIBED_MAX = 5
 
 export class SimClient {
   readonly #options: SimClientOptions
@@ -72,7 +81,8 @@ export class SimClient {
   }
 
   async #work(lane: number): Promise<void> {
-    const { process, random, workload } = this.#options
+    const { process, random, workload, beginsWide } = this.#options
+    if (beginsWide && lane === 0) await this.#wideBatch(lane)
     for (;;) {
       await delay(process.clock, random.next() * 2 * workload.thinkMs)
       if (this.#isStopping) return
@@ -81,7 +91,9 @@ export class SimClient {
   }
 
   async #act(lane: number): Promise<void> {
-    const { random, workload } = this.#options
+    const { random, workload, rarities, rareRandom } = this.#options
+    const { wideBatches } = rarities
+    if (wideBatches > 0 && rareRandom.next() < wideBatches) return this.#wideBatch(lane)
     const { puts, deletes, batches, scans } = workload
     const draw = random.next()
     if (draw < puts) await this.#put(this.#key(lane))
@@ -169,8 +181,28 @@ export class SimClient {
     const { random } = this.#options
     const consistency = this.#consistency()
     const keys = new Set(Array.from({ length: 1 + random.below(5) }, () => this.#key(lane)))
-    const writes = [...keys].map(key => {
-      const value = random.below(4) === 0 && this.#mayDelete ? undefined : this.#value()
+    return this.#writeAll([...keys], random, consistency, () => this.#value())
+  }
+
+  /** Of keys that nothing else is written to. */
+  #wideBatch(lane: number): Promise<void> {
+    const { history, process, rareRandom } = this.#options
+    const length = WIDE_MIN + rareRandom.below(WIDE_MAX - WIDE_MIN + 1)
+    const keys = Array.from({ length }, (_, at) => `wide-${lane}-${at}`)
+    const consistency = this.#consistency()
+    const value = () => history.nextValue(process.name, 0)
+    return this.#writeAll(keys, rareRandom, consistency, value)
+  }
+
+  /** In one batch, some of it deletions. Requires that the keys differ. */
+  #writeAll(
+    keys: readonly string[],
+    random: Random,
+    consistency: Consistency,
+    nextValue: () => string,
+  ): Promise<void> {
+    const writes = keys.map(key => {
+      const value = random.below(4) === 0 && this.#mayDelete ? undefined : nextValue()
       return this.#begin(key, value, consistency, value === undefined ? 0 : this.#ttlMs())
     })
     const operations = writes.map(({ key, value, ttlMs }): BatchOperation => {
@@ -187,7 +219,7 @@ export class SimClient {
       await write()
       history.outcomes.ok++
     } catch (error) {
-      outcome = this.#failed(writes.map(describeWrite).join(', '), error)
+      outcome = this.#failed(describeWrites(writes), error)
     }
     history.end(writes, outcome)
   }
@@ -235,10 +267,12 @@ export class SimClient {
   }
 
   async #count(): Promise<void> {
-    const { history, workload } = this.#options
+    const { history, workload, rarities } = this.#options
+    const { keys, lanes } = workload
+    const countMax = keys + (rarities.wideBatches > 0 ? lanes * WIDE_MAX : 0)
     try {
       const count = await this.#client.count()
-      if (count > workload.keys) throw new Error(`a count of ${workload.keys} keys says ${count}`)
+      if (count > countMax) throw new Error(`a count of ${countMax} keys says ${count}`)
       history.outcomes.ok++
     } catch (error) {
       this.#failed('count', error)
@@ -283,6 +317,12 @@ export class SimClient {
     history.errors.set(error.code, (history.errors.get(error.code) ?? 0) + 1)
     return error.outcome
   }
+}
+
+function describeWrites(writes: readonly Write[]): string {
+  const some = writes.slice(0, DESCRIBED_MAX).map(describeWrite).join(', ')
+  const left = writes.length - DESCRIBED_MAX
+  return left > 0 ? `${some} and ${left} more` : some
 }
 
 function ttlOption(ttlMs: number): { readonly ttlMs?: number } {

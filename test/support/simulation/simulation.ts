@@ -13,8 +13,9 @@
  *   programs   kill -9 and power loss at any moment, or within a file call; all at once; pauses;
  *              a clean stop; starts, with other addresses now and then
  *   forming    nodes that are one cluster already, or join: in peace, amid faults, amid writes
- *   clients    puts, deletes, batches, gets of one and many keys, scans and counts, at one, quorum
- *              and all, with and without a session, by the ring or by way of any node
+ *   clients    puts, some of what expires, deletes, batches, some of them wide, gets of one and many
+ *              keys, scans and counts, at one, quorum and all, with and without a session, by the
+ *              ring or by way of any node
  *
  * and the checkers see (check-*.ts): no acknowledged write lost, no deleted key back, nothing from
  * nowhere, nothing found that has expired, or gone before, equal replicas, no version from the
@@ -435,6 +436,7 @@ class Simulation {
       versions: this.#workload.versionedByNodes && index % 2 === 0 ? 'server' : 'client',
       nowMs: () => trueWallMs(this.#scheduler),
       rarities: this.#rarities,
+      beginsWide: index === 0 && this.#rarities.wideBatches > 0,
       rareRandom: this.#random(`rarities of ${name}`),
       workload: { ...this.#workload, routes: this.#workload.routes || this.#moves },
       note: (what, why) => this.#trace.add(this.#scheduler.nowMs, name, what, why),
@@ -455,6 +457,7 @@ class Simulation {
       leaps: this.#leaps,
       'room for few hints': this.#rarities.hintBytesMax !== undefined,
       expiry: this.#rarities.expiring > 0,
+      'wide batches': this.#rarities.wideBatches > 0,
     }
     const names = Object.entries(traits).filter(([, is]) => is)
     return [`${this.#nodeCount} nodes`, this.#forming, ...names.map(([name]) => name)]

@@ -3,7 +3,7 @@
  * passes on to owners of them: so the version of a write is known that a client left to the nodes,
  * stored or not, and it shows at once when a node stores an earlier version over a later one.
  */
-import { utf8Decode } from '../../../src/bytes.ts'
+import { copyBytes, utf8Decode } from '../../../src/bytes.ts'
 import { PeerMessage, type Peers } from '../../../src/cluster/peers.ts'
 import { decodeForward } from '../../../src/cluster/replica-message.ts'
 import type { Store, StoreOperation } from '../../../src/cluster/store.ts'
@@ -61,20 +61,31 @@ function passedOn(body: Uint8Array, history: History): void {
 function tapped(inner: Store, node: string, options: StoreTapOptions): Store {
   /** Of this life, by user key. */
   const versions = new Map<string, string>()
+  const watched = (operations: readonly StoreOperation[], write: () => Promise<void>) => {
+    const seen = operations.flatMap(operation => see(node, operation, versions, options) ?? [])
+    const written = write()
+    // What was refused is not there to be overtaken.
+    written.catch(() => {
+      for (const [key, version] of seen) if (versions.get(key) === version) versions.delete(key)
+    })
+    return written
+  }
   return {
     read: (key, snapshot) => inner.read(key, snapshot),
     readRange: range => inner.readRange(range),
     leap: read => inner.leap(read),
-    write: (operations, given) => {
-      const seen = operations.flatMap(operation => see(node, operation, versions, options) ?? [])
-      const written = inner.write(operations, given)
-      // What was refused is not there to be overtaken.
-      written.catch(() => {
-        for (const [key, version] of seen) if (versions.get(key) === version) versions.delete(key)
-      })
-      return written
+    write: (operations, given) => watched(operations, () => inner.write(operations, given)),
+    prepareWrite: (count, logData) => {
+      const prepared = inner.prepareWrite(count, logData)
+      const operations: StoreOperation[] = []
+      return {
+        put(key, value, expiryMs) {
+          operations.push({ type: 'put', key: copyBytes(key), value: copyBytes(value), expiryMs })
+          prepared.put(key, value, expiryMs)
+        },
+        commit: given => watched(operations, () => prepared.commit(given)),
+      }
     },
-    prepareWrite: (count, logData) => inner.prepareWrite(count, logData),
     snapshot: () => inner.snapshot(),
     compact: range => inner.compact(range),
   }
