@@ -12,13 +12,18 @@ export interface Rarities {
   readonly ttlMaxMs: number
   /** The share of calls that are batches so large that a node prepares them over many turns. */
   readonly wideBatches: number
+  /** The share of values that are of more than a block, up to LARGE_VALUE_MAX bytes. */
+  readonly largeValues: number
 }
+
+export const LARGE_VALUE_MAX = 200_000
 
 export const NO_RARITIES: Rarities = {
   hintBytesMax: undefined,
   expiring: 0,
   ttlMaxMs: 1,
   wideBatches: 0,
+  largeValues: 0,
 }
 
 /** In one of so many simulations there is room for hardly any hint. */
@@ -30,14 +35,18 @@ const EXPIRING_ONE_OF = 3
 /** Less than clocks differ by; while faults last; in the end. */
 const TTL_MAX_MS = [300, 10_000, 100_000]
 /** In one of so many simulations there are wide batches: one at once, others now and then. */
-const WIDE_BATCHES_ONE_OF = 8
+const WIDE_BATCHES_ONE_OF = 10
 const WIDE_BATCHES = 0.004
+/** In one of so many simulations there are large values. */
+const LARGE_VALUES_ONE_OF = 8
+const LARGE_VALUES = 0.02
 
 export function drawRarities(random: (purpose: string) => Random): Rarities {
   return {
     ...drawHints(random('hint bytes')),
     ...drawExpiry(random('expiry')),
     wideBatches: random('wide batches').below(WIDE_BATCHES_ONE_OF) === 0 ? WIDE_BATCHES : 0,
+    largeValues: random('large values').below(LARGE_VALUES_ONE_OF) === 0 ? LARGE_VALUES : 0,
   }
 }
 

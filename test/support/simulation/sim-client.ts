@@ -13,7 +13,7 @@ import { Client, type Connector, type NodeAddress } from '../../../src/net/index
 import type { Random } from '../../../src/random.ts'
 import { timeOf } from './check-times.ts'
 import { describeWrite, type History, type Outcome, type Write } from './history.ts'
-import type { Rarities } from './rarities.ts'
+import { LARGE_VALUE_MAX, type Rarities } from './rarities.ts'
 import type { SimProcess } from './sim-process.ts'
 import { tapVersions } from './version-tap.ts'
 import type { Workload } from './workload.ts'
@@ -130,8 +130,11 @@ export class SimClient {
   }
 
   #value(): string {
-    const { random, workload, history, process } = this.#options
-    return history.nextValue(process.name, Math.floor(random.next() ** 3 * workload.valueSizeMax))
+    const { random, workload, rarities, rareRandom, history, process } = this.#options
+    const size = Math.floor(random.next() ** 3 * workload.valueSizeMax)
+    const isLarge = rarities.largeValues > 0 && rareRandom.next() < rarities.largeValues
+    const largeSize = isLarge ? Math.floor(rareRandom.next() * LARGE_VALUE_MAX) : 0
+    return history.nextValue(process.name, Math.max(size, largeSize))
   }
 
   /** Of a put: how long it is to be found, in milliseconds; 0 for ever. */

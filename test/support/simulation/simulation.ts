@@ -458,6 +458,7 @@ class Simulation {
       'room for few hints': this.#rarities.hintBytesMax !== undefined,
       expiry: this.#rarities.expiring > 0,
       'wide batches': this.#rarities.wideBatches > 0,
+      'large values': this.#rarities.largeValues > 0,
     }
     const names = Object.entries(traits).filter(([, is]) => is)
     return [`${this.#nodeCount} nodes`, this.#forming, ...names.map(([name]) => name)]
