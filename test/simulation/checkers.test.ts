@@ -167,6 +167,45 @@ describe('what is stored', () => {
     assert.deepEqual(script.storedViolations(), [])
   })
 
+  test('a deletion that a node versioned stays, and one of nobody is none', () => {
+    const deleted = (tombstones: readonly string[], rival?: Outcome) => {
+      const script = new Script()
+      const { history } = script
+      const terms = { key: 'k', client: 'c', value: undefined, consistency: 'quorum' } as const
+      const others =
+        rival === undefined ? [] : [history.begin({ ...terms, isVersionedByNode: true })]
+      if (rival !== undefined && rival !== 'pending') history.end(others, rival)
+      script.write('a', '1')
+      const deletion = history.begin({ ...terms, isVersionedByNode: true })
+      for (const version of tombstones) history.stored('k', version)
+      history.end([deletion], 'ok')
+      return { script, deletion }
+    }
+    const a = record('a', '1')
+    for (const rival of [undefined, 'rejected'] as const) {
+      const { script, deletion } = deleted(['2'], rival)
+      assert.equal(deletion.version, '2')
+      assertBroken(script.storedViolations(a, a), 'no deleted key returns')
+      script.read('a')
+      assertBroken(script.readViolations(), 'strong reads do not go back')
+      const tombstone = record(undefined, '2')
+      assert.deepEqual(script.storedViolations(tombstone, tombstone), [])
+      assert.deepEqual(script.storedViolations(), [])
+    }
+    for (const rival of ['unknown', 'pending'] as const) {
+      const { script, deletion } = deleted(['2'], rival)
+      assert.equal(deletion.version, undefined)
+      assert.deepEqual(script.storedViolations(a, a), [])
+      script.read(undefined)
+      assert.deepEqual(script.readViolations(), [])
+    }
+    assertBroken(deleted([]).script.storedViolations(a, a), 'no write is lost')
+    const script = new Script()
+    script.write('a', '1')
+    const tombstone = record(undefined, '2')
+    assertBroken(script.storedViolations(tombstone, tombstone), 'what is stored was written')
+  })
+
   test('a version is of one write, and of the same bytes everywhere', () => {
     const script = new Script()
     script.write('a', '1')

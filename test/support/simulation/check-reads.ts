@@ -143,6 +143,8 @@ function checkBound(
       write.invoked < read.completed &&
       (write.version ?? '') >= bound.version,
   )
-  if (read.value === undefined && mayBeGone) return
+  const { tombstones } = history
+  const isDeleted = tombstones.wasDeleted(read.key, bound.version, read.completed)
+  if (read.value === undefined && (mayBeGone || isDeleted)) return
   violations.add(promise, `${describeRead(read)}; before: ${bound.why}`)
 }

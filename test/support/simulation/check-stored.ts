@@ -67,7 +67,10 @@ export function checkStoredRecords(check: StoredCheck, violations: Violations): 
   const { history, replicas } = check
   checkAcknowledged(check, violations)
   for (const [node, records] of replicas) {
-    for (const [key, record] of records) checkOrigin(history, { node, key, record }, violations)
+    for (const [key, record] of records) {
+      const checkOrigin = record.value === undefined ? checkTombstone : checkValue
+      checkOrigin(history, { node, key, record }, violations)
+    }
   }
   const difference = check.mayDiffer === true ? undefined : findDifference(check)
   if (difference !== undefined) violations.add('all replicas are equal', difference)
@@ -79,7 +82,7 @@ function checkAcknowledged(check: StoredCheck, violations: Violations): void {
     for (const write of writes) checkWasStored(history, write, violations)
     for (const owner of ownersOf(key)) {
       const record = replicas.get(owner)?.get(key)
-      checkRecord({ owner, record, nowMs }, writes, violations)
+      checkRecord({ owner, record, nowMs, history }, writes, violations)
     }
   }
 }
@@ -94,10 +97,11 @@ interface Held {
   readonly owner: string
   readonly record: StoredRecord | undefined
   readonly nowMs: number
+  readonly history: History
 }
 
 function checkRecord(
-  { owner, record, nowMs }: Held,
+  { owner, record, nowMs, history }: Held,
   writes: readonly Write[],
   violations: Violations,
 ): void {
@@ -109,6 +113,8 @@ function checkRecord(
     violations.add(what, `${owner} holds ${describe(record)}; ${describeWrite(acknowledged)}`)
     return
   }
+  const { key, version } = acknowledged
+  if (history.tombstones.wasDeleted(key, version, Number.POSITIVE_INFINITY)) return
   const gone = latest(writes.filter(write => mayBeGone(write, nowMs)))
   if (gone?.version !== undefined && gone.version >= acknowledged.version) return
   violations.add('no write is lost', `${owner} has nothing; ${describeWrite(acknowledged)}`)
@@ -134,10 +140,9 @@ interface Place {
   readonly record: StoredRecord
 }
 
-function checkOrigin(history: History, { node, key, record }: Place, violations: Violations): void {
+function checkValue(history: History, { node, key, record }: Place, violations: Violations): void {
   const promise = 'what is stored was written'
-  if (record.value === undefined) return
-  const write = history.writeOf(record.value)
+  const write = history.writeOf(record.value!)
   const what = `${node} holds ${describe(record)} under ${key}`
   if (write === undefined || write.key !== key) violations.add(promise, what)
   else if (write.outcome === 'rejected') {
@@ -147,6 +152,17 @@ function checkOrigin(history: History, { node, key, record }: Place, violations:
   } else if (record.expiryMs !== (write.ttlMs === 0 ? 0 : expiryOf(write))) {
     const what = `${node} holds ${key} until ${record.expiryMs}`
     violations.add('an expiry is one moment', `${what}; ${describeWrite(write)}`)
+  }
+}
+
+function checkTombstone(history: History, place: Place, violations: Violations): void {
+  const { node, key, record } = place
+  const origins = history.tombstones.originsOf(key, record.version)
+  const what = `${node} holds ${describe(record)} under ${key}`
+  if (origins.length === 0) violations.add('what is stored was written', what)
+  else if (origins.every(({ outcome }) => outcome === 'rejected')) {
+    const which = origins.map(describeWrite).join(', ')
+    violations.add('a rejected write has no effect', `${what}; ${which}`)
   }
 }
 

@@ -8,6 +8,7 @@
 import type { Consistency } from '../../../src/key-value-store.ts'
 import { versionTimeMs } from '../../../src/write-version.ts'
 import { trueWallMs } from './machine-clock.ts'
+import { Tombstones } from './tombstones.ts'
 
 /** `pending`: the simulation ended before its client was told. */
 export type Outcome = 'ok' | 'rejected' | 'unknown' | 'pending'
@@ -67,6 +68,7 @@ export class History {
   readonly outcomes = { ok: 0, rejected: 0, unknown: 0 }
   /** Errors by their code. */
   readonly errors = new Map<string, number>()
+  readonly tombstones = new Tombstones()
   readonly #byValue = new Map<string, Write>()
   /** By key, ascending: when something was stored by some node. */
   readonly #storedAt = new Map<string, number[]>()
@@ -106,7 +108,8 @@ export class History {
       version: undefined,
     }
     this.writes.push(begun)
-    if (begun.value !== undefined) this.#byValue.set(begun.value, begun)
+    if (begun.value === undefined) this.tombstones.begun(begun)
+    else this.#byValue.set(begun.value, begun)
     return begun
   }
 
@@ -114,6 +117,8 @@ export class History {
     for (const write of writes) {
       write.completed = this.nextOrder()
       write.outcome = outcome
+      const isUnknown = write.value === undefined && write.version === undefined
+      if (outcome === 'ok' && isUnknown) write.version = this.tombstones.versionOf(write)
     }
   }
 
@@ -121,9 +126,10 @@ export class History {
     this.reads.push({ ...read, completed: this.nextOrder(), completedMs: this.#nowMs() })
   }
 
-  /** A node stores something under the key now. */
-  stored(key: string): void {
+  /** A node stores something under the key now, with this version if it is a tombstone. */
+  stored(key: string, tombstone?: string): void {
     const order = this.#times.length
+    if (tombstone !== undefined) this.tombstones.stored(key, tombstone, order)
     const times = this.#storedAt.get(key)
     if (times === undefined) this.#storedAt.set(key, [order])
     else if (times.at(-1) !== order) times.push(order)

@@ -97,16 +97,11 @@ export class SimClient {
     const { puts, deletes, batches, scans } = workload
     const draw = random.next()
     if (draw < puts) await this.#put(this.#key(lane))
-    else if (draw < puts + deletes && this.#mayDelete) await this.#delete(this.#key(lane))
+    else if (draw < puts + deletes) await this.#delete(this.#key(lane))
     else if (draw < puts + deletes + batches) await this.#batch(lane)
     else if (draw < puts + deletes + batches + scans) await this.#look()
     else if (random.below(5) === 0) await this.#getMany()
     else await this.#get(this.#readKey())
-  }
-
-  /** A deletion has no value by which to know its version, when that is left to a node. */
-  get #mayDelete(): boolean {
-    return this.#options.versions === 'client'
   }
 
   /** One of those of the lane. */
@@ -205,7 +200,7 @@ export class SimClient {
     nextValue: () => string,
   ): Promise<void> {
     const writes = keys.map(key => {
-      const value = random.below(4) === 0 && this.#mayDelete ? undefined : nextValue()
+      const value = random.below(4) === 0 ? undefined : nextValue()
       return this.#begin(key, value, consistency, value === undefined ? 0 : this.#ttlMs())
     })
     const operations = writes.map(({ key, value, ttlMs }): BatchOperation => {

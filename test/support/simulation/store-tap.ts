@@ -111,7 +111,7 @@ function see(
     violations.add('versions of a key do not go back', what)
   }
   versions.set(key, record.version)
-  history.stored(key)
+  history.stored(key, record.value === undefined ? record.version : undefined)
   learn(record, history, violations, nowMs)
   return [[key, record.version]]
 }
