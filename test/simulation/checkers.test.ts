@@ -11,7 +11,7 @@ import type { Store } from '../../src/cluster/store.ts'
 import { encodeValue } from '../../src/cluster/versioned-value.ts'
 import type { Db } from '../../src/engine/index.ts'
 import { OverloadedError } from '../../src/errors.ts'
-import type { Consistency } from '../../src/key-value-store.ts'
+import type { Consistency, Durability } from '../../src/key-value-store.ts'
 import { encodeVersion } from '../../src/write-version.ts'
 import { checkReads } from '../support/simulation/check-reads.ts'
 import { RingWatch } from '../support/simulation/check-rings.ts'
@@ -19,6 +19,7 @@ import { checkScans, liveRecords } from '../support/simulation/check-scans.ts'
 import { checkStoredRecords } from '../support/simulation/check-stored.ts'
 import { checkVersions } from '../support/simulation/check-versions.ts'
 import { History, type Outcome, type Write } from '../support/simulation/history.ts'
+import type { CrashKind } from '../support/simulation/machine.ts'
 import { trueWallMs } from '../support/simulation/machine-clock.ts'
 import type { ReplicaState, StoredRecord } from '../support/simulation/replica-state.ts'
 import type { NodeStart } from '../support/simulation/sim-node.ts'
@@ -134,6 +135,34 @@ describe('what is stored', () => {
     assertBroken(acknowledged(), 'no write is lost')
     assertBroken(acknowledged('before', 'after'), 'no write is lost')
     assert.deepEqual(acknowledged('before', 'meanwhile'), [])
+  })
+
+  test('what asked for less than sync at one counts until a crash that may take it', () => {
+    const lost = (durability: Durability, consistency: Consistency, ...crashes: CrashKind[]) => {
+      const script = new Script()
+      const { history } = script
+      script.write('a', '1')
+      const terms = { key: 'k', client: 'c', consistency, durability } as const
+      const write = history.begin({ ...terms, value: 'b' })
+      write.version = '2'
+      history.end([write], 'ok')
+      script.read('b')
+      for (const kind of crashes) history.crashed(kind)
+      script.read('a')
+      const a = record('a', '1')
+      return [...script.storedViolations(a, a), ...script.readViolations()]
+    }
+    assert.deepEqual(lost('none', 'one', 'kill'), [])
+    assert.deepEqual(lost('interval', 'one', 'power'), [])
+    for (const kept of [
+      lost('none', 'one'),
+      lost('interval', 'one', 'kill'),
+      lost('sync', 'one', 'power'),
+      lost('none', 'quorum', 'power'),
+    ]) {
+      assertBroken(kept, 'no write is lost')
+      assertBroken(kept, 'strong reads do not go back')
+    }
   })
 
   test('a write that was rejected is nowhere', () => {

@@ -111,8 +111,9 @@ function boundsOf(
     all.push({ at: write.completed, version: write.version, why: describeWrite(write) })
   }
   for (const read of reads) {
-    const version = read.value === undefined ? undefined : history.writeOf(read.value)?.version
-    if (version === undefined) continue
+    const write = read.value === undefined ? undefined : history.writeOf(read.value)
+    const version = write?.version
+    if (version === undefined || write?.mayBeLost === true) continue
     all.push({ at: read.completed, version, why: describeRead(read) })
   }
   all.sort((a, b) => a.at - b.at)

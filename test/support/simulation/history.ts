@@ -5,8 +5,9 @@
  * write is known once a client has sent it. `invoked` and `completed` count everything that clients
  * began and were told, so that of two of them it is known which came first.
  */
-import type { Consistency } from '../../../src/key-value-store.ts'
+import type { Consistency, Durability } from '../../../src/key-value-store.ts'
 import { versionTimeMs } from '../../../src/write-version.ts'
+import type { CrashKind } from './machine.ts'
 import { trueWallMs } from './machine-clock.ts'
 import { Tombstones } from './tombstones.ts'
 
@@ -27,6 +28,10 @@ export interface Write {
   readonly isVersionedByNode: boolean
   /** From the time of its version on, in milliseconds; 0 for ever. */
   readonly ttlMs: number
+  /** What an acknowledgement at `one` takes of the disk. */
+  readonly durability: Durability
+  /** It may be gone again, whatever its client was told: see History.crashed. */
+  mayBeLost?: boolean
   /**
    * 32 hexadecimal digits, which compare as the version does; undefined when no client sent it, and
    * no node passed it on or stored it. Until it is stored a node may version its own anew.
@@ -59,6 +64,7 @@ export interface NewWrite {
   readonly consistency: Consistency
   readonly isVersionedByNode?: boolean
   readonly ttlMs?: number
+  readonly durability?: Durability
 }
 
 export class History {
@@ -69,6 +75,8 @@ export class History {
   /** Errors by their code. */
   readonly errors = new Map<string, number>()
   readonly tombstones = new Tombstones()
+  /** Writes that a crash may take back. */
+  readonly #weak: Write[] = []
   readonly #byValue = new Map<string, Write>()
   /** By key, ascending: when something was stored by some node. */
   readonly #storedAt = new Map<string, number[]>()
@@ -100,6 +108,7 @@ export class History {
     const begun: Write = {
       isVersionedByNode: false,
       ttlMs: 0,
+      durability: 'sync',
       ...write,
       invoked: this.nextOrder(),
       invokedMs: this.#nowMs(),
@@ -108,6 +117,7 @@ export class History {
       version: undefined,
     }
     this.writes.push(begun)
+    if (begun.durability !== 'sync' && begun.consistency === 'one') this.#weak.push(begun)
     if (begun.value === undefined) this.tombstones.begun(begun)
     else this.#byValue.set(begun.value, begun)
     return begun
@@ -116,7 +126,7 @@ export class History {
   end(writes: readonly Write[], outcome: Outcome): void {
     for (const write of writes) {
       write.completed = this.nextOrder()
-      write.outcome = outcome
+      write.outcome = outcome === 'ok' && write.mayBeLost === true ? 'unknown' : outcome
       const isUnknown = write.value === undefined && write.version === undefined
       if (outcome === 'ok' && isUnknown) write.version = this.tombstones.versionOf(write)
     }
@@ -124,6 +134,19 @@ export class History {
 
   read(read: Omit<Read, 'completed' | 'completedMs'>): void {
     this.reads.push({ ...read, completed: this.nextOrder(), completedMs: this.#nowMs() })
+  }
+
+  /**
+   * A node ended like this: what it had acknowledged to write later is lost, unless another one has
+   * it by then. So no write at less than `sync` counts as acknowledged any more that was begun
+   * before, at `interval` if it was the power.
+   */
+  crashed(kind: CrashKind): void {
+    for (const write of this.#weak) {
+      if (write.durability === 'interval' && kind === 'kill') continue
+      write.mayBeLost = true
+      if (write.outcome === 'ok') write.outcome = 'unknown'
+    }
   }
 
   /** A node stores something under the key now, with this version if it is a tombstone. */

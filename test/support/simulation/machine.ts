@@ -35,6 +35,8 @@ export interface MachineWorld {
   readonly scheduler: Scheduler
   readonly network: SimNetwork
   readonly trace: Trace
+  /** Told of every end of a program that lost what it had not written. */
+  readonly onCrash?: ((kind: CrashKind) => void) | undefined
 }
 
 export class Machine {
@@ -137,6 +139,7 @@ export class Machine {
       this.#isOn = false
       network.powerOff(this.name)
     }
+    this.#world.onCrash?.(kind)
     this.onCrash?.(kind)
   }
 

@@ -14,6 +14,8 @@ export interface Rarities {
   readonly wideBatches: number
   /** The share of values that are of more than a block, up to LARGE_VALUE_MAX bytes. */
   readonly largeValues: number
+  /** The share of writes that ask for less durability than `sync`. */
+  readonly weakWrites: number
 }
 
 export const LARGE_VALUE_MAX = 200_000
@@ -24,6 +26,7 @@ export const NO_RARITIES: Rarities = {
   ttlMaxMs: 1,
   wideBatches: 0,
   largeValues: 0,
+  weakWrites: 0,
 }
 
 /** In one of so many simulations there is room for hardly any hint. */
@@ -40,6 +43,9 @@ const WIDE_BATCHES = 0.004
 /** In one of so many simulations there are large values. */
 const LARGE_VALUES_ONE_OF = 8
 const LARGE_VALUES = 0.02
+/** In one of so many simulations some writes ask for less durability than usual. */
+const WEAK_WRITES_ONE_OF = 5
+const WEAK_WRITES = 0.3
 
 export function drawRarities(random: (purpose: string) => Random): Rarities {
   return {
@@ -47,6 +53,7 @@ export function drawRarities(random: (purpose: string) => Random): Rarities {
     ...drawExpiry(random('expiry')),
     wideBatches: random('wide batches').below(WIDE_BATCHES_ONE_OF) === 0 ? WIDE_BATCHES : 0,
     largeValues: random('large values').below(LARGE_VALUES_ONE_OF) === 0 ? LARGE_VALUES : 0,
+    weakWrites: random('weak writes').below(WEAK_WRITES_ONE_OF) === 0 ? WEAK_WRITES : 0,
   }
 }
 

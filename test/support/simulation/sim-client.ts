@@ -8,7 +8,7 @@ import { delay } from '../../../src/clock.ts'
 import { decodeRoutes } from '../../../src/cluster/index.ts'
 import { LARGE_COUNT } from '../../../src/cluster/partitioned-store.ts'
 import { KvError } from '../../../src/errors.ts'
-import type { BatchOperation, Consistency } from '../../../src/key-value-store.ts'
+import type { BatchOperation, Consistency, Durability } from '../../../src/key-value-store.ts'
 import { Client, type Connector, type NodeAddress } from '../../../src/net/index.ts'
 import type { Random } from '../../../src/random.ts'
 import { timeOf } from './check-times.ts'
@@ -35,6 +35,11 @@ export interface SimClientOptions {
   readonly nowMs: () => number
   /** Says in the trace what failed, and why. */
   readonly note: (what: string, why: string) => void
+}
+
+interface WriteTerms {
+  readonly consistency: Consistency
+  readonly durability?: Durability
 }
 
 /** Operations of a wide batch: more than a node prepares in one turn. */
@@ -140,11 +145,21 @@ export class SimClient {
     return 1 + Math.floor(rareRandom.next() * ttlMaxMs)
   }
 
-  #begin(key: string, value: string | undefined, consistency: Consistency, ttlMs = 0): Write {
+  /** Of one call. */
+  #terms(): WriteTerms {
+    const { rarities, rareRandom } = this.#options
+    const consistency = this.#consistency()
+    const { weakWrites } = rarities
+    if (weakWrites === 0 || rareRandom.next() >= weakWrites) return { consistency }
+    return { consistency, durability: rareRandom.below(2) === 0 ? 'none' : 'interval' }
+  }
+
+  #begin(key: string, value: string | undefined, terms: WriteTerms, ttlMs = 0): Write {
     const { history, process, versions } = this.#options
     const isVersionedByNode = versions === 'server'
     const write = history.begin({
-      ...{ key, value, client: process.name, consistency, isVersionedByNode, ttlMs },
+      ...{ key, value, client: process.name, isVersionedByNode, ttlMs },
+      ...terms,
     })
     this.#writing.set(key, write)
     return write
@@ -161,25 +176,25 @@ export class SimClient {
   }
 
   #put(key: string): Promise<void> {
-    const consistency = this.#consistency()
+    const terms = this.#terms()
     const value = this.#value()
     const ttlMs = this.#ttlMs()
-    const write = this.#begin(key, value, consistency, ttlMs)
-    const options = { consistency, ...ttlOption(ttlMs) }
+    const write = this.#begin(key, value, terms, ttlMs)
+    const options = { ...terms, ...ttlOption(ttlMs) }
     return this.#told([write], () => this.#client.put(key, value, options))
   }
 
   #delete(key: string): Promise<void> {
-    const consistency = this.#consistency()
-    const write = this.#begin(key, undefined, consistency)
-    return this.#told([write], () => this.#client.delete(key, { consistency }))
+    const terms = this.#terms()
+    const write = this.#begin(key, undefined, terms)
+    return this.#told([write], () => this.#client.delete(key, terms))
   }
 
   #batch(lane: number): Promise<void> {
     const { random } = this.#options
-    const consistency = this.#consistency()
+    const terms = this.#terms()
     const keys = new Set(Array.from({ length: 1 + random.below(5) }, () => this.#key(lane)))
-    return this.#writeAll([...keys], random, consistency, () => this.#value())
+    return this.#writeAll([...keys], random, terms, () => this.#value())
   }
 
   /** Of keys that nothing else is written to. */
@@ -187,27 +202,27 @@ export class SimClient {
     const { history, process, rareRandom } = this.#options
     const length = WIDE_MIN + rareRandom.below(WIDE_MAX - WIDE_MIN + 1)
     const keys = Array.from({ length }, (_, at) => `wide-${lane}-${at}`)
-    const consistency = this.#consistency()
+    const terms = this.#terms()
     const value = () => history.nextValue(process.name, 0)
-    return this.#writeAll(keys, rareRandom, consistency, value)
+    return this.#writeAll(keys, rareRandom, terms, value)
   }
 
   /** In one batch, some of it deletions. Requires that the keys differ. */
   #writeAll(
     keys: readonly string[],
     random: Random,
-    consistency: Consistency,
+    terms: WriteTerms,
     nextValue: () => string,
   ): Promise<void> {
     const writes = keys.map(key => {
       const value = random.below(4) === 0 ? undefined : nextValue()
-      return this.#begin(key, value, consistency, value === undefined ? 0 : this.#ttlMs())
+      return this.#begin(key, value, terms, value === undefined ? 0 : this.#ttlMs())
     })
     const operations = writes.map(({ key, value, ttlMs }): BatchOperation => {
       if (value === undefined) return { type: 'del', key }
       return { type: 'put', key, value, ...ttlOption(ttlMs) }
     })
-    return this.#told(writes, () => this.#client.batch(operations, { consistency }))
+    return this.#told(writes, () => this.#client.batch(operations, terms))
   }
 
   async #told(writes: readonly Write[], write: () => Promise<void>): Promise<void> {

@@ -136,6 +136,7 @@ export class SimNode {
     } catch (error) {
       // It ends all the same, as a process does after it has said why it could not end well.
       this.#note('closed with', error instanceof Error ? error.message : String(error))
+      this.#world.onCrash?.('kill')
     }
     if (!process.isAlive) return
     this.machine.ended()

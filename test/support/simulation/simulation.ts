@@ -36,7 +36,7 @@ import { checkVersions } from './check-versions.ts'
 import { drawProfile, type FaultProfile, oldDisksProfile } from './fault-profile.ts'
 import { Faults, type FaultTargets } from './faults.ts'
 import { History } from './history.ts'
-import type { MachineWorld } from './machine.ts'
+import type { CrashKind, MachineWorld } from './machine.ts'
 import { MachineClock, trueWallMs } from './machine-clock.ts'
 import { Operator } from './operator.ts'
 import { both, seams } from './plants.ts'
@@ -213,7 +213,8 @@ class Simulation {
     const trace = this.#trace
     const { route } = this.#profile
     this.#network = new SimNetwork(scheduler, this.#random('network'), trace, route)
-    const world: MachineWorld = { scheduler, network: this.#network, trace }
+    const onCrash = (kind: CrashKind) => this.#history.crashed(kind)
+    const world: MachineWorld = { scheduler, network: this.#network, trace, onCrash }
     const nowMs = () => trueWallMs(this.#scheduler)
     const tap = storeTap({ history: this.#history, violations: this.#violations, nowMs })
     this.#cluster = new SimCluster({
@@ -458,6 +459,7 @@ class Simulation {
       'room for few hints': this.#rarities.hintBytesMax !== undefined,
       expiry: this.#rarities.expiring > 0,
       'wide batches': this.#rarities.wideBatches > 0,
+      'weak writes': this.#rarities.weakWrites > 0,
       'large values': this.#rarities.largeValues > 0,
     }
     const names = Object.entries(traits).filter(([, is]) => is)
