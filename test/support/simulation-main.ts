@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util'
 import { systemRandom } from '../../src/random.ts'
 import { ProgressLine } from './progress-line.ts'
 import { countValue, printLine } from './seed-run.ts'
+import { find, PLANTED, withoutBug } from './simulation/planted-bugs.ts'
 import { type SimulationResult, simulate } from './simulation/simulation.ts'
 import { unrepaired } from './simulation/without-repair.ts'
 
@@ -27,6 +28,7 @@ const HELP = `npm run test:sim -- [options]
   --without-repair   no anti-entropy, purge, read repair, joins: each owner of a key must hold what
                      was acknowledged, or something later; in the rest the owners may differ
   --trace            prints what happens, line by line; one process
+  --controls         no seeds: each planted bug is found, and its seed breaks nothing without it
 
 Simulated are clocks (wrong, drifting, set), the network (latency, loss, slow, cut one way or both,
 reset, hanging), disks (slow, stalling, full, cut off by a power loss), programs (kill -9, power
@@ -53,7 +55,14 @@ interface Settings {
   readonly mayDiffer: boolean
 }
 
-function read(): { settings: Settings; processes: number; trace: boolean } | undefined {
+interface Given {
+  readonly settings: Settings
+  readonly processes: number
+  readonly trace: boolean
+  readonly controls: boolean
+}
+
+function read(): Given | undefined {
   const { values } = parseArgs({
     options: {
       seeds: { type: 'string', default: '100' },
@@ -65,6 +74,7 @@ function read(): { settings: Settings; processes: number; trace: boolean } | und
       leaps: { type: 'boolean' },
       'without-repair': { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
+      controls: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -83,6 +93,7 @@ function read(): { settings: Settings; processes: number; trace: boolean } | und
     },
     processes: number(values.processes, 'processes') ?? availableParallelism(),
     trace: values.trace,
+    controls: values.controls,
   }
 }
 
@@ -197,13 +208,25 @@ function work(next: () => number | undefined, settings: Settings, totals: Totals
   })
 }
 
+/** That it is the bug that breaks the promise, and not the world. */
+async function runControls(): Promise<void> {
+  for (const planted of PLANTED) {
+    const { seed } = await find(planted)
+    const broken = seed === undefined ? ['nothing was found'] : await withoutBug(planted, seed)
+    printLine(`${broken.length === 0 ? 'ok' : 'FAILED'} seed ${seed}: ${planted.what}`)
+    for (const violation of broken) printLine(`  ${violation}`)
+    if (broken.length > 0) process.exitCode = 1
+  }
+}
+
 async function main(): Promise<void> {
   const given = read()
   if (given === undefined) {
     printLine(HELP)
     return
   }
-  const { settings, processes, trace } = given
+  const { settings, processes, trace, controls } = given
+  if (controls) return runControls()
   const { from, seeds, nodes, seconds, callPercent, leaps, mayDiffer } = settings
   printLine(`from seed ${from} on, node ${process.version}`)
   const totals = new Totals(settings)

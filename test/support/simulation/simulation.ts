@@ -13,9 +13,9 @@
  *   programs   kill -9 and power loss at any moment, or within a file call; all at once; pauses;
  *              a clean stop; starts, with other addresses now and then
  *   forming    nodes that are one cluster already, or join: in peace, amid faults, amid writes
- *   clients    puts, some of what expires, deletes, batches, some of them wide, gets of one and many
- *              keys, scans and counts, at one, quorum and all, with and without a session, by the
- *              ring or by way of any node
+ *   clients    puts, large ones and such as expire, deletes, batches, also wide ones, gets of one
+ *              and many keys, scans and counts, at one, quorum and all, at each durability, with
+ *              and without a session, by the ring or by way of any node
  *
  * and the checkers see (check-*.ts): no acknowledged write lost, no deleted key back, nothing from
  * nowhere, nothing found that has expired, or gone before, equal replicas, no version from the
