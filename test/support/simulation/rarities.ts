@@ -38,10 +38,10 @@ const EXPIRING_ONE_OF = 3
 /** Less than clocks differ by; while faults last; in the end. */
 const TTL_MAX_MS = [300, 10_000, 100_000]
 /** In one of so many simulations there are wide batches: one at once, others now and then. */
-const WIDE_BATCHES_ONE_OF = 10
+const WIDE_BATCHES_ONE_OF = 14
 const WIDE_BATCHES = 0.004
 /** In one of so many simulations there are large values. */
-const LARGE_VALUES_ONE_OF = 8
+const LARGE_VALUES_ONE_OF = 10
 const LARGE_VALUES = 0.02
 /** In one of so many simulations some writes ask for less durability than usual. */
 const WEAK_WRITES_ONE_OF = 5
