@@ -8,6 +8,7 @@ import { LookupResult } from '../src/engine/lookup-result.ts'
 import { Memtable } from '../src/engine/memtable.ts'
 import { MemtableArena } from '../src/engine/memtable-arena.ts'
 import { MemtableMemory } from '../src/engine/memtable-memory.ts'
+import { ReplayArena } from '../src/engine/replay-arena.ts'
 import { xxh32 } from '../src/hash.ts'
 import { seededRandom } from '../src/random.ts'
 
@@ -53,6 +54,18 @@ bench.add(`the same, and sort them for a flush`, () => {
   const memtable = fill(randomKeys, scratch, true)
   new MemtableArena(memtable.arena, memtable.order)
 })
+for (const size of [16, 100, 384, 1000]) {
+  const list = new ReplayArena(new SharedArrayBuffer(COUNT * (KEY_SIZE + size + 64)))
+  bench.add(`append ${COUNT} keys with ${size} bytes of value`, () => {
+    const arena = new ReplayArena(list.arena)
+    for (let index = 0; index < COUNT; index++) {
+      const start = index * KEY_SIZE
+      const from = index % 1024
+      const put = EntryKind.put
+      arena.add(put, index + 1, randomKeys, start, start + KEY_SIZE, randomKeys, from, from + size)
+    }
+  })
+}
 const filled = fill(randomKeys, new MemtableMemory(64 << 20))
 const result = new LookupResult()
 bench.add(`get ${COUNT} random keys by index`, () => {

@@ -15,8 +15,9 @@ export class ReplayArena {
   /** The node of the largest key; 0 when there is none. */
   #largest = 0
 
-  constructor(size: number) {
-    this.#list = Skiplist.create(new SharedArrayBuffer(size))
+  /** What was in `arena` is forgotten. */
+  constructor(arena: SharedArrayBuffer) {
+    this.#list = Skiplist.create(arena)
   }
 
   get arena(): SharedArrayBuffer {

@@ -59,7 +59,7 @@ describe('sorting an arena', () => {
     test(name, t => {
       const random = seededRandom(printSeed(t))
       for (const count of [1, 2, 16, 17, 3000]) {
-        const arena = new ReplayArena(ARENA_SIZE)
+        const arena = new ReplayArena(new SharedArrayBuffer(ARENA_SIZE))
         const expected = Array.from({ length: count }, (_, index) => {
           const key = shape(random)
           // Across the border of 32 bits.
@@ -81,6 +81,6 @@ describe('sorting an arena', () => {
   }
 
   test('an empty one', () => {
-    assert.deepEqual(walk(new ReplayArena(1024)), [])
+    assert.deepEqual(walk(new ReplayArena(new SharedArrayBuffer(1024))), [])
   })
 })

@@ -8,6 +8,7 @@ import { compareBytes } from '../../src/bytes.ts'
 import { runFlushJob } from '../../src/engine/flush-job.ts'
 import { EntryKind } from '../../src/engine/internal-key.ts'
 import { Memtable } from '../../src/engine/memtable.ts'
+import { MemtableArena } from '../../src/engine/memtable-arena.ts'
 import { MemtableMemory } from '../../src/engine/memtable-memory.ts'
 import { ReplayArena } from '../../src/engine/replay-arena.ts'
 import { loadHasher, xxh32 } from '../../src/hash.ts'
@@ -85,7 +86,7 @@ describe('a replay arena', () => {
       const ops = randomOps(random)
       const memtable = new Memtable(new MemtableMemory(ARENA_SIZE), 1, random)
       insertAll(memtable, ops)
-      const replay = new ReplayArena(ARENA_SIZE)
+      const replay = new ReplayArena(new SharedArrayBuffer(ARENA_SIZE))
       for (const { key, sequence, kind, value } of ops) {
         replay.add(kind, sequence, key, 0, key.length, value, 0, value.length)
       }
@@ -99,9 +100,35 @@ describe('a replay arena', () => {
     }
   })
 
+  test('holds bytes of any place and length, in memory that was used before', t => {
+    const random = seededRandom(printSeed(t))
+    const memory = new SharedArrayBuffer(ARENA_SIZE)
+    for (let round = 0; round < 4; round++) {
+      const source = random.bytes(2000)
+      const arena = new ReplayArena(memory)
+      const expected = new Map<number, Buffer>()
+      for (let sequence = 1; arena.hasRoom(1, 600) && sequence <= 500; sequence++) {
+        const [start, valueStart] = [random.below(100), random.below(100)]
+        const [end, valueEnd] = [start + 1 + random.below(70), valueStart + random.below(500)]
+        arena.add(EntryKind.put, sequence, source, start, end, source, valueStart, valueEnd)
+        const parts = [source.subarray(start, end), source.subarray(valueStart, valueEnd)]
+        expected.set(sequence, Buffer.concat(parts))
+      }
+      const cursor = new MemtableArena(arena.arena, 'arrival').cursor()
+      for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
+        const { keyBytes, keyStart, keyEnd, valueBytes, valueStart, valueEnd } = cursor
+        const key = keyBytes.subarray(keyStart, keyEnd)
+        const found = Buffer.concat([key, valueBytes.subarray(valueStart, valueEnd)])
+        assert.deepEqual(found, expected.get(cursor.sequence))
+        expected.delete(cursor.sequence)
+      }
+      assert.equal(expected.size, 0)
+    }
+  })
+
   test('is full before its arena overflows, at any entry size', () => {
     for (const valueLength of [0, 10, 200, 5000]) {
-      const arena = new ReplayArena(64 * 1024)
+      const arena = new ReplayArena(new SharedArrayBuffer(64 * 1024))
       const value = new Uint8Array(valueLength)
       let count = 0
       while (arena.hasRoom(1, 8 + valueLength)) {
@@ -118,7 +145,9 @@ describe('a replay arena', () => {
       [500, 3],
       [4, 60_000],
     ] as const) {
-      const arena = new ReplayArena(ReplayArena.sizeFor(count, count * keySize))
+      const arena = new ReplayArena(
+        new SharedArrayBuffer(ReplayArena.sizeFor(count, count * keySize)),
+      )
       assert.ok(arena.hasRoom(count, count * keySize))
       const [key, value] = [new Uint8Array(keySize), new Uint8Array(0)]
       for (let index = 1; index <= count; index++) {
