@@ -171,11 +171,15 @@ export function checkOrder(order: ScanOptions['order']): ScanOptions['order'] {
   throw new InvalidArgumentError(`order is 'ordered' or 'unordered', got ${describe(order)}`)
 }
 
-/** Milliseconds to live. Throws InvalidArgumentError unless positive and finite. */
+/** The longest time to live in milliseconds, 71,000 years: added to now it is an exact number. */
+const TTL_MS_MAX = 2 ** 51 - 1
+
+/** Milliseconds to live. Throws InvalidArgumentError unless above 0 and at most 2^51 - 1. */
 export function checkTtl(ttlMs: number): number {
-  if (Number.isFinite(ttlMs) && ttlMs > 0 && ttlMs <= Number.MAX_SAFE_INTEGER / 4) return ttlMs
+  if (Number.isFinite(ttlMs) && ttlMs > 0 && ttlMs <= TTL_MS_MAX) return ttlMs
   throw new InvalidArgumentError(
-    `ttlMs must be a positive number of milliseconds, got ${describe(ttlMs)}`,
+    `ttlMs must be a number of milliseconds above 0 and at most ${TTL_MS_MAX}, got ` +
+      `${describe(ttlMs)}: leave it out for what never expires`,
   )
 }
 

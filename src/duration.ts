@@ -8,7 +8,15 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   h: 3_600_000,
   d: 86_400_000,
 }
-const DURATION_MS_MAX = Number.MAX_SAFE_INTEGER / 4
+const DURATION_MS_MAX = 2 ** 51 - 1
+/** The longest, for messages. */
+export const DURATION_MAX = `${Math.floor(DURATION_MS_MAX / 86_400_000)}d`
+
+/** Whether the text has the form of a duration, be it too short or too long for one. */
+export function looksLikeDuration(text: string, bareUnit?: 'ms' | 's'): boolean {
+  const match = DURATION.exec(text)
+  return match !== null && (match[2] ?? bareUnit) !== undefined
+}
 
 /**
  * `500ms`, `10s`, `5m`, `2h`, `1d` in milliseconds, at least 1; undefined for anything else, and

@@ -55,7 +55,8 @@ export interface WriteOptions extends CallOptions {
 export interface PutOptions extends WriteOptions {
   /**
    * Milliseconds from now after which the key reads as absent. A span: an embedded store keeps to
-   * it when the wall clock is set meanwhile, forwards or back.
+   * it when the wall clock is set meanwhile, forwards or back. Above 0, at most 2^51 - 1; without
+   * it the key never expires.
    */
   readonly ttlMs?: number
 }

@@ -1,6 +1,6 @@
 /** Option values from the command line, checked and converted. Pure; throws UsageError. */
 import { compareBytes } from '../bytes.ts'
-import { durationMs } from '../duration.ts'
+import { DURATION_MAX, durationMs, looksLikeDuration } from '../duration.ts'
 import {
   CONSISTENCIES,
   type Consistency,
@@ -26,6 +26,9 @@ export function flagOption(options: OptionValues, name: string): boolean {
 export function parseDuration(text: string, option: string): number {
   const ms = durationMs(text, 's')
   if (ms !== undefined) return ms
+  if (looksLikeDuration(text, 's')) {
+    throw new UsageError(`--${option} '${text}' is not a duration from 1ms to ${DURATION_MAX}`)
+  }
   throw new UsageError(`--${option} '${text}' is not a duration: write 500ms, 10s, 5m, 2h or 1d`)
 }
 

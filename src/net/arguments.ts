@@ -4,6 +4,7 @@ import {
   checkMembers,
   checkObject,
   checkOrder,
+  checkTtl,
   describe,
   describeNoBytes,
 } from '../arguments.ts'
@@ -58,11 +59,7 @@ export function toValue(input: BytesInput): Uint8Array {
 
 /** Whole milliseconds; 0 for never. */
 export function toTtl(ttlMs: number | undefined): number {
-  if (ttlMs === undefined) return 0
-  if (Number.isFinite(ttlMs) && ttlMs > 0 && ttlMs <= Number.MAX_SAFE_INTEGER) {
-    return Math.ceil(ttlMs)
-  }
-  throw new InvalidArgumentError(`ttlMs must be positive, got ${describe(ttlMs)}`)
+  return ttlMs === undefined ? 0 : Math.ceil(checkTtl(ttlMs))
 }
 
 export function toDurability(durability: Durability | undefined): Durability | undefined {

@@ -31,7 +31,14 @@ describe('durations', () => {
     test(`${text} is ${ms} ms`, () => assert.equal(parseDuration(text, 'ttl'), ms))
   }
 
-  for (const text of ['', '0', '0ms', '-1s', '1w', 'soon', '1 s', '1e3', '9999999999999999d']) {
+  for (const text of ['0', '0ms', '0.4ms', '26062498d', '9999999999999999d']) {
+    test(`'${text}' is refused, with what may be`, () => {
+      refuses(() => parseDuration(text, 'ttl'), /^--ttl '.*' is not .* from 1ms to 26062497d$/)
+    })
+  }
+  test('the longest is taken', () => assert.ok(parseDuration('26062497d', 'ttl') < 2 ** 51))
+
+  for (const text of ['', '-1s', '1w', 'soon', '1 s', '1e3']) {
     test(`'${text}' is refused`, () => {
       refuses(() => parseDuration(text, 'ttl'), /^--ttl '.*' is not a duration: write 500ms, 10s/)
     })

@@ -192,6 +192,12 @@ describe('a database on the simulated disk', () => {
     await assert.rejects(db.put('k', 5 as never), wrong)
     await assert.rejects(db.put('k', 'v', { durability: 'maybe' as never }), wrong)
     await assert.rejects(db.put('k', 'v', { ttlMs: -1 }), wrong)
+    const far = {
+      code: 'KV_INVALID_ARGUMENT',
+      message: /above 0 and at most 2251799813685247, got .*: leave it out/,
+    }
+    await assert.rejects(db.put('k', 'v', { ttlMs: 2 ** 51 }), far)
+    await assert.rejects(db.put('k', 'v', { ttlMs: Number.POSITIVE_INFINITY }), far)
     await assert.rejects(db.batch([{ type: 'get' as never, key: 'k' }]), wrong)
     assert.throws(() => db.entries({ gt: 'a', gte: 'a' }), wrong)
     assert.throws(() => db.entries({ limit: -1 }), wrong)

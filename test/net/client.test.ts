@@ -145,6 +145,7 @@ describe('calls', () => {
       client.get(notBytes),
       client.put('k', notBytes),
       client.put('k', VALUE, { ttlMs: 0 }),
+      client.put('k', VALUE, { ttlMs: 2 ** 51 }),
       client.put('k', VALUE, { timeoutMs: -1 }),
       client.delete(''),
       client.batch([{ type: 'put', key: '', value: '' }]),

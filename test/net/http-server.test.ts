@@ -127,6 +127,8 @@ describe('keys', () => {
   for (const [query, told] of [
     ['ttl=5', /no unit: write 5s/],
     ['ttl=soon', /no duration such as/],
+    ['ttl=0s', /no duration from 1ms to 36600d/],
+    ['ttl=36601d', /no duration from 1ms to 36600d/],
     ['tll=5s', /do you mean ttl/],
     ['ttl=5s&ttl=6s', /two ttl/],
     ['consistency=most', /not one of one, quorum, all/],

@@ -2,7 +2,7 @@
  * The target of a request: path and query, percent-encoded bytes. No URL object: it would decode to
  * text, and a key may be any bytes.
  */
-import { durationMs } from '../../duration.ts'
+import { durationMs, looksLikeDuration } from '../../duration.ts'
 import { closestWord } from '../../edit-distance.ts'
 import { HttpError } from './http-error.ts'
 
@@ -12,8 +12,9 @@ export const TARGET_SIZE_MAX = 48 * 1024
 const PERCENT = 0x25
 const PLUS = 0x2b
 const SPACE = 0x20
-const YEAR_MS = 366 * 86_400_000
-const TTL_MS_MAX = 100 * YEAR_MS
+/** 100 years. */
+const TTL_DAYS_MAX = 36_600
+const TTL_MS_MAX = TTL_DAYS_MAX * 86_400_000
 
 export interface Target {
   /** As it came, without the query. */
@@ -136,6 +137,9 @@ export function parseDuration(name: string, text: string): number {
   if (ms !== undefined && ms <= TTL_MS_MAX) return ms
   if (/^\d+(?:\.\d+)?$/.test(text)) {
     throw bad(`${name} '${shown(text)}' has no unit: write ${text}s for seconds, ${text}ms for ms`)
+  }
+  if (looksLikeDuration(text)) {
+    throw bad(`${name} '${shown(text)}' is no duration from 1ms to ${TTL_DAYS_MAX}d`)
   }
   throw bad(`${name} '${shown(text)}' is no duration such as 500ms, 10s, 5m, 2h or 1d`)
 }
