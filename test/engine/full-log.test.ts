@@ -215,7 +215,7 @@ function recordCrashes({ memory, written }: Story, random: Random) {
   const crashes: { readonly survivor: MemoryFileSystem; readonly count: number }[] = []
   memory.onCall = (_index, kind) => {
     const isName = kind === 'create' || kind === 'remove' || kind === 'syncDirectory'
-    if (!isName && random.below(20) > 0) return
+    if (!isName && random.below(10) > 0) return
     const keep = (['nothing', 'all', 'random'] as const)[random.below(3)]!
     crashes.push({ survivor: memory.crashClone(random, { keep }), count: written.length })
   }

@@ -43,7 +43,9 @@ async function missing(seed: number, executor: typeof InlineExecutor): Promise<s
   const lost: string[] = []
   let bound = 0
   let kept = 0
-  for (let burst = 0; burst < 60; burst++) {
+  // In 60 bursts there are hardly more than twenty compactions.
+  const isEnough = () => db.stats().compactions.count > 20 && kept > 500
+  for (let burst = 0; burst < 60 || (burst < 300 && !isEnough()); burst++) {
     for (let count = 0; count < 40; count++) {
       const key = `key-${random.below(150)}`
       const die = random.below(3)
