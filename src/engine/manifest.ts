@@ -20,6 +20,7 @@
  */
 import { assert } from '../assert.ts'
 import { CorruptionError, toError } from '../errors.ts'
+import type { Hasher } from '../hash.ts'
 import { prepareCurrent, readCurrentSync, replaceCurrent } from './current-file.ts'
 import { formatFileName } from './file-names.ts'
 import { type File, type FileSystem, joinPath, systemErrorCode } from './file-system.ts'
@@ -33,7 +34,7 @@ import {
 } from './manifest-files.ts'
 import {
   decodeManifest,
-  encodeManifestFile,
+  encodeManifestFileInSlices,
   encodeManifestFrame,
   type ManifestTornTail,
 } from './manifest-format.ts'
@@ -57,6 +58,7 @@ export interface ManifestParts {
   readonly directory: string
   /** Removes a file that is no longer in force. */
   readonly obsoleteFiles: ObsoleteFiles
+  readonly hasher: Hasher
   /** Throws when this process no longer holds the directory. Called before each edit. */
   readonly verifyLock: () => void
   /** @defaultValue 1 MiB */
@@ -294,9 +296,11 @@ export class Manifest {
   }
 
   async #writeSnapshot(state: ManifestState, fileNumber: number): Promise<OpenManifest> {
-    const { fileSystem, directory, rotationSizeMin = ROTATION_SIZE_MIN } = this.#parts
+    const { fileSystem, directory, rotationSizeMin = ROTATION_SIZE_MIN, hasher } = this.#parts
     const { databaseId } = state
-    const { bytes, seed, chain } = encodeManifestFile(databaseId, fileNumber, snapshotEdit(state))
+    const snapshot = snapshotEdit(state)
+    const encoded = encodeManifestFileInSlices(databaseId, fileNumber, snapshot, hasher)
+    const { bytes, seed, chain } = await encoded
     const { length } = bytes
     const path = joinPath(directory, formatFileName('manifest', fileNumber))
     const file = await fileSystem.create(path)

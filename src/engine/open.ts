@@ -151,7 +151,7 @@ async function recover(
   cleanup.push(() => obsoleteFiles.drain())
   const isTiered = tier !== undefined
   const parts = { fileSystem, directory, obsoleteFiles, verifyLock, isTiered }
-  const manifestParts = { ...parts, rotationSizeMin: options.manifestSizeMin }
+  const manifestParts = { ...parts, hasher, rotationSizeMin: options.manifestSizeMin }
   const existing = Manifest.recover(manifestParts)
   const manifest = existing ?? Manifest.create(manifestParts, random.bytes(DATABASE_ID_SIZE))
   cleanup.push(() => manifest.close())

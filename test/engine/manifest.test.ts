@@ -4,14 +4,20 @@
 // call of the disk; every cut and every changed byte of MANIFEST and CURRENT.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { utf8Encode } from '../../src/bytes.ts'
 import type { FileSystem } from '../../src/engine/file-system.ts'
 import { isShortage } from '../../src/engine/io-failure.ts'
 import { Manifest, type ManifestParts } from '../../src/engine/manifest.ts'
-import { encodeManifestHeader } from '../../src/engine/manifest-format.ts'
+import {
+  encodeManifestFile,
+  encodeManifestFileInSlices,
+  encodeManifestHeader,
+} from '../../src/engine/manifest-format.ts'
 import { applyEdit, type ManifestState } from '../../src/engine/manifest-state.ts'
 import { ObsoleteFiles } from '../../src/engine/obsolete-files.ts'
 import { Feature, type LeveledTable, type VersionEdit } from '../../src/engine/version-edit.ts'
 import { CorruptionError } from '../../src/errors.ts'
+import { loadHasher } from '../../src/hash.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import { FailingFileSystem } from '../support/failing-file-system.ts'
@@ -23,15 +29,26 @@ import { noteWaitingCalls } from '../support/waiting-calls.ts'
 const DATABASE_ID = Uint8Array.from({ length: 16 }, (_, index) => 200 + index)
 const CURRENT = '/db/CURRENT'
 
+const hasher = await loadHasher()
+
 function partsOn(fileSystem: FileSystem, rotationSizeMin = 600): ManifestParts {
   const obsoleteFiles = new ObsoleteFiles(fileSystem, '/db', silentLogger)
   return {
     fileSystem,
     directory: '/db',
     obsoleteFiles,
+    hasher,
     rotationSizeMin,
     verifyLock: () => undefined,
   }
+}
+
+/** Of one level, numbered from 1 on. */
+function manyTables(random: Random, count: number): LeveledTable[] {
+  return Array.from({ length: count }, (_, index) => {
+    const key = utf8Encode(String(index).padStart(8, '0'))
+    return { level: 6, table: randomTable(random, index + 1, key, key) }
+  })
 }
 
 function newDisk(): MemoryFileSystem {
@@ -164,6 +181,40 @@ describe('Manifest', () => {
     }
     assert.deepEqual(seen, [])
     await manifest.close()
+  })
+
+  test('many tables are encoded in slices, to the same bytes, and edits wait for that', async t => {
+    const random = seededRandom(printSeed(t))
+    for (const count of [0, 1, 256, 257, 2000]) {
+      const added = manyTables(random, count)
+      const edit = { databaseId: DATABASE_ID, nextFileNumber: count + 1, lastSequence: 7, added }
+      let turns = 0
+      let isDone = false
+      const countTurns = (): void => {
+        turns++
+        if (!isDone) setImmediate(countTurns)
+      }
+      setImmediate(countTurns)
+      const encoded = await encodeManifestFileInSlices(DATABASE_ID, 9, edit, hasher)
+      isDone = true
+      assert.deepEqual(encoded, encodeManifestFile(DATABASE_ID, 9, edit))
+      assert.ok(turns >= Math.ceil(count / 256) - 1, `${turns} turns for ${count} tables`)
+    }
+    const disk = newDisk()
+    const manifest = Manifest.create(partsOn(disk), DATABASE_ID)
+    const added = manyTables(random, 600)
+    for (const { table } of added)
+      disk.plant(tablePath(table.fileNumber), new Uint8Array(table.size))
+    manifest.reserveFileNumbers(600)
+    const order: number[] = []
+    const edits = [{ logNumber: 1, added }, { logNumber: 2 }, { logNumber: 3 }]
+    const appended = edits.map(edit => manifest.append(edit).then(() => order.push(edit.logNumber)))
+    // A number that is given out meanwhile lies above those of the file all the same.
+    const reserved = manifest.reserveFileNumbers(1)
+    await Promise.all(appended)
+    assert.deepEqual(order, [1, 2, 3])
+    assert.equal(describeState(recover(disk)), describeState(manifest))
+    assert.ok(manifest.reserveFileNumbers(1) > reserved)
   })
 
   test('appends made at once are applied one after another, in order', async () => {

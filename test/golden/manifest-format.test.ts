@@ -9,6 +9,7 @@ import { decodeManifest } from '../../src/engine/manifest-format.ts'
 import { ObsoleteFiles } from '../../src/engine/obsolete-files.ts'
 import type { TableMetadata } from '../../src/engine/table-metadata.ts'
 import { decodeVersionEdit, encodeVersionEdit } from '../../src/engine/version-edit.ts'
+import { loadHasher } from '../../src/hash.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { checkComments, formatExample } from '../support/format-example.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
@@ -32,11 +33,13 @@ const table: TableMetadata = {
   largestKey: utf8Encode('cat'),
 }
 
+const hasher = await loadHasher()
+
 function newParts(): ManifestParts & { readonly fileSystem: MemoryFileSystem } {
   const fileSystem = new MemoryFileSystem()
   fileSystem.makeDirectorySync('/db')
   const obsoleteFiles = new ObsoleteFiles(fileSystem, '/db', silentLogger)
-  return { fileSystem, directory: '/db', obsoleteFiles, verifyLock: () => undefined }
+  return { fileSystem, directory: '/db', obsoleteFiles, hasher, verifyLock: () => undefined }
 }
 
 describe('FORMAT.md, MANIFEST and CURRENT', () => {

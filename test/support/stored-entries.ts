@@ -18,7 +18,7 @@ export function storedEntries(
 ): ModelEntry[] {
   const obsoleteFiles = new ObsoleteFiles(fileSystem, directory, silentLogger)
   const verifyLock = () => undefined
-  const manifest = Manifest.recover({ fileSystem, directory, obsoleteFiles, verifyLock })
+  const manifest = Manifest.recover({ fileSystem, directory, obsoleteFiles, hasher, verifyLock })
   const source = new ReadAheadSource(fileSystem, directory, hasher)
   try {
     return [...(manifest?.version.tables() ?? [])].flatMap(({ table }) => {
