@@ -319,7 +319,7 @@ describe('whatever happens', () => {
     const isNamed = () => all.disk.paths().filter(path => path.includes('BACKUP-')).length === 2
     all.disk.onCall = (_index, kind) => {
       // Which names are durable when the new one is about to be, is chance: more of these.
-      const count = kind === 'syncDirectory' && isNamed() ? 8 : 1
+      const count = kind === 'syncDirectory' && isNamed() ? 20 : 1
       for (let clone = 0; clone < count; clone++) {
         survivors.push(all.disk.crashClone(random, { keep: 'random' }))
       }

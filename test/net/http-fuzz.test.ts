@@ -10,9 +10,9 @@ import { fuzzHttp } from '../support/http-fuzz.ts'
 import { printSeed } from '../support/seed.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
-test('200 hostile conversations beside good clients', async t => {
+test('300 hostile conversations beside good clients', async t => {
   const target = await engineTarget(join(temporaryDirectory(t), 'data'))
-  const report = await fuzzHttp(printSeed(t), 200, target)
+  const report = await fuzzHttp(printSeed(t), 300, target)
   t.diagnostic(JSON.stringify(report))
   assert.ok(report.goodRequests > 0)
   assert.ok((report.requests['other'] ?? 0) > 0)

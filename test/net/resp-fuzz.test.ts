@@ -10,9 +10,9 @@ import { fuzzResp } from '../support/resp-fuzz.ts'
 import { printSeed } from '../support/seed.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
-test('200 hostile conversations beside good clients', async t => {
+test('300 hostile conversations beside good clients', async t => {
   const target = await engineTarget(join(temporaryDirectory(t), 'data'))
-  const report = await fuzzResp(printSeed(t), 200, target)
+  const report = await fuzzResp(printSeed(t), 300, target)
   t.diagnostic(JSON.stringify(report))
   assert.ok(report.goodCommands > 0)
   assert.ok(report.commands > 500)
@@ -22,11 +22,11 @@ test('a bug of the handler is seen', async t => {
   const target = memoryTarget()
   const { handler } = target
   const put = handler.put.bind(handler)
-  // Any key but the good clients' own: among 60 conversations, surely some write one.
+  // Any key but the good clients' own: among 120 conversations, surely some write one.
   handler.put = (operation, context) => {
     const key = Buffer.from(operation.key).toString()
     if (!key.startsWith('good:')) throw new TypeError('planted')
     return put(operation, context)
   }
-  await assert.rejects(fuzzResp(printSeed(t), 60, target), /planted/)
+  await assert.rejects(fuzzResp(printSeed(t), 120, target), /planted/)
 })
