@@ -40,7 +40,9 @@ export class Faults {
   #isCut = false
   /** How often all cuts were mended: those that were to be mended later are by then. */
   #mends = 0
-  #isOver = false
+  /** Begins and ends so often: what was to be undone later is undone by then. */
+  #phase = 0
+  #isUnderWay = false
 
   constructor(targets: FaultTargets, random: Random, profile: FaultProfile) {
     this.#targets = targets
@@ -78,11 +80,27 @@ export class Faults {
     return Object.fromEntries(this.#counts)
   }
 
+  /** Between start() and heal(). */
+  get isUnderWay(): boolean {
+    return this.#isUnderWay
+  }
+
+  /** Also once more, after all was healed. */
   start(): void {
+    this.#isUnderWay = true
+    const phase = ++this.#phase
+    const { route, disk } = this.#profile
+    const { world, nodes } = this.#targets
+    const { lossProbability } = route
+    world.network.conditions = { ...world.network.conditions, lossProbability }
+    for (const { machine } of nodes) {
+      const { stallProbability } = disk
+      machine.diskConditions = { ...machine.diskConditions, stallProbability }
+    }
     const total = FAULT_KINDS.reduce((sum, kind) => sum + this.#profile.weights[kind], 0)
     if (total === 0) return
     const strike = (): void => {
-      if (this.#isOver) return
+      if (this.#phase !== phase) return
       this.#strike(this.#draw(total))
       this.#after(this.#exponential(this.#profile.intervalMs), strike)
     }
@@ -91,7 +109,9 @@ export class Faults {
 
   /** No more harm, and what there is is undone. */
   heal(): void {
-    this.#isOver = true
+    this.#isUnderWay = false
+    this.#isCut = false
+    this.#phase++
     this.#oldDisks.end()
     const { network } = this.#targets.world
     network.conditions = { ...network.conditions, lossProbability: 0 }
@@ -128,8 +148,9 @@ export class Faults {
 
   /** Undoes something later, unless everything was repaired before. */
   #later(undo: () => void): void {
+    const phase = this.#phase
     this.#after(this.#exponential(this.#profile.durationMs), () => {
-      if (!this.#isOver) undo()
+      if (this.#isUnderWay && this.#phase === phase) undo()
     })
   }
 

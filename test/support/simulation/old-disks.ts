@@ -50,7 +50,8 @@ export class OldDisks {
   #phase: Phase = 'none'
   #sinceMs = 0
   #begun = 0
-  #isOver = false
+  /** Begins and ends so often: what was to come later does not come any more. */
+  #rounds = 0
 
   constructor(options: OldDisksOptions) {
     this.#options = options
@@ -116,9 +117,10 @@ export class OldDisks {
   #awake(delayMs: number, callback: () => void): void {
     const { scheduler } = this.#options.world
     const { leaptMs } = scheduler
+    const rounds = this.#rounds
     scheduler.after(delayMs, () => {
       const restMs = Math.min(delayMs, scheduler.leaptMs - leaptMs)
-      if (this.#isOver) return
+      if (this.#rounds !== rounds) return
       if (restMs > 0) this.#awake(restMs, callback)
       else callback()
     })
@@ -131,8 +133,9 @@ export class OldDisks {
 
   /** No more of it; disks that are not lost are there again. */
   end(): void {
-    this.#isOver = true
+    this.#rounds++
     this.#putBack()
+    this.#enter('none')
   }
 
   #putBack(): void {

@@ -141,7 +141,7 @@ const WATCH_MS = 500
 const START_MS = 60_000
 /** They join one after another. */
 const START_MS_PER_NODE = 3000
-/** Nodes that join amid faults have so long before all is repaired. */
+/** Nodes that join amid faults have so long before all is repaired, until they have joined. */
 const FAULTY_START_MS = 30_000
 /** Joins take about a second each. */
 const BEGIN_MAX_MS = 4000
@@ -306,7 +306,7 @@ class Simulation {
     else await this.#form()
     const clients = this.#clientNames.map((name, index) => this.#client(name, index))
     for (const client of clients) client.start()
-    if (this.#forming !== 'amid faults') this.#faults.start()
+    if (!this.#faults.isUnderWay) this.#faults.start()
     await this.#pass(seconds * 1000)
     this.#faults.heal()
     this.#note('healed')
@@ -339,7 +339,10 @@ class Simulation {
       while (!cluster.isWhole && this.#scheduler.nowMs < endMs) {
         await this.#sleep(POLL_MS)
       }
-      if (!cluster.isWhole) this.#faults.heal()
+      if (!cluster.isWhole) {
+        this.#faults.heal()
+        this.#note('healed while it forms')
+      }
     }
     const limitMs = START_MS + START_MS_PER_NODE * this.#nodeCount
     await this.#until('the cluster forms', limitMs, async () => cluster.isWhole)
