@@ -11,8 +11,10 @@
  *     each may have been taken by another one. So members tell each other which starts they have
  *     met (peer-boots.ts); what none of those knows that are up nobody can tell.
  *  2. No quorum of reads relies on this node before it has a vote.
+ *  3. Time in which this process stood still is none in which others could object: of each such
+ *     while, as when a machine is suspended, at most SLICE_MS count.
  */
-import type { CancelTimer, Clock } from '../clock.ts'
+import type { CancelTimer, Clock, TimerOptions } from '../clock.ts'
 import type { Peers } from './peers.ts'
 import { type NodeId, ownsBefore, type RingMember } from './ring-member.ts'
 
@@ -20,6 +22,7 @@ import { type NodeId, ownsBefore, type RingMember } from './ring-member.ts'
 export const TAKEN_WAIT_MS = 2000
 /** And so long for the other members, once most have taken it. */
 const REST_WAIT_MS = 200
+const SLICE_MS = 100
 
 export interface TakenStartOptions {
   readonly peers: Pick<Peers, 'self' | 'isLinked' | 'onLink'>
@@ -59,10 +62,10 @@ export class TakenStart {
         else if (this.#isTaken && !isResting) {
           isResting = true
           cancel()
-          cancel = clock.setTimer(REST_WAIT_MS, resolve)
+          cancel = setAwakeTimer(clock, REST_WAIT_MS, resolve)
         }
       }
-      cancel = clock.setTimer(TAKEN_WAIT_MS, resolve)
+      cancel = setAwakeTimer(clock, TAKEN_WAIT_MS, resolve)
       stop = () => resolve()
       signal.addEventListener('abort', stop)
       if (signal.aborted) resolve()
@@ -108,9 +111,26 @@ export class TakenStart {
       const vote = (): void => {
         this.#hasVote = true
       }
-      this.#cancelVote = this.#options.clock.setTimer(REST_WAIT_MS, vote, { background: true })
+      const { clock } = this.#options
+      this.#cancelVote = setAwakeTimer(clock, REST_WAIT_MS, vote, { background: true })
     }
     if (this.#isTaken && linked === others) this.#hasVote = true
     this.#looked()
   }
+}
+
+/** Clock.setTimer in slices: after a while in which nothing ran the rest is still waited for. */
+function setAwakeTimer(
+  clock: Clock,
+  delayMs: number,
+  callback: () => void,
+  options?: TimerOptions,
+): CancelTimer {
+  const sliceMs = Math.min(delayMs, SLICE_MS)
+  let cancel = clock.setTimer(sliceMs, next, options)
+  function next(): void {
+    if (delayMs > sliceMs) cancel = setAwakeTimer(clock, delayMs - sliceMs, callback, options)
+    else callback()
+  }
+  return () => cancel()
 }

@@ -5,6 +5,7 @@
 // Method: a memory store that keeps what was asked of it; starts, copies, confirmations at random.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { yieldToEventLoop } from '../../src/clock.ts'
 import { decodeBoots, KnownBootsKeeper, readKnownBoots } from '../../src/cluster/known-boots.ts'
 import { NodeKey, nodeKey } from '../../src/cluster/partition.ts'
 import { type Boot, compareBoots } from '../../src/cluster/peer-hello.ts'
@@ -167,6 +168,43 @@ test('a start does not wait for a node that is about to join, or is a member no 
     start.ringChanged()
     assert.equal(start.hasVote, true)
     start.close()
+  }
+})
+
+test('while nothing runs nobody can object: a start waits on, and has no vote', async () => {
+  const due = new Set<() => void>()
+  const clock = Object.assign(new SimClock(), {
+    setTimer: (_delayMs: number, callback: () => void) => {
+      due.add(callback)
+      return () => due.delete(callback)
+    },
+  })
+  /** All machines go on after hours. */
+  const wake = async (): Promise<void> => {
+    const late = [...due]
+    due.clear()
+    for (const callback of late) callback()
+    await yieldToEventLoop()
+  }
+  for (const isTaken of [false, true]) {
+    const peers = { self: 'a', isLinked: (peer: string) => peer === 'b' && isTaken }
+    const start = new TakenStart({
+      peers: { ...peers, onLink: () => () => undefined },
+      members: () => membersOf('a', 'b', 'c'),
+      clock,
+      onTaken: () => undefined,
+    })
+    let serves = false
+    const waiting = start.wait(new AbortController().signal).then(() => {
+      serves = true
+    })
+    await wake()
+    assert.deepEqual([serves, start.hasVote], [false, false])
+    for (let slices = 0; slices < 30; slices++) await wake()
+    await waiting
+    assert.equal(start.hasVote, isTaken)
+    start.close()
+    due.clear()
   }
 })
 
