@@ -43,6 +43,8 @@ import { hasLost, isIntact } from './stored-entries.ts'
 import { compareStored } from './versioned-value.ts'
 import type { WriteDuties } from './write-duties.ts'
 
+/** Keys of an update that are read at once: the store refuses what is too much, always again. */
+const READS_AT_ONCE = 256
 /** Operations of a large write between two looks at the clock. */
 const OPERATIONS_PER_LOOK = 32
 /** Writes of others that one waits for before it owes anybody what is there. */
@@ -175,10 +177,7 @@ export class VersionedWriter {
     durability: Durability | undefined,
   ): MaybePromise<Updated<T>> {
     const update = { keys, names: keys.map(keyName), decide, durability }
-    if (!this.#locks.isEmpty) return this.#updateLater(update)
-    const currents = this.#currentsOf(update)
-    if (currents.some(current => current instanceof Promise)) return this.#updateLater(update)
-    return this.#decide(update, currents as (Uint8Array | undefined)[])
+    return this.#locks.isEmpty ? this.#updateNow(update) : this.#updateLater(update)
   }
 
   async #updateLater<T>(update: Update<T>): Promise<Updated<T>> {
@@ -186,18 +185,49 @@ export class VersionedWriter {
     for (let on = this.#locks.on(names); on.length > 0; on = this.#locks.on(names)) {
       await Promise.all(on)
     }
-    const release = this.#locks.lock(names)
+    return this.#updateNow(update)
+  }
+
+  /** Requires that none of the keys is locked. */
+  #updateNow<T>(update: Update<T>): MaybePromise<Updated<T>> {
+    const currents: (Uint8Array | undefined)[] = []
+    while (currents.length < update.keys.length) {
+      const some = this.#currentsOf(update, currents.length)
+      if (some.some(current => current instanceof Promise)) {
+        return this.#readOn(update, currents, some)
+      }
+      currents.push(...(some as (Uint8Array | undefined)[]))
+    }
+    return this.#decide(update, currents)
+  }
+
+  /** Locks the keys; waits for `begun`, read in this very step behind `currents`, and the rest. */
+  async #readOn<T>(
+    update: Update<T>,
+    currents: (Uint8Array | undefined)[],
+    begun: readonly MaybePromise<Uint8Array | undefined>[],
+  ): Promise<Updated<T>> {
+    const release = this.#locks.lock(update.names)
     try {
-      return this.#decide(update, await Promise.all(this.#currentsOf(update)))
+      for (let some = begun; some.length > 0; some = this.#currentsOf(update, currents.length)) {
+        currents.push(...(await Promise.all(some)))
+      }
+      return this.#decide(update, currents)
     } finally {
       release()
     }
   }
 
-  #currentsOf({ keys, names }: Update<unknown>): MaybePromise<Uint8Array | undefined>[] {
-    return names.map((name, at) =>
-      attempt(() => this.#inFlight.last(name)?.stored ?? this.#current(keys[at]!)),
-    )
+  /** Of the next keys from `start` on. */
+  #currentsOf(
+    { keys, names }: Update<unknown>,
+    start: number,
+  ): MaybePromise<Uint8Array | undefined>[] {
+    return names
+      .slice(start, start + READS_AT_ONCE)
+      .map((name, at) =>
+        attempt(() => this.#inFlight.last(name)?.stored ?? this.#current(keys[start + at]!)),
+      )
   }
 
   /** Requires that the keys are locked, or that the currents were read in this very step. */

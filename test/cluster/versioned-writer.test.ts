@@ -223,6 +223,41 @@ describe('versioned writer', () => {
     assert.deepEqual(await store.read(KEY), form(2, STRANGER), 'no lock is left')
   })
 
+  test('an update reads each key once, some at a time, and leaves no read to itself', async () => {
+    const { store, writer } = newWriter()
+    const keys = Array.from({ length: 1500 }, (_, index) => utf8Encode(`00key ${index}`))
+    let reads = 0
+    let atOnce = 0
+    let atOnceMax = 0
+    store.read = key => {
+      reads++
+      if (key === keys[1400]) throw new IoError('fails at once')
+      if (reads % 3 === 0) return form(reads)
+      atOnceMax = Math.max(atOnceMax, ++atOnce)
+      return yieldToEventLoop().then(() => {
+        atOnce--
+        if (key === keys[1401]) throw new IoError('fails late')
+        return key
+      })
+    }
+    const decide = (result: readonly (Uint8Array | undefined)[]) => ({
+      result,
+      keys: [],
+      stored: [],
+    })
+    const seen = await writer.update(keys.slice(0, 1200), decide, undefined)
+    const expected = keys.slice(0, 1200).map((key, at) => ((at + 1) % 3 === 0 ? form(at + 1) : key))
+    assert.deepEqual(seen.result, expected)
+    assert.equal(reads, 1200)
+    assert.ok(atOnceMax <= 256, `${atOnceMax} reads at once`)
+    await assert.rejects(async () => await writer.update(keys, decide, undefined), /at once/)
+    await yieldToEventLoop()
+    await yieldToEventLoop()
+    store.read = FakeEngine.prototype.read
+    await writer.write([keys[0]!], [form(2, STRANGER)], false, undefined)
+    assert.deepEqual(await store.read(keys[0]!), form(2, STRANGER), 'no lock is left')
+  })
+
   test('forgets keys whose writes are over', async () => {
     const { store, writer } = newWriter()
     const forms = Array.from({ length: 50 }, (_, index) => form(index + 1))
