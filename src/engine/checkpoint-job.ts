@@ -17,6 +17,7 @@
  *  3. When it fails, what it made is removed again.
  */
 import { CorruptionError, InvalidArgumentError, IoError, KvError, LockedError } from '../errors.ts'
+import { removeIfExistsSync } from './cold-files.ts'
 import { copyFileSync } from './copy-file.ts'
 import { prepareCurrentSync, replaceCurrentSync } from './current-file.ts'
 import { formatFileName, LOCK_FILE_NAME, parseFileName } from './file-names.ts'
@@ -157,7 +158,7 @@ class CheckpointBuilder {
       fileSystem.syncDirectorySync(this.#building)
       this.#giveName()
       made = this.#target
-      fileSystem.removeSync(joinPath(made, LOCK_FILE_NAME))
+      this.#removeLocks()
       fileSystem.syncDirectorySync(parentOf(this.#target))
     } catch (error) {
       // Without the lock nothing in the directory is ours.
@@ -204,6 +205,20 @@ class CheckpointBuilder {
       if (isTaken && exists(fileSystem, this.#target)) throw targetExists(this.#target)
       throw error
     }
+  }
+
+  /**
+   * Also what others left who were about to lock the directory under its other name: as long as
+   * they live nobody could take over a LOCK that a crash leaves here. LOCK goes last: while it
+   * is here nobody else can have it.
+   */
+  #removeLocks(): void {
+    const { fileSystem } = this.#environment
+    for (const name of fileSystem.listSync(this.#target)) {
+      if (!isLock(name) || name === LOCK_FILE_NAME) continue
+      removeIfExistsSync(fileSystem, joinPath(this.#target, name))
+    }
+    fileSystem.removeSync(joinPath(this.#target, LOCK_FILE_NAME))
   }
 
   get #tables(): readonly TableMetadata[] {

@@ -220,6 +220,25 @@ describe('a checkpoint that cannot be', () => {
     await drive(clock, db.close())
   })
 
+  test('takes away what others left who came to lock it under its temporary name', async () => {
+    const all = await bench()
+    const { disk, clock, db } = all
+    const rename = disk.renameSync.bind(disk)
+    disk.renameSync = (from, to) => {
+      if (to === COPY) {
+        disk.plant(`${from}/LOCK-0123.claim`, Uint8Array.of(1))
+        disk.plant(`${from}/LOCK-4567.tmp`, Uint8Array.of(1))
+      }
+      rename(from, to)
+    }
+    await checkpoint(all)
+    assert.deepEqual(
+      disk.listSync(COPY).filter(name => name.startsWith('LOCK')),
+      [],
+    )
+    await drive(clock, db.close())
+  })
+
   test('leaves a whole one when two are made at one place at once', async () => {
     let job: CheckpointJob | undefined
     class Recorder extends InlineExecutor {
