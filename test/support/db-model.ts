@@ -219,7 +219,8 @@ export class DbModel {
   async #put(key: string, durability = this.#randomDurability()): Promise<void> {
     const value = this.#randomValue()
     const ttlMs = this.#random.below(4) === 0 ? 1 + this.#random.below(5000) : undefined
-    const expiryMs = ttlMs === undefined ? Number.POSITIVE_INFINITY : this.#nowMs + ttlMs
+    // Whole milliseconds, upwards, as they are stored.
+    const expiryMs = ttlMs === undefined ? Number.POSITIVE_INFINITY : Math.ceil(this.#nowMs + ttlMs)
     this.#note('put', `${key} ${durability} ttl ${ttlMs}`)
     const options = { durability, ...(ttlMs !== undefined && { ttlMs }) }
     const written = this.#db.put(key, value, options)
