@@ -23,6 +23,7 @@ import {
   VALUES_START_OFFSET,
   writeUintLe,
 } from './block-format.ts'
+import { copyWords } from './copy-words.ts'
 
 /** Up to here a loop beats making the view that `set` wants. */
 const COPY_LOOP_LENGTH_MAX = 48
@@ -37,6 +38,7 @@ export class BlockBuilder {
   readonly #sizeMax: number
   readonly #keys: Uint8Array
   readonly #values: Uint8Array
+  readonly #valueWords: Uint32Array
   /** By entry: where its key and value end in the staging areas, sequence, kind, fingerprint. */
   #keyEnds = new Uint32Array(ENTRY_COUNT_START)
   #valueEnds = new Uint32Array(ENTRY_COUNT_START)
@@ -55,6 +57,7 @@ export class BlockBuilder {
     this.#sizeMax = Math.min(sizeMax, SHARED_BLOCK_SIZE_MAX)
     this.bytes = new Uint8Array(this.#sizeMax)
     this.#values = new Uint8Array(this.#sizeMax)
+    this.#valueWords = new Uint32Array(this.#values.buffer, 0, this.#sizeMax >>> 2)
     // Keys are staged whole: each can be as long as the block, but shared prefixes count once in
     // the block and every time here. Bounded so that an entry that fits also stages.
     this.#keys = new Uint8Array(this.#sizeMax * 4)
@@ -101,7 +104,7 @@ export class BlockBuilder {
     if (size > this.#sizeMax || keysSize > keys.length) return false
     if (count === this.#kinds.length) this.#growRecords()
     copy(key, keyStart, keyEnd, keys, this.#keysSize)
-    copy(value, valueStart, valueEnd, this.#values, this.#valuesSize)
+    copyWords(value, valueStart, valueEnd, this.#values, this.#valueWords, this.#valuesSize)
     this.#keyEnds[count] = keysSize
     this.#valueEnds[count] = valuesSize
     this.#sequences[count] = sequence

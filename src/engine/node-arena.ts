@@ -25,6 +25,7 @@
  *  2. One thread writes. Another may read only after the arena was frozen and handed over.
  */
 import { assert } from '../assert.ts'
+import { copyWords } from './copy-words.ts'
 
 const HEADER_WORDS = 8
 export const USED_WORD = 1
@@ -252,32 +253,7 @@ export class NodeArena {
     return node
   }
 
-  /** Copies `source[start, end)` to `at`. */
   #copy(source: Uint8Array, start: number, end: number, at: number): void {
-    const { bytes, words } = this
-    if (end - start > COPY_LOOP_MAX || !IS_LITTLE_ENDIAN) {
-      bytes.set(source.subarray(start, end), at)
-      return
-    }
-    let from = start
-    let to = at
-    while ((to & 3) !== 0 && from < end) bytes[to++] = source[from++]!
-    for (; from < end - 3; from += 4, to += 4) {
-      words[to >>> 2] =
-        source[from]! |
-        (source[from + 1]! << 8) |
-        (source[from + 2]! << 16) |
-        (source[from + 3]! << 24)
-    }
-    while (from < end) bytes[to++] = source[from++]!
+    copyWords(source, start, end, this.bytes, this.words, at)
   }
 }
-
-/**
- * Up to this many bytes a loop beats the call of Uint8Array.set, which makes garbage, and for
- * shared memory goes byte by byte where the two do not stand alike in their words. With values of
- * 100 bytes an entry is appended in 115 ns instead of 141 (bench/skiplist.bench.ts).
- */
-const COPY_LOOP_MAX = 200
-
-const IS_LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1
