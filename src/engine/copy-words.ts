@@ -1,8 +1,8 @@
 /**
  * Copies of keys and values, most of which are short: a loop over words beats the call of
- * Uint8Array.set, which makes garbage, and for shared memory goes byte by byte where the two do not
- * stand alike in their words. With values of 100 bytes an entry gets into an arena in 115 ns instead
- * of 141 (bench/skiplist.bench.ts).
+ * Uint8Array.set, which makes garbage, and for shared memory goes byte by byte where the two do
+ * not stand alike in their words. With values of 100 bytes an entry gets into an arena in 115 ns
+ * instead of 141 (bench/skiplist.bench.ts).
  */
 
 /** Bytes up to which that is so. */
@@ -10,8 +10,8 @@ const LOOP_MAX = 200
 const IS_LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1
 
 /**
- * Copies `source[start, end)` to `target` at `at`. `words` are those of the same memory as `target`,
- * from its first byte on, as many as are whole.
+ * Copies `source[start, end)` to `target` at `at`. `words` are those of the same memory as
+ * `target`, from its first byte on, as many as are whole.
  */
 export function copyWords(
   source: Uint8Array,
