@@ -85,7 +85,7 @@ async function main(): Promise<void> {
       keyCount: parseCount(values.keys),
       valueSize: parseCount(values['value-size']),
       rounds: parseCount(values.rounds ?? (values.quick ? '3' : '5')),
-      recoveryRounds: values.quick ? 1 : 3,
+      recoveryRounds: 3,
       operations: values.quick ? 50_000 : 200_000,
       durationMs: values.quick ? 700 : 2000,
     }

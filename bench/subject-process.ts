@@ -1,7 +1,9 @@
 /** The process of one subject of compare.ts: opens it, measures on it, tells its memory. */
+import { loadEngine } from './built.ts'
 import { serveParent } from './child.ts'
 import { chooseKeys, keyChooser } from './key-chooser.ts'
 import { load, measure, type Scale } from './measure.ts'
+import { loadPeer } from './peers.ts'
 import type { RowId } from './rows.ts'
 import type { Subject, SubjectFactory, SubjectName, SubjectOptions } from './subject.ts'
 import { openClassicLevel } from './subjects/classic-level.ts'
@@ -17,6 +19,13 @@ const FACTORIES: Readonly<Record<SubjectName, SubjectFactory>> = {
   lmdb: openLmdb,
   map: openMap,
   'write-loop': openWriteLoop,
+}
+
+/** Load the code of a subject, before anything of it is timed. */
+const LOADERS: Readonly<Partial<Record<SubjectName, () => unknown>>> = {
+  duramen: loadEngine,
+  'classic-level': () => loadPeer('classic-level'),
+  lmdb: () => loadPeer('lmdb'),
 }
 
 export interface OpenArgument extends SubjectOptions, DatasetOptions {
@@ -45,6 +54,7 @@ function opened(): Subject {
 serveParent({
   async open(argument: OpenArgument) {
     dataset = new Dataset(argument)
+    await LOADERS[argument.name]?.()
     const startMs = performance.now()
     subject = await FACTORIES[argument.name](argument)
     return { settings: subject.settings, elapsedMs: performance.now() - startMs }
