@@ -163,7 +163,7 @@ export class SimPeers implements Peers {
   }
 
   send(peer: NodeId, _lane: Lane, kind: number, body: Uint8Array): boolean {
-    if (!this.#linked.has(peer)) return false
+    if (this.isCrashed || !this.#linked.has(peer)) return false
     const copy = copyBytes(body)
     const times = this.#network.random.below(20) === 0 ? 2 : 1
     for (let time = 0; time < times; time++) {
@@ -181,7 +181,8 @@ export class SimPeers implements Peers {
     body: Uint8Array,
     timeoutMs: number,
   ): Promise<Uint8Array> {
-    if (!this.#linked.has(peer)) {
+    // What it has begun before a crash may still run here; nobody hears of that.
+    if (this.isCrashed || !this.#linked.has(peer)) {
       return Promise.reject(new UnavailableError(`no link to ${peer}`))
     }
     const copy = copyBytes(body)
@@ -205,10 +206,12 @@ export class SimPeers implements Peers {
       network.carry(this.self, peer, target => {
         const deadlineMs = this.clock.monotonicMs() + timeoutMs
         target.answer(this.self, kind, copy, deadlineMs).then(
-          answer => back(() => resolve(copyBytes(answer))),
+          answer => {
+            if (!target.isCrashed) back(() => resolve(copyBytes(answer)))
+          },
           error => {
             mustBeKnown(error)
-            back(() => reject(error))
+            if (!target.isCrashed) back(() => reject(error))
           },
         )
       })
