@@ -73,8 +73,17 @@ const FILE_SYSTEM =
   /^src\/engine\/(?:file-system|node-file-system|directory-lock|lock-holder|file-kind)\.ts$/
 
 /** The files of the engine that choose the real disk; all others are given theirs. */
-const DISK_CHOOSERS =
-  /^src\/engine\/(?:db|index|offline|open|job-worker|node-file-system|directory-lock|lock-\w+)\.ts$/
+const DISK_CHOOSER_NAMES = [
+  'db',
+  'directory-lock',
+  'index',
+  'job-worker',
+  'lock-holder',
+  'node-file-system',
+  'offline',
+  'open',
+]
+const DISK_CHOOSERS = new RegExp(`^src/engine/(?:${DISK_CHOOSER_NAMES.join('|')})\\.ts$`)
 const DISKS = /^src\/engine\/(?:node-file-system|directory-lock|lock-holder|file-kind)\.ts$/
 
 function layerOf(path: string): string {
