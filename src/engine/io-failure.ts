@@ -34,6 +34,9 @@ export function isShortage(error: unknown): boolean {
 }
 
 const NO_MEMORY = 'the machine has no memory left: free some, and try again'
+const NO_MODULE =
+  'install duramen again, and leave it out of a bundle, as an external package: it starts threads ' +
+  'from files of its own'
 
 /** By the system's code: what to do about it. */
 const ADVICE: Readonly<Record<string, string>> = {
@@ -66,6 +69,9 @@ const ADVICE: Readonly<Record<string, string>> = {
   ERR_ZLIB_INITIALIZATION_FAILED: NO_MEMORY,
   ERR_MEMORY_ALLOCATION_FAILED: NO_MEMORY,
   ERR_WORKER_INIT_FAILED: 'no thread starts: raise the limits of files and threads (ulimit -n, -u)',
+  MODULE_NOT_FOUND: NO_MODULE,
+  ERR_MODULE_NOT_FOUND: NO_MODULE,
+  ERR_ACCESS_DENIED: 'start the program without --permission, under which nothing can be synced',
   EIO: 'check the disk: the log of the system (dmesg) tells more',
 }
 

@@ -11,7 +11,7 @@
  */
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { assert } from '../assert.ts'
-import { ClosedError, toError } from '../errors.ts'
+import { ClosedError, NotFoundError, toError } from '../errors.ts'
 import type { Executor, Job, JobResult } from './job.ts'
 import type { MaintenanceJobs, MaintenanceKind, MaintenanceThread } from './maintenance-job.ts'
 import {
@@ -42,9 +42,13 @@ export class WorkerExecutor implements Executor {
   readonly #maintenance = new Set<JobThread>()
   #closed = false
 
-  /** Jobs above `threadsMax` at once wait for a thread. */
+  /**
+   * Jobs above `threadsMax` at once wait for a thread. Throws NotFoundError in a bundle that has no
+   * place for them.
+   */
   constructor(threadsMax: number) {
     assert(threadsMax >= 1, 'at least one thread runs jobs')
+    checkPlace()
     this.#threadsMax = threadsMax
   }
 
@@ -189,6 +193,17 @@ function ignore(): void {
 function threadFlags(): WorkerOptions {
   const isInline = process.execArgv.some(flag => flag.startsWith('--input-type'))
   return isInline ? { execArgv: [] } : {}
+}
+
+/**
+ * A bundle of CommonJS does not know where it is, so none of its threads finds its file. That is
+ * told before anything is written: without threads nothing is ever flushed.
+ */
+function checkPlace(): void {
+  const place: string | undefined = import.meta.url
+  if (place !== undefined) return
+  const advice = 'leave duramen out of the bundle, as an external package'
+  throw new NotFoundError(`no thread finds its file from a bundle of CommonJS: ${advice}`)
 }
 
 /** A thread that runs job-worker; a bundle has it beside itself, under the same name. */

@@ -13,9 +13,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { buildSync, type Format } from 'esbuild'
 import { systemClock } from '../../src/clock.ts'
 import {
   destroy,
@@ -34,6 +37,7 @@ import {
 import { KvError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { systemRandom } from '../../src/random.ts'
+import { projectUrl } from '../support/project-root.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const hasher = await loadHasher()
@@ -46,6 +50,22 @@ const PLACES = {
   loop: /links lead in a circle/,
   [`${'n'.repeat(300)}`]: /choose a shorter path/,
 } as const
+
+test('a program in a bundle without the files of threads is told to leave duramen out', async t => {
+  const root = temporaryDirectory(t)
+  const { open: inCommonJs } = createRequire(root)(bundle(root, 'cjs')) as Engine
+  await assert.rejects(inCommonJs(join(root, 'none')), (error: KvError) => {
+    return error.code === 'KV_NOT_FOUND' && /leave duramen out of the bundle/.test(error.message)
+  })
+  assert.deepEqual(readdirSync(root), ['engine.cjs'], 'nothing was made')
+  const { open: inModule } = (await import(pathToFileURL(bundle(root, 'esm')).href)) as Engine
+  const db = await inModule(join(root, 'some'))
+  await db.put('key', 'value')
+  await assert.rejects(db.verify(), (error: KvError) => {
+    return error.code === 'KV_IO' && /leave it out of a bundle/.test(error.message)
+  })
+  await db.close()
+})
 
 test('open keeps to its directories when the current directory changes', async t => {
   const root = prepare(t)
@@ -214,6 +234,18 @@ async function expectRepair(directory: string, name: string, found: string): Pro
   const kept = [db.getSync('key') === undefined, db.getSync('late') === undefined]
   assert.deepEqual(kept, [name.endsWith('.sst'), name.endsWith('.wal')], 'the rest is there')
   await db.close()
+}
+
+type Engine = typeof import('../../src/engine/index.ts')
+
+/** The engine in one file, as a bundler of programs makes it. Returns its path. */
+function bundle(root: string, format: Format): string {
+  const outfile = join(root, `engine.${format === 'cjs' ? 'cjs' : 'mjs'}`)
+  const entryPoints = [fileURLToPath(projectUrl('src/engine/index.ts'))]
+  const target = 'node20.19'
+  const logLevel = 'error' // It warns that the place is unknown.
+  buildSync({ entryPoints, outfile, format, bundle: true, platform: 'node', target, logLevel })
+  return outfile
 }
 
 /** Under another name at first, as the server takes its own away again. */
