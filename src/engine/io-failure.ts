@@ -35,8 +35,8 @@ export function isShortage(error: unknown): boolean {
 
 const NO_MEMORY = 'the machine has no memory left: free some, and try again'
 const NO_MODULE =
-  'install duramen again, and leave it out of a bundle, as an external package: it starts threads ' +
-  'from files of its own'
+  'install duramen again, and leave it out of a bundle, as an external package: its threads have ' +
+  'files of their own'
 
 /** By the system's code: what to do about it. */
 const ADVICE: Readonly<Record<string, string>> = {
