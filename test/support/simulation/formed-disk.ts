@@ -8,15 +8,21 @@ import { createRing } from '../../../src/cluster/ring.ts'
 import { encodeRing } from '../../../src/cluster/ring-format.ts'
 import { nodeIdOf } from '../../../src/cluster/ring-member.ts'
 import type { Random } from '../../../src/random.ts'
+import { type Place, USUAL_PLACE } from './cluster-shape.ts'
 
 const ID_SIZE = 16
 const VIRTUAL_NODES = 16
 const FORMED_MS = 1_767_225_600_000
 
+export interface PlannedNode extends Partial<Place> {
+  readonly clientAddress: string
+  readonly peerAddress: string
+}
+
 export interface ClusterPlan {
   readonly partitionCount: number
   readonly replicationFactor: number
-  readonly nodes: readonly { readonly clientAddress: string; readonly peerAddress: string }[]
+  readonly nodes: readonly PlannedNode[]
 }
 
 /** What the node of each index keeps of itself: keys and values of the engine. */
@@ -27,10 +33,10 @@ export function formedRecords(
   const { partitionCount, replicationFactor } = plan
   const clusterId = random.bytes(ID_SIZE)
   const ids = plan.nodes.map(() => random.bytes(ID_SIZE))
-  const members = plan.nodes.map((addresses, index) => {
+  const members = plan.nodes.map((planned, index) => {
     const nodeId = nodeIdOf(ids[index]!)
-    const place = { rack: '', weight: 1, tokenSalt: 0, tokenId: nodeId }
-    return { ...addresses, ...place, nodeId, state: 'normal' as const }
+    const tokens = { tokenSalt: 0, tokenId: nodeId }
+    return { ...USUAL_PLACE, ...planned, ...tokens, nodeId, state: 'normal' as const }
   })
   const ring = createRing({
     epoch: 1,

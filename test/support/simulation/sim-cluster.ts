@@ -17,6 +17,7 @@ import type { Hasher } from '../../../src/hash.ts'
 import type { NodeAddress } from '../../../src/net/index.ts'
 import type { Random } from '../../../src/random.ts'
 import type { RingWatch } from './check-rings.ts'
+import { type ClusterShape, type Place, USUAL_PLACE } from './cluster-shape.ts'
 import type { FaultProfile } from './fault-profile.ts'
 import { formedRecords } from './formed-disk.ts'
 import { Machine, type MachineWorld } from './machine.ts'
@@ -32,7 +33,6 @@ const PORT_STEP = 10
 const CLUSTER_SECRET = 'what all simulated nodes know'
 /** Few, so that a scan over all of them and a table of owners cost little. */
 const PARTITION_COUNT = 16
-const REPLICATION_FACTOR = 3
 const RESTART_MAX_MS = 5000
 const SPARE_BYTES_MAX = 4 * 1024 * 1024
 
@@ -46,6 +46,7 @@ export interface SimClusterOptions {
   readonly rings: RingWatch
   /** The nodes join one another, instead of being members from the first moment. */
   readonly joins: boolean
+  readonly shape: ClusterShape
   readonly plant: Plant | undefined
 }
 
@@ -65,10 +66,6 @@ export class SimCluster {
   constructor(options: SimClusterOptions) {
     this.#options = options
     this.nodes = Array.from({ length: options.nodeCount }, (_, index) => this.#node(index))
-  }
-
-  get replicaCount(): number {
-    return Math.min(REPLICATION_FACTOR, this.members.length)
   }
 
   /** Where clients reach its nodes now. */
@@ -128,8 +125,9 @@ export class SimCluster {
     const records = formedRecords(
       {
         partitionCount: PARTITION_COUNT,
-        replicationFactor: REPLICATION_FACTOR,
-        nodes: this.nodes.map(({ name }) => ({
+        replicationFactor: this.#options.shape.replicationFactor,
+        nodes: this.nodes.map(({ name }, index) => ({
+          ...this.#place(index),
           clientAddress: `${name}:${CLIENT_PORT}`,
           peerAddress: `${name}:${PEER_PORT}`,
         })),
@@ -212,9 +210,16 @@ export class SimCluster {
     const join = contacts.map(contact => `${contact}:${this.#port(contact, PEER_PORT)}`)
     const peerPort = this.#port(name, PEER_PORT)
     const init = this.#options.joins && join.length === 0
-    const cluster = { secret: CLUSTER_SECRET, peerHost: name, peerPort, init, join }
+    const listens = { peerHost: name, peerPort }
+    const cluster = { secret: CLUSTER_SECRET, ...listens, ...this.#place(index), init, join }
     const port = this.#port(name, CLIENT_PORT)
-    return { host: name, port, partitionCount: PARTITION_COUNT, cluster }
+    const { replicationFactor } = this.#options.shape
+    const shape = { partitionCount: PARTITION_COUNT, ...(init ? { replicationFactor } : {}) }
+    return { host: name, port, ...shape, cluster }
+  }
+
+  #place(index: number): Place {
+    return this.#options.shape.places[index] ?? USUAL_PLACE
   }
 
   /** From its next life on it is reached elsewhere. */

@@ -12,7 +12,8 @@
  *              old copies of them in their place, refused, or taken back by the operator
  *   programs   kill -9 and power loss at any moment, or within a file call; all at once; pauses;
  *              a clean stop; starts, with other addresses now and then
- *   forming    nodes that are one cluster already, or join: in peace, amid faults, amid writes
+ *   forming    nodes that are one cluster already, or join: in peace, amid faults, amid writes;
+ *              one to five copies of a key, racks, weights
  *   clients    puts, large ones and such as expire, deletes, batches, also wide ones, gets of one
  *              and many keys, scans and counts, at one, quorum and all, at each durability, with
  *              and without a session, by the ring or by way of any node
@@ -33,6 +34,13 @@ import { checkScans, liveRecords } from './check-scans.ts'
 import { checkStoredRecords, findUnfinished, type StoredCheck } from './check-stored.ts'
 import { checkTimes, latestKeys } from './check-times.ts'
 import { checkVersions } from './check-versions.ts'
+import {
+  type ClusterShape,
+  drawNodeCount,
+  drawShape,
+  shapeTraits,
+  USUAL_SHAPE,
+} from './cluster-shape.ts'
 import { drawProfile, type FaultProfile, oldDisksProfile } from './fault-profile.ts'
 import { Faults, type FaultTargets } from './faults.ts'
 import { History } from './history.ts'
@@ -59,24 +67,6 @@ import { drawWorkload, type Workload } from './workload.ts'
  */
 export type Forming = 'formed' | 'joining' | 'amid faults' | 'amid writes'
 
-/** How many of a hundred simulations have so many nodes: 3 is what most clusters have. */
-const SHARES_OF_NODES: readonly (readonly [nodes: number, share: number])[] = [
-  [3, 72],
-  [5, 10],
-  [2, 7],
-  [4, 7],
-  [1, 4],
-]
-
-function drawNodeCount(random: Random): number {
-  let rest = random.below(100)
-  for (const [nodes, share] of SHARES_OF_NODES) {
-    if (rest < share) return nodes
-    rest -= share
-  }
-  return 3
-}
-
 const FORMINGS: readonly Forming[] = [
   ...(['formed', 'formed', 'formed', 'formed'] as const),
   ...(['joining', 'amid faults', 'amid faults', 'amid writes'] as const),
@@ -94,6 +84,8 @@ export interface SimulationOptions {
   readonly workload?: Workload | undefined
   /** @defaultValue drawn from the seed; none where the profile or the workload is given */
   readonly rarities?: Rarities | undefined
+  /** @defaultValue drawn from the seed; usual where the profile or the workload is given */
+  readonly shape?: ClusterShape | undefined
   /** Calls of a drawn workload, of a hundred. @defaultValue 100 */
   readonly callPercent?: number | undefined
   /** All is suspended for hours now and then. @defaultValue drawn from the seed, mostly false */
@@ -180,6 +172,7 @@ class Simulation {
   readonly #profile: FaultProfile
   readonly #workload: Workload
   readonly #rarities: Rarities
+  readonly #shape: ClusterShape
   readonly #cluster: SimCluster
   readonly #faults: Faults
   readonly #operator: Operator
@@ -209,6 +202,10 @@ class Simulation {
     const isGiven = options.profile !== undefined || options.workload !== undefined
     const rarities = isGiven ? NO_RARITIES : drawRarities(name => this.#random(name))
     this.#rarities = options.rarities ?? rarities
+    // An old copy of a disk is refused by those who hold what it lacks.
+    const isUsual = isGiven || oldDisks
+    const shape = isUsual ? USUAL_SHAPE : drawShape(name => this.#random(name), this.#nodeCount)
+    this.#shape = options.shape ?? shape
     const scheduler = this.#scheduler
     const trace = this.#trace
     const { route } = this.#profile
@@ -226,6 +223,7 @@ class Simulation {
       profile: this.#profile,
       rings: this.#rings,
       joins: this.#forming !== 'formed',
+      shape: this.#shape,
       plant: both(options.plant === undefined ? tap : both(options.plant, tap), this.#limits),
     })
     const { clients } = this.#workload
@@ -399,12 +397,13 @@ class Simulation {
 
   async #check(): Promise<void> {
     const history = this.#history
-    const { replicaCount, ownersOf } = this.#cluster
+    const { members, ownersOf } = this.#cluster
     const replicas = await this.#cluster.readReplicas()
     checkStoredRecords(this.#stored(replicas), this.#violations)
     checkVersions(history, replicas, this.#violations)
+    // A sole owner may be written to by way of another, which answers before it passes it on.
     const isStrong = ({ consistency }: { readonly consistency: string }) =>
-      replicaCount === 1 || consistency !== 'one'
+      members.length === 1 || consistency !== 'one'
     const { clockJump } = this.#profile.weights
     const clockErrorMs = clockJump > 0 ? Number.POSITIVE_INFINITY : CLOCK_ERROR_MAX_MS
     checkReads({ history, isStrong, clockErrorMs }, this.#violations)
@@ -415,7 +414,7 @@ class Simulation {
     // What is on a disk is shown once it is synced.
     await this.#sleep(SYNCED_MS)
     const live = liveRecords(replicas, ownersOf)
-    for (const node of this.#cluster.members) {
+    for (const node of members) {
       checkScans(node.name, await this.#operator.survey(node), live, this.#violations)
     }
     for (const lost of await this.#operator.overwrite(latestKeys(replicas, OVERWRITTEN))) {
@@ -466,7 +465,8 @@ class Simulation {
       'large values': this.#rarities.largeValues > 0,
     }
     const names = Object.entries(traits).filter(([, is]) => is)
-    return [`${this.#nodeCount} nodes`, this.#forming, ...names.map(([name]) => name)]
+    const shape = shapeTraits(this.#shape)
+    return [`${this.#nodeCount} nodes`, this.#forming, ...shape, ...names.map(([name]) => name)]
   }
 
   #note(what: string): void {
