@@ -14,7 +14,7 @@
  */
 
 import { equalBytes } from '../bytes.ts'
-import { CorruptionError, InvalidArgumentError, KvError } from '../errors.ts'
+import { CorruptionError, InvalidArgumentError, KvError, LockedError } from '../errors.ts'
 import { backupNumbers, readBackupSync } from './backup-files.ts'
 import { type DecodedBackup, encodeBackup } from './backup-format.ts'
 import { expectWhole, explained, refuseWithin } from './checkpoint-job.ts'
@@ -69,7 +69,7 @@ export function runBackupJob(job: BackupJob, environment: JobEnvironment): Backu
     const target = fileSystem.resolveSync(job.target)
     refuseWithin(fileSystem, job, target, 'a backup')
     fileSystem.makeDirectorySync(target)
-    lock = fileSystem.lockSync(target)
+    lock = lockBackups(fileSystem, target)
     made = new Backup(job, environment, target, list).run()
     return made
   } catch (error) {
@@ -80,6 +80,16 @@ export function runBackupJob(job: BackupJob, environment: JobEnvironment): Backu
       const path = joinPath(made.directory, LOCK_FILE_NAME)
       unlessRefused(list, path, UNREMOVED, () => lock?.releaseSync())
     }
+  }
+}
+
+function lockBackups(fileSystem: FileSystem, target: string): DirectoryLock {
+  try {
+    return fileSystem.lockSync(target)
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error
+    const words = `${target} is in use: wait for the backup that is made there, if it is one`
+    throw new LockedError(`${words} (${error.message})`, { cause: error })
   }
 }
 
@@ -140,6 +150,7 @@ class Backup {
     this.#writeFile(name, encodeBackup(databaseId, this.#number, snapshot))
     fileSystem.syncDirectorySync(this.#target)
     const removedBackups = this.#removeOlder(tables)
+    this.#removeUnfinished()
     return {
       directory: this.#target,
       backup: this.#number,
@@ -279,6 +290,15 @@ class Backup {
       if (!needed.has(fileNumber)) this.#remove(formatFileName('table', fileNumber))
     }
     return removed.length
+  }
+
+  /** What a backup was writing when its process was killed: the next one may not need the like. */
+  #removeUnfinished(): void {
+    for (const name of this.#names) {
+      if (!name.endsWith(TEMPORARY_SUFFIX)) continue
+      const kind = parseFileName(name.slice(0, -TEMPORARY_SUFFIX.length))?.kind
+      if (kind === 'table' || kind === 'backup') this.#remove(name)
+    }
   }
 
   #remove(name: string): boolean {
