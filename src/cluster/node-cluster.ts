@@ -140,7 +140,7 @@ function* statesOf(
     yield [AppState.writesPerSecond, load.writes]
     yield [AppState.p99Us, Math.round(1000 * Math.max(load.readP99Ms ?? 0, load.writeP99Ms ?? 0))]
   }
-  const { writesRefusedFor } = db.stats()
+  const { writesRefusedFor } = db
   const why = writesRefusedFor ?? (work.isClockUnconfirmed ? 'clock' : undefined)
   yield [AppState.writesRefused, why === undefined ? 0 : WRITE_REFUSALS[why]]
 }

@@ -103,7 +103,7 @@ export async function startNode(
   try {
     return await serve(db, watched, resolved, events, found)
   } catch (error) {
-    const { writesRefusedFor } = db.stats()
+    const { writesRefusedFor } = db
     await db.close()
     const isFull = error instanceof IoError && writesRefusedFor === 'space'
     if (!isFull || options.cluster === undefined) throw error

@@ -163,6 +163,7 @@ export function buildDb(assembly: DbAssembly, log: RecoveredLog): Db {
     },
     close: () => closeDb(assembly, machinery, writes),
     stats: () => collectStats(sources),
+    refusedFor: () => room.refusedFor,
   })
 }
 

@@ -11,6 +11,7 @@ import type { RangeSizes } from './range-sizes.ts'
 import type { TreeState } from './tree-state.ts'
 import type { WalHold } from './wal-hold.ts'
 import type { WriteQueue } from './write-queue.ts'
+import type { WriteRefusal } from './write-refusal.ts'
 
 /** The parts of an open database, built by open.ts. */
 export interface DbParts {
@@ -28,6 +29,7 @@ export interface DbParts {
   readonly openingHold: WalHold | undefined
   readonly rangeSizes: RangeSizes
   readonly stats: () => DbStats
+  readonly refusedFor: () => WriteRefusal | undefined
   /** Lets nobody wait any more for work that keeps failing. */
   readonly beginClosing: () => void
   /** Releases everything; called once, after the writes have drained. */

@@ -36,6 +36,7 @@ import type { MaintenanceOptions } from './maintenance-operation.ts'
 import { checkPurgeBound } from './options.ts'
 import type { VerifyReport } from './verify-job.ts'
 import { checkSequence, type WalHold } from './wal-hold.ts'
+import type { WriteRefusal } from './write-refusal.ts'
 
 /** What approximateSize() takes of the event loop, in reads of memory: about 13 us. */
 const SIZE_OPERATIONS = 8
@@ -122,6 +123,12 @@ export class Db extends EmbeddedStore {
   stats(): DbStats {
     this.#checkOpen()
     return this.#parts.stats()
+  }
+
+  /** That of `stats()` alone, for who asks often: it costs nothing. Throws ClosedError. */
+  get writesRefusedFor(): WriteRefusal | undefined {
+    this.#checkOpen()
+    return this.#parts.refusedFor()
   }
 
   /**

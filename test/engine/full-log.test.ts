@@ -136,6 +136,7 @@ describe('without room for the next segment of the log', () => {
       assert.equal(refusal.outcome, 'rejected')
       const isFull = fault === 'ENOSPC' || fault === 'EDQUOT'
       assert.equal(db.stats().writesRefusedFor, isFull ? 'space' : 'files')
+      assert.equal(db.writesRefusedFor, isFull ? 'space' : 'files')
       await checkAll(db, clock, written)
       rule.remove()
       assert.equal(await putUntilRotation(story), undefined)
