@@ -78,10 +78,9 @@ export class PagedScan<T> implements Scan<T> {
       )
     }
     if (this.#isFailed()) await this.#throwFailure()
-    if (this.#closed && !this.#ended) {
-      throw new ClosedError('the scan is closed')
-    }
     while (this.#index === this.#items.length) {
+      // Also where it is closed during the read: nothing would mean that it came to its end.
+      if (this.#closed && !this.#ended) throw new ClosedError('the scan is closed')
       if (this.#isAtEnd()) {
         await this.#end()
         return []
