@@ -68,6 +68,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   ZSTD_error_memory_allocation: NO_MEMORY,
   ERR_ZLIB_INITIALIZATION_FAILED: NO_MEMORY,
   ERR_MEMORY_ALLOCATION_FAILED: NO_MEMORY,
+  ERR_WORKER_OUT_OF_MEMORY: 'a thread of the engine takes no more heap than that: report it',
   ERR_WORKER_INIT_FAILED: 'no thread starts: raise the limits of files and threads (ulimit -n, -u)',
   MODULE_NOT_FOUND: NO_MODULE,
   ERR_MODULE_NOT_FOUND: NO_MODULE,

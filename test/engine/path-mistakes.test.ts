@@ -34,6 +34,7 @@ import {
   verifyDirectory,
   verifyInEnvironment,
 } from '../../src/engine/index.ts'
+import { adviceFor } from '../../src/engine/io-failure.ts'
 import { KvError } from '../../src/errors.ts'
 import { loadHasher } from '../../src/hash.ts'
 import { systemRandom } from '../../src/random.ts'
@@ -65,6 +66,12 @@ test('a program in a bundle without the files of threads is told to leave durame
     return error.code === 'KV_IO' && /leave it out of a bundle/.test(error.message)
   })
   await db.close()
+})
+
+test('who has a thread without memory, or no thread at all, is not sent to the disk', () => {
+  for (const code of ['ERR_WORKER_OUT_OF_MEMORY', 'ERR_WORKER_INIT_FAILED', 'ERR_ACCESS_DENIED']) {
+    assert.doesNotMatch(adviceFor(code), /disk/, code)
+  }
 })
 
 test('open keeps to its directories when the current directory changes', async t => {
