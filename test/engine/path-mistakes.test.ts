@@ -30,8 +30,7 @@ import {
   openInEnvironment,
   repairDirectory,
   repairInEnvironment,
-  restoreBackup,
-  verifyDirectory,
+  restoreInEnvironment,
   verifyInEnvironment,
 } from '../../src/engine/index.ts'
 import { adviceFor } from '../../src/engine/io-failure.ts'
@@ -94,8 +93,8 @@ describe('a path that cannot be used', () => {
     open: (path: string) => open(path),
     'open of an existing one': (path: string) => open(path, { createIfMissing: false }),
     destroy,
-    verifyDirectory: (path: string) => verifyDirectory(path),
-    repairDirectory: (path: string) => repairDirectory(path),
+    verifyDirectory: (path: string) => verifyInEnvironment(path, {}, world()),
+    repairDirectory: (path: string) => repairInEnvironment(path, {}, world()),
     dumpFile: (path: string) => dumpFile(path, async () => undefined),
   }
   for (const [name, call] of Object.entries(calls)) {
@@ -108,16 +107,19 @@ describe('a path that cannot be used', () => {
 
   test('as a second directory, or where copies come from or go to', async t => {
     const root = prepare(t)
-    const db = await open(join(root, 'db'))
+    const db = await openInEnvironment(join(root, 'db'), {}, world())
     await db.put('key', 'value')
-    await db.backup(join(root, 'backups'))
+    const backups = join(root, 'backups')
+    await db.backup(backups)
     let count = 0
+    const another = () => join(root, `new ${count++}`)
     const copies = {
-      coldDirectory: (path: string) => open(join(root, `new ${count++}`), { coldDirectory: path }),
+      coldDirectory: (path: string) =>
+        openInEnvironment(another(), { coldDirectory: path }, world()),
       checkpoint: (path: string) => db.checkpoint(path),
       backup: (path: string) => db.backup(path),
-      restore: (path: string) => restoreBackup(join(root, 'backups'), path),
-      'restore of a backup': (path: string) => restoreBackup(path, join(root, `new ${count++}`)),
+      restore: (path: string) => restoreInEnvironment(backups, path, {}, world()),
+      'restore of a backup': (path: string) => restoreInEnvironment(path, another(), {}, world()),
     }
     for (const call of Object.values(copies)) {
       for (const [place, text] of Object.entries(PLACES))
