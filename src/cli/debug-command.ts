@@ -46,7 +46,7 @@ export const debugCommand: Command = {
     { name: 'target', description: 'of backup and restore: where to', required: false },
   ],
   options: [
-    { flags: '--entries', description: 'dump: also each key and value' },
+    { flags: '--entries', description: 'dump of a table or log: also each key and value' },
     { flags: '--keep <n>', description: 'backup: how many stay, this one included', standard: '1' },
     { flags: '--number <n>', description: 'restore: which backup', standard: 'the newest' },
     {

@@ -41,6 +41,11 @@ export async function dumpPath(
   }
   const names = listing(fileSystem, path)
   if (names !== undefined) {
+    if (withEntries) {
+      throw new InvalidArgumentError(
+        `${path} is a directory: entries are shown of one table or log, by its path`,
+      )
+    }
     await dumpDirectory(fileSystem, path, names, take)
     return
   }

@@ -11,7 +11,8 @@
  */
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { assert } from '../assert.ts'
-import { ClosedError, NotFoundError, toError } from '../errors.ts'
+import { ClosedError, IoError, NotFoundError, toError } from '../errors.ts'
+import { systemErrorCode } from './file-system.ts'
 import type { Executor, Job, JobResult } from './job.ts'
 import type { MaintenanceJobs, MaintenanceKind, MaintenanceThread } from './maintenance-job.ts'
 import {
@@ -119,8 +120,17 @@ export class WorkerExecutor implements Executor {
 
   /** Who did the like last has the buffers for it; else each thread gets those of every kind. */
   #idleFor(kind: Job['kind']): JobThread | undefined {
+    this.#forgetDead()
     const at = this.#idle.findLastIndex(({ lastKind }) => lastKind === kind)
     return at < 0 ? this.#idle.pop() : this.#idle.splice(at, 1)[0]
+  }
+
+  /** A thread may end while it has nothing to do: the next job is not to fail for that. */
+  #forgetDead(): void {
+    for (let at = this.#idle.length - 1; at >= 0; at--) {
+      if (!this.#idle[at]!.dead) continue
+      for (const thread of this.#idle.splice(at, 1)) this.#threads.delete(thread)
+    }
   }
 
   #giveBack(thread: JobThread): void {
@@ -135,13 +145,14 @@ class JobThread {
   readonly #worker: Worker
   #nextId = 1
   #dead = false
+  #closed = false
   #settle: { resolve: (result: TaskResult) => void; reject: (error: Error) => void } | undefined
 
   constructor() {
     this.#worker = startWorker({ resourceLimits: RESOURCE_LIMITS, ...threadFlags() })
     this.#worker.on('message', (reply: JobReply) => this.#onReply(reply))
     this.#worker.on('error', error => this.#onDeath(toError(error)))
-    this.#worker.on('exit', code => this.#onDeath(new Error(`job thread exited with ${code}`)))
+    this.#worker.on('exit', code => this.#onDeath(new Error(`it exited with ${code}`)))
     this.#worker.unref()
   }
 
@@ -151,7 +162,7 @@ class JobThread {
 
   run(task: JobTask): Promise<TaskResult> {
     assert(this.#settle === undefined, 'a thread runs one job at a time')
-    if (this.#dead) return Promise.reject(new Error('the thread of this job has ended'))
+    if (this.#dead) return Promise.reject(this.#endedBy(new Error('it ended before')))
     const request: JobRequest = { id: this.#nextId, task }
     return new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
@@ -161,6 +172,7 @@ class JobThread {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     await this.#worker.terminate()
   }
 
@@ -178,7 +190,18 @@ class JobThread {
     this.#dead = true
     const settle = this.#settle
     this.#settle = undefined
-    settle?.reject(error)
+    settle?.reject(this.#endedBy(error))
+  }
+
+  /** As whoever waits for a job is told. What the system says goes on to ioFailure(). */
+  #endedBy(error: Error): Error {
+    if (this.#closed) return new ClosedError('the database was closed before the job was done')
+    if (systemErrorCode(error) !== undefined) return error
+    return new IoError(
+      `the thread of a job ended: ${error.message}; nothing is lost: try again, and if it ends ` +
+        'again, install duramen again and restart the program',
+      { cause: error },
+    )
   }
 }
 

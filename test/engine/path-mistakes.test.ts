@@ -128,6 +128,15 @@ describe('a path that cannot be used', () => {
     await db.close()
   })
 
+  test('entries of a directory', async t => {
+    const path = prepare(t)
+    const advice = { code: 'KV_INVALID_ARGUMENT', message: /is a directory: .* by its path/ }
+    await assert.rejects(
+      dumpFile(path, async () => undefined, { entries: true }),
+      advice,
+    )
+  })
+
   test('an error of the sink is not taken for one of the file', async t => {
     const root = prepare(t)
     await (await open(join(root, 'db'))).close()
