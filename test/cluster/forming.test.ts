@@ -8,7 +8,7 @@ import { type AddressInfo, connect as connectSocket, createServer } from 'node:n
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { freePort } from '../../bench/server/server-process.ts'
-import { yieldToEventLoop } from '../../src/clock.ts'
+import { delay, systemClock } from '../../src/clock.ts'
 import {
   type ClusterOptions,
   type Node,
@@ -23,6 +23,10 @@ import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const SECRET = 'what all nodes of this test know'
 const LIMIT_MS = 30_000
+const POLL_MS = 5
+/** Little is written; touching the memory of the usual one takes longer than all the rest. */
+const MEMORY_BUDGET = 8 * 1024 * 1024
+const clock = systemClock()
 
 interface Figures {
   readonly nodeId: string
@@ -55,6 +59,7 @@ class Nodes {
     const node = await startNode({
       directory: join(this.#root, name),
       port: 0,
+      memoryBudget: MEMORY_BUDGET,
       ...options,
       logger: jsonLogger(
         line => this.lines.push(line),
@@ -109,7 +114,7 @@ async function until(condition: () => boolean, what: string): Promise<void> {
   const endMs = performance.now() + LIMIT_MS
   while (!condition()) {
     assert.ok(performance.now() < endMs, `not in time: ${what}`)
-    await yieldToEventLoop()
+    await delay(clock, POLL_MS)
   }
 }
 

@@ -8,7 +8,7 @@ import { cpSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { type Clock, systemClock, yieldToEventLoop } from '../../src/clock.ts'
+import { type Clock, delay, systemClock } from '../../src/clock.ts'
 import { type Node, type NodeOptions, startNode } from '../../src/cluster/index.ts'
 import { open } from '../../src/engine/index.ts'
 import { connect } from '../../src/net/index.ts'
@@ -19,6 +19,7 @@ import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const SECRET = 'what all nodes know of each other'
 const LIMIT_MS = 20_000
+const POLL_MS = 5
 
 async function freePort(): Promise<number> {
   const server = createServer()
@@ -34,7 +35,7 @@ async function until(condition: () => boolean, what: string): Promise<void> {
   const endMs = performance.now() + LIMIT_MS
   while (!condition()) {
     assert.ok(performance.now() < endMs, `not in time: ${what}`)
-    await yieldToEventLoop()
+    await delay(systemClock(), POLL_MS)
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { utf8Decode } from '../../../src/bytes.ts'
 import { KvError } from '../../../src/errors.ts'
-import { Client } from '../../../src/net/index.ts'
+import { Client, type ClientOptions } from '../../../src/net/index.ts'
 import type { Random } from '../../../src/random.ts'
 import type { History } from './history.ts'
 import { MachineClock, trueWallMs } from './machine-clock.ts'
@@ -17,6 +17,8 @@ import { tapVersions } from './version-tap.ts'
 
 const NAME = 'operator'
 const PATIENCE_MS = 2000
+/** A page with large values takes seconds on the slowest networks, and is sent on once. */
+const SURVEY_PATIENCE_MS = 20_000
 
 export interface OperatorOptions {
   readonly scheduler: Scheduler
@@ -69,7 +71,7 @@ export class Operator {
 
   /** All entries, and their number, as this node tells them. Rejects with what it answers. */
   async survey(node: SimNode): Promise<Survey> {
-    const client = this.#client(node)
+    const client = this.#client(node, { timeoutMs: SURVEY_PATIENCE_MS })
     const { scheduler } = this.#options
     const fromMs = trueWallMs(scheduler)
     try {
@@ -95,7 +97,7 @@ export class Operator {
     for (const [at, key] of keys.entries()) {
       const node = members[at % members.length]!
       const written = at % 3 === 2 ? undefined : `${NAME} at the end:${at}`
-      const client = this.#client(node, undefined, 'server')
+      const client = this.#client(node, { versions: 'server' })
       try {
         const terms = { consistency: 'quorum' } as const
         if (written === undefined) await client.delete(key, terms)
@@ -112,8 +114,8 @@ export class Operator {
 
   #client(
     node: SimNode,
+    options: Pick<ClientOptions, 'timeoutMs' | 'versions'>,
     sent: (version: string) => void = () => undefined,
-    versions: 'client' | 'server' = 'client',
   ): Client {
     const { random, network, cluster } = this.#options
     const connector = network.connector(this.#process, NAME)
@@ -124,8 +126,8 @@ export class Operator {
       random,
       connector: tapVersions(connector, (_key, _value, version) => sent(version)),
       timeoutMs: PATIENCE_MS,
-      versions,
       clientName: NAME,
+      ...options,
     })
   }
 
@@ -134,7 +136,7 @@ export class Operator {
     const key = `written by way of ${node.name}`
     const value = history.nextValue(NAME, 0)
     const write = history.begin({ key, value, client: NAME, consistency: 'one' })
-    const client = this.#client(node, version => {
+    const client = this.#client(node, {}, version => {
       write.version = version
     })
     try {
