@@ -7,7 +7,9 @@
  *     of ours that it does not mention; but where the disk is full, what no edit ever mentioned.
  *  2. A failure at any step closes what was opened and then gives the lock back.
  */
+
 import { checkPath } from '../arguments.ts'
+import { yieldToEventLoop } from '../clock.ts'
 import { InvalidArgumentError, NotFoundError } from '../errors.ts'
 import { type Hasher, loadHasher } from '../hash.ts'
 import type { Logger } from '../logger.ts'
@@ -121,6 +123,8 @@ async function openWith(
     const lock = fileSystem.lockSync(directory)
     // The last of all: until its threads have ended, they write to the directory.
     cleanup.unshift(() => lock.releaseSync())
+    // Each step until the log is read takes milliseconds the first time: in turns of their own.
+    await yieldToEventLoop()
     return await recover(directory, options, environment, hasher, lock, cleanup)
   } catch (error) {
     for (const failure of await runAll(cleanup.reverse())) {
@@ -161,6 +165,7 @@ async function recover(
   // the database: it bears another identity and is removed as an orphan.
   const walNumbers = existing === undefined ? [] : numbersOf(fileSystem.listSync(directory), 'wal')
   const log = { ...parts, options, executor, hasher, clock, random, expiry, manifest, walNumbers }
+  await yieldToEventLoop()
   const recovered = await recoverWal(log)
   // No function may know of `recovered`: what it holds in memory is to be let go (db-assembly.ts).
   const { start, replay, wal } = recovered

@@ -76,7 +76,10 @@ export interface Recovered {
 export async function recoverWal(parts: RecoveryParts): Promise<Recovered> {
   const { manifest } = parts
   // What is replayed will be flushed: the thread starts while the log is being read.
-  if (parts.walNumbers.length > 0) parts.executor.prepare()
+  if (parts.walNumbers.length > 0) {
+    parts.executor.prepare()
+    await yieldToEventLoop()
+  }
   const arenas = new ReplayArenas(parts)
   const replay = await replayWal(replayOptions(parts), arenas)
   const start = {
