@@ -29,11 +29,12 @@ import type { PartitionScan, ScanPage, ScanRequest } from './scan.ts'
 import type { ScanMemory } from './scan-memory.ts'
 import { decodeOpened, decodePage, encodeClose, encodeNext, encodeOpen } from './scan-messages.ts'
 import { TimeSlice } from './time-slice.ts'
+import { unlessSilent } from './unless-silent.ts'
 import { decodeCursor, encodeCursor, UnorderedScan } from './unordered-scan.ts'
 
 /**
  * A replica that sends no page for so long has failed, as far as the scan is concerned. One large
- * value makes a page, and may take its time.
+ * value makes a page, and may take its time; who falls silent is given up before.
  */
 const PAGE_MS_MAX = 5000 + LARGEST_ANSWER_MS
 /** Replicas that a scan may lose before it gives up. */
@@ -217,22 +218,27 @@ export class ClusterScan implements PartitionScan {
       source.check()
       return page
     }
-    const { peers, sets } = this.#options
+    const { sets } = this.#options
     const { node, id, partitions } = source
     if (id !== undefined) {
       const body = encodeNext({ id, entriesMax, bytesMax })
       const { scanNext } = PeerMessage
-      return decodePage(await peers.request(node, 'data', scanNext, body, PAGE_MS_MAX))
+      return decodePage(await this.#ask(node, scanNext, body))
     }
     const request = this.#rest()
     const isUnordered = this.#isUnordered
     const { epoch } = sets
     const body = encodeOpen({ epoch, isUnordered, request, partitions, entriesMax, bytesMax })
-    const answer = await peers.request(node, 'data', PeerMessage.scanOpen, body, PAGE_MS_MAX)
-    const opened = decodeOpened(answer)
+    const opened = decodeOpened(await this.#ask(node, PeerMessage.scanOpen, body))
     source.id = opened.id
     if (this.#closed) this.#closeSource(source)
     return opened.page
+  }
+
+  #ask(node: NodeId, kind: number, body: Uint8Array): Promise<Uint8Array> {
+    const { peers, store } = this.#options
+    const answer = peers.request(node, 'data', kind, body, PAGE_MS_MAX)
+    return unlessSilent(answer, node, peers, store.clock)
   }
 
   get #pageBytes(): number {

@@ -119,6 +119,31 @@ describe('scans across the cluster', () => {
     }
   })
 
+  test('go on soon when replicas fall silent', async t => {
+    const random = seededRandom(printSeed(t))
+    for (const isUnordered of [false, true]) {
+      const cluster = await FakeCluster.start({ random, nodes: 5, partitionCount: 64 })
+      const entries = await fill(cluster, random, 300)
+      const [self, ...others] = cluster.members as [FakeMember, ...FakeMember[]]
+      const scan = self.scans.open(EVERYTHING, isUnordered)
+      const beganMs = cluster.clock.monotonicMs()
+      const silent = others.slice(0, 2)
+      let isNoticed = false
+      const found = await readAll(cluster, scan, () => {
+        if (cluster.network.isPaused(silent[0]!.id)) return
+        for (const { id } of silent) cluster.network.pause(id)
+        cluster.clock.setTimer(1000, () => {
+          isNoticed = true
+          for (const { id } of silent) cluster.network.silence(id)
+        })
+      })
+      const tookMs = cluster.clock.monotonicMs() - beganMs
+      assert.ok(isNoticed, 'they fell silent amid the scan')
+      assert.ok(tookMs < 1000 + 2 * 2000, `took ${tookMs} ms`)
+      assert.deepEqual(sorted(found), sorted(expectedEntries(entries, EVERYTHING)))
+    }
+  })
+
   test('an unordered one goes on with its cursor on any other node', async t => {
     const random = seededRandom(printSeed(t))
     const cluster = await FakeCluster.start({ random, nodes: 5, partitionCount: 64 })
