@@ -96,10 +96,6 @@ export class FakeNetwork {
     for (const peers of this.#nodes.values()) peers.listened()
   }
 
-  isPaused(node: NodeId): boolean {
-    return this.#paused.has(node)
-  }
-
   isSilent(node: NodeId): boolean {
     return this.#silent.has(node)
   }
