@@ -37,6 +37,8 @@ const ATTEMPT_DIGITS = 2 * ATTEMPT_ID_SIZE
 /** The attempt and the number of the try. */
 const TRY_DIGITS = ATTEMPT_DIGITS + 8
 export const CHALLENGE_SIZE = 32
+/** Characters of a refusal that are shown. */
+const REFUSAL_TEXT_SIZE_MAX = 1000
 /** The cluster id of a node that belongs to none yet. */
 export const NO_CLUSTER = '0'.repeat(2 * NODE_ID_SIZE)
 
@@ -193,7 +195,8 @@ export function decodeRefusal(
 }
 
 /** The refusal as an error; its text says what to do. */
-export function refusalError(code: number, message: string): KvError {
+export function refusalError(code: number, text: string): KvError {
+  const message = inOneLine(text)
   switch (code) {
     case PeerRefusal.version:
       return new VersionMismatchError(message)
@@ -214,4 +217,10 @@ export function refusalError(code: number, message: string): KvError {
     default:
       return new ProtocolError(message)
   }
+}
+
+/** What another program sent, for logs and terminals: no control characters, and not without end. */
+export function inOneLine(text: string): string {
+  const shown = text.slice(0, REFUSAL_TEXT_SIZE_MAX).replace(/\p{Cc}/gu, '\ufffd')
+  return text.length > REFUSAL_TEXT_SIZE_MAX ? `${shown}…` : shown
 }

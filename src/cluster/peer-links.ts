@@ -33,6 +33,7 @@ import {
   type Boot,
   CHALLENGE_SIZE,
   type Hello,
+  inOneLine,
   PEER_FEATURES,
   PEER_PROTOCOL_MAX,
   PEER_PROTOCOL_MIN,
@@ -394,7 +395,8 @@ export class PeerLinks implements Peers {
     this.#nodes.get(nodeId)?.endBefore(boot, PeerRefusal.superseded, message)
   }
 
-  #refusedBy(peer: NodeId, code: number, message: string): void {
+  #refusedBy(peer: NodeId, code: number, text: string): void {
+    const message = inOneLine(text)
     const fields = { node: peer, why: message }
     if (code === PeerRefusal.superseded) this.#fence(message)
     else if (code === PeerRefusal.removed) {

@@ -25,6 +25,7 @@ import {
   PEER_PROTOCOL_MAX,
   PEER_PROTOCOL_MIN,
   PeerRefusal,
+  refusalError,
 } from '../../src/cluster/peer-hello.ts'
 import { DEFAULT_PEER_LIMITS } from '../../src/cluster/peer-limits.ts'
 import { OverloadedError } from '../../src/errors.ts'
@@ -177,6 +178,12 @@ describe('the page', () => {
     const said = { code: PeerRefusal.removed, message: 'removed', isProven: true }
     assert.deepEqual(dialler.state, { type: 'refused', by: 'them', ...said })
     assert.deepEqual(acceptor.state, { type: 'refused', by: 'us', ...said })
+  })
+
+  test('is shown in one line, whatever a refusal says', () => {
+    const { message } = refusalError(PeerRefusal.removed, `a\u001b[2J\nb${'c'.repeat(5000)}`)
+    assert.match(message, /^a\ufffd\[2J\ufffdbccc/)
+    assert.ok(message.length < 1100)
   })
 
   test('has the other frames', () => {

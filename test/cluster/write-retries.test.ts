@@ -13,7 +13,7 @@ import type { StorePut } from '../../src/cluster/store.ts'
 import type { BatchOperation } from '../../src/key-value-store.ts'
 import { Client } from '../../src/net/client.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
-import { watch } from '../support/client-harness.ts'
+import { type Outcome, watch } from '../support/client-harness.ts'
 import { CutNetwork } from '../support/cut-network.ts'
 import { type FakeNode, startFakeNode } from '../support/fake-node.ts'
 import { printSeed } from '../support/seed.ts'
@@ -25,6 +25,8 @@ const WRITES = 40
 const KEYS = ['a', 'b', 'c'] as const
 /** Longer than clients can be wrong about the server's time, and than anything arrives late. */
 const REST_MS = 400
+/** Of a call, its retries included. */
+const TIMEOUT_MS = 5000
 
 type Model = Map<string, string | undefined>
 
@@ -87,6 +89,7 @@ class World {
         new Client({
           url: 'kv://a:1',
           lazy: true,
+          timeoutMs: TIMEOUT_MS,
           connector: this.network,
           clock: skewed(clock, random.below(20_000_000) - 10_000_000),
           random: seededRandom(random.below(2 ** 31)),
@@ -108,6 +111,8 @@ class World {
           ? client.put(only.key, only.value)
           : client.delete(only.key)
     const outcome = watch(promise)
+    const cutsBefore = this.network.cuts
+    const startMs = this.clock.monotonicMs()
     while (outcome.state === 'pending') await this.clock.advanceAsync(5, 1)
     for (const operation of operations) {
       const key = String(operation.key)
@@ -120,8 +125,17 @@ class World {
       }
     }
     if (outcome.state === 'resolved') this.acknowledged++
-    else assert.equal(outcome.error?.code, 'KV_UNAVAILABLE', outcome.error?.message)
+    else this.#explain(outcome, this.network.cuts - cutsBefore, startMs)
     await this.check()
+  }
+
+  /** A call fails as its connections broke, mostly the last; or until its time was over. */
+  #explain({ error }: Outcome, cuts: number, startMs: number): void {
+    const tookMs = this.clock.monotonicMs() - startMs
+    const isOver = cuts > 1 && tookMs >= TIMEOUT_MS
+    const expected = isOver ? ['KV_UNAVAILABLE', 'KV_TIMEOUT'] : ['KV_UNAVAILABLE']
+    const what = `${error?.message} (${cuts} cuts, ${tookMs} ms)`
+    assert.ok(expected.includes(String(error?.code)), what)
   }
 
   #operations(count: number): BatchOperation[] {

@@ -206,7 +206,10 @@ const garbage: Act = hostile => {
 
 export const halfAFrame: Act = hostile => {
   const { random } = hostile
-  const whole = frameOf(random.below(12), random.below(256), 1, random.bytes(random.below(900)))
+  // What comes next may complete it: a refusal is believed from who is inside, as above.
+  const kinds = [...Array(12).keys()].filter(type => type !== PeerFrame.refusal)
+  const type = hostile.isInside ? kinds[random.below(kinds.length)]! : random.below(12)
+  const whole = frameOf(type, random.below(256), 1, random.bytes(random.below(900)))
   hostile.raw(whole.subarray(0, random.below(whole.length)))
   return 1
 }
@@ -247,7 +250,11 @@ const forgedProof: Act = hostile =>
 
 const forgedRefusal: Act = hostile => {
   const { random } = hostile
-  const codes = [...Object.values(PeerRefusal), 0, 77]
+  // From who knows the secret it may come after the proof, and is believed then: not of this test.
+  const isBelieved = (code: number): boolean =>
+    code === PeerRefusal.removed || code === PeerRefusal.superseded
+  const all = [...Object.values(PeerRefusal), 0, 77]
+  const codes = hostile.knowsSecret ? all.filter(code => !isBelieved(code)) : all
   const code = codes[random.below(codes.length)]!
   return hostile.frame(PeerFrame.refusal, code, 0, random.bytes(random.below(100)))
 }

@@ -5,9 +5,11 @@
  *
  * Loads are in relation to the ideal share; `moved` is what a join moves in relation to its ideal.
  * --plain takes the tokens of a joining member as they come, instead of the best of several sets.
+ * Fails when one ring of any seed is above a limit; with --plain they may be, that is what it shows.
  */
 import { parseArgs } from 'node:util'
 import { growth } from './ring-balance.ts'
+import { countValue } from './seed-run.ts'
 
 const MEMBERS_MIN = 3
 const MEMBERS_MAX = 20
@@ -21,8 +23,9 @@ const { values } = parseArgs({
     plain: { type: 'boolean' },
   },
 })
-const seeds = Number(values.seeds ?? 100)
-const partitionCount = Number(values.partitions ?? 1024)
+const seeds = countValue(values.seeds ?? '100', 'seeds')
+const partitionCount = countValue(values.partitions ?? '1024', 'partitions')
+if (seeds === 0) throw new Error('--seeds takes a number from 1, got 0')
 
 interface Column {
   readonly load: number[]
@@ -42,10 +45,13 @@ for (let seed = 1; seed <= seeds; seed++) {
   }
 }
 
+let aboveCount = 0
+
 function quantiles(numbers: readonly number[], limit: number): string {
   const sorted = numbers.toSorted((a, b) => a - b)
   const at = (part: number) => sorted[Math.floor((sorted.length - 1) * part)]!.toFixed(3)
   const above = sorted.filter(value => value > limit).length
+  aboveCount += above
   return [at(0.5), at(0.9), at(1), String(above)].map(text => text.padStart(7)).join('')
 }
 
@@ -55,4 +61,8 @@ process.stdout.write(`moved, of at most ${MOVED_MAX}\nmembers ${titles}      ${t
 for (const [members, { load, moved }] of columns) {
   const cells = [quantiles(load, LOAD_MAX), quantiles(moved, MOVED_MAX)]
   process.stdout.write(`${String(members).padStart(7)} ${cells.join('      ')}\n`)
+}
+if (aboveCount > 0 && values.plain !== true) {
+  process.stderr.write(`${aboveCount} of these are above their limit\n`)
+  process.exitCode = 1
 }

@@ -78,9 +78,11 @@ export class SimWires {
     }
   }
 
-  /** Ends of connections that are open. */
-  get openEnds(): number {
-    return this.#ends.size
+  /** Ends of connections that are open at `host`. */
+  openEndsAt(host: string): number {
+    let count = 0
+    for (const end of this.#ends) if (end.host === host) count++
+    return count
   }
 
   add(end: SimEnd): void {
