@@ -15,6 +15,7 @@
  */
 import { compareBytes } from '../bytes.ts'
 import { AbortedError, KvError, UnavailableError } from '../errors.ts'
+import type { LinkBreaks } from './link-breaks.ts'
 import { LARGEST_ANSWER_MS } from './link-rate.ts'
 import { OrderedScan } from './ordered-scan.ts'
 import { KeyBounds, type Partitioner } from './partition.ts'
@@ -53,6 +54,7 @@ export interface ClusterScanOptions {
   readonly choice: ReplicaChoice
   readonly marks: PurgeMarks
   readonly memory: ScanMemory
+  readonly breaks: LinkBreaks
 }
 
 /** The partitions that one replica delivers. */
@@ -63,8 +65,10 @@ interface Source {
   readonly own: PartitionScan | undefined
   /** Throws when those have lost something since. */
   readonly check: () => void
-  /** What the peer calls the scan, once it is open. */
+  /** What the peer calls the scan, once it is open, for as long as the link holds. */
   id: number | undefined
+  /** Of its link, when the scan was opened. */
+  breaks: number
   page: ScanPage
   index: number
   /** The page that was asked for ahead. */
@@ -218,9 +222,13 @@ export class ClusterScan implements PartitionScan {
       source.check()
       return page
     }
-    const { sets } = this.#options
+    const { sets, breaks } = this.#options
     const { node, id, partitions } = source
     if (id !== undefined) {
+      // By now the peer may call another scan so.
+      if (source.breaks !== breaks.of(node)) {
+        throw new UnavailableError(`the link to node ${node} broke amid a scan; ask another`)
+      }
       const body = encodeNext({ id, entriesMax, bytesMax })
       const { scanNext } = PeerMessage
       return decodePage(await this.#ask(node, scanNext, body))
@@ -229,6 +237,7 @@ export class ClusterScan implements PartitionScan {
     const isUnordered = this.#isUnordered
     const { epoch } = sets
     const body = encodeOpen({ epoch, isUnordered, request, partitions, entriesMax, bytesMax })
+    source.breaks = breaks.of(node)
     const opened = decodeOpened(await this.#ask(node, PeerMessage.scanOpen, body))
     source.id = opened.id
     if (this.#closed) this.#closeSource(source)
@@ -328,6 +337,7 @@ export class ClusterScan implements PartitionScan {
       own: isOwn ? openOwn() : undefined,
       check: isOwn ? marks.guard(partitions) : () => undefined,
       id: undefined,
+      breaks: 0,
       page: NO_ENTRIES,
       index: 0,
       ahead: undefined,
@@ -337,9 +347,11 @@ export class ClusterScan implements PartitionScan {
 
   #closeSource(source: Source): void {
     source.own?.close()
-    if (source.id === undefined || source.page.done) return
+    const { node, id, page } = source
+    const { peers, breaks } = this.#options
+    if (id === undefined || page.done || source.breaks !== breaks.of(node)) return
     // Should it be lost, the peer closes the scan when nobody reads it.
-    this.#options.peers.send(source.node, 'data', PeerMessage.scanClose, encodeClose(source.id))
+    peers.send(node, 'data', PeerMessage.scanClose, encodeClose(id))
   }
 
   #checkOpen(): void {

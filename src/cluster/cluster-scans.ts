@@ -7,6 +7,7 @@ import type { Clock } from '../clock.ts'
 import { type CountedRange, countAcross } from './cluster-count.ts'
 import { ClusterScan, type OpenScans } from './cluster-scan.ts'
 import { type CountTerms, countEntries } from './count-entries.ts'
+import { LinkBreaks } from './link-breaks.ts'
 import type { PartitionedStore } from './partitioned-store.ts'
 import { PeerScans } from './peer-scans.ts'
 import type { Peers } from './peers.ts'
@@ -38,11 +39,13 @@ export class ClusterScans {
   readonly #options: ClusterScansOptions
   readonly #open: OpenScans = { open: 0 }
   readonly #peerScans: PeerScans
+  readonly #breaks: LinkBreaks
 
   /** Answers the scans of the peers, too: made once a node, before its links are started. */
   constructor(options: ClusterScansOptions) {
     this.#options = options
     this.memory = new ScanMemory(options.clock)
+    this.#breaks = new LinkBreaks(options.peers)
     this.#peerScans = new PeerScans({ ...options, memory: this.memory })
   }
 
@@ -79,7 +82,7 @@ export class ClusterScans {
   }
 
   open(request: ScanRequest, isUnordered: boolean): PartitionScan {
-    const options = { ...this.#options, memory: this.memory }
+    const options = { ...this.#options, memory: this.memory, breaks: this.#breaks }
     return new ClusterScan(options, request, isUnordered, this.#open)
   }
 

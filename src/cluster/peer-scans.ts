@@ -11,6 +11,8 @@
  *     These places are not those of clients: nodes that scan each other would wait for each other.
  *  2. A scan that is not read for IDLE_MS is closed.
  *  3. Nothing is told of a copy that is known to lack entries.
+ *  4. While this process runs no two scans have the same id. Another one may give it again: whoever
+ *     asks forgets what was open when the link breaks (link-breaks.ts).
  */
 
 import type { CancelTimer } from '../clock.ts'
@@ -60,13 +62,14 @@ interface PeerScan {
 /** What a peer has open, and as whom its work is counted. */
 interface PeerState {
   readonly scans: Map<number, PeerScan>
-  nextId: number
 }
 
 export class PeerScans {
   readonly #options: PeerScansOptions
   readonly #peers = new Map<NodeId, PeerState>()
   readonly #places = new WorkPlaces(PAGES_AT_ONCE)
+  /** Of all peers, so that what a peer was forgotten for is not called so again. */
+  #nextId = 1
 
   /** Answers the peers from here on: made once a node, before its links are started. */
   constructor(options: PeerScansOptions) {
@@ -151,8 +154,8 @@ export class PeerScans {
   }
 
   #register(peer: PeerState, scan: PartitionScan, check: () => void): number {
-    const id = peer.nextId
-    peer.nextId = (id + 1) >>> 0
+    const id = this.#nextId
+    this.#nextId = (id + 1) >>> 0
     peer.scans.set(id, { scan, check, cancelIdle: this.#startIdle(peer, id) })
     return id
   }
@@ -178,7 +181,7 @@ export class PeerScans {
   }
 
   #stateOf(node: NodeId): PeerState {
-    const peer = this.#peers.get(node) ?? { scans: new Map(), nextId: 1 }
+    const peer = this.#peers.get(node) ?? { scans: new Map() }
     this.#peers.set(node, peer)
     return peer
   }

@@ -143,6 +143,32 @@ describe('scans across the cluster', () => {
     assert.ok(noticed > 0, 'some fell silent amid a scan')
   })
 
+  test('a scan whose link broke is never taken for one that was opened since', async t => {
+    const random = seededRandom(printSeed(t))
+    for (let round = 0; round < 6; round++) {
+      const cluster = await FakeCluster.start({ random, nodes: 5, partitionCount: 64 })
+      const entries = await fill(cluster, random, 200)
+      const [self, ...others] = cluster.members as [FakeMember, ...FakeMember[]]
+      const isUnordered = random.below(2) === 0
+      const scans = [false, true].map(reverse => ({ ...EVERYTHING, reverse }))
+      const [first, second] = scans.map(request => self.scans.open(request, isUnordered))
+      const begun = await cluster.settle(first!.next(1, 1000))
+      // Nobody asks for anything while the peers forget what was open.
+      for (const other of others) {
+        if (round % 2 === 0) cluster.network.cut(self.id, other.id)
+        else cluster.crash(other)
+      }
+      cluster.network.mend()
+      if (round % 2 !== 0) for (const other of others) await cluster.restart(other)
+      const other = await cluster.settle(second!.next(1, 1000))
+      const found = [...begun.keys, ...(await readAll(cluster, first!)).map(([key]) => key)]
+      const back = [...other.keys, ...(await readAll(cluster, second!)).map(([key]) => key)]
+      const expected = sorted(entries).map(([key]) => key)
+      assert.deepEqual(found.sort(compareBytes), expected)
+      assert.deepEqual(back.sort(compareBytes), expected)
+    }
+  })
+
   test('an unordered one goes on with its cursor on any other node', async t => {
     const random = seededRandom(printSeed(t))
     const cluster = await FakeCluster.start({ random, nodes: 5, partitionCount: 64 })
