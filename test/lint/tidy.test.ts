@@ -142,10 +142,15 @@ const STARTED_BY_OTHERS = [
   'src/engine/job-worker.ts',
 ]
 
-/** The sources of what package.json publishes. */
+/** The sources of what package.json publishes; a file in bin/ starts the program of its name. */
 function publishedEntries(packageText: string): string[] {
-  const built = packageText.match(/(?<="(?:\.\/)?)dist\/[\w/.-]+\.c?js(?=")/g) ?? []
-  const sources = built.map(path => path.replace(/^dist\//, 'src/').replace(/js$/, 'ts'))
+  const files = packageText.match(/(?<="(?:\.\/)?)(?:dist|bin)\/[\w/.-]+\.c?js(?=")/g) ?? []
+  const sources = files.map(path =>
+    path
+      .replace(/^dist\//, 'src/')
+      .replace(/^bin\//, 'src/cli/')
+      .replace(/js$/, 'ts'),
+  )
   return [...new Set(sources)]
 }
 
@@ -339,8 +344,7 @@ describe('a planted violation is found by', () => {
       'src/island.ts is not used by anything that is started',
       'src/other-island.ts is not used by anything that is started',
     ])
-    const entries =
-      '{"main": "./dist/index.js", "bin": {"kvd": "dist/cli/kvd.cjs"}, "x": "dist/x.d.ts"}'
+    const entries = '{"main": "./dist/index.js", "bin": {"kvd": "bin/kvd.cjs"}, "x": "dist/x.d.ts"}'
     assert.deepEqual(publishedEntries(entries), ['src/index.ts', 'src/cli/kvd.cts'])
   })
 
