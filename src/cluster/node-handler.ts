@@ -144,7 +144,7 @@ export class NodeHandler implements RequestHandler {
         if (context.cancelled === true) throw new AbortedError('nobody waits for it any more')
         return decide(entries, versions)
       },
-      context.durability,
+      context,
     )
   }
 

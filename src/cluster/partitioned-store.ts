@@ -37,7 +37,7 @@ import { LatestVersions } from './latest-versions.ts'
 import { readMany } from './many-reads.ts'
 import { engineUserKey, NodeKey, nodeKey, type Partitioner } from './partition.ts'
 import type { MaybePromise, Store, StoreEntry, StorePut } from './store.ts'
-import { encodeOperation, sizeOf } from './store-operation.ts'
+import { encodeOperation, type StoreWrite, sizeOf } from './store-operation.ts'
 import { StoreUpdates } from './store-updates.ts'
 import { latestOfKeys } from './stored-entries.ts'
 import { TimeSlice } from './time-slice.ts'
@@ -84,22 +84,12 @@ const BARRIER: StorePut = {
   expiryMs: 0,
 }
 
-export type StoreWrite =
-  | {
-      readonly type: 'put'
-      readonly key: Uint8Array
-      readonly value: Uint8Array
-      /** Milliseconds from the version on; 0 for never. */
-      readonly ttlMs: number
-      /** Instead of ttlMs: milliseconds since the Unix epoch; 0 for never. */
-      readonly expiryMs?: number
-    }
-  | { readonly type: 'del'; readonly key: Uint8Array }
-
 export interface WriteTerms {
   readonly durability: Durability | undefined
   /** Assigned by the writer, the same in every retry; undefined leaves it to this node. */
   readonly version: Uint8Array | undefined
+  /** Of a write of one key: hears its version; see RequestContext. */
+  readonly onVersion?: ((version: Uint8Array) => void) | undefined
   /** Whom the write is for: long work is divided between clients. Absent: a client of its own. */
   readonly client?: ClientIdentity
   /** True once nobody waits for it: a large write that was not submitted yet is given up. */
@@ -250,6 +240,7 @@ export class PartitionedStore {
       return this.partitioner.engineKey(key, allocate, hashes[index])
     })
     const version = terms.version === undefined ? this.#ownVersion(hashes) : this.versionOf(terms)
+    terms.onVersion?.(version)
     const stored = operations.map(operation => encodeOperation(operation, version, allocate))
     const write = (): Promise<void> => {
       const isLatest = this.#isLatest(hashes, version)

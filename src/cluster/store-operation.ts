@@ -3,8 +3,19 @@ import { InvalidArgumentError } from '../errors.ts'
 import { UINT48_MAX, versionTimeMs } from '../write-version.ts'
 import type { Allocate } from './byte-slab.ts'
 import { PARTITION_SIZE } from './partition.ts'
-import type { StoreWrite } from './partitioned-store.ts'
 import { encodeTombstone, encodeValue, STORED_HEADER_SIZE_MAX } from './versioned-value.ts'
+
+export type StoreWrite =
+  | {
+      readonly type: 'put'
+      readonly key: Uint8Array
+      readonly value: Uint8Array
+      /** Milliseconds from the version on; 0 for never. */
+      readonly ttlMs: number
+      /** Instead of ttlMs: milliseconds since the Unix epoch; 0 for never. */
+      readonly expiryMs?: number
+    }
+  | { readonly type: 'del'; readonly key: Uint8Array }
 
 /** What engine keys and stored forms take at most. */
 export function sizeOf(operations: readonly StoreWrite[]): number {

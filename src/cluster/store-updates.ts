@@ -5,10 +5,10 @@
  *
  * Only where this node takes every write: nobody else is owed what is written here.
  */
-import type { Durability } from '../key-value-store.ts'
 import type { EntryVersions } from '../net/index.ts'
-import type { PartitionedStore, StoredEntry, StoreWrite } from './partitioned-store.ts'
+import type { PartitionedStore, StoredEntry, WriteTerms } from './partitioned-store.ts'
 import type { MaybePromise } from './store.ts'
+import type { StoreWrite } from './store-operation.ts'
 import { expiryMs, storedVersion } from './versioned-value.ts'
 import type { Updated, VersionedWriter } from './versioned-writer.ts'
 
@@ -61,7 +61,7 @@ export class StoreUpdates {
       entries: readonly (LiveEntry | undefined)[],
       versions: EntryVersions,
     ) => StoreDecision<T>,
-    durability: Durability | undefined,
+    { durability, onVersion }: Pick<WriteTerms, 'durability' | 'onVersion'>,
   ): MaybePromise<Updated<T>> {
     const { store, writer, newest } = this.#options
     const engineKeys = keys.map(key => store.partitioner.engineKey(key))
@@ -73,6 +73,7 @@ export class StoreUpdates {
         return stored === undefined ? undefined : storedVersion(stored)
       })
       const written = operations.length === 0 ? [] : newest(operations)
+      if (written.length > 0) onVersion?.(storedVersion(written[0]!.stored))
       return {
         result,
         keys: written.map(({ engineKey }) => engineKey),

@@ -32,11 +32,11 @@ import {
   LARGE_COUNT,
   type PartitionedStore,
   type StoredEntry,
-  type StoreWrite,
   type WriteTerms,
 } from './partitioned-store.ts'
 import { ReplicatedWrite } from './replicated-write.ts'
 import type { Replication } from './replication.ts'
+import type { StoreWrite } from './store-operation.ts'
 import { TimeSlice } from './time-slice.ts'
 import { type Slot, type SlotDemand, WriteAcks } from './write-acks.ts'
 import type { WriteForwarding } from './write-forwarding.ts'
@@ -190,10 +190,19 @@ export class WriteCoordinator {
     asked: CoordinatedTerms,
   ): Promise<void> {
     const { store, forwarding } = this.#options
-    const { consistency, deadlineMs, durability, client = {} } = asked
+    const { consistency, deadlineMs, durability, client = {}, onVersion } = asked
     const version = store.versionOf(asked)
+    onVersion?.(version)
     const mayVersionAnew = asked.version === undefined
-    const terms = { consistency, deadlineMs, durability, client, version, mayVersionAnew }
+    const terms = {
+      consistency,
+      deadlineMs,
+      durability,
+      client,
+      version,
+      mayVersionAnew,
+      onVersion,
+    }
     const passed = operations.filter((_, index) => !own.has(partitions[index]!))
     const parts = [forwarding.batch(passed, terms)]
     const ours = operations.filter((_, index) => own.has(partitions[index]!))

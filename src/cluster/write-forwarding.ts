@@ -12,7 +12,7 @@ import { CONSISTENCIES, DURABILITIES } from '../key-value-store.ts'
 import { sendingMs } from './link-rate.ts'
 import type { OwnerTimes } from './owner-times.ts'
 import { enginePartition } from './partition.ts'
-import type { PartitionedStore, StoredEntry, StoreWrite } from './partitioned-store.ts'
+import type { PartitionedStore, StoredEntry } from './partitioned-store.ts'
 import { PeerMessage } from './peers.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
 import {
@@ -24,6 +24,7 @@ import {
 } from './replica-message.ts'
 import type { NodeId } from './ring-member.ts'
 import type { RingTable } from './ring-table.ts'
+import type { StoreWrite } from './store-operation.ts'
 import { TimeSlice } from './time-slice.ts'
 import { otherOwners } from './write-acks.ts'
 import type { CoordinatedTerms } from './write-coordinator.ts'
@@ -165,13 +166,14 @@ export class WriteForwarding {
   #versionedAnew(
     owner: NodeId,
     group: readonly PartitionEntries[],
-    { mayVersionAnew }: ForwardTerms,
+    { mayVersionAnew, onVersion }: ForwardTerms,
     error: unknown,
   ): StoredEntry[] | undefined {
     if (!mayVersionAnew || !(error instanceof ClockSkewError)) return undefined
     if (error.serverTimeMs === undefined) return undefined
     const { store, ownerTimes } = this.#options
     const version = ownerTimes.next(owner, error.serverTimeMs)
+    onVersion?.(version)
     return group.flatMap(({ operations }) => store.entriesOf(operations, version))
   }
 }

@@ -24,6 +24,8 @@ export interface CallSpec<T> {
   readonly durability?: Durability | undefined
   /** From the caller, who makes versions himself. */
   readonly version?: Uint8Array | undefined
+  /** Hears under which version it was written. */
+  readonly onVersion?: ((version: Uint8Array) => void) | undefined
   readonly signal?: AbortSignal | undefined
   /** Set for what makes sense on one connection only. */
   readonly connection?: ClientConnection | undefined

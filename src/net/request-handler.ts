@@ -29,6 +29,11 @@ export interface RequestContext {
    * a GET: the least that the answer may have.
    */
   readonly version: Uint8Array | undefined
+  /**
+   * Of a write of one key: hears which version it gets before it is answered, and again where it
+   * gets another in place of that. Borrowed. Absent: nobody asks.
+   */
+  readonly onVersion?: ((version: Uint8Array) => void) | undefined
   /** What the door calls it, where that says more than the operation: for the audit. */
   readonly name?: string
   /** Whose request it is, and what that user may do: see guarded-handler.ts. */

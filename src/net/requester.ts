@@ -267,10 +267,12 @@ export class Requester implements ConnectionPoolOwner {
 
   #wrote(call: PendingCall): void {
     const { session, writeClock } = this.#options
-    if (session === undefined) return
+    const { onVersion } = call.spec
+    if (session === undefined && onVersion === undefined) return
     const version = call.spec.version ?? new Uint8Array(WRITE_VERSION_SIZE)
     if (call.versionMs >= 0) writeClock.encode(call, version)
-    session.wrote(call.spec.request, version)
+    session?.wrote(call.spec.request, version)
+    onVersion?.(version)
   }
 
   #tellTime(call: PendingCall, bytes: Uint8Array, start: number, end: number): void {

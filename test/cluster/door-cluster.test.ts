@@ -20,10 +20,12 @@ const FAR_MS = 4_000_000_000_123
 async function checkHttp(writer: Node, reader: Node): Promise<void> {
   const [from, to] = [writer, reader].map(node => `http://127.0.0.1:${node.httpAddress!.port}`)
   for (let at = 0; at < 20; at++) {
-    await fetch(`${from}/v1/kv/h${at}`, { method: 'PUT', body: `${at}` })
+    const put = await fetch(`${from}/v1/kv/h${at}`, { method: 'PUT', body: `${at}` })
     const answer = await fetch(`${to}/v1/kv/h${at}?consistency=all`)
     assert.equal(await answer.text(), `${at}`)
     const tag = answer.headers.get('etag') ?? ''
+    assert.match(tag, /^"[0-9a-f]{32}"$/)
+    assert.equal(put.headers.get('etag'), tag)
     const same = await fetch(`${from}/v1/kv/h${at}`, { headers: { 'if-none-match': tag } })
     assert.equal(same.status, 304)
   }

@@ -15,10 +15,10 @@ import {
   LARGE_COUNT,
   type PartitionedStore,
   type StoredEntry,
-  type StoreWrite,
   TOMBSTONE_RETENTION_MS,
   type WriteTerms,
 } from '../../src/cluster/partitioned-store.ts'
+import type { StoreWrite } from '../../src/cluster/store-operation.ts'
 import { holdsUserData } from '../../src/cluster/user-data.ts'
 import {
   encodeTombstone,

@@ -225,11 +225,12 @@ describe('a cluster behind proxies', () => {
   test('HTTP: values, tags, expiry, pages, and what a cluster refuses', async () => {
     const [one, two] = proxies.map(httpOf) as [string, string]
     for (let at = 0; at < 4; at++) {
-      await fetch(`${one}/v1/kv/h${at}?ttl=1h`, { method: 'PUT', body: `${at}` })
+      const put = await fetch(`${one}/v1/kv/h${at}?ttl=1h`, { method: 'PUT', body: `${at}` })
       const answer = await fetch(`${two}/v1/kv/h${at}?consistency=all`)
       assert.equal(await answer.text(), `${at}`)
       assert.ok(Number(answer.headers.get('duramen-expires-ms')) > clock.wallMs())
       const tag = answer.headers.get('etag') ?? ''
+      assert.equal(put.headers.get('etag'), tag)
       const same = await fetch(`${one}/v1/kv/h${at}`, { headers: { 'if-none-match': tag } })
       assert.equal(same.status, 304)
     }

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
-import type { StoreWrite } from '../../src/cluster/partitioned-store.ts'
+import type { StoreWrite } from '../../src/cluster/store-operation.ts'
 import { storedVersion } from '../../src/cluster/versioned-value.ts'
 import { KvError } from '../../src/errors.ts'
 import { CONSISTENCIES } from '../../src/key-value-store.ts'

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { utf8Decode, utf8Encode } from '../../src/bytes.ts'
-import { storedTimeMs } from '../../src/cluster/versioned-value.ts'
+import { storedTimeMs, storedVersion } from '../../src/cluster/versioned-value.ts'
 import { KvError } from '../../src/errors.ts'
 import { seededRandom } from '../../src/random.ts'
 import { encodeVersion } from '../../src/write-version.ts'
@@ -43,14 +43,23 @@ test('a node whose clock is somewhat fast has what it passes on taken by the own
     const value = await running!.store.get(utf8Encode(name))
     return value && utf8Decode(value)
   }
+  const heard: string[] = []
+  const hear = (version: Uint8Array) => heard.push(Buffer.from(version).toString('hex'))
+  const versionAt = async (owner: WriteMember) =>
+    Buffer.from(storedVersion(Buffer.from((await cluster.formAt(owner, key))!, 'hex')))
   for (const aheadMs of [499, 700, 950]) {
     cluster.clockAheadMs = member => (member === fast ? aheadMs : 0)
     for (let round = 0; round < 5; round++) {
       const value = `${aheadMs} ${round}`
-      await cluster.settle(cluster.write(fast, [put('key', value)], 'all'))
-      for (const owner of owners) assert.equal(await valueAt(owner, 'key'), value)
+      const writing = cluster.write(fast, [put('key', value)], 'all', undefined, hear)
+      await cluster.settle(writing)
+      for (const owner of owners) {
+        assert.equal(await valueAt(owner, 'key'), value)
+        assert.equal((await versionAt(owner)).toString('hex'), heard.at(-1))
+      }
     }
   }
+  assert.ok(heard.length > 15, 'some were versioned anew')
   const [stored] = await Promise.all(owners.map(owner => cluster.formAt(owner, key)))
   const timeMs = storedTimeMs(Buffer.from(stored!, 'hex'))
   assert.ok(timeMs < cluster.clock.wallMs() + 510, 'no further ahead than an owner takes it')

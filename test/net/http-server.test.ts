@@ -63,8 +63,10 @@ describe('keys', () => {
       fetch(key, { method: 'PUT', body, headers })
     const tag = async (): Promise<string> => (await fetch(key)).headers.get('etag') ?? ''
     assert.equal((await put('x', { 'if-match': '"00"' })).status, 412)
-    assert.equal((await put('1', { 'if-none-match': '*' })).status, 204)
+    const created = await put('1', { 'if-none-match': '*' })
+    assert.equal(created.status, 204)
     const first = await tag()
+    assert.equal(created.headers.get('etag'), first)
     assert.match(first, /^"[0-9a-f]{32}"$/)
     assert.equal((await put('2', { 'if-none-match': '*' })).status, 412)
     const same = await fetch(key, { headers: { 'if-none-match': `"00", W/${first}` } })
@@ -80,6 +82,26 @@ describe('keys', () => {
     assert.equal((await remove(first)).status, 412)
     assert.equal((await remove(await tag())).status, 204)
     assert.equal((await remove('*')).status, 412)
+  })
+
+  test('a chain of writes goes by the tags in their answers alone', async t => {
+    const { url } = await startHttp(t)
+    const key = `${url}/v1/kv/chain`
+    const put = async (body: string, headers: Record<string, string> = {}): Promise<string> => {
+      const answer = await fetch(key, { method: 'PUT', body, headers })
+      assert.equal(answer.status, 204)
+      return answer.headers.get('etag') ?? ''
+    }
+    let tag = await put('0')
+    for (let at = 1; at < 10; at++) {
+      const before = tag
+      tag = await put(String(at), { 'if-match': tag })
+      assert.ok(tag > before, `${tag} is later than ${before}`)
+    }
+    const got = await fetch(key)
+    assert.deepEqual([await got.text(), got.headers.get('etag')], ['9', tag])
+    const removed = await fetch(key, { method: 'DELETE', headers: { 'if-match': tag } })
+    assert.deepEqual([removed.status, removed.headers.get('etag')], [204, null])
   })
 
   test('one of many conditional writers wins', async t => {

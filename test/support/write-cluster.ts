@@ -9,11 +9,12 @@ import { readClockMark, writeClockMark } from '../../src/cluster/clock-mark.ts'
 import { ClusterWrites } from '../../src/cluster/cluster-writes.ts'
 import { HybridLogicalClock } from '../../src/cluster/hybrid-logical-clock.ts'
 import { Partitioner } from '../../src/cluster/partition.ts'
-import { PartitionedStore, type StoreWrite } from '../../src/cluster/partitioned-store.ts'
+import { PartitionedStore } from '../../src/cluster/partitioned-store.ts'
 import { ReplicaChoice } from '../../src/cluster/replica-choice.ts'
 import type { Ring } from '../../src/cluster/ring.ts'
 import { type NodeId, nodeIdBytes } from '../../src/cluster/ring-member.ts'
 import { RingTable } from '../../src/cluster/ring-table.ts'
+import type { StoreWrite } from '../../src/cluster/store-operation.ts'
 import type { Db, DbOptions, DbTuning } from '../../src/engine/index.ts'
 import type { Consistency } from '../../src/key-value-store.ts'
 import { silentLogger } from '../../src/logger.ts'
@@ -174,9 +175,10 @@ export class WriteCluster {
     operations: readonly StoreWrite[],
     consistency: Consistency = 'one',
     version?: Uint8Array,
+    onVersion?: (version: Uint8Array) => void,
   ): Promise<void> {
     const deadlineMs = this.clock.monotonicMs() + 3000
-    const terms = { consistency, deadlineMs, durability: undefined, version }
+    const terms = { consistency, deadlineMs, durability: undefined, version, onVersion }
     const { writes } = member.running!
     return Promise.resolve(attempt(() => writes.batch(operations, terms)))
   }

@@ -45,6 +45,7 @@ export class HttpCall implements RequestContext, Caller {
   consistency: Consistency = 'one'
   durability: Durability | undefined
   readonly version = undefined
+  onVersion: ((version: Uint8Array) => void) | undefined
   /** That its path names. */
   key: Uint8Array | undefined
   /** Bytes of the body. */

@@ -99,14 +99,22 @@ export function deleteKey(call: HttpCall, { path, query }: Target): void {
 function write(call: HttpCall, operation: HandlerOperation): void {
   call.admit()
   const { handler } = call.context
+  const headers: string[] = []
+  // A deletion leaves nothing that a condition could name.
+  if (operation.type === 'put') call.onVersion = version => tagWritten(headers, version)
   const { ifMatch, ifNoneMatch } = call.fields
   if (ifMatch !== undefined || ifNoneMatch !== undefined) {
-    call.answer(writeIf(call, operation), () => call.reply(204, []))
+    call.answer(writeIf(call, operation), () => call.reply(204, headers))
     return
   }
   const written =
     operation.type === 'put' ? handler.put(operation, call) : handler.delete(operation.key, call)
-  call.answer(written, () => call.reply(204, []))
+  call.answer(written, () => call.reply(204, headers))
+}
+
+/** The last version that the write was given counts. */
+function tagWritten(headers: string[], version: Uint8Array): void {
+  headers.splice(0, headers.length, 'ETag', tagOf(version))
 }
 
 /** Compares and writes with no other write of the key in between. */

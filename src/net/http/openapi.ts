@@ -96,6 +96,7 @@ function keyOperations(): Json {
     304: reply('Nothing has changed.', { headers: ETAG }),
   }
   const done = { 204: reply('It is as durable as asked.') }
+  const written = { 204: reply('It is as durable as asked.', { headers: ETAG }) }
   return {
     parameters: [KEY],
     get: operation('getKey', 'Reads a value', {
@@ -109,7 +110,7 @@ function keyOperations(): Json {
     put: operation('putKey', 'Writes a value', {
       parameters: [...write, query('ttl', 'Expires after that.', duration)],
       requestBody: content('application/octet-stream', bytes),
-      responses: responses(done, 412, 413, 501),
+      responses: responses(written, 412, 413, 501),
     }),
     delete: operation('deleteKey', 'Deletes a key, whether it is there or not', {
       parameters: write,

@@ -163,7 +163,7 @@ export class ProxyHandler implements RequestHandler {
   }
 
   #write(request: Request, context: RequestContext): Promise<void> {
-    const { deadlineMs, consistency, durability, version, client } = context
+    const { deadlineMs, consistency, durability, version, client, onVersion } = context
     const lane = this.#lanes.of(client)
     const preferred =
       request.type === 'batch' ? lane.requester.pool.choice.common(request.operations) : undefined
@@ -177,6 +177,7 @@ export class ProxyHandler implements RequestHandler {
       consistency,
       durability,
       version: version && copyBytes(version),
+      onVersion,
       preferred,
     })
   }
