@@ -49,6 +49,8 @@ export interface LinkEnd {
   readonly error: KvError
   /** The other node refused it; proven when it knows the secret. */
   readonly refusal: (Objection & { readonly isProven: boolean }) | undefined
+  /** Who is there, as it says itself, instead of who was expected. */
+  readonly other: NodeId | undefined
 }
 
 export interface DialledLinkOwner {
@@ -76,6 +78,7 @@ export class DialledLink implements StreamOwner {
   readonly #dialledMs: number
   #peer: Hello | undefined
   #refusal: LinkEnd['refusal']
+  #other: NodeId | undefined
   #endedMs: number | undefined
   #epochHeard = 0
   #pingedMs = 0
@@ -248,6 +251,7 @@ export class DialledLink implements StreamOwner {
       this.#refused(state, state.isProven)
       return
     }
+    if (state.code === PeerRefusal.otherNode) this.#other = this.#handshake.claimed?.nodeId
     this.#end(refusalError(state.code, `${this.#name} is refused: ${state.message}`))
   }
 
@@ -323,7 +327,7 @@ export class DialledLink implements StreamOwner {
             cause: error,
           })
     this.#calls.failAll(broken(this.#name, cause))
-    this.#owner.closed(this, { error: cause, refusal: this.#refusal })
+    this.#owner.closed(this, { error: cause, refusal: this.#refusal, other: this.#other })
   }
 }
 

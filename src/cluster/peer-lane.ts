@@ -28,6 +28,8 @@ export interface PeerLaneOwner {
   broken(lane: PeerLane, error: KvError): void
   /** An attempt failed; `attempt` counts from 1. */
   failed(lane: PeerLane, end: LinkEnd, attempt: number): void
+  /** Who was dialled is not at the address, but another node is, as that says itself. */
+  foundOther(nodeId: NodeId, address: string): void
 }
 
 export interface PeerLaneParts {
@@ -43,6 +45,7 @@ export class PeerLane implements DialledLinkOwner {
   readonly #parts: PeerLaneParts
   readonly #owner: PeerLaneOwner
   #link: DialledLink | undefined
+  #address = ''
   #isOpen = false
   #openedMs = 0
   /** Attempts since the last good link. */
@@ -81,11 +84,12 @@ export class PeerLane implements DialledLinkOwner {
         return
       }
       const address = parsePeerAddress(text)
+      this.#address = text
       const link = new DialledLink(context, { connector, address, lane, expected: nodeId }, this)
       this.#link = link
     } catch (error) {
       if (!(error instanceof InvalidArgumentError)) throw error
-      this.#owner.failed(this, { error, refusal: undefined }, this.#attempt)
+      this.#owner.failed(this, { error, refusal: undefined, other: undefined }, this.#attempt)
       this.#waitBeforeNext()
     }
   }
@@ -118,6 +122,7 @@ export class PeerLane implements DialledLinkOwner {
     if (wasOpen && nowMs - this.#openedMs >= LASTING_MS) this.#attempt = 0
     if (wasOpen) this.#owner.broken(this, end.error)
     else this.#owner.failed(this, end, this.#attempt)
+    if (end.other !== undefined) this.#owner.foundOther(end.other, this.#address)
     this.#waitBeforeNext(end.refusal?.code)
   }
 

@@ -17,7 +17,7 @@ import type { CancelTimer, Clock } from '../clock.ts'
 import {
   ClosedError,
   InvalidArgumentError,
-  type KvError,
+  KvError,
   LockedError,
   UnavailableError,
 } from '../errors.ts'
@@ -259,12 +259,29 @@ export class PeerLinks implements Peers {
       linkChanged: (which, isLinked) => this.#tellLink(which.nodeId, isLinked),
       silenceChanged: which => this.#listeners.answering.tell(which.nodeId),
       refusedBy: (id, code, message) => this.#refusedBy(id, code, message),
+      foundOther: (id, address) => void this.#foundOther(id, address),
       guestFailed: (guest, attempt) => {
         if (attempt >= GUEST_ATTEMPTS_MAX) this.#drop(guest, 'it could not be reached')
       },
     })
     this.#nodes.set(nodeId, node)
     return node
+  }
+
+  /**
+   * Members have changed places, as where a machine's address is given to another one: who is met
+   * there, with a proof, is looked for there from then on, and hears in turn where this node is.
+   */
+  async #foundOther(nodeId: NodeId, address: string): Promise<void> {
+    const node = this.#nodes.get(nodeId)
+    if (node?.isMember !== true || node.isLinked || node.addresses().includes(address)) return
+    try {
+      const peer = await this.#meetings.greet(address)
+      this.hintAddress(peer.nodeId, address, peer.boot.generation)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#options.logger.debug('a member was not met where it seemed to be', { error })
+    }
   }
 
   #makeRoomForGuest(): void {

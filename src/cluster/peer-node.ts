@@ -26,6 +26,8 @@ export interface PeerNodeOwner {
   silenceChanged(node: PeerNode): void
   /** A node that knows the secret refuses this one. */
   refusedBy(node: NodeId, code: number, message: string): void
+  /** Another node says that it is where this one was looked for. */
+  foundOther(node: NodeId, address: string): void
   /** An attempt to dial a node that is no member failed. */
   guestFailed(node: PeerNode, attempt: number): void
 }
@@ -154,6 +156,10 @@ export class PeerNode implements PeerLaneOwner {
       this.#owner.refusedBy(this.nodeId, refusal.code, refusal.message)
     }
     if (!this.isMember) this.#owner.guestFailed(this, attempt)
+  }
+
+  foundOther(nodeId: NodeId, address: string): void {
+    this.#owner.foundOther(nodeId, address)
   }
 
   /** `isLate`: this process was held up. */

@@ -376,6 +376,42 @@ describe('links come back', () => {
   })
 })
 
+describe('nodes that have changed places', () => {
+  for (const count of [3, 5]) {
+    test(`find each other again: ${count}, each where another one was`, async () => {
+      const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
+      for (let index = 0; index < count; index++) await peers.start()
+      const members = peers.ids.map((nodeId, index) => ({
+        nodeId,
+        peerAddress: peers.addressOf((index + 1) % count),
+      }))
+      for (const links of peers.links) links.setMembers(members, [])
+      await peers.until(() => peers.isComplete, 'all are linked', 2000)
+      await peers.close()
+    })
+  }
+
+  test('are not believed to, without the secret, and are not met without pause', async () => {
+    const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
+    await peers.start()
+    await peers.start({ nodeId: nodeIdOf(2), secret: new Uint8Array(32).fill(8) })
+    const [at, elsewhere] = [peers.addressOf(1), '10.0.0.99:7701']
+    const gone = [
+      { nodeId: nodeIdOf(1), peerAddress: at },
+      { nodeId: nodeIdOf(2), peerAddress: elsewhere },
+    ]
+    peers.links[0]!.setMembers(gone, [])
+    await peers.clock.advanceAsync(20_000)
+    const { dialled } = peers.wires
+    await peers.clock.advanceAsync(60_000)
+    assert.equal(peers.links[0]!.isLinked(nodeIdOf(2)), false)
+    // Three lanes each, and a meeting for each attempt at the first.
+    assert.ok(peers.wires.dialled - dialled <= 9 * 25, `${peers.wires.dialled - dialled} dials`)
+    assert.ok(peers.log.length <= 12, `${peers.log.length} lines of log are too many`)
+    await peers.close()
+  })
+})
+
 describe('what does not belong is kept out:', () => {
   async function pair(start: Parameters<PeerHarness['start']>[0]): Promise<PeerHarness> {
     const peers = new PeerHarness({ handle: handlers({ notes: [] }) })
