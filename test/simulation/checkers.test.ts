@@ -13,6 +13,7 @@ import type { Db } from '../../src/engine/index.ts'
 import { OverloadedError } from '../../src/errors.ts'
 import type { Consistency, Durability } from '../../src/key-value-store.ts'
 import { encodeVersion } from '../../src/write-version.ts'
+import { checkBatches } from '../support/simulation/check-batches.ts'
 import { checkReads } from '../support/simulation/check-reads.ts'
 import { RingWatch } from '../support/simulation/check-rings.ts'
 import { checkScans, liveRecords } from '../support/simulation/check-scans.ts'
@@ -103,6 +104,58 @@ function assertBroken(violations: readonly string[], promise: string): void {
   const promises = violations.map(violation => violation.slice(0, violation.indexOf(':')))
   assert.equal(promises.includes(promise), true, violations.join('\n'))
 }
+
+describe('a batch', () => {
+  /** Keys that begin alike are of one partition. */
+  const partitionOf = (key: string) => key.charCodeAt(0)
+
+  /** One of `a1`, `a2`, a deletion of `a3`, and of `b1`, all of version 5, of unknown outcome. */
+  function batchViolations(
+    stored: Record<string, StoredRecord>,
+    begun?: (history: History) => void,
+  ) {
+    const { history } = new Script()
+    const batch = history.nextBatch()
+    const writes = ['a1', 'a2', 'a3', 'b1'].map(key => {
+      const value = key === 'a3' ? undefined : `of ${key}`
+      const write = history.begin({ key, value, client: 'c', consistency: 'one', batch })
+      write.version = '5'
+      return write
+    })
+    history.end(writes, 'unknown')
+    begun?.(history)
+    const violations = new Violations()
+    const state = new Map(Object.entries(stored))
+    const replicas = new Map(OWNERS.map(owner => [owner, state]))
+    const check = { history, replicas, ownersOf: () => OWNERS, nowMs: 0, partitionOf }
+    checkBatches(check, violations)
+    return violations.all
+  }
+
+  const [a1, a2, gone] = [record('of a1', '5'), record('of a2', '5'), record(undefined, '5')]
+
+  test('is all or none in a partition', () => {
+    const broken = 'a batch is all or none in a partition'
+    assert.deepEqual(batchViolations({}), [])
+    assert.deepEqual(batchViolations({ a1, a2, a3: gone }), [])
+    assert.deepEqual(batchViolations({ b1: record('of b1', '5') }), [])
+    assertBroken(batchViolations({ a1, a2 }), broken)
+    assertBroken(batchViolations({ a1, a3: gone }), broken)
+    assertBroken(batchViolations({ a1, a2, a3: record('old', '4') }), broken)
+  })
+
+  test('may be overwritten, deleted and purged since, in parts', () => {
+    const later = record('later', '6')
+    assert.deepEqual(batchViolations({ a1, a2: later, a3: later }), [])
+    assert.deepEqual(batchViolations({ a2: record('old', '4') }), [])
+    const purged = (history: History) => history.stored('a3', '5')
+    assert.deepEqual(batchViolations({ a1, a2 }, purged), [])
+    assertBroken(
+      batchViolations({ a1, a2 }, history => history.stored('a3', '4')),
+      'a batch is all or none in a partition',
+    )
+  })
+})
 
 describe('what is stored', () => {
   test('an acknowledged write, or a later one', () => {

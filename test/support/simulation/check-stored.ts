@@ -121,7 +121,7 @@ function checkRecord(
 }
 
 /** Purged may be what is deleted or has expired. */
-function mayBeGone(write: Write, nowMs: number): boolean {
+export function mayBeGone(write: Write, nowMs: number): boolean {
   return write.outcome !== 'rejected' && (write.value === undefined || expiryOf(write) <= nowMs)
 }
 

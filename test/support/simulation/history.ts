@@ -30,6 +30,8 @@ export interface Write {
   readonly ttlMs: number
   /** What an acknowledgement at `one` takes of the disk. */
   readonly durability: Durability
+  /** Of one call with several: the same number. */
+  readonly batch?: number | undefined
   /** It may be gone again, whatever its client was told: see History.crashed. */
   mayBeLost?: boolean
   /**
@@ -65,6 +67,7 @@ export interface NewWrite {
   readonly isVersionedByNode?: boolean
   readonly ttlMs?: number
   readonly durability?: Durability
+  readonly batch?: number | undefined
 }
 
 export class History {
@@ -84,6 +87,7 @@ export class History {
   /** When it was, of each order. */
   readonly #times: number[] = []
   #valueCount = 0
+  #batchCount = 0
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs
@@ -92,6 +96,11 @@ export class History {
   /** A value that no other write has. */
   nextValue(client: string, size: number): string {
     return `${client}:${this.#valueCount++}:`.padEnd(size, '.')
+  }
+
+  /** Of a call with several writes. */
+  nextBatch(): number {
+    return this.#batchCount++
   }
 
   /** The place of something that begins or ends now. */

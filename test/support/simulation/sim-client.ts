@@ -42,6 +42,11 @@ interface WriteTerms {
   readonly durability?: Durability
 }
 
+interface WriteParts {
+  readonly ttlMs?: number
+  readonly batch?: number
+}
+
 /** Operations of a wide batch: more than a node prepares in one turn. */
 const WIDE_MIN = LARGE_COUNT + 1
 const WIDE_MAX = WIDE_MIN + 150
@@ -154,12 +159,13 @@ export class SimClient {
     return { consistency, durability: rareRandom.below(2) === 0 ? 'none' : 'interval' }
   }
 
-  #begin(key: string, value: string | undefined, terms: WriteTerms, ttlMs = 0): Write {
+  #begin(key: string, value: string | undefined, terms: WriteTerms, parts: WriteParts = {}): Write {
     const { history, process, versions } = this.#options
     const isVersionedByNode = versions === 'server'
     const write = history.begin({
-      ...{ key, value, client: process.name, isVersionedByNode, ttlMs },
+      ...{ key, value, client: process.name, isVersionedByNode },
       ...terms,
+      ...parts,
     })
     this.#writing.set(key, write)
     return write
@@ -179,7 +185,7 @@ export class SimClient {
     const terms = this.#terms()
     const value = this.#value()
     const ttlMs = this.#ttlMs()
-    const write = this.#begin(key, value, terms, ttlMs)
+    const write = this.#begin(key, value, terms, { ttlMs })
     const options = { ...terms, ...ttlOption(ttlMs) }
     return this.#told([write], () => this.#client.put(key, value, options))
   }
@@ -214,9 +220,11 @@ export class SimClient {
     terms: WriteTerms,
     nextValue: () => string,
   ): Promise<void> {
+    const batch = this.#options.history.nextBatch()
     const writes = keys.map(key => {
       const value = random.below(4) === 0 ? undefined : nextValue()
-      return this.#begin(key, value, terms, value === undefined ? 0 : this.#ttlMs())
+      const ttlMs = value === undefined ? 0 : this.#ttlMs()
+      return this.#begin(key, value, terms, { ttlMs, batch })
     })
     const operations = writes.map(({ key, value, ttlMs }): BatchOperation => {
       if (value === undefined) return { type: 'del', key }

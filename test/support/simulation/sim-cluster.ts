@@ -144,11 +144,13 @@ export class SimCluster {
     for (const { name, node } of this.nodes) if (node !== undefined) this.#sawRing(name, node)
   }
 
+  readonly partitionOf = (key: string): number => this.#partitioner.partitionOf(utf8Encode(key))
+
   /** Names of the nodes that must hold the key. Requires that the nodes agree on the ring. */
   readonly ownersOf = (key: string): readonly string[] => {
     const ring = this.#latestRing()!
     if (this.#table?.ring !== ring) this.#table = new RingTable(ring)
-    const partition = this.#partitioner.partitionOf(utf8Encode(key))
+    const partition = this.partitionOf(key)
     const owners: string[] = []
     for (let rank = 0; rank < this.#table.readers.width; rank++) {
       owners.push(hostOf(this.#table.readers.memberAt(partition, rank).peerAddress))

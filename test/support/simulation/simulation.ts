@@ -19,8 +19,8 @@
  *              and without a session, by the ring or by way of any node
  *
  * and the checkers see (check-*.ts): no acknowledged write lost, no deleted key back, nothing from
- * nowhere, nothing found that has expired, or gone before, equal replicas, no version from the
- * future, strong reads and sessions that do not go back, versions in total order, one ring an
+ * nowhere, nothing found that has expired, or gone before, equal replicas, batches whole in
+ * each partition, no version from the future, strong reads and sessions that do not go back, versions in total order, one ring an
  * epoch, scans and counts that are exact in the end.
  */
 
@@ -28,6 +28,7 @@ import { utf8Encode } from '../../../src/bytes.ts'
 import type { Hasher } from '../../../src/hash.ts'
 import { loadHasher, xxh32 } from '../../../src/hash.ts'
 import { type Random, seededRandom } from '../../../src/random.ts'
+import { checkBatches } from './check-batches.ts'
 import { checkReads } from './check-reads.ts'
 import { RingWatch } from './check-rings.ts'
 import { checkScans, liveRecords } from './check-scans.ts'
@@ -411,6 +412,8 @@ class Simulation {
     checkTimes({ history, replicas, nowMs }, this.#violations)
     // Scans go by any owner.
     if (this.#options.mayDiffer === true) return
+    const { partitionOf } = this.#cluster
+    checkBatches({ ...this.#stored(replicas), partitionOf }, this.#violations)
     // What is on a disk is shown once it is synced.
     await this.#sleep(SYNCED_MS)
     const live = liveRecords(replicas, ownersOf)
