@@ -15,7 +15,8 @@
  * refuses; and where one has come farther all are asked anew.
  *
  * When an answer is late one replica more is asked, at once if it failed. Of the reads a tenth at
- * most may do that for slowness alone, so that it adds little when all are slow.
+ * most may do that for slowness alone, so that it adds little when all are slow. Once enough have
+ * answered, what others say is dropped: shown, but not given to anybody, it could be gone later.
  */
 import { assert } from '../assert.ts'
 import { compareBytes } from '../bytes.ts'
@@ -182,6 +183,8 @@ class AgreedRead {
       const end = (settle: () => void): void => {
         isOver = true
         cancel()
+        // What comes from here on is late: nobody else would be given it.
+        this.#answers = new Map(this.#answers)
         settle()
       }
       const askNext = (): void => {
@@ -232,7 +235,7 @@ class AgreedRead {
     const { choice, figures } = this.#options
     const [answers, damaged] = [this.#answers, this.#damaged]
     const marked = node === choice.self ? await this.#ownDigests() : await this.#versionsOf(node)
-    // Late, for a round that has begun anew since.
+    // Late, for a round that is over.
     if (answers !== this.#answers) return
     if (marked.some(({ markMs }, at) => markMs > this.#marksMs[at]!)) {
       this.#fartherMs = marked.map(({ markMs }, at) => Math.max(markMs, this.#marksMs[at]!))

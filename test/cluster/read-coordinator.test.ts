@@ -364,6 +364,36 @@ describe('reads across the cluster', () => {
     }
   })
 
+  test('shows nothing of an answer that came too late to be given to others', async t => {
+    const cluster = await FakeCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [a, b, c] = cluster.members as [FakeMember, FakeMember, FakeMember]
+    for (const [index, member] of [c, b, a].entries()) {
+      await give(member, KEY, cluster.form(index + 1))
+    }
+    // The own copy is read slowly: b and c agree, c is given what b has, and then it is there.
+    const { read } = a.engine
+    let release: () => void = () => undefined
+    const slow = new Promise<void>(resolve => {
+      release = resolve
+    })
+    a.engine.read = (key, snapshot) => slow.then(() => read.call(a.engine, key, snapshot))
+    const { request } = cluster.network
+    let repairs = 0
+    cluster.network.request = async (from, to, kind, body, timeoutMs) => {
+      if (kind === PeerMessage.readRepair && repairs++ === 0) {
+        release()
+        await cluster.clock.advanceAsync(1)
+      }
+      return request.call(cluster.network, from, to, kind, body, timeoutMs)
+    }
+    const first = await cluster.settle(Promise.resolve(a.reads.get(KEY, quorum(cluster))))
+    assert.ok(repairs > 0)
+    cluster.network.cut(a.id, b.id)
+    cluster.network.cut(a.id, c.id)
+    const later = await cluster.settle(Promise.resolve(b.reads.get(KEY, quorum(cluster))))
+    assert.ok(numberOf(later) >= numberOf(first), `${numberOf(later)} after ${numberOf(first)}`)
+  })
+
   test('a session reads what it wrote, wherever that is', async t => {
     const random = seededRandom(printSeed(t))
     const cluster = await FakeCluster.start({ random, nodes: 5 })
