@@ -137,12 +137,18 @@ export class CommandParser {
     return this.#found ?? { command: undefined, args: [], options: this.#program.opts() }
   }
 
-  /** `--help` anywhere before `--` is the help command, whatever else is missing or wrong. */
+  /**
+   * `--help` anywhere before `--` is the help command, whatever else is missing or wrong. Help for an
+   * action of a command is that for the command, which has all of them.
+   */
   #helpAsked(words: readonly string[]): Invocation | undefined {
     const end = words.indexOf('--')
     const before = end < 0 ? words : words.slice(0, end)
-    if (!before.some(word => word === '-h' || word === '--help')) return undefined
-    const name = this.#named(before)?.name
+    const [first, second = '', third = '-'] = before
+    const isOfAction = first === 'help' && this.#byName.has(second) && !third.startsWith('-')
+    const isFlag = before.some(word => word === '-h' || word === '--help')
+    if (!isFlag && !isOfAction) return undefined
+    const name = this.#named(isOfAction ? [second] : before)?.name
     const options = { json: before.includes('--json') }
     return { command: this.#byName.get('help'), args: name === undefined ? [] : [name], options }
   }

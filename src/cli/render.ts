@@ -146,6 +146,9 @@ function advice(error: unknown, server: ServerPlace, style: Style): string {
   return lines.map(line => `${style.dim('  ->')} ${line}\n`).join('')
 }
 
+const CLIENT_PORT_ADVICE =
+  "the port for clients is the one that kvd shows as 'listening': --url kv://host:port"
+
 function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly string[] {
   if (!(error instanceof KvError)) return [ADVICE.report]
   if (isUsage(error)) return []
@@ -155,7 +158,7 @@ function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly stri
     if (error.isAnswer || error.isTls) return []
     if (error.isStranger) {
       return [
-        "the port for clients is the one that kvd shows as 'listening': --url kv://host:port",
+        CLIENT_PORT_ADVICE,
         'where that speaks TLS: --url kvs://host:port, with --tls-ca, and --tls-cert and ' +
           '--tls-key where it asks for a certificate',
       ]
@@ -173,6 +176,10 @@ function adviceLines(error: unknown, { url, isDev }: ServerPlace): readonly stri
   }
   if (error.code === 'KV_AUTHENTICATION') {
     return [`the password comes from ${PASSWORD_VARIABLE}, or a file: ${PASSWORD_FILE_VARIABLE}`]
+  }
+  // Mostly another port of a node, or another program.
+  if (error.code === 'KV_PROTOCOL') {
+    return [CLIENT_PORT_ADVICE, `if that is what is asked: ${ADVICE.report}`]
   }
   if (error.code === 'KV_NOT_FOUND') {
     // Where the error itself says what to give, "check the name" would contradict it.

@@ -41,6 +41,8 @@ describe('words', () => {
     ['scan --prefix ""', 'scan', [], { prefix: '' }],
     ['help', 'help', [], {}],
     ['help get', 'help', ['get'], {}],
+    ['help cluster status', 'help', ['cluster'], { json: false }],
+    ['help cluster status --json', 'help', ['cluster'], { json: true }],
     ['--help', 'help', [], { json: false }],
     ['get --help', 'help', ['get'], { json: false }],
     ['--json put -h', 'help', ['put'], { json: true }],

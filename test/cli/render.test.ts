@@ -136,7 +136,7 @@ const ERRORS: readonly (readonly [KvError, RegExp | undefined])[] = [
   [new UnavailableError('m', { isTls: true }), undefined],
   [new UnavailableError('m'), /running at kv:\/\/here:7700\? start one here with: kvd serve/],
   [new OverloadedError('m', 250), /wait 250 ms, then try again/],
-  [new ProtocolError('m'), /report it/],
+  [new ProtocolError('m'), /the port for clients .*\n.*report it/],
   [new VersionMismatchError('m'), /install the same version/],
   [new AuthenticationError('m'), /DURAMEN_PASSWORD/],
   [new PermissionError('m'), /kvd user grant/],
