@@ -5,20 +5,19 @@
  * bug; in the end it holds nothing of the hostile ones.
  */
 import assert from 'node:assert/strict'
-import { connect } from 'node:net'
 import { inspect } from 'node:util'
 import { delay, systemClock } from '../../src/clock.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { HttpServer } from '../../src/net/http/index.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import type { FuzzTarget } from './fuzz-target.ts'
+import { converse } from './hostile-conversation.ts'
 import { httpServer } from './http-target.ts'
 
 const HOSTILE_AT_ONCE = 8
 const GOOD_CLIENTS = 3
 const SETTLE_MS_MAX = 10_000
 const SETTLE_POLL_MS = 20
-const CONVERSATION_MS_MAX = 50
 
 export interface HttpFuzzReport {
   readonly seed: number
@@ -96,24 +95,6 @@ async function beGood(
     assert.equal(lines, `${JSON.stringify({ key: name, value })}\n`)
     progress.goodRequests += 3
   }
-}
-
-/** Sends the bytes in pieces, reads what comes or not, and leaves in one way or another. */
-function converse(port: number, bytes: Uint8Array, random: Random): Promise<void> {
-  return new Promise(resolve => {
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: random.below(2) === 0 })
-    socket.setTimeout(CONVERSATION_MS_MAX, () => socket.destroy())
-    socket.on('error', () => undefined)
-    socket.on('close', () => resolve())
-    if (random.below(4) > 0) socket.resume()
-    for (let at = 0; at < bytes.length; ) {
-      const size = 1 + random.below([3, 100, 10_000][random.below(3)]!)
-      socket.write(bytes.subarray(at, at + size))
-      at += size
-    }
-    if (random.below(3) === 0) socket.destroy()
-    else socket.end()
-  })
 }
 
 function pick<T>(random: Random, list: readonly T[]): T {

@@ -5,7 +5,6 @@
  * its connection; the server meets no bug; in the end it holds nothing of the hostile ones.
  */
 import assert from 'node:assert/strict'
-import { connect } from 'node:net'
 import { inspect } from 'node:util'
 import { delay, systemClock } from '../../src/clock.ts'
 import type { Logger } from '../../src/logger.ts'
@@ -13,6 +12,7 @@ import { RespDoor } from '../../src/net/resp/index.ts'
 import { Server } from '../../src/net/server.ts'
 import { type Random, seededRandom } from '../../src/random.ts'
 import type { FuzzTarget } from './fuzz-target.ts'
+import { converse } from './hostile-conversation.ts'
 import { redisScript } from './redis-script.ts'
 import { commandOf, RespClient } from './resp-client.ts'
 
@@ -20,7 +20,6 @@ const HOSTILE_AT_ONCE = 8
 const GOOD_CLIENTS = 3
 const SETTLE_MS_MAX = 10_000
 const SETTLE_POLL_MS = 20
-const CONVERSATION_MS_MAX = 50
 
 export interface RespFuzzReport {
   readonly seed: number
@@ -104,24 +103,6 @@ async function beGood(
     progress.goodCommands += 3
   }
   client.end()
-}
-
-/** Sends the bytes in pieces, reads what comes or not, and leaves in one way or another. */
-function converse(port: number, bytes: Uint8Array, random: Random): Promise<void> {
-  return new Promise(resolve => {
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: random.below(2) === 0 })
-    socket.setTimeout(CONVERSATION_MS_MAX, () => socket.destroy())
-    socket.on('error', () => undefined)
-    socket.on('close', () => resolve())
-    if (random.below(4) > 0) socket.resume()
-    for (let at = 0; at < bytes.length; ) {
-      const size = 1 + random.below([3, 100, 10_000][random.below(3)]!)
-      socket.write(bytes.subarray(at, at + size))
-      at += size
-    }
-    if (random.below(3) === 0) socket.destroy()
-    else socket.end()
-  })
 }
 
 const ALPHABET = Buffer.from('*$-0123456789\r\n\r\n "\'\\\0PINGSETget')
