@@ -14,6 +14,12 @@ const OF_DOORS: readonly SettingName[] = [
   ...(['slowOperation', 'drainTimeout', 'logLevel', 'jsonLogs'] as const),
 ]
 
+/** What all nodes of `kvd dev` get: who may ask them, and what they show. */
+export const DEV_SETTINGS: readonly SettingName[] = [
+  ...(['user', 'passwordFile', 'usersFile'] as const),
+  ...(['tlsCert', 'tlsKey', 'tlsCa', 'tlsClientAuth'] as const),
+]
+
 /** The flags of `kvd serve`, and those of `kvd proxy`. */
 export const SERVE_SETTINGS = SETTING_NAMES.filter(name => !OF_PROXIES.includes(name))
 export const PROXY_SETTINGS = [...OF_PROXIES, ...OF_DOORS]

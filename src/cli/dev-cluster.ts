@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
+import type { ClientCommand } from './client-command.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import { type DevAnswer, DevControl, type DevRequest } from './dev-control.ts'
 import type { DevIo } from './dev-io.ts'
@@ -59,6 +60,8 @@ export interface DevOptions {
   readonly respPort?: number
   /** The same for HTTP. Absent: where there are free ones, for the dashboard. */
   readonly httpPort?: number | 'none'
+  /** What the nodes ask of clients. */
+  readonly client: ClientCommand
   /** For `kvd serve` of each node. */
   readonly nodeArguments: readonly string[]
 }
@@ -162,7 +165,7 @@ class DevCluster {
     const { directory } = this.#options
     const { files, pid } = this.#dev
     await this.#control.clear()
-    const url = devUrl(this.#layout)
+    const url = devUrl(this.#layout, this.#options.client.isSecure ? 'kvs://' : 'kv://')
     await files.writeText(runningPath(directory), `${JSON.stringify({ pid, url })}\n`)
     const names = await files.list(directory)
     // A node whose directory was lost alone must not begin a second cluster.
@@ -331,13 +334,16 @@ class DevCluster {
     const { directory, httpPort } = this.#options
     const addresses = this.#layout.nodes.map(({ port }) => `127.0.0.1:${port}`)
     const place = directory === this.#io.absolutePath(DEV_DIRECTORY) ? '' : ` --dir ${directory}`
-    const client = place === '' ? 'npx kvcli' : `npx kvcli --url ${devUrl(this.#layout)}`
+    const { variables, urlStart, namesUser, isSecure } = this.#options.client
+    const isFound = place === '' && !namesUser
+    const url = isFound ? '' : ` --url ${devUrl(this.#layout, urlStart)}`
+    const client = [...variables, `npx kvcli${url}`].join(' ')
     const lines = [
       '',
       `  ${bold(`kvd dev ${this.#io.packageVersion}`)}  a cluster of ${addresses.length}`,
       `  listening   ${key(addresses.join(', '))}`,
       ...(typeof httpPort === 'number'
-        ? [`  dashboard   ${key(`http://127.0.0.1:${httpPort}/`)}`]
+        ? [`  dashboard   ${key(`${isSecure ? 'https' : 'http'}://127.0.0.1:${httpPort}/`)}`]
         : []),
       `  data        ${key(directory)}`,
       '',

@@ -15,7 +15,7 @@ export const DEV_NODES_DEFAULT = 3
 export const DEV_NODES_MAX = 9
 /** Peer ports lie so far above the ports for clients, where they are free. */
 export const PEER_PORT_DISTANCE = 100
-const HOST = '127.0.0.1'
+export const DEV_HOST = '127.0.0.1'
 
 export interface DevNode {
   /** From 1. */
@@ -49,14 +49,14 @@ export function isNodeDirectory(name: string): boolean {
   return /^node-\d+\/$/.test(name)
 }
 
-/** `kv://` with the addresses of all nodes. */
-export function devUrl({ nodes }: DevLayout): string {
-  return `kv://${nodes.map(({ port }) => `${HOST}:${port}`).join(',')}`
+/** The addresses of all nodes behind `kv://`, or what else is to be said of them. */
+export function devUrl({ nodes }: DevLayout, start: string): string {
+  return `${start}${nodes.map(({ port }) => `${DEV_HOST}:${port}`).join(',')}`
 }
 
 /** `host:port` at which the other nodes reach this one. */
 export function peerAddress({ peerPort }: DevNode): string {
-  return `${HOST}:${peerPort}`
+  return `${DEV_HOST}:${peerPort}`
 }
 
 /** Ports from `base` on, one for clients and one for nodes each, of those that are free. */

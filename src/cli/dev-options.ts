@@ -1,9 +1,16 @@
-/** The command line of `kvd dev`. */
+/**
+ * The command line of `kvd dev`. Users and certificates are settings of the nodes, which have them
+ * from the environment as well: so they are resolved here as there.
+ */
 import { DEFAULT_PORT } from '../net/index.ts'
+import { clientCommand } from './client-command.ts'
+import { DEV_SETTINGS } from './command-settings.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import type { DevOptions } from './dev-cluster.ts'
-import { DEV_DIRECTORY, DEV_NODES_DEFAULT, DEV_NODES_MAX } from './dev-layout.ts'
+import { DEV_DIRECTORY, DEV_HOST, DEV_NODES_DEFAULT, DEV_NODES_MAX } from './dev-layout.ts'
 import { integerValue, sizeValue, type ValueKind } from './setting-values.ts'
+import { type FlagValues, flagName, type SettingName, type Settings } from './settings.ts'
+import { checkTls } from './tls.ts'
 import { UsageError } from './usage-error.ts'
 
 const MIB = 1024 * 1024
@@ -12,7 +19,7 @@ const MEMORY_BUDGET = '96MiB'
 const PORT_MAX = 65_000
 
 /** As commander gives them. */
-export interface DevFlags {
+export interface DevFlags extends FlagValues {
   readonly nodes?: string
   readonly dir?: string
   readonly port?: string
@@ -31,10 +38,21 @@ export const DEV_FLAGS: readonly (readonly [flags: string, description: string])
   ['--memory-budget <size>', `of each node (default: ${MEMORY_BUDGET})`],
 ]
 
-/** Throws UsageError that names the flag. */
-export function devOptions(flags: DevFlags, io: DaemonIo): DevOptions {
+/** Of the flags those that nodes understand as they are. */
+export function nodeFlags(flags: FlagValues): FlagValues {
+  return Object.fromEntries(
+    DEV_SETTINGS.flatMap(name => (flags[name] === undefined ? [] : [[name, flags[name]]])),
+  )
+}
+
+/**
+ * `settings` are those of the nodes, as far as flags and environment say them. Throws UsageError
+ * that names the flag, and what is wrong with a certificate.
+ */
+export function devOptions(flags: DevFlags, settings: Settings, io: DaemonIo): DevOptions {
   const { nodes, dir = DEV_DIRECTORY, port, memoryBudget = MEMORY_BUDGET } = flags
   const { respPort, httpPort } = flags
+  checkTls(settings, io, DEV_HOST)
   parse(sizeValue(MIB, 1024 * 1024 * MIB), '--memory-budget', memoryBudget)
   const count = integerValue(1, DEV_NODES_MAX)
   return {
@@ -45,7 +63,13 @@ export function devOptions(flags: DevFlags, io: DaemonIo): DevOptions {
       respPort: parse(integerValue(1, PORT_MAX), '--resp-port', respPort),
     }),
     ...(httpPort !== undefined && { httpPort: httpPortOf(httpPort) }),
-    nodeArguments: ['--memory-budget', memoryBudget],
+    client: clientCommand(settings, io),
+    nodeArguments: [
+      ...['--memory-budget', memoryBudget],
+      ...Object.entries(nodeFlags(flags)).flatMap(([name, value]) => {
+        return [`--${flagName(name as SettingName)}`, String(value)]
+      }),
+    ],
   }
 }
 

@@ -1,11 +1,11 @@
 /** The program `kvd`: its commands, its help, its exit codes for a wrong command line. */
 import { Command, CommanderError, Option } from 'commander'
 import { IoError, KvError } from '../errors.ts'
-import { PROXY_SETTINGS, SERVE_SETTINGS } from './command-settings.ts'
+import { DEV_SETTINGS, PROXY_SETTINGS, SERVE_SETTINGS } from './command-settings.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import { runDev } from './dev-cluster.ts'
 import type { DevIo } from './dev-io.ts'
-import { DEV_FLAGS, type DevFlags, devOptions } from './dev-options.ts'
+import { DEV_FLAGS, type DevFlags, devOptions, nodeFlags } from './dev-options.ts'
 import { ExitCode } from './exit-code.ts'
 import { nodeDaemonIo } from './node-daemon-io.ts'
 import { nodeDevIo } from './node-dev-io.ts'
@@ -71,7 +71,10 @@ function createProgram(io: DaemonIo, dev: DevIo): Command {
   const devCommand = program
     .command('dev')
     .description('run a cluster on this machine, a process a node, until Ctrl-C')
-    .action(flags => runDev(devOptions(flags as DevFlags, io), io, dev))
+    .action(flags => {
+      const { values } = resolve(nodeFlags(flags as DevFlags), io)
+      return runDev(devOptions(flags as DevFlags, values, io), io, dev)
+    })
   const users = userCommand(io)
   for (const command of [users, ...users.commands]) command.copyInheritedSettings(program)
   program.addCommand(users)
@@ -91,14 +94,19 @@ function createProgram(io: DaemonIo, dev: DevIo): Command {
       '--config <file>',
       `settings as one JSON object (environment: ${CONFIG_VARIABLE})`,
     )
-    for (const name of names) {
-      const { flags, description } = settingHelp(name)
-      const [first = '', ...negations] = flags
-      command.addOption(new Option(first, description))
-      for (const negation of negations) command.addOption(new Option(negation).hideHelp())
-    }
+    addSettings(command, names)
   }
+  addSettings(devCommand, DEV_SETTINGS)
   return program
+}
+
+function addSettings(command: Command, names: readonly SettingName[]): void {
+  for (const name of names) {
+    const { flags, description } = settingHelp(name)
+    const [first = '', ...negations] = flags
+    command.addOption(new Option(first, description))
+    for (const negation of negations) command.addOption(new Option(negation).hideHelp())
+  }
 }
 
 /** As commander gives them. */

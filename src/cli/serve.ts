@@ -8,12 +8,13 @@
  */
 import { type Node, type NodeOptions, startNode } from '../cluster/index.ts'
 import type { Logger } from '../logger.ts'
-import { DEFAULT_PORT, DEFAULT_USER, formatAddress } from '../net/index.ts'
+import { DEFAULT_PORT, formatAddress } from '../net/index.ts'
+import { clientCommand } from './client-command.ts'
 import { beginDaemon, logDoors } from './daemon.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import { connectionsMax, doorOptions, passwordOf, serverLimits } from './door-settings.ts'
 import { ExitCode } from './exit-code.ts'
-import { CLUSTER_SECRET_VARIABLE, clusterSecretIn, PASSWORD_VARIABLE } from './password.ts'
+import { CLUSTER_SECRET_VARIABLE, clusterSecretIn } from './password.ts'
 import { Reloads } from './reloads.ts'
 import type { ResolvedSettings } from './settings.ts'
 import { NO_COLD_DIR, type Settings, settingRows } from './settings.ts'
@@ -144,7 +145,7 @@ function banner(
   const { address, identity } = node
   const { durability, tlsCert } = resolved.values
   const isSecure = tlsCert !== undefined
-  const client = clientCommand(node, resolved.values, io)
+  const client = nodeCommand(node, resolved.values, io)
   const { length } = node.ring.members
   const place = length === 1 ? 'a cluster of one' : `one of ${length} nodes`
   const memory = settingRows(resolved).find(row => row.name === 'memoryBudget')?.value
@@ -171,29 +172,18 @@ function banner(
   return `${lines.join('\n')}\n`
 }
 
-/** How kvcli reaches the node from here, with what it asks of clients. */
-function clientCommand({ address }: Node, settings: Settings, io: DaemonIo): string {
-  const { tlsCert, tlsCa, tlsClientAuth, usersFile, passwordFile, user } = settings
+/** How kvcli reaches the node from here. */
+function nodeCommand({ address }: Node, settings: Settings, io: DaemonIo): string {
+  const { isSecure, asksForPassword, urlStart, variables } = clientCommand(settings, io)
   const { host, port } = address
   const isWildcard = host === '0.0.0.0' || host === '::'
-  const isSecure = tlsCert !== undefined
-  const hasOwner = passwordFile !== undefined || (io.env[PASSWORD_VARIABLE] ?? '') !== ''
-  const asksForPassword = hasOwner || usersFile !== undefined
   if (!isSecure && !asksForPassword && port === DEFAULT_PORT && host === '127.0.0.1') {
     return 'npx kvcli'
   }
   // Of every address that it listens at, a certificate names the one that others know it by.
   const shown = isSecure ? '<host>' : '127.0.0.1'
   const place = isWildcard ? `${shown}:${port}` : formatAddress(address)
-  const who = hasOwner && user === DEFAULT_USER ? '' : `${hasOwner ? user : '<user>'}@`
-  const url = `${isSecure ? 'kvs' : 'kv'}://${asksForPassword ? who : ''}${place}`
-  const needsCertificate = isSecure && tlsClientAuth === 'require'
-  return [
-    ...(isSecure ? [`DURAMEN_TLS_CA=${tlsCa ?? '<ca.pem>'}`] : []),
-    ...(needsCertificate ? ['DURAMEN_TLS_CERT=<cert.pem> DURAMEN_TLS_KEY=<key.pem>'] : []),
-    ...(asksForPassword ? [`${PASSWORD_VARIABLE}=...`] : []),
-    `npx kvcli --url ${url}`,
-  ].join(' ')
+  return [...variables, `npx kvcli --url ${urlStart}${place}`].join(' ')
 }
 
 function respLines({ respAddress }: Node, isSecure: boolean, { key }: Style): string[] {

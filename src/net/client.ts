@@ -179,11 +179,11 @@ export class Client implements KeyValueStore {
     }
   }
 
-  /** A single server's own refusal says more than that it cannot be reached. */
+  /** What a single server says, or all say of who asks, is more than that none can be reached. */
   #connectError(): Error {
     if (this.#status === 'closed') return new ClosedError('the client was closed')
     const { pool } = this.#requester
-    if (pool.refusal instanceof InvalidArgumentError) return pool.refusal
+    if (pool.refusal !== undefined) return pool.refusal
     const cause = pool.lastError
     if (this.#options.nodes.length === 1 && cause !== undefined) return cause
     return new UnavailableError(`no server can be reached: ${pool.describeFailures()}`, { cause })

@@ -4,71 +4,23 @@
 // Method: the program itself on a real directory and real ports; nodes are killed through its own
 // control, and read one by one, without a map, so that each answers from its own copy.
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
 import { after, type TestContext, test } from 'node:test'
-import { askDev, type DevRequest } from '../../src/cli/dev-control.ts'
-import { decodeRun, runningPath } from '../../src/cli/dev-layout.ts'
-import { nodeCliFiles } from '../../src/cli/node-cli-files.ts'
 import { isAlive } from '../../src/cli/node-process.ts'
-import { delay, systemClock } from '../../src/clock.ts'
+import { systemClock } from '../../src/clock.ts'
 import { connect } from '../../src/index.ts'
 import { connect as connectTo } from '../../src/net/index.ts'
 import { DashboardPage, launchBrowser, NO_BROWSER } from '../support/dashboard-page.ts'
-import { programArguments } from '../support/kvd-process.ts'
+import { DevProcess, until } from '../support/dev-process.ts'
 import { temporaryDirectory } from '../support/temp-directory.ts'
 
 const clock = systemClock()
-const files = nodeCliFiles()
 /** Out of the way of a developer’s own cluster, and below what a system gives to clients. */
 const BASE_PORT = 21_000 + (process.pid % 50) * 200
 
 const HTTP_PORT = BASE_PORT + 150
+const PORTS = ['--port', String(BASE_PORT), '--http-port', String(HTTP_PORT)]
 /** Whoever kills a node sees so by then. */
 const SHOWN_MS_MAX = 3000
-
-class Dev {
-  readonly child: ChildProcess
-  readonly exited: Promise<string>
-  readonly #directory: string
-  #text = ''
-  #isOver = false
-
-  constructor(directory: string) {
-    this.#directory = directory
-    const ports = ['--port', String(BASE_PORT), '--http-port', String(HTTP_PORT)]
-    const options = ['--dir', directory, ...ports, '--memory-budget', '16MiB']
-    const program = programArguments('kvd', 'sources')
-    const stdio = ['ignore', 'ignore', 'pipe'] as const
-    this.child = spawn(process.execPath, [...program, 'dev', ...options], { stdio: [...stdio] })
-    this.child.stderr!.on('data', chunk => {
-      this.#text += String(chunk)
-    })
-    this.exited = new Promise(resolve => {
-      this.child.once('close', (code, signal) => {
-        this.#isOver = true
-        resolve(signal ?? `code ${code}`)
-      })
-    })
-  }
-
-  /** Resolves once it has told what to type next. */
-  static async serving(directory: string): Promise<Dev> {
-    const dev = new Dev(directory)
-    await until(() => {
-      assert.equal(dev.#isOver, false, dev.#text)
-      return /In another terminal/.test(dev.#text)
-    })
-    return dev
-  }
-
-  ask(request: DevRequest) {
-    return askDev(this.#directory, request, { files, clock, isAlive, id: `t${process.pid}` })
-  }
-
-  async url(): Promise<string> {
-    return decodeRun(await files.readText(runningPath(this.#directory)))!.url
-  }
-}
 
 /** Looks at node 1 while node 2 is killed by `kill`. */
 async function watchDeath(t: TestContext, kill: () => Promise<unknown>): Promise<void> {
@@ -98,10 +50,6 @@ async function watchDeath(t: TestContext, kill: () => Promise<unknown>): Promise
   await browser.close()
 }
 
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await delay(clock, 50)
-}
-
 function keysOf(from: number, to: number): string[] {
   return Array.from({ length: to - from }, (_, index) => `record ${from + index}`)
 }
@@ -118,7 +66,7 @@ async function untilHolds(address: string, keys: readonly string[]): Promise<voi
 
 test('a local cluster lives through the death of a node, a stop, and its own death', async t => {
   const directory = temporaryDirectory({ after })
-  const dev = await Dev.serving(directory)
+  const dev = await DevProcess.serving(directory, PORTS)
   // Its nodes end with it, also where the test fails.
   t.after(() => dev.child.kill('SIGKILL'))
   const client = await connect(await dev.url())
@@ -153,7 +101,7 @@ test('a local cluster lives through the death of a node, a stop, and its own dea
   assert.equal(await dev.exited, 'code 0')
   assert.deepEqual(pids.map(isAlive), [false, false, false])
 
-  const again = await Dev.serving(directory)
+  const again = await DevProcess.serving(directory, PORTS)
   t.after(() => again.child.kill('SIGKILL'))
   const nodes = await again.ask({ command: 'status' })
   for (const { address } of nodes) await untilHolds(address, keysOf(0, 200))
