@@ -1,7 +1,7 @@
 /** An HTTP door over the handler that `kvd` has, on a port of this machine. */
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { systemClock } from '../../src/clock.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Logger, silentLogger } from '../../src/logger.ts'
 import { HttpServer, type HttpServerOptions } from '../../src/net/http/index.ts'
 import type { RequestHandler } from '../../src/net/request-handler.ts'
@@ -14,6 +14,7 @@ export interface HttpTargetOptions
   extends Partial<Pick<HttpServerOptions, 'limits' | 'credentials' | 'metrics'>> {
   readonly handler?: RequestHandler
   readonly logger?: Logger
+  readonly clock?: Clock
 }
 
 export interface HttpTarget {
@@ -28,8 +29,8 @@ export function httpServer(
   handler: RequestHandler,
   options: Omit<HttpTargetOptions, 'handler'> = {},
 ): HttpServer {
-  const { limits = {}, credentials = {}, logger = silentLogger, ...others } = options
-  const clock = systemClock()
+  const { limits = {}, credentials = {}, logger = silentLogger, ...given } = options
+  const { clock = systemClock(), ...others } = given
   const common = { handler, clock, logger, limits, credentials }
   const sharesWith = new Server({ ...common, random: seededRandom(1) })
   return new HttpServer({ ...common, ...others, sharesWith, nodeId: 'n1', serverVersion: '1.2.3' })
