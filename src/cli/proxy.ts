@@ -11,6 +11,7 @@ import {
   type NodeAddress,
   parseConnectionUrl,
 } from '../net/index.ts'
+import { clientCommand } from './client-command.ts'
 import { beginDaemon, logDoors } from './daemon.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import { connectionsMax, doorOptions, passwordOf, serverLimits } from './door-settings.ts'
@@ -47,7 +48,7 @@ export async function proxy(resolved: ResolvedSettings, io: DaemonIo): Promise<v
     const { address, clusterId } = running
     logger.info('serving', { address: formatAddress(address), cluster: clusterId, elapsedMs })
     logDoors(logger, running, tls !== undefined)
-    if (!settings.jsonLogs) io.stderr.write(banner(running, tls !== undefined, io, style))
+    if (!settings.jsonLogs) io.stderr.write(banner(running, settings, io, style))
     stopping.serving(running)
   } catch (error) {
     failStart(error, io, settings.jsonLogs)
@@ -100,11 +101,12 @@ function nodeTls(settings: Settings, io: DaemonIo): boolean | ClientTls {
 
 function banner(
   { address, respAddress, httpAddress, clusterId }: RunningProxy,
-  isSecure: boolean,
+  settings: Settings,
   io: DaemonIo,
   { bold, key }: Style,
 ): string {
-  const url = `${isSecure ? 'kvs' : 'kv'}://${formatAddress(address)}`
+  const { isSecure, variables, urlStart } = clientCommand(settings, io)
+  const client = [...variables, `npx kvcli --url ${urlStart}${formatAddress(address)}`].join(' ')
   const http = isSecure ? 'https' : 'http'
   const lines = [
     '',
@@ -114,7 +116,7 @@ function banner(
     ...(httpAddress ? [`  for HTTP    ${key(`${http}://${formatAddress(httpAddress)}`)}`] : []),
     '',
     '  In another terminal:',
-    `    ${key(`npx kvcli --url ${url} cluster status`)}`,
+    `    ${key(`${client} cluster status`)}`,
     '',
     '  Ctrl-C stops the proxy.',
     '',

@@ -14,7 +14,8 @@ export const PLAIN_ANSWERS = {
 
 function binaryAnswer(): Uint8Array {
   const error = new InvalidArgumentError(
-    'this port speaks TLS: use kvs:// (kvcli: DURAMEN_TLS_CA names the authority to believe)',
+    'this port speaks TLS: use kvs:// (kvcli: DURAMEN_TLS_CA names the authority to believe; ' +
+      'kvd proxy: --nodes-tls)',
   )
   const output = new OutputBuffer(SIZE_START)
   encodeErrorReply(output, statusOfError(error), 0, 0, errorBodyOf(error))

@@ -23,6 +23,7 @@ import { formatAddress } from '../connection-url.ts'
 import type { NodeLink } from '../node-link.ts'
 import { Requester } from '../requester.ts'
 import type { DecodeRoutes, Routes } from '../routes.ts'
+import { refusalByNodes } from './node-error.ts'
 
 /** A node grants a connection 64 open scans: this is for 256 of a proxy on each. */
 const LANE_COUNT = 4
@@ -110,7 +111,7 @@ export class ProxyLanes {
   #changed(): void {
     if (this.#waiter === undefined) return
     const refusal = this.#lanes[0]?.requester.pool.refusal
-    if (refusal !== undefined) this.#waiter.reject(refusal)
+    if (refusal !== undefined) this.#waiter.reject(refusalByNodes(refusal))
   }
 
   /**

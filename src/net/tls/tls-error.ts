@@ -36,11 +36,13 @@ const MEANT: Readonly<Record<TlsRole, Readonly<Record<Meaning, string>>>> = {
     purpose: "the server's certificate is not for servers: it needs the purpose serverAuth",
     ca:
       "the server's certificate is of an authority that is not known here: say which one to " +
-      'believe (tls.ca; kvcli: DURAMEN_TLS_CA)',
-    plain: 'the server does not speak TLS there: use kv://, or its port that does',
+      'believe (tls.ca; kvcli: DURAMEN_TLS_CA; kvd proxy: --tls-ca)',
+    plain:
+      'the server does not speak TLS there: use kv:// (kvd proxy: no --nodes-tls), or its port ' +
+      'that does',
     own:
       'the server asks for a certificate of this client (tls.cert and tls.key; kvcli: ' +
-      'DURAMEN_TLS_CERT, DURAMEN_TLS_KEY)',
+      'DURAMEN_TLS_CERT, DURAMEN_TLS_KEY; kvd proxy: --tls-cert, --tls-key)',
     stranger:
       'the server does not believe the certificate of this client: it is of another authority',
     ownExpired: 'the certificate of this client has expired',
