@@ -8,7 +8,9 @@ import type { DaemonIo } from './daemon-io.ts'
 import { ExitCode } from './exit-code.ts'
 import { environmentName, flagName, SETTING_NAMES, settingHelp } from './settings.ts'
 
-const LOCKED_ADVICE = 'to use the node that runs: npx kvcli; for a second one: --dir and --port'
+const LOCKED_ADVICE =
+  'to use the node that runs: npx kvcli; for a second one: --dir, --port and, with a cluster ' +
+  'secret, --peer-port'
 const DISK_ADVICE =
   'the directory must be one that this user may write to, on a disk with room: see --dir'
 
