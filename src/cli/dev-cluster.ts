@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { InvalidArgumentError } from '../errors.ts'
+import { DEFAULT_PORT } from '../net/index.ts'
 import type { ClientCommand } from './client-command.ts'
 import type { DaemonIo } from './daemon-io.ts'
 import { type DevAnswer, DevControl, type DevRequest } from './dev-control.ts'
@@ -54,8 +55,8 @@ export interface DevOptions {
   readonly directory: string
   /** Undefined: as the directory has it, three in a new one. */
   readonly nodes: number | undefined
-  /** The first port for clients; only where the directory is new. */
-  readonly port: number
+  /** The first port for clients to look for free ones from; only where the directory is new. */
+  readonly port: number | undefined
   /** Where node 1 listens for Redis clients, each further one a port above. Absent: nowhere. */
   readonly respPort?: number
   /** The same for HTTP. Absent: where there are free ones, for the dashboard. */
@@ -68,7 +69,7 @@ export interface DevOptions {
 
 /** Resolves once all nodes serve, or the process was told to exit. Rejects with KvErrors. */
 export async function runDev(options: DevOptions, io: DaemonIo, dev: DevIo): Promise<void> {
-  const layout = await prepare(options, dev)
+  const layout = await prepare(options, dev, text => io.stderr.write(`kvd: ${text}\n`))
   const { httpPort = await freeHttpPort(options, layout, dev) } = options
   const cluster = new DevCluster({ ...options, httpPort }, layout, io, dev)
   io.onStopSignal(signal => cluster.signal(signal))
@@ -97,7 +98,11 @@ async function freeHttpPort(
 }
 
 /** Makes the files of a new cluster, or reads those that are there, and checks what can be. */
-async function prepare({ directory, nodes, port }: DevOptions, dev: DevIo): Promise<DevLayout> {
+async function prepare(
+  { directory, nodes, port }: DevOptions,
+  dev: DevIo,
+  say: (text: string) => void,
+): Promise<DevLayout> {
   const { files } = dev
   const run = decodeRun(await files.readText(runningPath(directory)))
   if (run !== undefined && run.pid !== dev.pid && dev.isAlive(run.pid)) {
@@ -107,7 +112,7 @@ async function prepare({ directory, nodes, port }: DevOptions, dev: DevIo): Prom
   const text = await files.readText(path)
   if (text === undefined) {
     const isFree = (candidate: number): Promise<boolean> => dev.isPortFree(candidate)
-    const layout = await chooseLayout(nodes ?? DEV_NODES_DEFAULT, port, isFree)
+    const layout = await chooseLayout(nodes ?? DEV_NODES_DEFAULT, port ?? DEFAULT_PORT, isFree)
     await files.writeText(secretPath(directory), `${dev.createSecret()}\n`)
     await files.writeText(path, encodeLayout(layout))
     return layout
@@ -116,6 +121,12 @@ async function prepare({ directory, nodes, port }: DevOptions, dev: DevIo): Prom
   if (nodes !== undefined && nodes !== layout.nodes.length) {
     throw new UsageError(
       `${directory} has a cluster of ${layout.nodes.length}; for one of ${nodes} use another --dir`,
+    )
+  }
+  const first = layout.nodes[0]!.port
+  if (port !== undefined && port !== first) {
+    say(
+      `--port ${port} is for a new --dir; the nodes of ${directory} keep theirs, from ${first} on`,
     )
   }
   for (const node of layout.nodes) {

@@ -32,7 +32,10 @@ export interface DevFlags extends FlagValues {
 export const DEV_FLAGS: readonly (readonly [flags: string, description: string])[] = [
   ['--nodes <count>', `how many, in a new directory (default: ${DEV_NODES_DEFAULT})`],
   ['--dir <directory>', `where the cluster is kept (default: ${DEV_DIRECTORY})`],
-  ['--port <port>', `first port to look for free ones, once (default: ${DEFAULT_PORT})`],
+  [
+    '--port <port>',
+    `where free ones are looked for, for a new directory (default: ${DEFAULT_PORT})`,
+  ],
   ['--resp-port <port>', 'of node 1 for Redis clients, of the next one more (default: none)'],
   ['--http-port <port>', 'of node 1 for HTTP, of the next one more; none (default: free ones)'],
   ['--memory-budget <size>', `of each node (default: ${MEMORY_BUDGET})`],
@@ -58,7 +61,7 @@ export function devOptions(flags: DevFlags, settings: Settings, io: DaemonIo): D
   return {
     directory: io.absolutePath(dir),
     nodes: nodes === undefined ? undefined : parse(count, '--nodes', nodes),
-    port: port === undefined ? DEFAULT_PORT : parse(integerValue(1, PORT_MAX), '--port', port),
+    port: port === undefined ? undefined : parse(integerValue(1, PORT_MAX), '--port', port),
     ...(respPort !== undefined && {
       respPort: parse(integerValue(1, PORT_MAX), '--resp-port', respPort),
     }),

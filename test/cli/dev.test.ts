@@ -150,6 +150,7 @@ describe('a new cluster', () => {
     dev.files.files.delete(`${DIRECTORY}/running.json`)
     const made = new Dev(again)
     await made.run('--port 1234')
+    assert.match(made.text, /^kvd: --port 1234 is for a new --dir; .* from 9000 on/m)
     assert.equal(again.spawned.length, 2)
     assert.ok(again.spawned.every(({ args }) => args.includes('--join')))
     assert.match(
