@@ -408,7 +408,8 @@ describe('Manifest', () => {
     }
     t.diagnostic(JSON.stringify(outcomes))
     const { refused, found } = outcomes
-    assert.ok(refused > 200 && found > 0, 'edits were refused, and some found after a crash')
+    // It is 408 on average, with a standard deviation of 68.
+    assert.ok(refused > 100 && found > 0, 'edits were refused, and some found after a crash')
   })
 
   test('the tables of an edit for which there was no room go once that is safe', async () => {
