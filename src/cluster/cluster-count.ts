@@ -15,6 +15,7 @@ import type { ReplicaChoice } from './replica-choice.ts'
 import type { CurrentReplicaSets } from './replica-sets.ts'
 import type { NodeId } from './ring-member.ts'
 import { decodeCounted, encodeCount } from './scan-messages.ts'
+import { unlessSilent } from './unless-silent.ts'
 
 /** Rounds in which what failed is given to other replicas. */
 const ROUNDS_MAX = 4
@@ -106,5 +107,6 @@ async function countOn(
   }
   const body = encodeCount({ epoch: sets.epoch, range, partitions })
   const leftMs = Math.max(1, terms.deadlineMs - clock.monotonicMs())
-  return decodeCounted(await peers.request(node, 'data', PeerMessage.count, body, leftMs))
+  const counting = peers.request(node, 'data', PeerMessage.count, body, leftMs)
+  return decodeCounted(await unlessSilent(counting, node, peers, clock))
 }

@@ -169,6 +169,25 @@ describe('scans across the cluster', () => {
     }
   })
 
+  test('a count goes on soon when replicas fall silent', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 5, partitionCount: 64 })
+    const entries = await fill(cluster, random, 100)
+    const [self, ...others] = cluster.members as [FakeMember, ...FakeMember[]]
+    // Whoever is asked says nothing; the first two of them are noticed.
+    const silent = others.slice(0, 2)
+    for (const { id } of silent) cluster.network.pause(id)
+    cluster.clock.setTimer(1000, () => {
+      for (const { id } of silent) cluster.network.silence(id)
+    })
+    const beganMs = cluster.clock.monotonicMs()
+    const terms = { deadlineMs: beganMs + 30_000 }
+    const count = await cluster.settle(self.scans.count({}, terms))
+    const tookMs = cluster.clock.monotonicMs() - beganMs
+    assert.equal(count, entries.length)
+    assert.ok(tookMs < 1000 + 2000, `took ${tookMs} ms`)
+  })
+
   test('an unordered one goes on with its cursor on any other node', async t => {
     const random = seededRandom(printSeed(t))
     const cluster = await FakeCluster.start({ random, nodes: 5, partitionCount: 64 })
