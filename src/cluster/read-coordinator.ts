@@ -363,7 +363,10 @@ export class ReadCoordinator {
     const isForgotten = (stored: Uint8Array | undefined, at: number): boolean =>
       stored === undefined && marks.isSettled(enginePartition(keys[at]!), terms.least![at]!)
     const reachable = set.nodes.filter(node => this.choice.isReachable(node)).length
-    const steps = [terms.consistency === 'all' ? set.nodes.length : set.quorum, reachable]
+    const agreeing = terms.consistency === 'all' ? set.nodes.length : set.quorum
+    // At `one` any replica will do that has it, however few can be reached.
+    const first = terms.consistency === 'one' ? Math.min(agreeing, reachable) : agreeing
+    const steps = new Set([first, reachable])
     if (terms.consistency === 'one' && !this.#isOld(keys)) {
       const own: Values = []
       await eachLocalForm(this.#options.store, keys, terms.client ?? {}, form => {

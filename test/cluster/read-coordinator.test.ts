@@ -425,6 +425,22 @@ describe('reads across the cluster', () => {
     }
   })
 
+  test('a session reads what it wrote where less than a quorum is in reach', async t => {
+    const random = seededRandom(printSeed(t))
+    const cluster = await FakeCluster.start({ random, nodes: 5, replicationFactor: 5 })
+    const [a, b, ...others] = cluster.replicasOf(KEY) as [FakeMember, FakeMember, ...FakeMember[]]
+    await give(a, KEY, cluster.form(1))
+    await give(b, KEY, cluster.form(2))
+    for (const { id } of others) cluster.network.cut(a.id, id)
+    const read = (number: number): Promise<number> => {
+      const least = [storedVersion(cluster.form(number))]
+      const terms: ReadTerms = { ...quorum(cluster), consistency: 'one', least }
+      return cluster.settle(Promise.resolve(a.reads.get(KEY, terms))).then(numberOf)
+    }
+    assert.equal(await read(2), 2)
+    await assert.rejects(read(3), UnavailableError)
+  })
+
   test('a value that takes seconds to arrive for its size does', async t => {
     const random = seededRandom(printSeed(t))
     const size = 22 * 1024 * 1024
