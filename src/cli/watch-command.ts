@@ -8,6 +8,7 @@ import { type Command, type CommandContext, callOptions } from './command.ts'
 import { decodeArgument, jsonField, showToken } from './data-encoding.ts'
 import { ExitCode } from './exit-code.ts'
 import { countOption, flagOption } from './option-values.ts'
+import { RefusedError } from './refused-error.ts'
 import { formatBytes } from './render.ts'
 import { shortIds } from './short-ids.ts'
 import { versionTimeMs, WatchMerge } from './watch-merge.ts'
@@ -110,6 +111,7 @@ class WatchRun {
     // Loaded when first needed: every other command starts sooner without the cluster.
     const { decodeRingMessage } = await import('../cluster/index.ts')
     const { members } = decodeRingMessage(bytes, session.url)
+    if (members.every(({ clientAddress }) => clientAddress === '')) throw behindProxy(session.url)
     return members.map(({ nodeId, clientAddress }) => ({ node: nodeId, address: clientAddress }))
   }
 
@@ -201,6 +203,14 @@ class WatchRun {
     const why = state.why === undefined ? '' : ` (${state.why})`
     output.note(output.noteStyle.dim(`# ${text}${why}`))
   }
+}
+
+/** Its clients are to find no node beside it; nor would a node know its users. */
+function behindProxy(url: string): RefusedError {
+  return new RefusedError(
+    `watch asks each node for its changes, and ${url} is a proxy, which does not say where they are`,
+    { advice: "give the address of a node, as one of the nodes' users: --url kv://node:7700" },
+  )
 }
 
 const STATE_TEXTS: Readonly<Record<NodeState['state'], string>> = {

@@ -153,6 +153,24 @@ describe('watch', () => {
     assert.ok(a.closed && b.closed)
   })
 
+  test('is refused by a proxy, which says of no node where it is', async () => {
+    const watching = new Watching('watch user:', 2)
+    const { store } = watching.harness
+    const ring = ringOf(2)
+    const members = ring.members.map(member => ({ ...member, clientAddress: '' }))
+    store.ringKept = { ...ring, members }
+    await watching.until(() => watching.code !== undefined)
+    assert.equal(watching.code, ExitCode.failed)
+    assert.match(
+      watching.harness.err,
+      /is a proxy, which does not say where they are.*\n.*--url kv:/,
+    )
+    assert.deepEqual(
+      watching.nodes.map(({ asked }) => asked.length),
+      [0, 0],
+    )
+  })
+
   test('goes on where a node was left, and says so; a gap is said, too', async () => {
     const watching = new Watching('watch --json', 2)
     const [a, b] = watching.nodes as [FedNode, FedNode]
