@@ -48,13 +48,13 @@ function quorum(cluster: FakeCluster, deadlineMs = 1000): ReadTerms {
 describe('reads across the cluster', () => {
   test('a quorum read never misses what a quorum has, and never goes back', async t => {
     const random = seededRandom(printSeed(t))
+    let served = 0
     for (let round = 0; round < 6; round++) {
       const cluster = await FakeCluster.start({ random, nodes: 3 + random.below(3) })
       const keys = Array.from({ length: 8 }, (_, index) => utf8Encode(`k${round}-${index}`))
       /** By key, what later reads must show at least. */
       const floors = keys.map(() => 0)
       let number = 0
-      let served = 0
       const stopped = new Set<FakeMember>()
       for (let step = 0; step < 150; step++) {
         const at = random.below(keys.length)
@@ -116,8 +116,9 @@ describe('reads across the cluster', () => {
           }
         }
       }
-      assert.ok(served > 10)
     }
+    // Of one round it is 55 on average, with a standard deviation of 15.
+    assert.ok(served > 60, `${served} reads were served`)
   })
 
   test('gives the newest form to the replicas it asked, before it answers', async t => {
