@@ -22,8 +22,8 @@ export interface AddressKeeperOptions {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
-  readonly ring: CurrentRing
-  readonly agreement: EpochAgreement
+  readonly ring: Pick<CurrentRing, 'ring' | 'onChange'>
+  readonly agreement: Pick<EpochAgreement, 'change'>
   /** As they are now; empty where they are not known. */
   readonly addresses: () => Addresses
 }
@@ -52,16 +52,20 @@ export class AddressKeeper {
     const { ring } = this.#options
     if (this.#isStopped || this.#isBusy || this.#corrected(ring.ring) === ring.ring) return
     this.#isBusy = true
-    void this.#correct().finally(() => {
+    void this.#correct().then(isCorrected => {
       this.#isBusy = false
+      // It may have moved on while the others agreed.
+      if (isCorrected) this.check()
     })
   }
 
-  async #correct(): Promise<void> {
+  /** False when it is tried again later. */
+  async #correct(): Promise<boolean> {
     const { agreement, logger, clock, random } = this.#options
     try {
       await agreement.change(ring => this.#corrected(ring), AGREEMENT_MS)
       this.#attempt = 0
+      return true
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       logger.debug('the ring does not know yet where this node is', { error })
@@ -71,6 +75,7 @@ export class AddressKeeper {
       this.#cancelRetry = clock.setTimer(waitMs * (0.5 + random.next()), retry, {
         background: true,
       })
+      return false
     }
   }
 
