@@ -188,14 +188,21 @@ export class JoinLeader {
     )
   }
 
-  /** Rejects with UnavailableError when a member does not say. */
+  /**
+   * False as soon as one holds data, for no word of others changes that, least of all of one whose
+   * disk is lost. Else rejects with UnavailableError when a member does not say.
+   */
   async #areEmpty({ epoch, members }: Ring): Promise<boolean> {
     const { peers, isEmpty } = this.#options
     const others = members.filter(({ nodeId, state }) => {
       return nodeId !== peers.self && state !== 'joining'
     })
-    const answers = [isEmpty(), ...others.map(({ nodeId }) => this.#isEmpty(nodeId, epoch))]
-    return (await Promise.all(answers)).every(empty => empty)
+    const asked = [isEmpty(), ...others.map(({ nodeId }) => this.#isEmpty(nodeId, epoch))]
+    const answers = await Promise.allSettled(asked)
+    if (answers.some(answer => answer.status === 'fulfilled' && !answer.value)) return false
+    const silent = answers.find(answer => answer.status === 'rejected')
+    if (silent !== undefined) throw silent.reason
+    return true
   }
 
   async #isEmpty(nodeId: NodeId, epoch: number): Promise<boolean> {

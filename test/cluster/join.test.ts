@@ -151,6 +151,18 @@ describe('join', () => {
     for (const { ring } of rings.nodes.values()) assert.equal(ring.ring.epoch, rings.first.epoch)
   })
 
+  test('where there is data nobody waits to join for a member that is away, as a lost disk is', async t => {
+    const rings = await running(printSeed(t), 3)
+    rings.filled.add(rings.ids[1]!)
+    rings.crash(rings.ids[2]!)
+    const member = newcomerOf(rings)
+    await rings.start(member.nodeId, rings.first)
+    await rings.clock.advanceAsync(50)
+    await assert.rejects(settled(rings, rings.join(member)), error => {
+      return error instanceof InvalidArgumentError && /export the data/.test(error.message)
+    })
+  })
+
   test('nobody joins whom a member does not reach where it says that it is', async t => {
     const rings = await running(printSeed(t), 2)
     const member = newcomerOf(rings)
