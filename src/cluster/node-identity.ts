@@ -72,8 +72,9 @@ export async function checkHoldsNothing(store: Store, path: string): Promise<voi
   const found = await store.readRange(first)
   if (found.keys.length > 0) {
     throw new InvalidArgumentError(
-      `${path} holds a database that is not a node's, such as one made by open() in a ` +
-        'program: give the node a directory of its own and import the data',
+      `${path} holds a database without the record of a node. If a program made it by open(), give ` +
+        'the node a directory of its own, and import the data; if it was a node, the record went ' +
+        'with a damaged file: restore the directory from a backup (kvcli debug restore)',
     )
   }
 }

@@ -78,7 +78,11 @@ describe('node identity', () => {
     const store = newStore()
     const key = new Uint8Array(3)
     await store.write([{ type: 'put', key, value: key, expiryMs: 0 }])
-    await assert.rejects(openIdentity(store, options()), InvalidArgumentError)
+    await assert.rejects(openIdentity(store, options()), (error: unknown) => {
+      return (
+        error instanceof InvalidArgumentError && /if it was a node, .*restore/.test(error.message)
+      )
+    })
     assert.equal(store.writes, 1)
   })
 
