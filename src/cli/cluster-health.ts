@@ -56,6 +56,9 @@ export function clusterHealth(
   }
   findings.push(...refusingFindings(members))
   if (owedWrites + owedPartitions > 0) findings.push(owedFinding(members))
+  if (!isAllTold && away.length === 0) {
+    findings.push('not all nodes have said what they owe: see kvcli cluster hints')
+  }
   const isEstimate = members.some(member => member.isOwedEstimate)
   const owed = owedOf(formatWrites(owedWrites, isEstimate), owedPartitions, isAllTold)
   return {

@@ -2,7 +2,8 @@
  * What a node thinks of its cluster, and of each member, in one word and in figures. Pure; from the
  * ring, the node's statistics, and what all members say that they owe.
  *
- *   green    all nodes are up and take writes, by one ring that does not change, nothing is owed
+ *   green    all nodes are up and take writes, by one ring that does not change, and nothing is owed
+ *            by what they say, all that were asked
  *   yellow   something is not as it should be; every key is served, at quorum too
  *   red      some keys have no quorum of replicas in reach, or no replica at all
  */
@@ -67,8 +68,10 @@ export function clusterStatus(
   const { ring } = table
   const { clusterId, epoch, phase, replicationFactor } = ring
   const reach = countReach(table, members)
+  const isAllTold = hints.every(({ error }) => error === undefined)
   const isWell =
     phase === 'stable' &&
+    isAllTold &&
     members.every(member => {
       const isOwed = member.owedWrites + member.owedPartitions > 0
       const isInStep = (member.epoch ?? epoch) === epoch

@@ -294,6 +294,19 @@ describe('cluster status', () => {
     }
   })
 
+  test('is not green before every node has said what it owes', async () => {
+    const hints = [
+      [
+        { node: ONE, owes: [] },
+        { node: TWO, owes: [], error: 'no answer' },
+      ],
+    ]
+    const { out, code } = await runCli('cluster status', { store: storeOf(FOUR, { hints }) })
+    assert.match(out, /^YELLOW: 4 of 4 nodes are up, nothing is known to be owed\n/)
+    assert.match(out, /not all nodes have said what they owe: see kvcli cluster hints/)
+    assert.equal(code, ExitCode.failed)
+  })
+
   test('has all of it as JSON, with where a node says that it is', async () => {
     const [one] = FOUR.members
     const changes = { [one!.nodeId]: { clientAddress: 'moved:1', states: { load: 3 } } }
