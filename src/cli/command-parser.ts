@@ -138,8 +138,8 @@ export class CommandParser {
   }
 
   /**
-   * `--help` anywhere before `--` is the help command, whatever else is missing or wrong. Help for an
-   * action of a command is that for the command, which has all of them.
+   * `--help` anywhere before `--` is the help command, whatever else is missing or wrong. Help for
+   * an action of a command is that for the command, which has all of them.
    */
   #helpAsked(words: readonly string[]): Invocation | undefined {
     const end = words.indexOf('--')

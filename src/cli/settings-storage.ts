@@ -18,9 +18,12 @@ const COMPRESSIONS: readonly Compression[] = ['none', 'deflate', 'zstd']
 /** The cold directory of a node that is to have none. */
 export const NO_COLD_DIR = 'none'
 
-export interface StorageSettings {
+export interface DirectorySettings {
   readonly dir: string
   readonly coldDir: string | undefined
+}
+
+export interface StorageSettings {
   readonly durability: Durability
   readonly syncInterval: number
   readonly memoryBudget: number
@@ -29,7 +32,7 @@ export interface StorageSettings {
   readonly partitions: number | undefined
 }
 
-export const STORAGE_TABLE: SettingTable<StorageSettings> = {
+export const DIRECTORY_TABLE: SettingTable<DirectorySettings> = {
   dir: {
     kind: textValue('a directory'),
     standard: './duramen-data',
@@ -44,6 +47,9 @@ export const STORAGE_TABLE: SettingTable<StorageSettings> = {
       "a second directory, on another disk, for the last level's tables, most of the data; " +
       `'${NO_COLD_DIR}' brings them back`,
   },
+}
+
+export const STORAGE_TABLE: SettingTable<StorageSettings> = {
   durability: {
     kind: choiceValue(DURABILITIES),
     standard: 'sync',

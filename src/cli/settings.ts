@@ -11,11 +11,17 @@ import { CLUSTER_TABLE, type ClusterSettings } from './settings-cluster.ts'
 import { DOOR_TABLE, type DoorSettings } from './settings-doors.ts'
 import { LOG_TABLE, type LogSettings } from './settings-log.ts'
 import { PROXY_TABLE, type ProxySettings } from './settings-proxy.ts'
-import { STORAGE_TABLE, type StorageSettings } from './settings-storage.ts'
+import {
+  DIRECTORY_TABLE,
+  type DirectorySettings,
+  STORAGE_TABLE,
+  type StorageSettings,
+} from './settings-storage.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface Settings
-  extends StorageSettings,
+  extends DirectorySettings,
+    StorageSettings,
     DoorSettings,
     ClusterSettings,
     ProxySettings,
@@ -23,10 +29,12 @@ export interface Settings
 
 export type SettingName = keyof Settings
 
+/** In the order of the help, and of the checks: where the data is comes first. */
 const TABLE: SettingTable<Settings> = {
-  ...STORAGE_TABLE,
+  ...DIRECTORY_TABLE,
   ...DOOR_TABLE,
   ...CLUSTER_TABLE,
+  ...STORAGE_TABLE,
   ...PROXY_TABLE,
   ...LOG_TABLE,
 }

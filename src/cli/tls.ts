@@ -25,8 +25,8 @@ export function loadTls(settings: Settings, io: DaemonIo, reloads: Reloads): Ser
 }
 
 /**
- * Throws what is wrong with the files, and UsageError for a certificate that does not name the host,
- * where nodes and clients are told to connect to.
+ * Throws what is wrong with the files, and UsageError for a certificate that does not name the
+ * host, where nodes and clients are told to connect to.
  */
 export function checkTls(settings: Settings, io: DaemonIo, host: string): void {
   const paths = tlsPaths(settings)

@@ -208,7 +208,7 @@ class WatchRun {
 /** Its clients are to find no node beside it; nor would a node know its users. */
 function behindProxy(url: string): RefusedError {
   return new RefusedError(
-    `watch asks each node for its changes, and ${url} is a proxy, which does not say where they are`,
+    `watch asks the nodes for changes, and ${url} is a proxy, which does not say where they are`,
     { advice: "give the address of a node, as one of the nodes' users: --url kv://node:7700" },
   )
 }

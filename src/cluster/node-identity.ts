@@ -72,9 +72,9 @@ export async function checkHoldsNothing(store: Store, path: string): Promise<voi
   const found = await store.readRange(first)
   if (found.keys.length > 0) {
     throw new InvalidArgumentError(
-      `${path} holds a database without the record of a node. If a program made it by open(), give ` +
-        'the node a directory of its own, and import the data; if it was a node, the record went ' +
-        'with a damaged file: restore the directory from a backup (kvcli debug restore)',
+      `${path} holds a database without the record of a node. If a program made it by open(), ` +
+        'give the node a directory of its own, and import the data; if it was a node, the record ' +
+        'went with a damaged file: restore the directory from a backup (kvcli debug restore)',
     )
   }
 }

@@ -219,7 +219,7 @@ export function refusalError(code: number, text: string): KvError {
   }
 }
 
-/** What another program sent, for logs and terminals: no control characters, and not without end. */
+/** What another program sent, for logs and terminals: no control characters, and not endless. */
 export function inOneLine(text: string): string {
   const shown = text.slice(0, REFUSAL_TEXT_SIZE_MAX).replace(/\p{Cc}/gu, '\ufffd')
   return text.length > REFUSAL_TEXT_SIZE_MAX ? `${shown}…` : shown

@@ -1,7 +1,7 @@
-// Goal: a local cluster has certificates and users at every door of every node and between them when
-// `kvd dev` is told of them, tells clients the right addresses, and says what is wrong with a
+// Goal: a local cluster has certificates and users at every door of every node and between them
+// when `kvd dev` is told of them, tells clients the right addresses, and says what is wrong with a
 // certificate by which its nodes could never meet, before it starts any.
-// Method: the program itself on a real directory and real ports, with certificates made on the spot.
+// Method: the program itself on a real directory and real ports; certificates made on the spot.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'

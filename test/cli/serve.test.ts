@@ -147,7 +147,7 @@ describe('a node', () => {
     for (const { text } of [sameDirectory, samePort]) {
       assert.match(
         text,
-        /-> to use the node that runs: npx kvcli; for a second one: --dir, --port and, .*--peer-port/,
+        /-> to use the node that runs: npx kvcli; for a second one: --dir, --port and, .*--peer-po/,
       )
     }
     daemon.signal('SIGTERM')

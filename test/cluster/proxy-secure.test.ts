@@ -30,7 +30,7 @@ const SECRET = 'a secret of at least sixteen bytes'
 /** As cheap as a hash may be: what it costs is not what is tested. */
 const COST = { N: 1024, r: 1, p: 1 }
 const FORM_MS_MAX = 30_000
-/** For a proxy that no node will ever let in, for certificates: nobody knows that it is for ever. */
+/** For a proxy that no node will ever let in: a certificate may come, so it goes on trying. */
 const CONTACT_MS = 1500
 const NODES_OWNER = { user: 'nodes', password: 'of the nodes' }
 

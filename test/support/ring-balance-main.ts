@@ -5,7 +5,7 @@
  *
  * Loads are in relation to the ideal share; `moved` is what a join moves in relation to its ideal.
  * --plain takes the tokens of a joining member as they come, instead of the best of several sets.
- * Fails when one ring of any seed is above a limit; with --plain they may be, that is what it shows.
+ * Fails when one ring of any seed is above a limit; with --plain they may be: it shows just that.
  */
 import { parseArgs } from 'node:util'
 import { growth } from './ring-balance.ts'

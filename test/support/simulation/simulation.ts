@@ -19,9 +19,9 @@
  *              and without a session, by the ring or by way of any node
  *
  * and the checkers see (check-*.ts): no acknowledged write lost, no deleted key back, nothing from
- * nowhere, nothing found that has expired, or gone before, equal replicas, batches whole in
- * each partition, no version from the future, strong reads and sessions that do not go back, versions in total order, one ring an
- * epoch, scans and counts that are exact in the end.
+ * nowhere, nothing found that has expired, or gone before, equal replicas, batches whole in each
+ * partition, no version from the future, strong reads and sessions that do not go back, versions in
+ * total order, one ring an epoch, scans and counts that are exact in the end.
  */
 
 import { utf8Encode } from '../../../src/bytes.ts'
