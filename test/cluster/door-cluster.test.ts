@@ -20,7 +20,8 @@ const FAR_MS = 4_000_000_000_123
 async function checkHttp(writer: Node, reader: Node): Promise<void> {
   const [from, to] = [writer, reader].map(node => `http://127.0.0.1:${node.httpAddress!.port}`)
   for (let at = 0; at < 20; at++) {
-    const put = await fetch(`${from}/v1/kv/h${at}`, { method: 'PUT', body: `${at}` })
+    const terms = at % 2 === 0 ? '' : '?consistency=all'
+    const put = await fetch(`${from}/v1/kv/h${at}${terms}`, { method: 'PUT', body: `${at}` })
     const answer = await fetch(`${to}/v1/kv/h${at}?consistency=all`)
     assert.equal(await answer.text(), `${at}`)
     const tag = answer.headers.get('etag') ?? ''
