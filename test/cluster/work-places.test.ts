@@ -29,7 +29,8 @@ test('work in places', async t => {
   await yieldToEventLoop()
   const before = done
   await places.use({}, piece).catch(() => undefined)
-  assert.ok(done - before < 30, `${done - before} pieces of another came first`)
+  // Seven on average; all of the 500 where nobody's turn comes before those who were first.
+  assert.ok(done - before < 100, `${done - before} pieces of another came first`)
   const outcomes = await settled
   assert.equal(done, 501)
   assert.equal(atWorkMax, 4)
