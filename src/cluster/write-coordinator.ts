@@ -326,7 +326,19 @@ export class WriteCoordinator {
  */
 function fsyncedTerms(terms: CoordinatedTerms): CoordinatedTerms {
   if (terms.consistency === 'one' || terms.durability === 'sync') return terms
-  return { ...terms, durability: 'sync' }
+  const { consistency, deadlineMs, version, onVersion, client } = terms
+  return {
+    consistency,
+    deadlineMs,
+    durability: 'sync',
+    version,
+    onVersion,
+    ...(client === undefined ? {} : { client }),
+    // As it is when it is asked for.
+    get cancelled() {
+      return terms.cancelled === true
+    },
+  }
 }
 
 /** What is written is there. */

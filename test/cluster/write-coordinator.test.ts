@@ -6,6 +6,7 @@ import { describe, test } from 'node:test'
 import { utf8Encode } from '../../src/bytes.ts'
 import { delay } from '../../src/clock.ts'
 import { REPLICAS_AHEAD_MAX_MS } from '../../src/cluster/hybrid-logical-clock.ts'
+import { LARGE_COUNT } from '../../src/cluster/partitioned-store.ts'
 import { PeerMessage } from '../../src/cluster/peers.ts'
 import { encodeAnswer } from '../../src/cluster/replica-message.ts'
 import type { StoreWrite } from '../../src/cluster/store-operation.ts'
@@ -75,6 +76,25 @@ describe('a write', () => {
       await cluster.start(first)
       assert.ok(await cluster.formAt(first, utf8Encode(durability)), durability)
     }
+    await cluster.stopAll()
+  })
+
+  test('at quorum is given up when nobody waits, as a door says that it is so', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
+    const [first] = cluster.members as [WriteMember]
+    const many = Array.from({ length: LARGE_COUNT + 1 }, (_, at) => put(`many ${at}`))
+    /** Calls of the doors are no plain objects. */
+    class Call {
+      readonly consistency = 'quorum'
+      readonly deadlineMs = cluster.clock.monotonicMs() + 3000
+      readonly durability = undefined
+      readonly version = undefined
+      get cancelled(): boolean {
+        return true
+      }
+    }
+    const error = await failure(cluster.settle(first.running!.writes.batch(many, new Call())))
+    assert.equal(error.code, 'KV_ABORTED')
     await cluster.stopAll()
   })
 
