@@ -2,8 +2,8 @@
  * What a node thinks of its cluster, and of each member, in one word and in figures. Pure; from the
  * ring, the node's statistics, and what all members say that they owe.
  *
- *   green    all nodes are up and take writes, by one ring that does not change, and nothing is owed
- *            by what they say, all that were asked
+ *   green    all nodes are up and take writes, by one ring that does not change, and all of them
+ *            say that they owe nothing
  *   yellow   something is not as it should be; every key is served, at quorum too
  *   red      some keys have no quorum of replicas in reach, or no replica at all
  */
