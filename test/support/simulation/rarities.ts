@@ -16,6 +16,8 @@ export interface Rarities {
   readonly largeValues: number
   /** The share of writes that ask for less durability than `sync`. */
   readonly weakWrites: number
+  /** The share of scans that come in small pages, and are not read on at once. */
+  readonly idleScans: number
 }
 
 export const LARGE_VALUE_MAX = 200_000
@@ -27,6 +29,7 @@ export const NO_RARITIES: Rarities = {
   wideBatches: 0,
   largeValues: 0,
   weakWrites: 0,
+  idleScans: 0,
 }
 
 /** In one of so many simulations there is room for hardly any hint. */
@@ -46,6 +49,9 @@ const LARGE_VALUES = 0.02
 /** In one of so many simulations some writes ask for less durability than usual. */
 const WEAK_WRITES_ONE_OF = 5
 const WEAK_WRITES = 0.3
+/** In one of so many simulations scans come in small pages, and most are idle now and then. */
+const IDLE_SCANS_ONE_OF = 6
+const IDLE_SCANS = 0.8
 
 export function drawRarities(random: (purpose: string) => Random): Rarities {
   return {
@@ -54,6 +60,7 @@ export function drawRarities(random: (purpose: string) => Random): Rarities {
     wideBatches: random('wide batches').below(WIDE_BATCHES_ONE_OF) === 0 ? WIDE_BATCHES : 0,
     largeValues: random('large values').below(LARGE_VALUES_ONE_OF) === 0 ? LARGE_VALUES : 0,
     weakWrites: random('weak writes').below(WEAK_WRITES_ONE_OF) === 0 ? WEAK_WRITES : 0,
+    idleScans: random('idle scans').below(IDLE_SCANS_ONE_OF) === 0 ? IDLE_SCANS : 0,
   }
 }
 

@@ -47,9 +47,20 @@ interface WriteParts {
   readonly batch?: number
 }
 
+interface ScanTerms {
+  readonly reverse?: boolean
+  readonly limit?: number
+  readonly gte?: string
+  readonly lt?: string
+  readonly pageEntries?: number
+  readonly readAheadPages?: number
+}
+
 /** Operations of a wide batch: more than a node prepares in one turn. */
 const WIDE_MIN = LARGE_COUNT + 1
 const WIDE_MAX = WIDE_MIN + 150
+/** That a scan is not read on for. */
+const IDLE_MS_MAX = 4000
 /** Writes of one call that are described when it fails. */
 const DESCRIBED_MAX = 5
 
@@ -302,13 +313,19 @@ export class SimClient {
 
   /** A scan promises no more than `one`; what it finds must have been written all the same. */
   async #scan(): Promise<void> {
-    const { history, process, random } = this.#options
+    const { history, process, random, rarities, rareRandom } = this.#options
     const invoked = history.nextOrder()
-    const options = { limit: 1 + random.below(100), reverse: random.below(2) === 0 }
+    const isIdle = rarities.idleScans > 0 && rareRandom.next() < rarities.idleScans
+    const options: ScanTerms = {
+      reverse: random.below(2) === 0,
+      ...(isIdle ? this.#idleScan() : { limit: 1 + random.below(100) }),
+    }
+    const { gte = '', lt = '~' } = options
     try {
       let last: string | undefined
       for await (const [keyBytes, valueBytes] of this.#client.entries(options)) {
         const key = utf8Decode(keyBytes)
+        if (key < gte || key >= lt) throw new Error(`a scan from ${gte} to ${lt} found ${key}`)
         if (last !== undefined && (options.reverse ? key >= last : key <= last)) {
           throw new Error(`a scan found ${key} after ${last}`)
         }
@@ -322,11 +339,29 @@ export class SimClient {
           session: false,
           invoked,
         })
+        if (isIdle && rareRandom.below(4) === 0) {
+          await delay(process.clock, rareRandom.next() * IDLE_MS_MAX)
+          if (this.#isStopping) break
+        }
       }
       history.outcomes.ok++
     } catch (error) {
       this.#failed('scan', error)
     }
+  }
+
+  /** Of some range, in pages of a few entries. */
+  #idleScan(): ScanTerms {
+    const { rareRandom } = this.#options
+    const pageEntries = 1 + rareRandom.below(3)
+    const [one, other] = [this.#rareKey(), this.#rareKey()]
+    const bounds = one < other ? { gte: one, lt: other } : { gte: other, lt: one }
+    return { ...bounds, pageEntries, readAheadPages: 1 }
+  }
+
+  #rareKey(): string {
+    const { rareRandom, workload } = this.#options
+    return workload.keyAt(rareRandom.below(workload.keys))
   }
 
   /** What is known of a call that failed. Only errors of the store are expected. */

@@ -15,7 +15,7 @@
  *   forming    nodes that are one cluster already, or join: in peace, amid faults, amid writes;
  *              one to five copies of a key, racks, weights
  *   clients    puts, large ones and such as expire, deletes, batches, also wide ones, gets of one
- *              and many keys, scans and counts, at one, quorum and all, at each durability, with
+ *              and many keys, scans, also idle ones, and counts, at one, quorum and all, at each durability, with
  *              and without a session, by the ring or by way of any node
  *
  * and the checkers see (check-*.ts): no acknowledged write lost, no deleted key back, nothing from
@@ -48,7 +48,7 @@ import { History } from './history.ts'
 import type { CrashKind, MachineWorld } from './machine.ts'
 import { MachineClock, trueWallMs } from './machine-clock.ts'
 import { Operator } from './operator.ts'
-import { both, seams } from './plants.ts'
+import { both, seams, smallPages } from './plants.ts'
 import { drawRarities, NO_RARITIES, type Rarities } from './rarities.ts'
 import { readmitted } from './replica-state.ts'
 import { Scheduler } from './scheduler.ts'
@@ -215,6 +215,7 @@ class Simulation {
     const world: MachineWorld = { scheduler, network: this.#network, trace, onCrash }
     const nowMs = () => trueWallMs(this.#scheduler)
     const tap = storeTap({ history: this.#history, violations: this.#violations, nowMs })
+    const planted = options.plant ?? (this.#rarities.idleScans > 0 ? smallPages : undefined)
     this.#cluster = new SimCluster({
       world,
       hasher,
@@ -225,7 +226,7 @@ class Simulation {
       rings: this.#rings,
       joins: this.#forming !== 'formed',
       shape: this.#shape,
-      plant: both(options.plant === undefined ? tap : both(options.plant, tap), this.#limits),
+      plant: both(planted === undefined ? tap : both(planted, tap), this.#limits),
     })
     const { clients } = this.#workload
     this.#clientNames = Array.from({ length: clients }, (_, index) => `client-${index}`)
@@ -465,6 +466,7 @@ class Simulation {
       expiry: this.#rarities.expiring > 0,
       'wide batches': this.#rarities.wideBatches > 0,
       'weak writes': this.#rarities.weakWrites > 0,
+      'idle scans': this.#rarities.idleScans > 0,
       'large values': this.#rarities.largeValues > 0,
     }
     const names = Object.entries(traits).filter(([, is]) => is)
