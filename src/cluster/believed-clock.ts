@@ -9,7 +9,8 @@
  *
  * A machine that was suspended looks the same: its wall clock jumps, and is right. After a process
  * stood still for long, the monotonic clock is no better than a wall clock that was kept: a step of
- * no more than what clocks drift by meanwhile is told, and not doubted.
+ * no more than what clocks drift by meanwhile is told, and not doubted; nor is one that ends so
+ * near to what was believed.
  *
  * Invariant: while steps are doubted, wallMs() of two looks differs by what the monotonic clock
  * says, within STEP_MS and drift, but for believe() and setDoubt() between them.
@@ -74,6 +75,12 @@ export class BelievedClock implements Clock {
     this.#doubtMs = aheadMs
   }
 
+  /** A clock that was off, and is set to what is believed as exactly as that is known, is right. */
+  #doubt(stepMs: number, toleranceMs: number): void {
+    const doubtMs = this.#doubtMs + stepMs
+    this.#doubtMs = Math.abs(doubtMs) <= toleranceMs ? 0 : doubtMs
+  }
+
   #notice(machineMs: number): void {
     const nowMs = this.#clock.monotonicMs()
     const differenceMs = machineMs - nowMs
@@ -83,7 +90,7 @@ export class BelievedClock implements Clock {
     this.#lookedMs = nowMs
     if (Math.abs(stepMs) <= STEP_MS) return
     if (!this.#doubtsSteps()) this.#doubtMs = 0
-    else if (Math.abs(stepMs) > STEP_MS + driftMs) this.#doubtMs += stepMs
+    else if (Math.abs(stepMs) > STEP_MS + driftMs) this.#doubt(stepMs, STEP_MS + driftMs)
     this.onStep()
   }
 }

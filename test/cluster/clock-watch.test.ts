@@ -259,6 +259,24 @@ describe('a clock that is set', () => {
     }
   })
 
+  test('is right again after a standstill in which it was set, if it was off before', () => {
+    for (const [nearMs, isBelieved] of [
+      [-24_600, true],
+      [60_000, false],
+    ] as const) {
+      let [wallMs, monotonicMs] = [1e9, 0]
+      const machine = new SimClock()
+      machine.wallMs = () => wallMs
+      machine.monotonicMs = () => monotonicMs
+      const clock = new BelievedClock(machine, () => true)
+      wallMs += HOUR_MS
+      assert.equal(clock.wallMs(), wallMs - HOUR_MS, 'it was set, and is off')
+      wallMs += 25 * HOUR_MS - HOUR_MS + nearMs
+      monotonicMs += 25 * HOUR_MS
+      assert.equal(clock.wallMs(), isBelieved ? wallMs : wallMs - nearMs, `near by ${nearMs}`)
+    }
+  })
+
   test('of two members is wrong, where the other one differs', async t => {
     const clocks = new Clocks(printSeed(t), [0, 0])
     await clocks.pass(500)

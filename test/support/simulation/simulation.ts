@@ -15,8 +15,8 @@
  *   forming    nodes that are one cluster already, or join: in peace, amid faults, amid writes;
  *              one to five copies of a key, racks, weights
  *   clients    puts, large ones and such as expire, deletes, batches, also wide ones, gets of one
- *              and many keys, scans, also idle ones, and counts, at one, quorum and all, at each durability, with
- *              and without a session, by the ring or by way of any node
+ *              and many keys, scans, also idle ones, and counts, at one, quorum and all, at each
+ *              durability, with and without a session, by the ring or by way of any node
  *
  * and the checkers see (check-*.ts): no acknowledged write lost, no deleted key back, nothing from
  * nowhere, nothing found that has expired, or gone before, equal replicas, batches whole in each
