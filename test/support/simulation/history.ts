@@ -41,7 +41,7 @@ export interface Write {
   version: string | undefined
   /** A node has submitted it to its engine. */
   isStored?: boolean
-  /** How far that was ahead of the true time when it was first sent. Milliseconds. */
+  /** How far that was ahead of the time when it was first stored, or else sent. Milliseconds. */
   aheadMs?: number
 }
 

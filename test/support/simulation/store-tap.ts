@@ -9,7 +9,7 @@ import { decodeForward } from '../../../src/cluster/replica-message.ts'
 import type { Store, StoreOperation } from '../../../src/cluster/store.ts'
 import type { Db } from '../../../src/engine/index.ts'
 import { timeOf } from './check-times.ts'
-import { describeWrite, type History } from './history.ts'
+import { describeWrite, type History, type Write } from './history.ts'
 import { recordOf, type StoredRecord, userKeyOf } from './replica-state.ts'
 import type { Plant } from './sim-node.ts'
 import type { Violations } from './violations.ts'
@@ -95,8 +95,9 @@ function see(
   node: string,
   operation: StoreOperation,
   versions: Map<string, string>,
-  { history, violations, nowMs }: StoreTapOptions,
+  options: StoreTapOptions,
 ): readonly [readonly [key: string, version: string]] | undefined {
+  const { history, violations } = options
   const userKey = userKeyOf(operation.key)
   if (userKey === undefined) return undefined
   const key = utf8Decode(userKey)
@@ -112,24 +113,30 @@ function see(
   }
   versions.set(key, record.version)
   history.stored(key, record.value === undefined ? record.version : undefined)
-  learn(record, history, violations, nowMs)
+  learn(key, record, options)
   return [[key, record.version]]
 }
 
-/** The version of a write that had none when its client sent it. */
+/** Of a write that is stored for the first time: its version, and how far that is ahead. */
 function learn(
+  key: string,
   { value, version }: StoredRecord,
-  history: History,
-  violations: Violations,
-  nowMs: () => number,
+  { history, violations, nowMs }: StoreTapOptions,
 ): void {
-  const write = value === undefined ? undefined : history.writeOf(value)
-  if (write === undefined || !write.isVersionedByNode) return
-  if (write.isStored !== true) {
+  const write = value === undefined ? deletionOf(history, key, version) : history.writeOf(value)
+  if (write === undefined) return
+  if (write.isStored !== true && (write.isVersionedByNode || write.version === version)) {
     write.isStored = true
     write.version = version
+    // What a client sends ahead of the time, and arrives late, is ahead of nothing any more.
     write.aheadMs = timeOf(version) - nowMs()
-  } else if (write.version !== version) {
+  } else if (write.isVersionedByNode && write.version !== version) {
     violations.add('a write has one version', `${version}: ${describeWrite(write)}`)
   }
+}
+
+/** Of one whose client left the version to the nodes that is not known. */
+function deletionOf(history: History, key: string, version: string): Write | undefined {
+  const origins = history.tombstones.originsOf(key, version)
+  return origins.find(write => write.version === version)
 }
