@@ -9,6 +9,7 @@ import {
   wrongArity,
 } from './command.ts'
 import type { CommandArguments } from './command-arguments.ts'
+import { ProtocolViolation } from './protocol-violation.ts'
 import { CommandError, OK, type Reply } from './reply.ts'
 import type { RespDoor } from './resp-door.ts'
 import type { RespRequest } from './resp-request.ts'
@@ -48,12 +49,17 @@ export function container(
 
 /** Characters of names and arguments in messages. */
 const SHOWN_MAX = 128
+/** First words of the lines that an HTTP request begins with. */
+const HTTP_WORDS: ReadonlySet<string> = new Set(['post', 'host:'])
 const CASE_BIT = 0x20
 const UPPER_A = 0x41
 const UPPER_Z = 0x5a
 
 export class CommandTable {
   readonly commands: readonly Command[]
+  /** What COMMAND says of each, made when it is first asked for. */
+  readonly infos = new Map<Command, Reply>()
+  readonly docs = new Map<Command, readonly [Reply, Reply]>()
   readonly #byShape = new Map<number, Command[]>()
   readonly #byName = new Map<string, Command>()
   /** Names of those that have subcommands, which are named `client|id`. */
@@ -89,10 +95,17 @@ export class CommandTable {
     return this.commands.filter(({ name }) => !name.includes('|'))
   }
 
-  /** Throws CommandError when there is none, or with another number of arguments. */
+  /**
+   * Throws CommandError when there is none, or with another number of arguments; ProtocolViolation
+   * for a line of HTTP. A browser posts whatever a page wants to any port that it can reach, and
+   * the lines of the body would be commands here.
+   */
   find(args: CommandArguments): Command {
     const command = this.#lookUp(args)
-    if (command === undefined) throw unknownCommand(args)
+    if (command === undefined) {
+      if (HTTP_WORDS.has(args.text(0).toLowerCase())) throw notHttp()
+      throw unknownCommand(args)
+    }
     if (this.#containers.size > 0 && args.count > 1 && this.#containers.has(command.name)) {
       return this.#subcommand(command.name, args)
     }
@@ -140,6 +153,10 @@ function isNamed(name: string, bytes: Uint8Array, start: number): boolean {
     if (lower(bytes[start + index]!) !== name.charCodeAt(index)) return false
   }
   return true
+}
+
+function notHttp(): ProtocolViolation {
+  return new ProtocolViolation('this port speaks the protocol of Redis, not HTTP')
 }
 
 function unknownCommand(args: CommandArguments): CommandError {

@@ -186,6 +186,10 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
         this.#replies.answer(request, QUEUED)
       } else this.#dispatch(command, args, request)
     } catch (error) {
+      if (error instanceof ProtocolViolation) {
+        this.failInput(error)
+        return
+      }
       if (isQueued && this.transaction !== undefined) this.transaction.isBroken = true
       this.#replies.fail(request, error)
     }
