@@ -7,7 +7,8 @@
  *       "grants": [ { "actions": ["read", "write"], "prefix": "app:" } ] } ] }
  *
  * `prefix64` holds a prefix that is not UTF-8, in base64; without either the grant is of all keys.
- * Whatever is unknown is refused: it may have been meant as a limit. Pure.
+ * Whatever is unknown is refused: it may have been meant as a limit. So is a prefix of no bytes, and
+ * one that is no base64, of which nothing or something shorter would be left. Pure.
  */
 import { utf8Encode } from '../../bytes.ts'
 import { InvalidArgumentError } from '../../errors.ts'
@@ -89,8 +90,15 @@ function grantOf(stored: unknown): Grant {
   if (typeof (prefix ?? prefix64 ?? '') !== 'string') {
     throw new InvalidArgumentError('a prefix is a string')
   }
+  if ((prefix ?? prefix64) === '') {
+    throw new InvalidArgumentError('a prefix is not empty; for all keys leave it out')
+  }
   if (prefix64 === undefined) return checkGrant(actions, utf8Encode(String(prefix ?? '')))
-  return checkGrant(actions, new Uint8Array(Buffer.from(String(prefix64), 'base64')))
+  const bytes = Buffer.from(String(prefix64), 'base64')
+  if (bytes.toString('base64') !== prefix64) {
+    throw new InvalidArgumentError("a prefix64 is base64, such as '/wA='")
+  }
+  return checkGrant(actions, new Uint8Array(bytes))
 }
 
 /** A grant as the file has it. */
