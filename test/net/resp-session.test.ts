@@ -273,6 +273,53 @@ describe('resp session', () => {
     assert.ok(stranger.session.ending)
   })
 
+  test('lines of HTTP end the conversation: what a web page posts is no command', () => {
+    for (const first of ['POST / HTTP/1.1', 'GET / HTTP/1.1', '*1\r\n$5\r\nhOsT:']) {
+      const handler = new MemoryHandler()
+      const client = new RespHarness({ handler })
+      client.write(Buffer.from(`${first}\r\nHost: localhost:6379\r\n\r\nSET a 1\r\n`))
+      const last = client.replies().at(-1)
+      assert.equal(last, '-ERR Protocol error: this port speaks the protocol of Redis, not HTTP')
+      assert.ok(client.session.ending, first)
+      assert.equal(handler.size, 0, first)
+    }
+  })
+
+  test('a reply of one value many times over is refused before it takes memory', async () => {
+    const MIB = 1024 * 1024
+    const limits = {
+      ...{ valueSizeMax: MIB, pageBytesMax: MIB, frameSizeMax: 3 * MIB },
+      ...{ outputBytesMax: 4 * MIB, outputTotalBytesMax: 8 * MIB },
+    }
+    const client = new RespHarness({ handler: new MemoryHandler(), limits })
+    const { output } = client.session
+    const reserve = output.reserve.bind(output)
+    let longest = 0
+    output.reserve = size => {
+      longest = Math.max(longest, output.length + size)
+      return reserve(size)
+    }
+    client.write(commandOf('set', 'a', 'x'.repeat(MIB)))
+    client.send(`mget${' a'.repeat(64)}`, 'mget a a')
+    await yieldToEventLoop()
+    const [, refused, two] = client.replies()
+    assert.match(refused!, /^-ERR the values are too much for one reply/)
+    assert.ok(two!.startsWith('*2 $1048576 xxx'))
+    assert.ok(longest < 5 * MIB, `${longest} bytes`)
+  })
+
+  test('what describes commands is made once, however often it is asked for', async () => {
+    const client = new RespHarness({ handler: new MemoryHandler() })
+    const before = process.memoryUsage().heapUsed
+    client.send(`command info${' client'.repeat(8000)}`)
+    const { heapUsed } = process.memoryUsage()
+    client.send(`command docs${' client'.repeat(8000)}`)
+    const [info, docs] = client.replies()
+    assert.match(info!, /^\*8000 /)
+    assert.match(docs!, /^\*16000 /)
+    assert.ok(heapUsed - before < 48 * 1024 * 1024, `${heapUsed - before} bytes`)
+  })
+
   test('where other nodes write, too, what reads and writes is refused', async () => {
     const handler = new MemoryHandler()
     const client = new RespHarness({ handler })
@@ -361,6 +408,23 @@ describe('over an engine', () => {
     assert.deepEqual(new Set(others), new Set(['+OK\r\n']))
     const expected = ['$1\r\n3\r\n', ':5000\r\n', ':100\r\n', '$3\r\n207\r\n', '$3\r\n150\r\n']
     assert.deepEqual(replies.slice(307), expected)
+    client.end()
+  })
+
+  test('a transaction whose replies are too much writes nothing', async t => {
+    const MIB = 1024 * 1024
+    const { port } = await startResp(t, {
+      limits: {
+        ...{ valueSizeMax: MIB, pageBytesMax: MIB, frameSizeMax: 3 * MIB },
+        ...{ outputBytesMax: 4 * MIB, outputTotalBytesMax: 8 * MIB },
+      },
+    })
+    const client = await RespClient.connect(port)
+    await client.ask('set', 'big', 'x'.repeat(MIB))
+    const commands = [['multi'], ['set', 'a', '1'], ...Array(8).fill(['get', 'big']), ['exec']]
+    const replies = await Promise.all(commands.map(command => client.ask(...command)))
+    assert.match(replies.at(-1)!, /^-ERR the values are too much for one reply/)
+    assert.equal(await client.ask('get', 'a'), '$-1\r\n')
     client.end()
   })
 

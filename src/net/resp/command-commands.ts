@@ -22,8 +22,21 @@ function categoriesOf({ flags, group, keys }: CommandDescription): string[] {
   return categories
 }
 
-/** The ten fields of COMMAND INFO. */
+/** Whoever asks for the same a thousand times gets it a thousand times, and it is there once. */
+function remembered<T>(known: Map<Command, T>, command: Command, make: () => T): T {
+  const found = known.get(command)
+  if (found !== undefined) return found
+  const made = make()
+  known.set(command, made)
+  return made
+}
+
 function infoOf(command: Command, table: CommandTable): Reply {
+  return remembered(table.infos, command, () => describe(command, table))
+}
+
+/** The ten fields of COMMAND INFO. */
+function describe(command: Command, table: CommandTable): Reply {
   const { name, arity, flags, keys } = command
   const { first, last, step } = keys ?? { first: 0, last: 0, step: 0 }
   return [
@@ -72,6 +85,10 @@ function keySpecOf({ flags, keys }: CommandDescription): Reply {
 }
 
 function docsOf(command: Command, table: CommandTable): readonly [Reply, Reply] {
+  return remembered(table.docs, command, () => document(command, table))
+}
+
+function document(command: Command, table: CommandTable): readonly [Reply, Reply] {
   const { name, summary, since, group } = command
   const subcommands = table.subcommands(name)
   const pairs: (readonly [Reply, Reply])[] = [

@@ -1,7 +1,11 @@
 /**
  * Patterns of KEYS, SCAN and CONFIG GET, as Redis matches them (stringmatchlen): `*`, `?`, `[a-c]`,
  * `[^a]`, and `\` before what is meant literally. Over bytes.
+ *
+ * Invariant: a pattern takes memory for as many bytes as a key may have, however long it is: a
+ * client that sends one must not be able to fill the node's.
  */
+import { SERVER_KEY_SIZE_MAX } from '../../key-value-store.ts'
 
 const STAR = 0x2a
 const QUESTION = 0x3f
@@ -12,26 +16,47 @@ const DASH = 0x2d
 const BACKSLASH = 0x5c
 
 /** One step of a pattern: any run of bytes, any byte, or one of a set. */
-type Step = 'run' | 'any' | ReadonlySet<number> | number
+type Step = 'run' | 'any' | ByteSet | number
+
+/** A bit for each byte: whatever a set says, it takes no more. */
+class ByteSet {
+  readonly #bits = new Int32Array(8)
+
+  add(byte: number): void {
+    this.#bits[byte >> 5]! |= 1 << (byte & 31)
+  }
+
+  invert(): void {
+    for (let at = 0; at < this.#bits.length; at++) this.#bits[at] = ~this.#bits[at]!
+  }
+
+  has(byte: number): boolean {
+    return (this.#bits[byte >> 5]! & (1 << (byte & 31))) !== 0
+  }
+}
 
 export class Glob {
   /** What everything that matches begins with. */
   readonly prefix: Uint8Array
   /** True when all that begins with the prefix matches. */
   readonly isPrefix: boolean
-  readonly #steps: readonly Step[]
+  /** Undefined when nothing that short matches. */
+  readonly #steps: readonly Step[] | undefined
 
-  constructor(pattern: Uint8Array) {
-    this.#steps = stepsOf(pattern)
-    const literal = this.#steps.findIndex(step => typeof step !== 'number')
-    const count = literal < 0 ? this.#steps.length : literal
-    this.prefix = Uint8Array.from(this.#steps.slice(0, count) as number[])
-    this.isPrefix = this.#steps.length === count + 1 && this.#steps[count] === 'run'
+  /** Texts longer than `sizeMax` are none of its business: a pattern may be, and matches none. */
+  constructor(pattern: Uint8Array, sizeMax = SERVER_KEY_SIZE_MAX) {
+    this.#steps = stepsOf(pattern, sizeMax)
+    const steps = this.#steps ?? []
+    const literal = steps.findIndex(step => typeof step !== 'number')
+    const count = literal < 0 ? steps.length : literal
+    this.prefix = Uint8Array.from(steps.slice(0, count) as number[])
+    this.isPrefix = steps.length === count + 1 && steps[count] === 'run'
   }
 
   /** Linear in the text for each run: of several runs the last that can begin later does. */
   matches(text: Uint8Array): boolean {
     const steps = this.#steps
+    if (steps === undefined) return false
     let step = 0
     let at = 0
     let runStep = -1
@@ -59,15 +84,20 @@ function isMatch(step: Exclude<Step, 'run'>, byte: number): boolean {
   return step === 'any' || step.has(byte)
 }
 
-function stepsOf(pattern: Uint8Array): Step[] {
+/** Undefined for a pattern of which only texts of more bytes than `sizeMax` can be. */
+function stepsOf(pattern: Uint8Array, sizeMax: number): Step[] | undefined {
   const steps: Step[] = []
+  let bytes = 0
   let at = 0
   while (at < pattern.length) {
     const byte = pattern[at]!
     if (byte === STAR) {
       if (steps.at(-1) !== 'run') steps.push('run')
       at++
-    } else if (byte === QUESTION) {
+      continue
+    }
+    if (++bytes > sizeMax) return undefined
+    if (byte === QUESTION) {
       steps.push('any')
       at++
     } else if (byte === OPEN) {
@@ -86,8 +116,8 @@ function stepsOf(pattern: Uint8Array): Step[] {
 }
 
 /** The bytes of a set that begins at `start`, behind its bracket, and where it ends. */
-function setOf(pattern: Uint8Array, start: number): [ReadonlySet<number>, number] {
-  const members = new Set<number>()
+function setOf(pattern: Uint8Array, start: number): [ByteSet, number] {
+  const members = new ByteSet()
   let at = start
   const isNegated = pattern[at] === CARET
   if (isNegated) at++
@@ -101,9 +131,6 @@ function setOf(pattern: Uint8Array, start: number): [ReadonlySet<number>, number
       at += 3
     } else members.add(pattern[at++]!)
   }
-  const end = Math.min(at + 1, pattern.length)
-  if (!isNegated) return [members, end]
-  const others = new Set<number>()
-  for (let byte = 0; byte < 256; byte++) if (!members.has(byte)) others.add(byte)
-  return [others, end]
+  if (isNegated) members.invert()
+  return [members, Math.min(at + 1, pattern.length)]
 }

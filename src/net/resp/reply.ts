@@ -176,13 +176,27 @@ function writeHeader(bytes: Uint8Array, start: number, type: number, value: numb
   return start + digits + 3
 }
 
-/** About the bytes that a reply takes, for budgets. */
-export function replySize(reply: Reply): number {
+/** What is replied instead of a reply that no client may have. */
+export function tooMuch(bytesMax: number): CommandError {
+  return new CommandError(
+    `ERR the values are too much for one reply, which has at most ${bytesMax} bytes: ask for fewer`,
+  )
+}
+
+/** About the bytes that a reply takes, for budgets; no more of it is looked at than `enough`. */
+export function replySize(reply: Reply, enough = Number.POSITIVE_INFINITY): number {
   if (reply instanceof Uint8Array || typeof reply === 'string') return reply.length + 16
-  if (Array.isArray(reply)) {
-    let size = 16
-    for (const member of reply as readonly Reply[]) size += replySize(member)
-    return size
+  if (Array.isArray(reply)) return sizeOfAll(reply as readonly Reply[], enough)
+  if (reply instanceof ReplyMap) return sizeOfAll(reply.pairs, enough)
+  if (reply instanceof ReplySet) return sizeOfAll(reply.members, enough)
+  return reply instanceof Verbatim ? reply.text.length + 16 : 64
+}
+
+function sizeOfAll(replies: readonly Reply[], enough: number): number {
+  let size = 16
+  for (const reply of replies) {
+    if (size > enough) return size
+    size += replySize(reply, enough)
   }
-  return 64
+  return size
 }

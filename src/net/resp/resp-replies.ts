@@ -12,7 +12,15 @@ import { FLUSH_BYTES } from '../request-loop.ts'
 import type { LateAnswer } from '../shared-waits.ts'
 import type { CommandArguments } from './command-arguments.ts'
 import { errorReply, slowReader } from './error-reply.ts'
-import { type CommandError, encodeReply, type Reply, type RespVersion } from './reply.ts'
+import {
+  type CommandError,
+  encodeReply,
+  type Reply,
+  ReplyMap,
+  type RespVersion,
+  replySize,
+  tooMuch,
+} from './reply.ts'
 import { ReplyLine } from './reply-line.ts'
 import { RespRequest } from './resp-request.ts'
 import type { SlowLog } from './slow-log.ts'
@@ -159,11 +167,14 @@ export class RespReplies implements LateAnswer<RespRequest> {
 
   encode(reply: Reply): void {
     const { output, version, context, share } = this.#owner
+    const { outputBytesMax } = context.limits
     const before = output.length
-    encodeReply(output, reply, version)
+    // One key named a thousand times is one value in memory, and a thousand in the output.
+    const isMany = Array.isArray(reply) || reply instanceof ReplyMap
+    const isTooLong = isMany && replySize(reply, outputBytesMax) > outputBytesMax
+    encodeReply(output, isTooLong ? tooMuch(outputBytesMax) : reply, version)
     const size = output.length - before
     if (size <= FLUSH_BYTES) return
-    const { outputBytesMax } = context.limits
     try {
       if (this.backlogBytes > outputBytesMax) throw slowReader(context)
       share.checkOutput(this.backlogBytes - share.outputBytes)

@@ -3,7 +3,7 @@ import { KEY_PLACES } from './command.ts'
 import type { RunCall, RunCommand } from './command-table.ts'
 import { distinctKeys, type KeyView } from './key-view.ts'
 import { updateKeys } from './keyed-call.ts'
-import { CommandError, OK, type Reply } from './reply.ts'
+import { CommandError, OK, type Reply, replySize, tooMuch } from './reply.ts'
 import { type QueuedCommand, Transaction } from './transaction.ts'
 import type { WatchedKeys } from './watched-keys.ts'
 
@@ -87,7 +87,19 @@ async function runAll(
   request.isWrite = true
   try {
     const all = distinctKeys([...keys, ...watched.keys])
-    const apply = (view: KeyView) => commands.map(queued => replyTo(call, queued, view))
+    const { outputBytesMax } = context.limits
+    const apply = (view: KeyView) => {
+      const replies: Reply[] = []
+      let size = 0
+      for (const queued of commands) {
+        const reply = replyTo(call, queued, view)
+        replies.push(reply)
+        size += replySize(reply)
+        // Said before anything is written: a reply that cannot be given would hide that it was.
+        if (size > outputBytesMax) throw tooMuch(outputBytesMax)
+      }
+      return replies
+    }
     const { result, done } = await updateKeys(
       ...([context.handler, all, request, session.keyTerms, apply, watched] as const),
     )
