@@ -320,6 +320,37 @@ describe('resp session', () => {
     assert.ok(heapUsed - before < 48 * 1024 * 1024, `${heapUsed - before} bytes`)
   })
 
+  test('what KEYS gathers is charged, and given back', async () => {
+    const MIB = 1024 * 1024
+    const limits = {
+      ...{ valueSizeMax: MIB, pageBytesMax: MIB, frameSizeMax: 3 * MIB },
+      receiveBytesMax: 4 * MIB,
+    }
+    const handler = new MemoryHandler()
+    const client = new RespHarness({ handler, limits })
+    const key = 'k'.repeat(1000)
+    for (let index = 0; index < 3000; index++) client.send(`set ${key}${index} x`)
+    client.replies()
+    async function matching(pattern: string): Promise<string> {
+      client.send(`keys ${pattern}`)
+      for (let round = 0; client.session.waitingCount > 0; round++) {
+        assert.ok(round < 1000, 'KEYS ends')
+        await yieldToEventLoop()
+      }
+      assert.equal(client.admission.receiveBytes, 0)
+      return client.replies()[0]!.slice(0, 20)
+    }
+    assert.match(await matching('*'), /^\*3000 /)
+    for (let index = 3000; index < 5000; index++) client.send(`set ${key}${index} x`)
+    client.replies()
+    assert.match(await matching('*'), /^-KV_OVERLOADED/)
+    assert.match(await matching('*9'), /^\*500 /)
+    client.send('keys *')
+    client.destroy()
+    await yieldToEventLoop()
+    assert.equal(client.admission.receiveBytes, 0)
+  })
+
   test('where other nodes write, too, what reads and writes is refused', async () => {
     const handler = new MemoryHandler()
     const client = new RespHarness({ handler })

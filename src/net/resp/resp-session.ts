@@ -104,6 +104,11 @@ export class RespSession extends RequestLoop implements Conversation, KeyedOwner
     return this.#isEnding
   }
 
+  /** True once it has given back everything that its share held. */
+  get isDisposed(): boolean {
+    return this.#isDisposed
+  }
+
   get failure(): string | undefined {
     return this.#failure
   }

@@ -124,19 +124,31 @@ async function eachPage(
   }
 }
 
-async function keys({ args, context, request }: RunCall): Promise<Reply> {
+async function keys({ args, context, session, request }: RunCall): Promise<Reply> {
   const glob = new Glob(args.at(1).slice())
   const found: Uint8Array[] = []
-  let bytes = 0
-  await eachPage(context.handler, scanOf(glob), request, page => {
-    for (const key of matching(page, glob)) {
-      found.push(key)
-      bytes += key.length + 16
-    }
-    if (bytes <= KEYS_BYTES_MAX) return undefined
-    throw new CommandError('ERR too many keys match for one reply: use SCAN')
-  })
-  return found
+  // Charged, or a thousand connections that ask at once would have a thousand times the most.
+  let charged = 0
+  try {
+    await eachPage(context.handler, scanOf(glob), request, page => {
+      let bytes = 0
+      for (const key of matching(page, glob)) {
+        found.push(key)
+        bytes += key.length + 16
+      }
+      if (charged + bytes > KEYS_BYTES_MAX) {
+        throw new CommandError('ERR too many keys match for one reply: use SCAN')
+      }
+      if (!session.share.reserve(bytes)) {
+        throw new CommandError('KV_OVERLOADED no memory for so many keys: use SCAN')
+      }
+      charged += bytes
+      return undefined
+    })
+    return found
+  } finally {
+    if (!session.isDisposed) session.share.release(charged)
+  }
 }
 
 /** Of the keys behind a random one in the order of scans, any. */
