@@ -104,6 +104,17 @@ describe('keys', () => {
     assert.deepEqual([removed.status, removed.headers.get('etag')], [204, null])
   })
 
+  test('are written whole: a part is refused, and changes nothing', async t => {
+    const { url } = await startHttp(t)
+    await fetch(`${url}/v1/kv/a`, { method: 'PUT', body: 'the whole' })
+    const headers = { 'content-range': 'bytes 4-8/9' }
+    const answer = await fetch(`${url}/v1/kv/a`, { method: 'PUT', body: 'whole', headers })
+    const { status, message } = await errorOf(answer)
+    assert.equal(status, 400)
+    assert.match(message, /without Content-Range/)
+    assert.equal(await (await fetch(`${url}/v1/kv/a`)).text(), 'the whole')
+  })
+
   test('one of many conditional writers wins', async t => {
     const { url } = await startHttp(t)
     const answers = await Promise.all(

@@ -78,6 +78,8 @@ export function putKey(call: HttpCall, { path, query }: Target): void {
   const parameters = new Query(query, PUT_PARAMETERS)
   writeTerms(call, parameters)
   const ttlMs = parameters.duration('ttl') ?? 0
+  // Taken for the whole it would put an end to the rest (RFC 9110, 14.5).
+  if (call.fields.isPart) throw bad('a value is written whole: PUT it without Content-Range')
   checkConditions(call, key)
   const { valueSizeMax } = call.context.limits
   const advice = 'store it in parts, or raise the limit of the server (--max-value-size)'

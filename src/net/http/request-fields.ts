@@ -14,6 +14,8 @@ export class RequestFields {
   ifNoneMatch: string | undefined
   fetchSite: string | undefined
   isChunked = false
+  /** The body is a part of what it is of. */
+  isPart = false
 }
 
 /** Takes names and values in turn. Throws HttpError for two of a field that there is one of. */
@@ -63,6 +65,9 @@ function take(fields: RequestFields, name: string, value: string): void {
       break
     case 'sec-fetch-site':
       fields.fetchSite = value
+      break
+    case 'content-range':
+      fields.isPart = true
       break
     case 'transfer-encoding':
       fields.isChunked = true
