@@ -44,3 +44,12 @@ test('a pattern of many sets takes no more memory than a key may', () => {
   const longer = new Glob(utf8Encode('[^a]'.repeat(2_000_000)))
   assert.ok(!longer.matches(new Uint8Array(60_000)))
 })
+
+test('a pattern that repeats itself does not stop the node, whatever keys there are', () => {
+  const text = new Uint8Array(60_000).fill(0x61)
+  const hostile = new Glob(utf8Encode(`*${'a'.repeat(30_000)}b*`))
+  assert.throws(() => hostile.matches(text), /^CommandError: ERR the pattern takes too many steps/)
+  // What is usual takes no more steps the more keys there are.
+  const usual = new Glob(utf8Encode('*aab*'))
+  for (let round = 0; round < 100; round++) assert.ok(!usual.matches(text))
+})

@@ -2,10 +2,12 @@
  * Patterns of KEYS, SCAN and CONFIG GET, as Redis matches them (stringmatchlen): `*`, `?`, `[a-c]`,
  * `[^a]`, and `\` before what is meant literally. Over bytes.
  *
- * Invariant: a pattern takes memory for as many bytes as a key may have, however long it is: a
- * client that sends one must not be able to fill the node's.
+ * Invariants, for a client that sends one must not be able to fill or stop the node:
+ *  1. A pattern takes memory for as many bytes as a key may have, however long it is.
+ *  2. It takes a few steps for each byte of the texts, and STEPS_MAX beyond that.
  */
 import { SERVER_KEY_SIZE_MAX } from '../../key-value-store.ts'
+import { CommandError } from './reply.ts'
 
 const STAR = 0x2a
 const QUESTION = 0x3f
@@ -14,6 +16,10 @@ const CLOSE = 0x5d
 const CARET = 0x5e
 const DASH = 0x2d
 const BACKSLASH = 0x5c
+
+/** What texts may take that repeat themselves, as the pattern does: some hundredths of a second. */
+const STEPS_MAX = 1_000_000
+const STEPS_PER_BYTE = 16
 
 /** One step of a pattern: any run of bytes, any byte, or one of a set. */
 type Step = 'run' | 'any' | ByteSet | number
@@ -42,6 +48,7 @@ export class Glob {
   readonly isPrefix: boolean
   /** Undefined when nothing that short matches. */
   readonly #steps: readonly Step[] | undefined
+  #stepsLeft = STEPS_MAX
 
   /** Texts longer than `sizeMax` are none of its business: a pattern may be, and matches none. */
   constructor(pattern: Uint8Array, sizeMax = SERVER_KEY_SIZE_MAX) {
@@ -53,7 +60,10 @@ export class Glob {
     this.isPrefix = steps.length === count + 1 && steps[count] === 'run'
   }
 
-  /** Linear in the text for each run: of several runs the last that can begin later does. */
+  /**
+   * Of several runs the last that can begin later does. Throws CommandError when it takes too many
+   * steps.
+   */
   matches(text: Uint8Array): boolean {
     const steps = this.#steps
     if (steps === undefined) return false
@@ -61,7 +71,9 @@ export class Glob {
     let at = 0
     let runStep = -1
     let runAt = 0
+    let left = Math.min(STEPS_MAX, this.#stepsLeft) + text.length * STEPS_PER_BYTE
     while (at < text.length) {
+      if (left-- <= 0) throw new CommandError('ERR the pattern takes too many steps: simplify it')
       const wanted = steps[step]
       if (wanted === 'run') {
         runStep = step++
@@ -74,6 +86,7 @@ export class Glob {
         at = ++runAt
       } else return false
     }
+    this.#stepsLeft = left
     while (steps[step] === 'run') step++
     return step === steps.length
   }
