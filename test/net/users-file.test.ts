@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseUsers } from '../../src/net/auth/users-file.ts'
 
-const HASH = `scrypt$1024$8$1$${Buffer.alloc(16).toString('base64')}$${Buffer.alloc(32).toString('base64')}`
+const [SALT, KEY] = [16, 32].map(size => Buffer.alloc(size).toString('base64'))
+const HASH = `scrypt$1024$8$1$${SALT}$${KEY}`
 
 function prefixIn(grant: Readonly<Record<string, unknown>>): string {
   const user = { name: 'ada', password: HASH, grants: [{ actions: ['read'], ...grant }] }

@@ -7,8 +7,8 @@
  *       "grants": [ { "actions": ["read", "write"], "prefix": "app:" } ] } ] }
  *
  * `prefix64` holds a prefix that is not UTF-8, in base64; without either the grant is of all keys.
- * Whatever is unknown is refused: it may have been meant as a limit. So is a prefix of no bytes, and
- * one that is no base64, of which nothing or something shorter would be left. Pure.
+ * Whatever is unknown is refused: it may have been meant as a limit. So is a prefix of no bytes,
+ * and one that is no base64, of which nothing or something shorter would be left. Pure.
  */
 import { utf8Encode } from '../../bytes.ts'
 import { InvalidArgumentError } from '../../errors.ts'
