@@ -77,8 +77,8 @@ export class WriteCoordinator {
    */
   batch(operations: readonly StoreWrite[], asked: CoordinatedTerms): Promise<void> {
     const { store, replication } = this.#options
-    if (!replication.hasPeers || operations.length === 0) return store.batch(operations, asked)
     const terms = fsyncedTerms(asked)
+    if (!replication.hasPeers || operations.length === 0) return store.batch(operations, terms)
     const deciding = this.#options.clockReady?.()
     if (deciding === undefined) return this.#batchNow(operations, terms)
     const kept = operations.length > LARGE_COUNT ? operations : operations.map(copyOperation)

@@ -79,6 +79,24 @@ describe('a write', () => {
     await cluster.stopAll()
   })
 
+  test('of a node alone is fsynced at quorum and all, whatever durability it asks for', async t => {
+    const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 1 })
+    const [only] = cluster.members as [WriteMember]
+    for (const consistency of ['quorum', 'all'] as const) {
+      for (const durability of ['interval', 'none'] as const) {
+        await cluster.settle(cluster.write(only, [put('before')]))
+        const deadlineMs = cluster.clock.monotonicMs() + 3000
+        const terms = { consistency, deadlineMs, durability, version: undefined }
+        const key = `${consistency} ${durability}`
+        await cluster.settle(only.running!.writes.batch([put(key)], terms))
+        await cluster.crash(only, { keep: 'nothing' })
+        await cluster.start(only)
+        assert.ok(await cluster.formAt(only, utf8Encode(key)), key)
+      }
+    }
+    await cluster.stopAll()
+  })
+
   test('at quorum is given up when nobody waits, as a door says that it is so', async t => {
     const cluster = await WriteCluster.start({ random: seededRandom(printSeed(t)), nodes: 3 })
     const [first] = cluster.members as [WriteMember]
