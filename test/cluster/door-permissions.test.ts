@@ -43,9 +43,8 @@ async function recordsOf(names: readonly string[], salt = 1) {
       password: await hashPassword(passwordOf(name), new Uint8Array(16).fill(salt), COST),
       grants: (GRANTS[name] ?? []).map(grant => {
         const colon = grant.indexOf(':')
-        const [actions, prefix] =
-          colon < 0 ? [grant, ''] : [grant.slice(0, colon), grant.slice(colon + 1)]
-        return { actions: actions.split(','), prefix }
+        if (colon < 0) return { actions: grant.split(',') }
+        return { actions: grant.slice(0, colon).split(','), prefix: grant.slice(colon + 1) }
       }),
     })),
   )
