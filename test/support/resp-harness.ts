@@ -26,6 +26,7 @@ export interface RespHarnessOptions {
 export class RespHarness implements ConversationSink {
   readonly clock = new SimClock()
   readonly slow = new SlowOperations(this.clock, 100)
+  readonly door = new RespDoor(seededRandom(1))
   readonly admission: Admission
   readonly session: Conversation
   readonly errors: string[] = []
@@ -61,7 +62,7 @@ export class RespHarness implements ConversationSink {
         throw new Error('the harness has no server')
       },
     }
-    const door = new RespDoor(seededRandom(1))
+    const { door } = this
     this.session = door.converse(context, this, this.clock.monotonicMs())
   }
 
